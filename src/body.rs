@@ -1,0 +1,57 @@
+//! The one response body type: bytes that are there, or a stream of frames. It cannot fail: a broken stream says so in-band.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+/// A stream of frames behind a pointer, so that every response has one type.
+pub type Frames = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Infallible> + Send>>;
+
+/// The body of every response.
+pub enum Body {
+    /// All of it at once; `None` once it is taken, or for an empty body.
+    Full(Option<Bytes>),
+    /// Frame by frame, as they come.
+    Stream(Frames),
+}
+
+impl Body {
+    /// No bytes.
+    pub fn empty() -> Self {
+        Body::Full(None)
+    }
+
+    /// These bytes.
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        Body::Full(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty()))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Body::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Body::Stream(frames) => frames.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Full(bytes) => bytes.is_none(),
+            Body::Stream(frames) => frames.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Body::Stream(frames) => frames.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Placeholder.
+
+/// A checked policy.
+#[derive(Debug)]
+pub struct Policy {}

@@ -1,0 +1,166 @@
+//! A refusal is a value: [`Reject`] carries what the client is told and nothing that it must not see.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// The closed set of error codes of the public API; each has one status and one OpenAI error `type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// The request itself is wrong; the message names the JSON path or the header.
+    InvalidRequest,
+    /// No credentials, and some are needed.
+    MissingCredentials,
+    /// Unknown, expired or revoked credentials: one answer for all.
+    InvalidCredentials,
+    /// The page's origin is not in `cors.origins`.
+    OriginNotAllowed,
+    /// No such route.
+    NotFound,
+    /// The named model is not configured.
+    ModelNotFound,
+    /// The route exists, the method does not.
+    MethodNotAllowed,
+    /// The client took too long to send its request.
+    RequestTimeout,
+    /// The request body is over `server.max_body`.
+    BodyTooLarge,
+    /// The request body is not JSON.
+    UnsupportedMediaType,
+    /// The host is none of ours.
+    MisdirectedRequest,
+    /// The request head is too large.
+    HeadersTooLarge,
+    /// Too many requests, here or at the upstream.
+    RateLimited,
+    /// The upstream failed, or answered what cannot be used.
+    UpstreamFailure,
+    /// The upstream or this gateway has no capacity now.
+    Overloaded,
+    /// This gateway is shutting down.
+    Draining,
+    /// The upstream stayed silent too long.
+    UpstreamTimeout,
+    /// A defect of the gateway itself.
+    InternalError,
+}
+
+impl Code {
+    /// Every code, for table tests.
+    pub const ALL: [Code; 18] = [
+        Code::InvalidRequest,
+        Code::MissingCredentials,
+        Code::InvalidCredentials,
+        Code::OriginNotAllowed,
+        Code::NotFound,
+        Code::ModelNotFound,
+        Code::MethodNotAllowed,
+        Code::RequestTimeout,
+        Code::BodyTooLarge,
+        Code::UnsupportedMediaType,
+        Code::MisdirectedRequest,
+        Code::HeadersTooLarge,
+        Code::RateLimited,
+        Code::UpstreamFailure,
+        Code::Overloaded,
+        Code::Draining,
+        Code::UpstreamTimeout,
+        Code::InternalError,
+    ];
+
+    /// The name that stands in `error.code`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::InvalidRequest => "invalid_request",
+            Code::MissingCredentials => "missing_credentials",
+            Code::InvalidCredentials => "invalid_credentials",
+            Code::OriginNotAllowed => "origin_not_allowed",
+            Code::NotFound => "not_found",
+            Code::ModelNotFound => "model_not_found",
+            Code::MethodNotAllowed => "method_not_allowed",
+            Code::RequestTimeout => "request_timeout",
+            Code::BodyTooLarge => "body_too_large",
+            Code::UnsupportedMediaType => "unsupported_media_type",
+            Code::MisdirectedRequest => "misdirected_request",
+            Code::HeadersTooLarge => "headers_too_large",
+            Code::RateLimited => "rate_limited",
+            Code::UpstreamFailure => "upstream_failure",
+            Code::Overloaded => "overloaded",
+            Code::Draining => "draining",
+            Code::UpstreamTimeout => "upstream_timeout",
+            Code::InternalError => "internal_error",
+        }
+    }
+
+    /// The HTTP status that goes with the code.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Code::InvalidRequest => StatusCode::BAD_REQUEST,
+            Code::MissingCredentials | Code::InvalidCredentials => StatusCode::UNAUTHORIZED,
+            Code::OriginNotAllowed => StatusCode::FORBIDDEN,
+            Code::NotFound | Code::ModelNotFound => StatusCode::NOT_FOUND,
+            Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Code::MisdirectedRequest => StatusCode::MISDIRECTED_REQUEST,
+            Code::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Code::UpstreamFailure => StatusCode::BAD_GATEWAY,
+            Code::Overloaded | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Code::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Code::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// OpenAI's `error.type`, which its SDKs show.
+    pub fn kind(self) -> &'static str {
+        match self.status().as_u16() {
+            401 => "authentication_error",
+            403 => "permission_error",
+            429 => "rate_limit_error",
+            500.. => "server_error",
+            _ => "invalid_request_error",
+        }
+    }
+}
+
+/// A refused or failed request, as the client is told of it.
+///
+/// The message is written by the gateway: it never holds a byte of an upstream's error body, a secret or a prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// What went wrong, from the closed set.
+    pub code: Code,
+    /// One or two sentences for a person: what was wrong, where, and the mend.
+    pub message: Cow<'static, str>,
+    /// When to come back: written as `retry-after`, whole seconds, rounded up.
+    pub retry_after: Option<Duration>,
+    /// For 405: the methods that the route has, written as `allow`.
+    pub allow: Option<&'static str>,
+}
+
+impl Reject {
+    /// A refusal with this code and message.
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), retry_after: None, allow: None }
+    }
+
+    /// The same, with a time to come back after.
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// The body: `{"error":{"message","type","code","request_id"}}`, OpenAI's shape.
+    pub fn json(&self, request_id: &str) -> Vec<u8> {
+        let body = serde_json::json!({ "error": {
+            "message": self.message,
+            "type": self.code.kind(),
+            "code": self.code.as_str(),
+            "request_id": request_id,
+        }});
+        body.to_string().into_bytes()
+    }
+}

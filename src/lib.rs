@@ -1,0 +1,8 @@
+//! Tokenway
+pub mod body;
+pub mod config;
+pub mod cors;
+pub mod drain;
+pub mod error;
+pub mod metrics;
+pub mod route;

@@ -1,0 +1,2 @@
+//! Tokenway
+fn main() {}

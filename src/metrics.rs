@@ -1,0 +1,220 @@
+//! Counters, gauges and histograms, and their Prometheus text. Every label value comes from a closed set.
+
+use prometheus::{
+    Counter, CounterVec, Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder,
+};
+
+/// How a request ended; the value of the label `outcome`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered whole.
+    Ok,
+    /// The client left, or took no byte for too long.
+    ClientGone,
+    /// The stream broke after its commit point; the client was told in-stream.
+    Truncated,
+    /// No upstream gave an answer.
+    UpstreamFailure,
+    /// Refused by the gateway.
+    Rejected,
+}
+
+impl Outcome {
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::ClientGone => "client_gone",
+            Outcome::Truncated => "truncated",
+            Outcome::UpstreamFailure => "upstream_failure",
+            Outcome::Rejected => "rejected",
+        }
+    }
+}
+
+/// All metrics of the process. They live as long as it does: a reload keeps them.
+pub struct Metrics {
+    registry: Registry,
+    /// Request head received → first output event taken by the client's connection; by model.
+    pub time_to_first_token: HistogramVec,
+    /// Upstream request sent → its first output event received; by upstream.
+    pub upstream_time_to_first_token: HistogramVec,
+    /// The first minus the second.
+    pub gateway_overhead: Histogram,
+    /// Event complete → taken by the client's connection.
+    pub event_forward: Histogram,
+    /// Mean time between output tokens after the first, one observation per stream; by model.
+    pub time_per_output_token: HistogramVec,
+    /// Output tokens over the time from the first to the last, per stream; by model.
+    pub output_tokens_per_second: HistogramVec,
+    /// By model, `direction` (`input`, `output`) and `source` (`usage`, `estimate`).
+    pub tokens: IntCounterVec,
+    /// By model and `source`.
+    pub cost_dollars: CounterVec,
+    /// By route, model, status and outcome.
+    pub requests: IntCounterVec,
+    /// By kind and verdict.
+    pub cors: IntCounterVec,
+    /// Streams whose response body is open.
+    pub streams_active: IntGauge,
+    /// Accepted connections of the public listener.
+    pub connections_active: IntGauge,
+    /// Connections closed unanswered, by reason.
+    pub connections_refused: IntCounterVec,
+    /// By from, to and reason.
+    pub fallbacks: IntCounterVec,
+    /// By result (`ok`, `failed`).
+    pub reloads: IntCounterVec,
+    /// 1 while the running configuration is older than the one in the file, because that one was refused.
+    pub config_stale: IntGauge,
+    /// Panics caught in a handler.
+    pub panics: IntCounter,
+    /// Process start, seconds since the epoch.
+    _start: Counter,
+}
+
+/// Seconds, from a tenth of a millisecond to five minutes.
+const LATENCY: [f64; 20] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+    120.0, 300.0,
+];
+/// Seconds, for what happens inside the gateway.
+const INSIDE: [f64; 14] =
+    [0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0];
+/// Tokens per second.
+const RATE: [f64; 12] = [1.0, 2.0, 5.0, 10.0, 20.0, 35.0, 50.0, 75.0, 100.0, 200.0, 500.0, 1000.0];
+
+impl Metrics {
+    /// A fresh set, all at zero.
+    ///
+    /// # Errors
+    /// A metric's name or label is malformed or doubled: a defect of this file.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let r = &registry;
+        let start = Counter::new("process_start_time_seconds", "Start of the process, seconds since 1970-01-01 UTC")?;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        start.inc_by(now.as_secs_f64());
+        r.register(Box::new(start.clone()))?;
+        Ok(Self {
+            time_to_first_token: histograms(
+                r,
+                "tokenway_time_to_first_token_seconds",
+                "Request head received to first output event taken by the client's connection",
+                &LATENCY,
+                &["model"],
+            )?,
+            upstream_time_to_first_token: histograms(
+                r,
+                "tokenway_upstream_time_to_first_token_seconds",
+                "Upstream request sent to its first output event received",
+                &LATENCY,
+                &["upstream"],
+            )?,
+            gateway_overhead: histogram(
+                r,
+                "tokenway_gateway_overhead_seconds",
+                "What the gateway added to the first token",
+                &INSIDE,
+            )?,
+            event_forward: histogram(
+                r,
+                "tokenway_event_forward_seconds",
+                "Event complete to taken by the client's connection",
+                &INSIDE,
+            )?,
+            time_per_output_token: histograms(
+                r,
+                "tokenway_time_per_output_token_seconds",
+                "Mean time per output token after the first, per stream",
+                &LATENCY,
+                &["model"],
+            )?,
+            output_tokens_per_second: histograms(
+                r,
+                "tokenway_output_tokens_per_second",
+                "Output tokens per second, per stream",
+                &RATE,
+                &["model"],
+            )?,
+            tokens: counters(
+                r,
+                "tokenway_tokens_total",
+                "Tokens, from usage or estimated",
+                &["model", "direction", "source"],
+            )?,
+            cost_dollars: {
+                let cost = CounterVec::new(
+                    Opts::new("tokenway_cost_dollars_total", "Cost in US dollars"),
+                    &["model", "source"],
+                )?;
+                r.register(Box::new(cost.clone()))?;
+                cost
+            },
+            requests: counters(r, "tokenway_requests_total", "Requests", &["route", "model", "status", "outcome"])?,
+            cors: counters(r, "tokenway_cors_total", "Cross-origin requests and preflights", &["kind", "verdict"])?,
+            streams_active: gauge(r, "tokenway_streams_active", "Open streams")?,
+            connections_active: gauge(r, "tokenway_connections_active", "Open connections of the public listener")?,
+            connections_refused: counters(
+                r,
+                "tokenway_connections_refused_total",
+                "Connections closed before a request: max_connections, max_connections_per_ip, handshake",
+                &["reason"],
+            )?,
+            fallbacks: counters(
+                r,
+                "tokenway_fallbacks_total",
+                "Attempts that went to another model",
+                &["from", "to", "reason"],
+            )?,
+            reloads: counters(r, "tokenway_config_reloads_total", "Reloads of the configuration", &["result"])?,
+            config_stale: gauge(r, "tokenway_config_stale", "1 while the file holds a configuration that was refused")?,
+            panics: {
+                let panics = IntCounter::new("tokenway_panics_total", "Panics caught in a handler")?;
+                r.register(Box::new(panics.clone()))?;
+                panics
+            },
+            _start: start,
+            registry,
+        })
+    }
+
+    /// The exposition, `text/plain; version=0.0.4`.
+    pub fn text(&self) -> String {
+        let mut out = Vec::new();
+        // writing to a Vec cannot fail, and the names were checked at registration
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+fn histogram(r: &Registry, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, prometheus::Error> {
+    let metric = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
+    r.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn histograms(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    buckets: &[f64],
+    labels: &[&str],
+) -> Result<HistogramVec, prometheus::Error> {
+    let metric = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?;
+    r.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+    r.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    let metric = IntGauge::new(name, help)?;
+    r.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}

@@ -1,0 +1,107 @@
+//! Prices and costs in exact integers: no floating point in any sum.
+
+use std::fmt;
+use std::ops::AddAssign;
+
+/// A price in micro-dollars per million tokens; `2.50` dollars per million is `2_500_000`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Price(u64);
+
+/// An amount in pico-dollars (10⁻¹² US dollars): one token at a price of one micro-dollar per million.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Cost(u128);
+
+impl Price {
+    /// Reads US dollars per million tokens in plain decimal notation, with at most six digits after the point.
+    ///
+    /// # Errors
+    /// What is wrong with the number, and the mend.
+    pub fn parse(decimal: &str) -> Result<Self, String> {
+        let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
+        let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+        if whole.is_empty() || !digits(whole) || !digits(fraction) {
+            return Err(format!("`{decimal}` is not a price: write dollars per million tokens, such as 2.50"));
+        }
+        if fraction.len() > 6 {
+            return Err(format!(
+                "`{decimal}` has more than six digits after the point: round it to a millionth of a dollar"
+            ));
+        }
+        let whole: u64 = whole.parse().map_err(|_| format!("`{decimal}` is too large for a price"))?;
+        let fraction: u64 = format!("{fraction:0<6}").parse().map_err(|_| format!("`{decimal}` is not a price"))?;
+        whole
+            .checked_mul(1_000_000)
+            .and_then(|micro| micro.checked_add(fraction))
+            .filter(|micro| *micro <= 1_000_000_000_000)
+            .map(Self)
+            .ok_or_else(|| format!("`{decimal}` is too large for a price: at most 1000000 dollars per million tokens"))
+    }
+
+    /// What `tokens` cost.
+    pub fn of(self, tokens: u64) -> Cost {
+        Cost(u128::from(self.0) * u128::from(tokens))
+    }
+}
+
+impl fmt::Display for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, fraction) = (self.0 / 1_000_000, format!("{:06}", self.0 % 1_000_000));
+        let kept = fraction.trim_end_matches('0').len().max(2);
+        write!(f, "{whole}.{}", &fraction[..kept])
+    }
+}
+
+impl Cost {
+    /// For metrics and logs only, where the format is a floating-point number.
+    pub fn dollars(self) -> f64 {
+        self.0 as f64 / 1e12
+    }
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        self.0 += other.0;
+    }
+}
+
+impl fmt::Display for Cost {
+    /// Dollars with twelve digits after the point, exact.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:012}", self.0 / 1_000_000_000_000, self.0 % 1_000_000_000_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_price_is_exact_to_the_millionth_of_a_dollar() {
+        assert_eq!(Price::parse("2.5"), Price::parse("2.50"));
+        assert_eq!(Price::parse("0.27").unwrap().of(1_000_000).to_string(), "0.270000000000");
+        assert_eq!(Price::parse("10").unwrap().to_string(), "10.00");
+        assert_eq!(Price::parse("0.000001").unwrap().of(1).to_string(), "0.000000000001");
+    }
+
+    #[test]
+    fn what_is_not_a_price_is_refused() {
+        for bad in ["", ".5", "-1", "1e3", "1.0000001", "1000001", "99999999999999999999", "1,5", "NaN"] {
+            assert!(Price::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_price_survives_its_own_spelling(micro in 0u64..=1_000_000_000_000) {
+            prop_assert_eq!(Price::parse(&Price(micro).to_string()), Ok(Price(micro)));
+        }
+
+        #[test]
+        fn cost_is_additive_in_tokens(micro in 0u64..=1_000_000_000, a in 0u64..1 << 40, b in 0u64..1 << 40) {
+            let mut sum = Price(micro).of(a);
+            sum += Price(micro).of(b);
+            prop_assert_eq!(sum, Price(micro).of(a + b));
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The table of models: what a client may name, who serves it, what it costs, and who is asked next.
+
+use super::price::Price;
+
+/// The place of an upstream in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UpstreamId(pub usize);
+
+/// The place of a model in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ModelId(pub usize);
+
+/// Which models are asked when this one fails before its first output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fallback {
+    /// Models of falling price below this one; if none is cheaper, the next dearer ones.
+    Cheaper,
+    /// These, in this order; empty for none.
+    List(Vec<ModelId>),
+}
+
+/// One model that a client may name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    /// What clients ask for.
+    pub name: String,
+    /// Who serves it.
+    pub upstream: UpstreamId,
+    /// What the upstream is asked for.
+    pub upstream_model: String,
+    /// US dollars per million prompt tokens; `None` where no price is configured.
+    pub input_price: Option<Price>,
+    /// US dollars per million completion tokens.
+    pub output_price: Option<Price>,
+    /// Context window in tokens.
+    pub context: Option<u64>,
+    /// Who is asked next.
+    pub fallback: Fallback,
+}
+
+/// Every model, checked: names are unique and each reference resolves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    models: Vec<Model>,
+    default: Option<ModelId>,
+}
+
+impl Table {
+    /// A table of these models; `default` answers when a request names none. References must lie within the table.
+    pub fn new(models: Vec<Model>, default: Option<ModelId>) -> Self {
+        Self { models, default }
+    }
+
+    /// The model that a request asks for: the named one, or the default.
+    pub fn find(&self, name: Option<&str>) -> Option<ModelId> {
+        match name {
+            Some(name) => self.models.iter().position(|model| model.name == name).map(ModelId),
+            None => self.default,
+        }
+    }
+
+    /// The model at this place.
+    pub fn get(&self, id: ModelId) -> &Model {
+        &self.models[id.0]
+    }
+
+    /// All models, in the order of the configuration.
+    pub fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    /// The model itself, then those that are asked when it fails, each once.
+    pub fn candidates(&self, first: ModelId) -> Vec<ModelId> {
+        let mut order = vec![first];
+        match &self.get(first).fallback {
+            Fallback::List(list) => order.extend(list.iter().copied()),
+            Fallback::Cheaper => {
+                let price = |id: &ModelId| (self.get(*id).output_price, self.get(*id).input_price);
+                let mine = price(&first);
+                let priced = (0..self.models.len()).map(ModelId).filter(|id| *id != first && price(id).0.is_some());
+                let (mut below, mut above): (Vec<_>, Vec<_>) = priced.partition(|id| price(id) < mine);
+                below.sort_by_key(|id| std::cmp::Reverse(price(id)));
+                above.sort_by_key(price);
+                order.extend(if below.is_empty() { above } else { below });
+            }
+        }
+        let mut seen = vec![false; self.models.len()];
+        order.retain(|id| !std::mem::replace(&mut seen[id.0], true));
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(name: &str, price: &str, fallback: Fallback) -> Model {
+        Model {
+            name: name.into(),
+            upstream: UpstreamId(0),
+            upstream_model: name.into(),
+            input_price: Price::parse(price).ok(),
+            output_price: Price::parse(price).ok(),
+            context: None,
+            fallback,
+        }
+    }
+
+    fn names(table: &Table, first: &str) -> Vec<String> {
+        let id = table.find(Some(first)).unwrap();
+        table.candidates(id).into_iter().map(|id| table.get(id).name.clone()).collect()
+    }
+
+    #[test]
+    fn cheaper_means_falling_price_and_the_cheapest_climbs() {
+        let list = [("mid", "1"), ("dear", "9"), ("cheap", "0.1"), ("low", "0.5")];
+        let table = Table::new(list.map(|(n, p)| model(n, p, Fallback::Cheaper)).to_vec(), None);
+        assert_eq!(names(&table, "dear"), ["dear", "mid", "low", "cheap"]);
+        assert_eq!(names(&table, "cheap"), ["cheap", "low", "mid", "dear"]);
+    }
+
+    #[test]
+    fn a_list_is_taken_as_written_and_no_model_is_asked_twice() {
+        let again = Fallback::List(vec![ModelId(1), ModelId(0), ModelId(1)]);
+        let table = Table::new(vec![model("a", "1", again), model("b", "1", Fallback::List(vec![]))], Some(ModelId(1)));
+        assert_eq!(names(&table, "a"), ["a", "b"]);
+        assert_eq!(names(&table, "b"), ["b"]);
+        assert_eq!(table.find(None), Some(ModelId(1)));
+        assert_eq!(table.find(Some("c")), None);
+    }
+}
