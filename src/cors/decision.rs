@@ -174,19 +174,20 @@ impl Decision {
     /// What stood there of CORS is the upstream's or a mistake, and goes. Applying twice is applying once.
     pub fn apply(&self, headers: &mut HeaderMap) {
         strip(headers);
-        // RFC 9110 §12.5.5; Fetch §3.3.6 on caches: without it, a cached answer to one origin is served to another, or an
+        // RFC 9110 §12.5.5; Fetch, "CORS protocol and HTTP caches": without it, a cached answer to one origin is served to another, or an
         // answer without CORS headers to a page. So refusals and requests without `Origin` carry it too.
         vary::add(headers, self.vary());
         match self {
             Decision::NotCors | Decision::Refused(..) => {}
             Decision::Preflight { grant, methods, .. } => {
                 grant.identify(headers);
-                // An empty list is no list: §3.3.4 allows it, proxies drop it.
+                // §3.3.4 allows an empty list. None says the same.
                 if !methods.is_empty() {
                     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
                 }
                 headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, grant.policy.allow_headers());
                 headers.insert(header::ACCESS_CONTROL_MAX_AGE, grant.policy.max_age());
+                // `Access-Control-Request-Private-Network` is not answered, which grants nothing.
             }
             Decision::Actual(grant) => {
                 grant.identify(headers);

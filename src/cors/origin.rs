@@ -21,11 +21,11 @@ pub enum Origin<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WebOrigin<'a> {
     /// The scheme.
-    pub scheme: Scheme,
-    /// A lower-case domain, an IPv4 address, or an IPv6 address in brackets and in its canonical form.
-    pub host: &'a str,
+    pub(super) scheme: Scheme,
+    /// A lower-case domain, an IPv4 address, or an IPv6 address in brackets and in its canonical form. No label is empty.
+    pub(super) host: &'a str,
     /// As written. A browser leaves the scheme's default port out.
-    pub port: Option<u16>,
+    pub(super) port: Option<u16>,
 }
 
 /// The schemes of pages that can be allowed.
@@ -279,6 +279,16 @@ mod tests {
             assert_eq!(parse(text), Err(Malformed), "{text}");
         }
         assert_eq!(Origin::parse(b"https://\xff.example.com"), Err(Malformed));
+    }
+
+    #[test]
+    fn a_host_has_at_most_253_bytes_and_a_dot() {
+        let host = |len: usize| format!("https://{}", "a.".repeat(len / 2) + "b");
+        assert!(parse(&host(253)).is_ok());
+        assert!(parse(&(host(253) + ".:65535")).is_ok());
+        assert_eq!(parse(&host(255)), Err(Malformed));
+        assert!(parse(&format!("app://{}", "a".repeat(MAX_LEN - 6))).is_ok());
+        assert_eq!(parse(&format!("app://{}", "a".repeat(MAX_LEN - 5))), Err(Malformed));
     }
 
     proptest! {

@@ -57,8 +57,8 @@ impl Pattern {
     pub fn matches(&self, origin: &WebOrigin<'_>) -> bool {
         let host = match &self.host {
             Host::Exactly(host) => **host == *origin.host,
-            // a parsed host has no empty label: what stands before the suffix is at least one whole label
-            Host::Below(suffix) => origin.host.len() > suffix.len() && origin.host.ends_with(&**suffix),
+            // no label of a parsed host is empty: at least one whole label stands before the suffix's dot
+            Host::Below(suffix) => origin.host.ends_with(&**suffix),
         };
         let port = match self.port {
             Port::Exactly(port) => port == origin.port,
