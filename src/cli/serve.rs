@@ -240,7 +240,8 @@ fn welcome(url: &str) -> String {
         r#"
 This is the development default: a demo upstream answers. Try it:
 
-  curl -N --cacert {CERTS}/ca.pem {url}/v1/chat/completions -H 'content-type: application/json'     -d '{{"model":"gpt-4o","stream":true,"messages":[{{"role":"user","content":"Why do streams feel fast?"}}]}}'
+  curl -N --cacert {CERTS}/ca.pem {url}/v1/chat/completions -H 'content-type: application/json' \
+    -d '{{"model":"gpt-4o","stream":true,"messages":[{{"role":"user","content":"Why do streams feel fast?"}}]}}'
 
 In a browser: http://localhost:{playground} (trust {CERTS}/ca.pem, or open {url}/healthz once and accept the certificate).
 A real provider: cp tokenway.toml mine.toml, set its key in the environment, then tokenway serve --config mine.toml

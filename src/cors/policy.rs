@@ -107,6 +107,14 @@ impl Policy {
         matches!(&self.0.origins, Origins::Listed(patterns) if patterns.is_empty())
     }
 
+    /// The origins and patterns as they are written; `*` where every page may call.
+    pub fn origins(&self) -> Vec<String> {
+        match &self.0.origins {
+            Origins::Any => vec!["*".to_owned()],
+            Origins::Listed(patterns) => patterns.iter().map(Pattern::to_string).collect(),
+        }
+    }
+
     /// Whether pages of this origin may call. `null` and foreign schemes never may.
     pub fn allows(&self, origin: &Origin<'_>) -> bool {
         match (origin, &self.0.origins) {
