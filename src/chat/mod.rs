@@ -1,0 +1,1 @@
+//! OpenAI's chat completion format, read without any I/O.
