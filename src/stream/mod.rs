@@ -1,4 +1,4 @@
-//! One stream on its way to the browser: relayed, metered, ended honestly.
+//! One stream on its way to the browser: cut into events, relayed, metered, ended honestly.
 
 pub mod event;
 pub mod feed;
