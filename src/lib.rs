@@ -1,7 +1,9 @@
 //! Tokenway
 pub mod body;
+pub mod cli;
 pub mod config;
 pub mod cors;
+pub mod demo;
 pub mod drain;
 pub mod error;
 pub mod metrics;
