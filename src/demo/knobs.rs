@@ -24,7 +24,7 @@ pub struct Knobs {
     pub fault: Option<Fault>,
     /// How many events go out before a fault that counts them.
     pub at: u64,
-    /// From the end of the request to the first output event.
+    /// From the end of the request to the first output event, or to the answer of a fault that is one. A stream's head goes out at once.
     pub first_token: Duration,
     /// Output events per second after the first; 0 = as fast as the client takes them.
     pub tokens_per_second: f64,

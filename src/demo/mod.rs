@@ -26,6 +26,8 @@ mod knobs;
 mod observe;
 mod request;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod text;
 mod timetable;
 mod wire;
