@@ -4,5 +4,7 @@ pub mod config;
 pub mod cors;
 pub mod drain;
 pub mod error;
+pub mod handler;
+pub mod head;
 pub mod metrics;
 pub mod route;
