@@ -8,3 +8,4 @@ pub mod handler;
 pub mod head;
 pub mod metrics;
 pub mod route;
+pub mod server;
