@@ -1,0 +1,4 @@
+//! Every test that needs sockets, in one binary.
+
+mod server;
+mod support;
