@@ -23,7 +23,6 @@ async fn idle_connections_are_closed_at_once_and_new_ones_refused() {
     server.drain.begun.cancel();
     for stream in [&mut kept, &mut fresh] {
         soon(until_closed(stream)).await;
-        stream.shutdown().await.unwrap();
     }
     soon(until_closed(&mut shaking)).await;
     drop((kept, fresh, shaking));
@@ -38,6 +37,7 @@ async fn an_idle_http_2_connection_gets_goaway_and_is_closed() {
     let mut opened = preface();
     opened.extend(frame(SETTINGS, ACK, 0, b""));
     stream.write_all(&opened).await.unwrap();
+    assert_eq!(soon(next_frame(&mut stream)).await.unwrap().kind, SETTINGS);
     server.drain.begun.cancel();
     let mut goaways = Vec::new();
     while let Some(received) = soon(next_frame(&mut stream)).await {

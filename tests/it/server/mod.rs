@@ -95,6 +95,12 @@ struct Whole {
     breaks: Option<mpsc::UnboundedSender<String>>,
 }
 
+impl Whole {
+    fn done(mut self) {
+        self.breaks = None;
+    }
+}
+
 impl Drop for Whole {
     fn drop(&mut self) {
         if let Some(breaks) = self.breaks.take() {
@@ -108,9 +114,9 @@ impl Handler for Routes {
         assert!(peer.address.is_loopback());
         self.calls.fetch_add(1, Ordering::SeqCst);
         let path = request.uri().path().to_owned();
-        let mut whole = Whole { path: path.clone(), breaks: Some(self.breaks.clone()) };
+        let whole = Whole { path: path.clone(), breaks: Some(self.breaks.clone()) };
         if let Some(length) = path.strip_prefix("/bytes/") {
-            whole.breaks = None;
+            whole.done();
             return Response::new(Body::full(vec![b'x'; length.parse().unwrap()]));
         }
         let response = match path.as_str() {
@@ -124,7 +130,7 @@ impl Handler for Routes {
                 let begin = stream::once(async { Bytes::from_static(b"begin\n") });
                 let end = stream::once(async move {
                     released.wait_for(|released| *released).await.unwrap();
-                    whole.breaks = None;
+                    whole.done();
                     Bytes::from_static(b"end\n")
                 });
                 return Response::new(streamed(begin.chain(end)));
@@ -140,7 +146,7 @@ impl Handler for Routes {
             "/panic" => panic!("a handler panics"),
             _ => Response::new(Body::full("ok")),
         };
-        whole.breaks = None;
+        whole.done();
         response
     }
 }
