@@ -6,3 +6,4 @@ pub mod drain;
 pub mod error;
 pub mod metrics;
 pub mod route;
+pub mod server;

@@ -1,0 +1,5 @@
+//! Everything that listens.
+
+pub mod admin;
+mod pages;
+pub mod playground;
