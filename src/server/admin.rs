@@ -46,3 +46,71 @@ fn readiness(metrics: &Metrics, drain: &Drain) -> Page {
     let page = Page::ok(JSON, format!("{detail}\n"));
     if draining { Page { status: StatusCode::SERVICE_UNAVAILABLE, ..page } } else { page }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::pages::testing::{assert_whole, body, get, header, listener, status};
+    use super::*;
+
+    struct Running {
+        address: std::net::SocketAddr,
+        metrics: Arc<Metrics>,
+        drain: Drain,
+        server: tokio::task::JoinHandle<()>,
+    }
+
+    async fn running() -> Running {
+        let (listener, address) = listener().await;
+        let (metrics, drain) = (Arc::new(Metrics::new().unwrap()), Drain::default());
+        let server = tokio::spawn(serve(listener, metrics.clone(), drain.clone()));
+        Running { address, metrics, drain, server }
+    }
+
+    async fn json(address: std::net::SocketAddr, path: &str) -> (u16, serde_json::Value) {
+        let answer = get(address, path).await;
+        (status(&answer), serde_json::from_str(body(&answer)).unwrap())
+    }
+
+    #[tokio::test]
+    async fn metrics_are_prometheus_text() {
+        let it = running().await;
+        it.metrics.streams_active.set(3);
+        let answer = get(it.address, "/metrics").await;
+        assert_eq!(status(&answer), 200);
+        assert!(header(&answer, "content-type").starts_with("text/plain; version=0.0.4"));
+        assert!(body(&answer).contains("\ntokenway_streams_active 3\n"));
+    }
+
+    #[tokio::test]
+    async fn the_dashboard_and_all_that_it_names_are_served() {
+        let it = running().await;
+        assert_whole(it.address).await;
+        assert_eq!(status(&get(it.address, "/v1/models").await), 404);
+    }
+
+    #[tokio::test]
+    async fn while_draining_it_lives_but_is_not_ready() {
+        let it = running().await;
+        it.metrics.streams_active.set(2);
+        let ready = serde_json::json!({
+            "status": "ready", "streams_active": 2, "connections_active": 0, "config_stale": false,
+        });
+        assert_eq!(json(it.address, "/readyz").await, (200, ready));
+
+        it.drain.begun.cancel();
+        let (status, detail) = json(it.address, "/readyz").await;
+        assert_eq!((status, &detail["status"], &detail["streams_active"]), (503, &"draining".into(), &2.into()));
+        assert_eq!(json(it.address, "/healthz").await, (200, serde_json::json!({ "status": "ok" })));
+
+        it.drain.over.cancel();
+        it.server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_refused_configuration_is_told_of_but_does_not_take_it_out_of_service() {
+        let it = running().await;
+        it.metrics.config_stale.set(1);
+        let (status, detail) = json(it.address, "/readyz").await;
+        assert_eq!((status, &detail["config_stale"]), (200, &true.into()));
+    }
+}

@@ -166,3 +166,221 @@ fn is_loopback(authority: Authority) -> bool {
         Err(_) => host == "localhost" || host.ends_with(".localhost"),
     }
 }
+
+#[cfg(test)]
+pub(super) mod testing {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    /// Sends one request as it stands and reads until the server closes.
+    pub(crate) async fn exchange(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    pub(crate) async fn get(address: SocketAddr, path: &str) -> String {
+        exchange(address, &format!("GET {path} HTTP/1.1\r\nhost: localhost:1234\r\nconnection: close\r\n\r\n")).await
+    }
+
+    pub(crate) fn status(answer: &str) -> u16 {
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn body(answer: &str) -> &str {
+        answer.split_once("\r\n\r\n").unwrap().1
+    }
+
+    /// The value of a header that stands there once.
+    pub(crate) fn header<'a>(answer: &'a str, name: &str) -> &'a str {
+        let head = answer.split_once("\r\n\r\n").unwrap().0;
+        let values: Vec<&str> = head
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split_once(": ").filter(|(n, _)| n.eq_ignore_ascii_case(name)))
+            .map(|(_, value)| value)
+            .collect();
+        assert_eq!(values.len(), 1, "{name} in {head}");
+        values[0]
+    }
+
+    /// Every path that the page itself, its scripts or its style name is served: no dead link after a rename.
+    pub(crate) async fn assert_whole(address: SocketAddr) {
+        let mut paths = vec!["/".to_owned()];
+        let mut next = 0;
+        while let Some(path) = paths.get(next) {
+            let answer = get(address, path).await;
+            assert_eq!(status(&answer), 200, "{path}");
+            for part in body(&answer).split(['"', '\'']) {
+                let name = part.strip_prefix("./").or_else(|| part.strip_prefix('/')).unwrap_or_default();
+                let found = format!("/{name}");
+                if (name.ends_with(".mjs") || name.ends_with(".css")) && !paths.contains(&found) {
+                    paths.push(found);
+                }
+            }
+            next += 1;
+        }
+        assert!(paths.len() >= 4, "{paths:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::testing::{body, exchange, get, header, listener, status};
+    use super::*;
+
+    fn site() -> Site<impl Fn(&str) -> Option<Page> + Send + Sync + 'static> {
+        Site {
+            security_policy: HeaderValue::from_static("default-src 'none'"),
+            route: |path: &str| (path == "/").then(|| Page::ok("text/html", "hello")),
+        }
+    }
+
+    async fn running() -> (std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+        let (listener, address) = listener().await;
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(site().serve(listener, stop.clone()));
+        (address, stop, server)
+    }
+
+    fn named(host: &str) -> bool {
+        Authority::try_from(host).is_ok_and(is_loopback)
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_loopback() {
+        for host in ["localhost", "LOCALHOST:80", "a.localhost:1", "127.0.0.1", "127.9.9.9:8", "[::1]", "[::1]:8443"] {
+            assert!(named(host), "{host}");
+        }
+        for host in
+            ["example.com", "localhost.example.com", "notlocalhost", "128.0.0.1", "[::2]", "a@localhost", "0.0.0.0"]
+        {
+            assert!(!named(host), "{host}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_that_can_be_registered_is_never_loopback(name in "[a-z0-9.-]{0,20}\\.(com|dev|local|test)(:[0-9]{1,5})?") {
+            prop_assert!(!named(&name));
+        }
+
+        #[test]
+        fn any_host_line_is_judged_without_a_panic(host in ".{0,40}") {
+            named(&host);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_whose_name_was_pointed_at_loopback_reads_nothing() {
+        let (address, _stop, _server) = running().await;
+        for head in [
+            "GET / HTTP/1.1\r\nhost: attacker.example\r\nconnection: close\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: localhost\r\nhost: attacker.example\r\nconnection: close\r\n\r\n",
+            "GET / HTTP/1.1\r\nconnection: close\r\n\r\n",
+            "GET http://attacker.example/ HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+        ] {
+            let answer = exchange(address, head).await;
+            assert_eq!(status(&answer), 421, "{head}");
+            assert!(!answer.contains("hello"));
+        }
+    }
+
+    #[test]
+    fn off_loopback_any_host_is_served() {
+        let request = Request::get("/").header(HOST, "metrics.internal").body(()).unwrap();
+        assert_eq!(site().answer(&request, false).status(), StatusCode::OK);
+        assert_eq!(site().answer(&request, true).status(), StatusCode::MISDIRECTED_REQUEST);
+    }
+
+    #[tokio::test]
+    async fn every_answer_forbids_sniffing_framing_and_storing() {
+        let (address, _stop, _server) = running().await;
+        for (path, code) in [("/", 200), ("/none", 404)] {
+            let answer = get(address, path).await;
+            assert_eq!(status(&answer), code);
+            assert_eq!(header(&answer, "x-content-type-options"), "nosniff");
+            assert_eq!(header(&answer, "x-frame-options"), "DENY");
+            assert_eq!(header(&answer, "cache-control"), "no-store");
+            assert_eq!(header(&answer, "content-security-policy"), "default-src 'none'");
+        }
+    }
+
+    #[tokio::test]
+    async fn head_tells_the_length_without_the_body() {
+        let (address, _stop, _server) = running().await;
+        let answer = exchange(address, "HEAD / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+        assert_eq!((status(&answer), header(&answer, "content-length"), body(&answer)), (200, "5", ""));
+    }
+
+    #[tokio::test]
+    async fn other_methods_are_told_which_there_are() {
+        let (address, _stop, _server) = running().await;
+        let answer =
+            exchange(address, "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                .await;
+        assert_eq!((status(&answer), header(&answer, "allow")), (405, "GET, HEAD"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_client_is_cut_off() {
+        let (address, _stop, _server) = running().await;
+        let begun = tokio::time::Instant::now();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: loc").await.unwrap();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        assert!(begun.elapsed() >= HEADER_TIMEOUT && begun.elapsed() < 2 * HEADER_TIMEOUT, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn stopping_closes_idle_connections_and_returns() {
+        let (address, stop, server) = running().await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = vec![0; 4096];
+        let read = stream.read(&mut answer).await.unwrap();
+        assert_eq!(status(&String::from_utf8_lossy(&answer[..read])), 200);
+
+        stop.cancel();
+        server.await.unwrap();
+        assert_eq!(stream.read(&mut answer).await.unwrap(), 0);
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn beyond_the_cap_a_connection_waits_for_its_turn() {
+        let (address, _stop, _server) = running().await;
+        let mut open = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            open.push(TcpStream::connect(address).await.unwrap());
+        }
+        let waiting = get(address, "/");
+        tokio::pin!(waiting);
+        // a full exchange on each of the others: the server runs, and yet the last one is not served
+        for stream in &mut open {
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+            let mut answer = [0; 4096];
+            tokio::select! {
+                _ = &mut waiting => panic!("served beyond the cap"),
+                read = stream.read(&mut answer) => assert!(read.unwrap() > 0),
+            }
+        }
+        open.pop();
+        assert_eq!(status(&waiting.await), 200);
+    }
+}

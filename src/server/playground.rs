@@ -75,3 +75,67 @@ fn security_policy(gateway: &str) -> HeaderValue {
     // `origin` let only printable ASCII through
     HeaderValue::try_from(policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::pages::testing::{assert_whole, body, get, header, listener, status};
+    use super::*;
+
+    /// What a browser takes for the settings: everything up to the end tag.
+    fn settings(page: &str) -> &str {
+        page.split_once("id=\"settings\">").unwrap().1.split_once("</script").unwrap().0
+    }
+
+    #[tokio::test]
+    async fn the_page_and_all_that_it_names_are_served() {
+        let (listener, address) = listener().await;
+        let drain = Drain::default();
+        let server = tokio::spawn(serve(listener, "https://localhost:8443".into(), drain.clone()));
+        assert_whole(address).await;
+        assert_eq!(status(&get(address, "/metrics").await), 404);
+
+        let page = get(address, "/").await;
+        assert_eq!(settings(body(&page)), r#"{"gateway":"https://localhost:8443"}"#);
+        let policy = header(&page, "content-security-policy");
+        assert!(policy.contains("connect-src https://localhost:8443;"), "{policy}");
+
+        drain.begun.cancel();
+        server.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_gateway_that_is_no_origin_is_refused_by_name() {
+        let (listener, _) = listener().await;
+        let error = serve(listener, "localhost:8443".into(), Drain::default()).await.unwrap_err();
+        assert!(error.to_string().contains("`localhost:8443`"), "{error}");
+    }
+
+    #[test]
+    fn an_origin_is_taken_with_or_without_its_slash() {
+        assert_eq!(origin("https://localhost:8443/").as_deref(), Some("https://localhost:8443"));
+        assert_eq!(origin("http://[::1]:80").as_deref(), Some("http://[::1]:80"));
+        for url in ["ftp://a", "https://a/v1", "https://a?b", "https://u@a", "https://a;script-src", "//a", ""] {
+            assert_eq!(origin(url), None, "{url}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_url_ends_the_settings_or_changes_them(url in any::<String>().prop_map(|s| s + "</script><!--<script>{{settings}}")) {
+            let page = page(&url);
+            let value: serde_json::Value = serde_json::from_str(settings(&page)).unwrap();
+            prop_assert_eq!(value["gateway"].as_str(), Some(url.as_str()));
+        }
+
+        #[test]
+        fn no_url_adds_a_directive_to_the_policy(host in "[ -~]{1,20}") {
+            if let Some(gateway) = origin(&format!("https://{host}")) {
+                let policy = security_policy(&gateway);
+                prop_assert_eq!(policy.to_str().unwrap().split(';').count(), 8);
+                prop_assert!(!gateway.contains([' ', ',', '\'']));
+            }
+        }
+    }
+}
