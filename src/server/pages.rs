@@ -243,10 +243,17 @@ mod tests {
     use super::testing::{body, exchange, get, header, listener, status};
     use super::*;
 
+    /// More than socket buffers hold.
+    const LARGE: usize = 16 << 20;
+
     fn site() -> Site<impl Fn(&str) -> Option<Page> + Send + Sync + 'static> {
         Site {
             security_policy: HeaderValue::from_static("default-src 'none'"),
-            route: |path: &str| (path == "/").then(|| Page::ok("text/html", "hello")),
+            route: |path: &str| match path {
+                "/" => Some(Page::ok("text/html", "hello")),
+                "/large" => Some(Page::ok("text/plain", vec![b'x'; LARGE])),
+                _ => None,
+            },
         }
     }
 
@@ -360,6 +367,20 @@ mod tests {
         server.await.unwrap();
         assert_eq!(stream.read(&mut answer).await.unwrap(), 0);
         assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn stopping_lets_an_answer_that_is_under_way_end() {
+        let (address, stop, server) = running().await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = vec![0; 4096];
+        let begun = stream.read(&mut answer).await.unwrap();
+        answer.truncate(begun);
+        stop.cancel();
+        stream.read_to_end(&mut answer).await.unwrap();
+        server.await.unwrap();
+        assert_eq!(body(std::str::from_utf8(&answer).unwrap()).len(), LARGE);
     }
 
     #[tokio::test]
