@@ -49,6 +49,7 @@ async function run() {
   const request = { model: byId('model').value || undefined, messages: [{ role: 'user', content: prompt }] };
   const sheet = new Sheet(offered.get(request.model));
   busy(true);
+  byId('cors').setAttribute('aria-busy', 'true');
   hideError();
   try {
     for await (const step of stream(gateway, request, running.signal)) sheet.take(step);
@@ -63,6 +64,7 @@ async function run() {
     running = null;
     busy(false);
     await sheet.explain();
+    byId('cors').setAttribute('aria-busy', 'false');
   }
 }
 
@@ -177,7 +179,7 @@ class Sheet {
     showCors([
       ['Origin', code(location.origin), note(`Sent with the request, because ${list(differences(location.origin, gateway))} differ from the gateway’s. Allowed.`)],
       ['Preflight', kept ? `Remembered${before}` : `Asked first${before}`,
-        note(kept ? 'The browser kept the permission of the first request; no OPTIONS was sent.' : `OPTIONS went ahead of POST: ${list(reasons)}. The next request saves this round trip.`)],
+        note(kept ? 'The browser keeps the permission for cors.max_age; while it lasts no OPTIONS is sent.' : `OPTIONS went ahead of POST: ${list(reasons)}. The next request saves this round trip.`)],
       ['Readable', chips([...this.#response.headers.keys()]), note('The response headers that this page may read; the browser hides all others.')],
       ['Transport', measured ? `${measured.protocol} over TLS` : 'not disclosed', note(measured ? 'Timing is readable because the gateway sent Timing-Allow-Origin.' : 'The gateway sent no Timing-Allow-Origin.')],
     ]);

@@ -160,6 +160,11 @@ export class Page {
     await this.call('Input.dispatchKeyEvent', { type: 'keyUp', ...event });
   }
 
+  /** Closes the tab. */
+  close() {
+    return this.call('Page.close');
+  }
+
   /** A PNG of the viewport, or of the whole page. */
   async screenshot({ whole = false } = {}) {
     const { data } = await this.call('Page.captureScreenshot', { format: 'png', captureBeyondViewport: whole });
