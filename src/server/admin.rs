@@ -1,0 +1,116 @@
+//! The admin listener: metrics, liveness, readiness and the dashboard. Nothing of it is reachable on the public listener.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode};
+use tokio::net::TcpListener;
+
+use super::pages::{Page, STYLE, Site};
+use crate::drain::Drain;
+use crate::metrics::Metrics;
+
+const JSON: &str = "application/json";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Serves until the drain is over: while streams finish, `/readyz` tells the load balancer and `/metrics` the rest.
+pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, drain: Drain) {
+    let over = drain.over.clone();
+    let route = move |path: &str| {
+        Some(match path {
+            "/metrics" => Page::ok("text/plain; version=0.0.4; charset=utf-8", metrics.text()),
+            "/healthz" => Page::ok(JSON, "{\"status\":\"ok\"}\n"),
+            "/readyz" => readiness(&metrics, &drain),
+            "/" => Page::ok("text/html; charset=utf-8", include_str!("../../web/dashboard.html")),
+            "/dashboard.css" => {
+                Page::ok("text/css; charset=utf-8", [STYLE, include_str!("../../web/dashboard.css")].concat())
+            }
+            "/dashboard.mjs" => Page::ok(SCRIPT, include_str!("../../web/dashboard.mjs")),
+            "/exposition.mjs" => Page::ok(SCRIPT, include_str!("../../web/exposition.mjs")),
+            _ => return None,
+        })
+    };
+    Site { security_policy: HeaderValue::from_static(POLICY), route }.serve(listener, over).await;
+}
+
+/// Ready while new requests are taken; a refused configuration is told of, but the old one still serves.
+fn readiness(metrics: &Metrics, drain: &Drain) -> Page {
+    let draining = drain.begun.is_cancelled();
+    let detail = serde_json::json!({
+        "status": if draining { "draining" } else { "ready" },
+        "streams_active": metrics.streams_active.get(),
+        "connections_active": metrics.connections_active.get(),
+        "config_stale": metrics.config_stale.get() != 0,
+    });
+    let page = Page::ok(JSON, format!("{detail}\n"));
+    if draining { Page { status: StatusCode::SERVICE_UNAVAILABLE, ..page } } else { page }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pages::testing::{assert_whole, body, get, header, listener, status};
+    use super::*;
+
+    struct Running {
+        address: std::net::SocketAddr,
+        metrics: Arc<Metrics>,
+        drain: Drain,
+        server: tokio::task::JoinHandle<()>,
+    }
+
+    async fn running() -> Running {
+        let (listener, address) = listener().await;
+        let (metrics, drain) = (Arc::new(Metrics::new().unwrap()), Drain::default());
+        let server = tokio::spawn(serve(listener, metrics.clone(), drain.clone()));
+        Running { address, metrics, drain, server }
+    }
+
+    async fn json(address: std::net::SocketAddr, path: &str) -> (u16, serde_json::Value) {
+        let answer = get(address, path).await;
+        (status(&answer), serde_json::from_str(body(&answer)).unwrap())
+    }
+
+    #[tokio::test]
+    async fn metrics_are_prometheus_text() {
+        let it = running().await;
+        it.metrics.streams_active.set(3);
+        let answer = get(it.address, "/metrics").await;
+        assert_eq!(status(&answer), 200);
+        assert!(header(&answer, "content-type").starts_with("text/plain; version=0.0.4"));
+        assert!(body(&answer).contains("\ntokenway_streams_active 3\n"));
+    }
+
+    #[tokio::test]
+    async fn the_dashboard_and_all_that_it_names_are_served() {
+        let it = running().await;
+        assert_whole(it.address).await;
+        assert_eq!(status(&get(it.address, "/v1/models").await), 404);
+    }
+
+    #[tokio::test]
+    async fn while_draining_it_lives_but_is_not_ready() {
+        let it = running().await;
+        it.metrics.streams_active.set(2);
+        let ready = serde_json::json!({
+            "status": "ready", "streams_active": 2, "connections_active": 0, "config_stale": false,
+        });
+        assert_eq!(json(it.address, "/readyz").await, (200, ready));
+
+        it.drain.begun.cancel();
+        let (status, detail) = json(it.address, "/readyz").await;
+        assert_eq!((status, &detail["status"], &detail["streams_active"]), (503, &"draining".into(), &2.into()));
+        assert_eq!(json(it.address, "/healthz").await, (200, serde_json::json!({ "status": "ok" })));
+
+        it.drain.over.cancel();
+        it.server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_refused_configuration_is_told_of_but_does_not_take_it_out_of_service() {
+        let it = running().await;
+        it.metrics.config_stale.set(1);
+        let (status, detail) = json(it.address, "/readyz").await;
+        assert_eq!((status, &detail["config_stale"]), (200, &true.into()));
+    }
+}

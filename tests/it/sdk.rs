@@ -1,0 +1,67 @@
+//! The OpenAI SDKs, unchanged, against the gateway: over TLS, with the certificate authority given.
+
+use serde_json::{Value, json};
+
+use crate::support::gateway::{Gateway, Setup, Upstream};
+use crate::support::process::{node, python};
+
+/// Fast enough for a test, slow enough that a stream can be left.
+const PACE: &str = r#"{"demo":{"first_token_ms":50,"tokens_per_second":100}}"#;
+
+#[tokio::test]
+async fn openai_python_streams_and_is_told_of_errors() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, Setup::default()).await;
+    let base_url = format!("{}/v1", gateway.url);
+    let trust = [("SSL_CERT_FILE", gateway.ca.to_str().unwrap())];
+    let seen = python("clients/openai_stream.py", &[&base_url, "demo", PACE], &trust).await;
+    assert_works(&seen, &upstream, &gateway).await;
+}
+
+#[tokio::test]
+async fn openai_node_streams_and_is_told_of_errors() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, Setup::default()).await;
+    let base_url = format!("{}/v1", gateway.url);
+    let trust = [("NODE_EXTRA_CA_CERTS", gateway.ca.to_str().unwrap())];
+    let seen = node("clients/openai_stream.mjs", &[&base_url, "demo", PACE], &trust).await;
+    assert_works(&seen, &upstream, &gateway).await;
+}
+
+/// Both programs send the same requests and print the same facts.
+async fn assert_works(seen: &Value, upstream: &Upstream, gateway: &Gateway) {
+    let mut request = json!({
+        "model": "demo", "messages": [{ "role": "user", "content": "Say hello." }], "max_tokens": 24, "temperature": 0,
+    });
+    request["demo"] = serde_json::from_str::<Value>(PACE).unwrap()["demo"].take();
+    let text = upstream.text(&request).await;
+    assert_eq!(seen["models"], json!(["demo"]));
+
+    let stream = &seen["stream"];
+    assert_eq!(
+        (&stream["text"], &stream["model"], &stream["finish"]),
+        (&json!(text), &json!("demo"), &json!("length"))
+    );
+    assert_eq!(stream["usage"]["completion_tokens"], 24);
+    let time = |name: &str| stream[name].as_f64().unwrap();
+    assert!(time("first_token_ms") >= 50.0, "{stream}");
+    // 24 tokens, one every 10 ms: had something gathered them, the last would have come with the first
+    assert!(time("last_token_ms") - time("first_token_ms") >= 0.7 * 230.0, "{stream}");
+
+    let whole = &seen["whole"];
+    assert_eq!((&whole["text"], &whole["finish"]), (&json!(text), &json!("length")));
+    assert!(whole["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{whole}");
+
+    let error = &seen["unknown_model"];
+    assert_eq!(
+        (&error["raised"], &error["status"], &error["code"]),
+        (&json!("NotFoundError"), &json!(404), &json!("model_not_found"))
+    );
+    assert!(error["message"].as_str().unwrap().contains("no-such-model"), "{error}");
+    assert!(error["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{error}");
+
+    assert_eq!(seen["abort"], json!({ "tokens": 3, "aborted": true }));
+    gateway.until_metric("tokenway_streams_active", 0.0).await;
+    let gone = r#"tokenway_requests_total{model="demo",outcome="client_gone""#;
+    gateway.until_metric(gone, 1.0).await;
+}

@@ -1,0 +1,197 @@
+//! The gateway and its demo upstream as child processes, as people run them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::process::Server;
+
+/// A demo upstream; it is killed when this is dropped.
+pub struct Upstream {
+    /// `http://127.0.0.1:PORT/v1`
+    pub base_url: String,
+    _server: Server,
+}
+
+impl Upstream {
+    /// Twenty tokens a second after 150 ms, unless a request's `"demo"` field says otherwise.
+    pub async fn start() -> Self {
+        let mut server = Server::tokenway([
+            "demo-upstream",
+            "--listen",
+            "127.0.0.1:0",
+            "--first-token",
+            "150ms",
+            "--tokens-per-second",
+            "20",
+        ]);
+        Self { base_url: server.said("demo upstream on ").await, _server: server }
+    }
+
+    /// The text with which it answers this request, asked without the gateway.
+    pub async fn text(&self, request: &serde_json::Value) -> String {
+        let authority = self.base_url.trim_start_matches("http://").trim_end_matches("/v1");
+        let mut request = request.clone();
+        request["stream"] = false.into();
+        let answer = exchange(authority, "POST /v1/chat/completions", &request.to_string()).await;
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        answer["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
+    }
+}
+
+/// What a test sets beside the fixed configuration: further lines of the sections of that name.
+#[derive(Default)]
+pub struct Setup<'a> {
+    pub server: &'a str,
+    pub stream: &'a str,
+    /// Whole sections.
+    pub more: &'a str,
+}
+
+/// A running gateway on https://localhost; it is killed when this is dropped.
+pub struct Gateway {
+    /// `https://localhost:PORT`
+    pub url: String,
+    /// `127.0.0.1:PORT` of the admin listener.
+    pub admin: String,
+    /// The leaf certificate.
+    pub certificate: PathBuf,
+    /// The certificate authority that a client is to trust.
+    pub ca: PathBuf,
+    _server: Server,
+    _directory: Directory,
+}
+
+impl Gateway {
+    /// A gateway before this upstream: pages of `http://localhost:*` are allowed, the model is `demo`.
+    pub async fn start(upstream: &Upstream, setup: Setup<'_>) -> Self {
+        let directory = Directory::new();
+        let path = |name: &str| directory.0.join(name);
+        write_certificates(&directory.0);
+        let Setup { server, stream, more } = setup;
+        let config = format!(
+            r#"
+[server]
+listen = "127.0.0.1:0"
+admin = "127.0.0.1:0"
+certificate = {certificate:?}
+private_key = {key:?}
+{server}
+[cors]
+origins = ["http://localhost:*"]
+[stream]
+{stream}
+[[upstreams]]
+name = "demo"
+base_url = "{base_url}"
+[[models]]
+name = "demo"
+upstream = "demo"
+input_price = 0.27
+output_price = 1.10
+context = 8192
+{more}
+"#,
+            certificate = path("leaf.pem"),
+            key = path("leaf.key"),
+            base_url = upstream.base_url,
+        );
+        fs::write(path("tokenway.toml"), config).unwrap();
+        let mut server = Server::tokenway(["serve".as_ref(), "--config".as_ref(), path("tokenway.toml").as_os_str()]);
+        let public = server.said("listening on https://").await;
+        let admin = server.said("admin on http://").await;
+        let port = public.rsplit_once(':').unwrap().1.trim_end_matches('/');
+        Self {
+            url: format!("https://localhost:{port}"),
+            admin: admin.trim_end_matches('/').to_owned(),
+            certificate: path("leaf.pem"),
+            ca: path("ca.pem"),
+            _server: server,
+            _directory: directory,
+        }
+    }
+
+    /// The value of the one sample of `/metrics` that begins with `series`; 0 where there is none.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let text = exchange(&self.admin, "GET /metrics", "").await;
+        let sample = text.lines().find_map(|line| line.strip_prefix(series));
+        sample.map_or(0.0, |rest| rest.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// Returns when the metric has this value.
+    pub async fn until_metric(&self, series: &str, value: f64) {
+        let reached = async {
+            while self.metric(series).await != value {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(10), reached).await.is_err() {
+            panic!("{series} is {} and not {value}", self.metric(series).await);
+        }
+    }
+}
+
+/// One HTTP/1.1 exchange over plaintext; gives back the body of a 200.
+async fn exchange(authority: &str, request: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(authority).await.unwrap();
+    let head = format!(
+        "{request} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + body).as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{request}: {head}");
+    body.to_owned()
+}
+
+/// `ca.pem`, `leaf.pem` and `leaf.key`, for localhost.
+fn write_certificates(directory: &Path) {
+    let ca_key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::default();
+    // a name of its own: a leaf whose issuer has its own name would count as self-signed
+    ca.distinguished_name.push(DnType::CommonName, "Tokenway test authority");
+    ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let ca_certificate = ca.self_signed(&ca_key).unwrap();
+
+    let leaf_key = KeyPair::generate().unwrap();
+    let mut leaf = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    leaf.distinguished_name.push(DnType::CommonName, "localhost");
+    // Python's strict verification wants both (RFC 5280 §4.2.1.1, §4.2.1.3)
+    leaf.use_authority_key_identifier_extension = true;
+    leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let leaf_certificate = leaf.signed_by(&leaf_key, &Issuer::from_params(&ca, &ca_key)).unwrap();
+
+    fs::write(directory.join("ca.pem"), ca_certificate.pem()).unwrap();
+    fs::write(directory.join("leaf.pem"), leaf_certificate.pem()).unwrap();
+    fs::write(directory.join("leaf.key"), leaf_key.serialize_pem()).unwrap();
+}
+
+/// A directory of its own, removed at the end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("gateway-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,317 @@
+// The page itself: it reads the form, runs one stream at a time, and writes what happened into the document.
+// Every word that came over the network is set as text, never as markup.
+import { ChatError, models, stream } from './chat.mjs';
+import { diagnose, differences, preflightReasons, timing } from './cors.mjs';
+import { Timeline } from './timeline.mjs';
+
+const { gateway } = JSON.parse(byId('settings').textContent);
+const timeline = new Timeline(byId('timeline'));
+const offered = new Map();
+/** Aborts the running stream; null where none runs. */
+let running = null;
+/** Streams answered since the page was loaded: from the second on, the preflight's answer is in the browser's cache. */
+let answered = 0;
+
+byId('composer').addEventListener('submit', (event) => {
+  event.preventDefault();
+  run();
+});
+byId('stop').addEventListener('click', () => running?.abort());
+byId('retry').addEventListener('click', loadModels);
+byId('model').addEventListener('change', describeModel);
+document.addEventListener('keydown', (event) => {
+  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) run();
+  if (event.key === 'Escape') running?.abort();
+});
+text('page-origin', location.origin);
+text('gateway-origin', gateway);
+loadModels();
+
+async function loadModels() {
+  hideError();
+  state('connecting');
+  try {
+    for (const model of await models(gateway)) offered.set(model.id, model);
+    byId('model').replaceChildren(...[...offered.keys()].map((id) => new Option(id)));
+    byId('model').disabled = offered.size === 0;
+    describeModel();
+    state('connected', 'good');
+  } catch (error) {
+    await showError(error);
+  }
+}
+
+async function run() {
+  if (running) return;
+  const prompt = byId('prompt').value.trim();
+  if (prompt === '') return byId('prompt').focus();
+  running = new AbortController();
+  const request = { model: byId('model').value || undefined, messages: [{ role: 'user', content: prompt }] };
+  const sheet = new Sheet(offered.get(request.model));
+  busy(true);
+  byId('cors').setAttribute('aria-busy', 'true');
+  hideError();
+  try {
+    for await (const step of stream(gateway, request, running.signal)) sheet.take(step);
+    sheet.end();
+  } catch (error) {
+    if (running.signal.aborted) sheet.end('stopped');
+    else {
+      sheet.end('failed');
+      await showError(error);
+    }
+  } finally {
+    running = null;
+    busy(false);
+    await sheet.explain();
+    byId('cors').setAttribute('aria-busy', 'false');
+  }
+}
+
+/** The record of one stream, written into the page as it grows. */
+class Sheet {
+  #model;
+  #start = performance.now();
+  #last = this.#start;
+  #first = null;
+  #response = null;
+  #deltas = 0;
+  #reads = 0;
+  #finish = null;
+  #done = false;
+  #usage = null;
+  #answer = byId('answer').appendChild(document.createTextNode(''));
+  #reasoning = byId('reasoning').appendChild(document.createTextNode(''));
+
+  constructor(model) {
+    this.#model = model;
+    byId('answer').replaceChildren(this.#answer);
+    byId('reasoning').replaceChildren(this.#reasoning);
+    byId('reasoning').hidden = true;
+    for (const id of ['first-token', 'speed', 'tokens', 'cost']) figure(id, '–', '', '');
+    text('outcome', 'waiting for the first token');
+    timeline.start(this.#start);
+  }
+
+  take(step) {
+    switch (step.kind) {
+      case 'head':
+        this.#response = step.response;
+        if (step.response.ok) figure('first-token', '…', '', `status ${step.response.status} after ${ms(step.at - this.#start)}`);
+        break;
+      case 'delta':
+        this.#delta(step);
+        break;
+      case 'usage':
+        this.#usage = step.usage;
+        break;
+      case 'finish':
+        this.#finish = step.reason;
+        break;
+      case 'done':
+        this.#done = true;
+        break;
+    }
+  }
+
+  #delta({ at, text: words, reasoning }) {
+    timeline.token(at);
+    this.#deltas += 1;
+    if (at !== this.#last) this.#reads += 1;
+    this.#last = at;
+    this.#answer.appendData(words);
+    this.#reasoning.appendData(reasoning);
+    if (reasoning) byId('reasoning').hidden = false;
+    if (this.#first === null) {
+      this.#first = at;
+      figure('first-token', Math.round(at - this.#start), 'ms', this.#parts());
+      text('outcome', 'streaming');
+    }
+    this.#showSpeed(this.#deltas, at);
+    figure('tokens', this.#deltas, '', 'counted as events');
+  }
+
+  /** How the time to the first token splits up, as far as the gateway says. */
+  #parts() {
+    const header = this.#response.headers.get('server-timing') ?? '';
+    const parts = [...header.matchAll(/([\w-]+)\s*;\s*dur=([\d.]+)/g)].map(([, name, dur]) => `${name} ${Number(dur).toFixed(dur < 10 ? 1 : 0)}`);
+    return parts.length > 0 ? `${parts.join(', ')} ms` : '';
+  }
+
+  #showSpeed(tokens, at) {
+    const each = (at - this.#first) / (tokens - 1);
+    if (each > 0) figure('speed', (1000 / each).toFixed(1), 'tokens/s', `one every ${ms(each)}`);
+  }
+
+  /** @param {'stopped' | 'failed' | undefined} how */
+  end(how) {
+    const now = performance.now();
+    timeline.end(now);
+    const took = `${((now - this.#start) / 1000).toFixed(2)} s`;
+    const whole = this.#done ? `finished (${this.#finish ?? 'no reason given'}) in ${took}` : `ended without [DONE] after ${took}`;
+    text('outcome', { stopped: `stopped by you after ${took}`, failed: this.#first ? `broke off after ${took}` : 'no answer' }[how] ?? whole);
+    if (this.#usage) this.#showUsage();
+    const together = this.#deltas === this.#reads ? 'none waited for another' : 'some came together';
+    const arrival = this.#deltas > 0 ? `${count(this.#deltas, 'token')} in ${count(this.#reads, 'read')} from the network: ${together}.` : 'Nothing arrived.';
+    text('arrival', arrival);
+    byId('timeline').setAttribute('aria-label', `${arrival} First token after ${byId('first-token').textContent}, speed ${byId('speed').textContent}.`);
+  }
+
+  #showUsage() {
+    const { prompt_tokens: input = 0, completion_tokens: output = 0 } = this.#usage;
+    figure('tokens', output, '', `and ${input} in the prompt`);
+    if (this.#first !== null) this.#showSpeed(output, this.#last);
+    const { input_price, output_price } = this.#model ?? {};
+    if (input_price === undefined || output_price === undefined) return figure('cost', '–', '', 'no price configured');
+    const dollars = (input * Number(input_price) + output * Number(output_price)) / 1e6;
+    figure('cost', `$${dollars === 0 ? '0' : dollars.toPrecision(2).includes('e') ? dollars.toFixed(8) : dollars.toPrecision(2)}`, '', `$${input_price} in, $${output_price} out per million`);
+  }
+
+  /** Says what CORS did, once Resource Timing has its entry for the request. */
+  async explain() {
+    if (!this.#response) return;
+    const url = `${gateway}/v1/chat/completions`;
+    const measured = timing(await entryOf(url, this.#start));
+    const reasons = preflightReasons('POST', { 'content-type': 'application/json' });
+    const kept = answered > 0;
+    answered += 1;
+    const before = measured ? `, ${ms(measured.before)} before the request left` : '';
+    showCors([
+      ['Origin', code(location.origin), note(`Sent with the request, because ${list(differences(location.origin, gateway))} differ from the gateway’s. Allowed.`)],
+      ['Preflight', kept ? `Remembered${before}` : `Asked first${before}`,
+        note(kept ? 'The browser keeps the permission for cors.max_age; while it lasts no OPTIONS is sent.' : `OPTIONS went ahead of POST: ${list(reasons)}. The next request saves this round trip.`)],
+      ['Readable', chips([...this.#response.headers.keys()]), note('The response headers that this page may read; the browser hides all others.')],
+      ['Transport', measured ? `${measured.protocol} over TLS` : 'not disclosed', note(measured ? 'Timing is readable because the gateway sent Timing-Allow-Origin.' : 'The gateway sent no Timing-Allow-Origin.')],
+    ]);
+  }
+}
+
+/** The error in words, with what the gateway said of it, or the possible causes where the browser hides all. */
+async function showError(error) {
+  const card = byId('error');
+  const facts = byId('error-facts');
+  const causes = byId('error-causes');
+  facts.replaceChildren();
+  causes.hidden = true;
+  byId('retry').hidden = offered.size > 0;
+  if (error instanceof ChatError) {
+    text('error-title', error.inStream ? 'The stream broke' : 'The gateway refused');
+    text('error-message', error.message);
+    const rows = { Status: error.inStream ? '200, then an error event' : error.status, Code: error.code, 'Request id': error.requestId };
+    for (const [name, value] of Object.entries(rows)) if (value !== undefined) facts.append(element('dt', name), element('dd', code(value)));
+    state('connected', 'good');
+  } else if (error instanceof TypeError) {
+    const verdict = await diagnose(gateway);
+    text('error-title', verdict === 'refused' ? 'The gateway refused this page’s origin' : 'The gateway cannot be reached');
+    text('error-message', 'The browser tells a page nothing about a failed cross-origin request, only “failed to fetch”. A test request without CORS '
+      + (verdict === 'refused' ? 'went through, which leaves one cause.' : 'failed too, which leaves two.'));
+    causes.replaceChildren(...causesOf(verdict));
+    causes.hidden = false;
+    state(verdict === 'refused' ? 'origin refused' : 'not reachable', 'bad');
+  } else {
+    text('error-title', 'The page failed');
+    text('error-message', String(error));
+  }
+  card.hidden = false;
+}
+
+function causesOf(verdict) {
+  const open = element('a', `${gateway}/healthz`);
+  Object.assign(open, { href: `${gateway}/healthz`, target: '_blank', rel: 'noopener' });
+  const causes = [
+    ['unreachable', 'The certificate is not trusted. Open ', open, ' once and accept it, or trust ', code('certs/ca.pem'), ' on this machine.'],
+    ['unreachable', 'The gateway is not running, or listens elsewhere. Start it with ', code('tokenway'), ' and compare the URL that it prints.'],
+    ['refused', 'The origin is not allowed. Add ', code(`"${location.origin}"`), ' to ', code('cors.origins'), ' in the configuration.'],
+  ];
+  const likely = causes.filter(([when]) => when === verdict).map(([, ...content]) => element('li', ...content));
+  const ruledOut = causes.filter(([when]) => when !== verdict).map(([, ...content]) => {
+    const item = element('li', 'Ruled out: ', ...content);
+    item.className = 'ruled-out';
+    return item;
+  });
+  return [...likely, ...ruledOut];
+}
+
+function hideError() {
+  byId('error').hidden = true;
+}
+
+function describeModel() {
+  const { context, input_price, output_price } = offered.get(byId('model').value) ?? {};
+  const size = context ? `${context >= 1000 ? `${Math.round(context / 1000)}K` : context} context` : '';
+  const price = input_price === undefined ? '' : `$${input_price} in, $${output_price} out per million`;
+  text('model-note', [size, price].filter(Boolean).join(' · '));
+}
+
+function busy(yes) {
+  byId('send').disabled = yes;
+  byId('stop').disabled = !yes;
+  byId('answer').setAttribute('aria-busy', String(yes));
+}
+
+function state(words, kind = '') {
+  text('gateway-state', words);
+  byId('gateway-state').dataset.state = kind;
+}
+
+function figure(id, value, unit, remark) {
+  byId(id).replaceChildren(String(value), ...(unit ? [' ', element('small', unit)] : []));
+  text(`${id}-note`, remark);
+}
+
+function showCors(rows) {
+  byId('cors-empty').hidden = true;
+  byId('cors').replaceChildren(...rows.flatMap(([name, first, ...rest]) => [
+    element('dt', name),
+    element('dd', first instanceof HTMLUListElement ? first : element('p', first), ...rest),
+  ]));
+}
+
+/** Resource Timing adds its entry shortly after the body's end. */
+async function entryOf(url, since) {
+  const find = () => performance.getEntriesByName(url).findLast((entry) => entry.startTime >= since - 1);
+  for (let tries = 0; tries < 10 && !find(); tries += 1) await new Promise((resolve) => setTimeout(resolve, 20));
+  const entry = find();
+  performance.clearResourceTimings();
+  return entry;
+}
+
+function byId(id) {
+  return document.getElementById(id);
+}
+
+function text(id, words) {
+  byId(id).textContent = words;
+}
+
+function element(name, ...content) {
+  const made = document.createElement(name);
+  made.append(...content);
+  return made;
+}
+
+function code(words) {
+  return element('code', words);
+}
+
+function note(words) {
+  const made = element('p', words);
+  made.className = 'note';
+  return made;
+}
+
+function chips(words) {
+  return element('ul', ...words.map((word) => element('li', word)));
+}
+
+function list(words) {
+  return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
+}
+
+function count(number, name) {
+  return `${number} ${name}${number === 1 ? '' : 's'}`;
+}
+
+function ms(value) {
+  return value < 10 ? `${value.toFixed(1)} ms` : `${Math.round(value)} ms`;
+}
