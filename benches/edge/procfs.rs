@@ -33,11 +33,13 @@ pub(crate) fn open_files() -> Outcome<u64> {
     Ok(if soft == "unlimited" { u64::MAX } else { soft.parse()? })
 }
 
-/// One line on the machine: processors, model, kernel.
+/// One line on the machine: processors, model, kernel, and what else ran when the benchmark began.
 pub(crate) fn machine() -> Outcome<String> {
     let cpus = fs::read_to_string("/proc/cpuinfo")?;
     let models: Vec<_> = cpus.lines().filter_map(|line| line.strip_prefix("model name")).collect();
     let model = models.first().map_or("unknown processor", |model| model.trim_start_matches([' ', '\t', ':']));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    Ok(format!("{} × {model}, Linux {}", models.len(), kernel.trim()))
+    let load = fs::read_to_string("/proc/loadavg")?;
+    let load = load.split_whitespace().next().unwrap_or("unknown");
+    Ok(format!("{} × {model}, Linux {}, load before the run {load}", models.len(), kernel.trim()))
 }

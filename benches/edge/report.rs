@@ -176,7 +176,7 @@ impl Report {
 
     fn to_floor(&self, row: &Row) -> Option<f64> {
         let floor = self.best(row.measure, "floor", "h1", Some(row.subject.streams))?;
-        Some(row.best() / floor)
+        (floor > 0.0).then(|| row.best() / floor)
     }
 
     /// Those goals for which this run has the figures.
