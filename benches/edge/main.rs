@@ -43,7 +43,7 @@ struct Flags {
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Seconds of each processor-time measurement
-    #[arg(long, default_value_t = 2.5)]
+    #[arg(long, default_value_t = 2.0)]
     window: f64,
     /// Streams of the processor-time measurement
     #[arg(long, default_value_t = 100)]

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, Connection, Endpoint, Protocol, Streams, Tally};
 use crate::report::{Measure, Report, Subject};
-use crate::source::{Clock, Pace, Source};
+use crate::source::{Clock, Pace, Source, Spacing};
 use crate::target::{Kind, Site, Target};
 use crate::{Outcome, procfs};
 
@@ -80,7 +80,7 @@ impl Bench {
 
     async fn answers(&self, kind: Kind) -> Outcome {
         let target = Target::start(kind, &self.site).await?;
-        self.source.set(Pace { interval: Duration::from_millis(1), events: 3 });
+        self.source.set(Pace::brief(3));
         for protocol in protocols(kind) {
             let endpoint = Endpoint { address: target.address, protocol: *protocol };
             let mut connection = self.client.connect(endpoint).await?;
@@ -93,8 +93,16 @@ impl Bench {
     async fn cpu(&self, kinds: &[Kind], report: &mut Report) -> Outcome {
         for (kind, protocol) in contestants(kinds) {
             let subject = Subject { target: kind.name(), protocol: protocol.name(), streams: self.streams };
-            match self.forward(kind, protocol, self.streams).await {
-                Ok(forwarding) => forwarding.report(Measure::Event, subject, report),
+            match self.forward(kind, protocol, self.streams, Spacing::Volleys).await {
+                Ok(forwarding) => report.add(Measure::EventInVolley, subject, forwarding.per_event),
+                Err(error) => report.note(format!("{subject}: {error}")),
+            }
+            match self.forward(kind, protocol, self.streams, Spacing::Even).await {
+                Ok(forwarding) => {
+                    report.add(Measure::Event, subject, forwarding.per_event);
+                    report.add(Measure::LatencyMedian, subject, quantile(&forwarding.latencies, 0.5));
+                    report.add(Measure::LatencyP99, subject, quantile(&forwarding.latencies, 0.99));
+                }
                 Err(error) => report.note(format!("{subject}: {error}")),
             }
         }
@@ -111,8 +119,8 @@ impl Bench {
             }
             for kind in kinds.iter().copied().filter(|kind| *kind != Kind::PlainHyper) {
                 let subject = Subject { target: kind.name(), protocol: Protocol::H1.name(), streams };
-                match self.forward(kind, Protocol::H1, streams).await {
-                    Ok(forwarding) => forwarding.report(Measure::ScaleEvent, subject, report),
+                match self.forward(kind, Protocol::H1, streams, Spacing::Volleys).await {
+                    Ok(forwarding) => report.add(Measure::ScaleEvent, subject, forwarding.per_event),
                     Err(error) => report.note(format!("{subject}: {error}")),
                 }
             }
@@ -121,12 +129,12 @@ impl Bench {
     }
 
     /// Streams at the common rate through a fresh process of `kind`.
-    async fn forward(&self, kind: Kind, protocol: Protocol, streams: usize) -> Outcome<Forwarding> {
+    async fn forward(&self, kind: Kind, protocol: Protocol, streams: usize, spacing: Spacing) -> Outcome<Forwarding> {
         let target = Target::start(kind, &self.site).await?;
         let endpoint = Endpoint { address: target.address, protocol };
         let tally = Tally::new(self.clock);
         let stalls = self.source.stalls();
-        let pace = Pace::endless(streams, self.rate);
+        let pace = Pace::endless(streams, self.rate, spacing);
         self.source.set(pace);
         let _open = Streams::open(&self.client, endpoint, streams, &tally).await?;
         sleep(SETTLE.max(2 * pace.interval)).await;
@@ -147,7 +155,7 @@ impl Bench {
     }
 
     async fn first_token(&self, kinds: &[Kind], report: &mut Report) -> Outcome {
-        self.source.set(Pace { interval: Duration::from_millis(1), events: 1 });
+        self.source.set(Pace::brief(1));
         let direct = Endpoint { address: self.source.address, protocol: Protocol::Plain };
         let mut racers = vec![Racer::new("direct", direct, None)];
         for (kind, protocol) in contestants(kinds) {
@@ -217,16 +225,6 @@ impl Bench {
 struct Forwarding {
     per_event: f64,
     latencies: Vec<f64>,
-}
-
-impl Forwarding {
-    fn report(&self, measure: Measure, subject: Subject, report: &mut Report) {
-        report.add(measure, subject, self.per_event);
-        if measure == Measure::Event {
-            report.add(Measure::LatencyMedian, subject, quantile(&self.latencies, 0.5));
-            report.add(Measure::LatencyP99, subject, quantile(&self.latencies, 0.99));
-        }
-    }
 }
 
 /// One way from client to source, with the times that it took, in microseconds.

@@ -1,8 +1,8 @@
 //! The upstream: HTTP/1.1, keep-alive, chunked, one SSE event a chunk.
 //!
 //! The first event leaves with the response head, in one write, as soon as the request has been read. The following ones
-//! leave from one thread with a heap of due times: tokio's timers tick in milliseconds, which would send the events of all
-//! streams in volleys and let a proxy handle a volley in one wake-up. Each stream has its own phase.
+//! leave from one thread with a heap of due times, each stream in its own phase, so that the spacing is a choice: events one
+//! by one, or in volleys.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -44,15 +44,41 @@ pub(crate) struct Pace {
     pub(crate) interval: Duration,
     /// Events a stream, then `[DONE]`.
     pub(crate) events: u32,
+    /// How the events of all streams lie in time.
+    pub(crate) spacing: Spacing,
+}
+
+/// How the events of different streams lie to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spacing {
+    /// Evenly: at 5,000 events a second one every 200 µs, so each costs a proxy a wake-up of its own.
+    Even,
+    /// At whole milliseconds, as upstreams with millisecond timers send them: one wake-up serves several events, and what
+    /// is left is the cost of handling them.
+    Volleys,
+}
+
+impl Spacing {
+    fn grain(self) -> u64 {
+        match self {
+            Spacing::Even => 1,
+            Spacing::Volleys => 1_000_000,
+        }
+    }
 }
 
 impl Pace {
     /// One event, then silence until the client leaves.
-    pub(crate) const IDLE: Pace = Pace { interval: Duration::ZERO, events: u32::MAX };
+    pub(crate) const IDLE: Pace = Pace { interval: Duration::ZERO, events: u32::MAX, spacing: Spacing::Even };
+
+    /// `events` of them, a millisecond apart.
+    pub(crate) fn brief(events: u32) -> Self {
+        Pace { interval: Duration::from_millis(1), events, spacing: Spacing::Even }
+    }
 
     /// Streams without end that together send `rate` events a second.
-    pub(crate) fn endless(streams: usize, rate: f64) -> Self {
-        Pace { interval: Duration::from_secs_f64(streams as f64 / rate), events: u32::MAX }
+    pub(crate) fn endless(streams: usize, rate: f64, spacing: Spacing) -> Self {
+        Pace { interval: Duration::from_secs_f64(streams as f64 / rate), events: u32::MAX, spacing }
     }
 }
 
@@ -69,6 +95,7 @@ struct Shared {
     clock: Clock,
     interval: AtomicU64,
     events: AtomicU32,
+    grain: AtomicU64,
     phases: AtomicU64,
     stalls: AtomicU64,
 }
@@ -80,6 +107,7 @@ impl Source {
             clock,
             interval: AtomicU64::new(0),
             events: AtomicU32::new(1),
+            grain: AtomicU64::new(1),
             phases: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
         });
@@ -102,6 +130,7 @@ impl Source {
     pub(crate) fn set(&self, pace: Pace) {
         self.shared.interval.store(pace.interval.as_nanos() as u64, Relaxed);
         self.shared.events.store(pace.events, Relaxed);
+        self.shared.grain.store(pace.spacing.grain(), Relaxed);
     }
 
     /// How often an event had to wait because the proxy did not read.
@@ -125,7 +154,8 @@ async fn answer_all(stream: Arc<TcpStream>, shared: &Shared, ticker: &mpsc::Send
     let mut unread = Vec::new();
     while request(&stream, &mut unread).await? {
         let events = shared.events.load(Relaxed);
-        let interval = shared.interval.load(Relaxed);
+        let grain = shared.grain.load(Relaxed);
+        let interval = shared.interval.load(Relaxed).next_multiple_of(grain);
         let now = shared.clock.nanos();
         let mut out = HEAD.to_vec();
         chunk(&mut out, |out| wire::event(0, now, out));
@@ -134,6 +164,7 @@ async fn answer_all(stream: Arc<TcpStream>, shared: &Shared, ticker: &mpsc::Send
         stream.try_write(&out)?;
         if interval > 0 {
             let at = second(shared.phases.fetch_add(1, Relaxed), now, interval);
+            let at = at.next_multiple_of(grain);
             let _ = ticker.send(Due { at, interval, number: 1, events, stream: stream.clone() });
         }
     }
