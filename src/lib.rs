@@ -1,5 +1,6 @@
 //! Tokenway
 pub mod body;
+pub mod cli;
 pub mod config;
 pub mod cors;
 pub mod drain;

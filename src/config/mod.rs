@@ -12,9 +12,11 @@ mod problem;
 mod raw;
 mod resolve;
 #[cfg(test)]
-mod scratch;
+pub(crate) mod scratch;
 mod secret;
 mod section;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::net::SocketAddr;
@@ -42,6 +44,8 @@ pub struct Config {
     pub server: Server,
     /// `[cors]`
     pub cors: Policy,
+    /// `cors.origins` as written, for people to read; [`Config::cors`] is what decides.
+    pub cors_origins: Vec<String>,
     /// `[stream]`
     pub stream: Stream,
     /// `[[upstreams]]`, at least one

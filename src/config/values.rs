@@ -279,3 +279,109 @@ impl Bounded for Size {
         format_size(self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// `text` as a TOML value, read as `T`.
+    fn read<T: Value>(text: &str) -> Result<T, Mistake> {
+        T::read(DeValue::parse(text).unwrap().get_ref())
+    }
+
+    #[test]
+    fn durations_are_a_whole_number_and_a_unit() {
+        for (text, millis) in [("0s", 0), ("1500ms", 1500), ("15s", 15_000), ("30m", 1_800_000), ("2h", 7_200_000)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "15", "s", "1.5s", "-1s", "15 s", "15S", "1h30m", "8785h", "99999999999999999999s", "１s"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_a_whole_number_and_a_binary_unit() {
+        for (text, bytes) in [("0B", 0), ("512B", 512), ("256KiB", 256 << 10), ("4MiB", 4 << 20), ("1GiB", 1 << 30)] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "4", "MiB", "-1B", "1.5MiB", "4 MiB", "99999999999GiB", "99999999999999999999B"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+        assert_eq!(read::<Size>("4096").unwrap(), Size(4096));
+        assert_eq!(read::<Size>("\"4KiB\"").unwrap(), Size(4096));
+    }
+
+    #[test]
+    fn a_decimal_or_sloppy_unit_is_mended_to_the_binary_one() {
+        for (text, mend) in
+            [("4MB", "write \"4MiB\""), ("4mb", "write \"4MiB\""), ("4M", "write \"4MiB\""), ("2k", "write \"2KiB\"")]
+        {
+            assert_eq!(parse_size(text).unwrap_err().mend, mend);
+        }
+    }
+
+    #[test]
+    fn a_price_is_charged_as_it_is_written() {
+        let price = |text| read::<Price>(text).map(|price| price.to_string());
+        for (text, shown) in
+            [("2.50", "2.50"), ("10", "10.00"), ("\"0.27\"", "0.27"), ("0.100000000", "0.10"), ("1_000.0", "1000.00")]
+        {
+            assert_eq!(price(text), Ok(shown.to_owned()), "{text}");
+        }
+        for bad in ["-1.0", "1e3", "nan", "inf", "0.0000001", "true", "0x10", "[1]"] {
+            assert!(price(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_host_is_mended() {
+        let mend = |text| read::<SocketAddr>(text).unwrap_err().mend;
+        assert!(mend("\":8443\"").contains("0.0.0.0:8443"));
+        assert!(mend("\"localhost:8443\"").contains("\"127.0.0.1:8443\""));
+        assert!(mend("\"example.com\"").contains("an IP address and a port"));
+    }
+
+    #[test]
+    fn networks_are_written_with_their_own_bits_only() {
+        assert_eq!(parse_network("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!(parse_network("192.0.2.1").unwrap().to_string(), "192.0.2.1/32");
+        assert_eq!(parse_network("::1").unwrap().to_string(), "::1/128");
+        assert_eq!(parse_network("10.0.0.1/8").unwrap_err().mend, "write \"10.0.0.0/8\"");
+        for bad in ["", "10.0.0.0/33", "10.0.0", "example.com", "10.0.0.0/"] {
+            assert!(parse_network(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_fit_for_headers_and_labels() {
+        assert!(read::<Name>("\"meta-llama/Llama-3.1:free\"").is_ok());
+        for bad in ["\"\"", "\"a b\"", "\"ä\"", "\"a\\nb\"", "\"auto\"", "\"other\"", "5"] {
+            assert!(read::<Name>(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_duration_of_milliseconds_survives_its_own_spelling(millis in prop_oneof![0u64..100_000, 0u64..=31_622_400_000]) {
+            let duration = Duration::from_millis(millis);
+            prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
+        }
+
+        #[test]
+        fn any_size_survives_its_own_spelling(number in 0usize..1 << 20, shift in 0u32..33) {
+            prop_assert_eq!(parse_size(&format_size(number << shift)), Ok(number << shift));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,12}|[0-9]{0,22}[a-zA-Z]{0,3}") {
+            if let Ok(duration) = parse_duration(&text) {
+                prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
+            }
+            if let Ok(size) = parse_size(&text) {
+                prop_assert_eq!(parse_size(&format_size(size)), Ok(size));
+            }
+            let _read_or_refused = parse_network(&text);
+        }
+    }
+}

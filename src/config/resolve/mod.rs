@@ -20,6 +20,7 @@ const LARGEST_FILE: u64 = 4 << 20;
 pub(super) fn resolve(text: &str, base_dir: &Path, env: Env<'_>, now: SystemTime) -> Result<Config, Problems> {
     let mut problems = Problems::default();
     let Some(raw) = Raw::parse(text, &mut problems) else {
+        problems.sort();
         return Err(problems);
     };
     let mut resolver = Resolver { base_dir, env, now, problems, warnings: Vec::new() };
@@ -47,21 +48,20 @@ impl Resolver<'_> {
     /// Every section is checked, whatever is wrong with those before it. `None` only where there is a problem.
     fn config(&mut self, raw: Raw) -> Option<Config> {
         let server = self.server(raw.server);
-        let cors = self.cors(raw.cors);
+        let (cors, cors_origins) = (self.cors(&raw.cors), strings(&raw.cors.origins));
         let stream = stream(&raw.stream);
-        let models = self.models(&raw.upstreams, raw.models, raw.default_model);
-        let upstreams = self.upstreams(raw.upstreams);
+        let upstreams = self.upstreams(&raw.upstreams);
+        let models = self.models(&raw.upstreams, &raw.models, &raw.default_model);
         let log = Log { json: raw.log.value == raw::LogFormat::Json };
-        Some(Config { server, cors: cors?, stream, upstreams, models, log, warnings: Vec::new() })
+        Some(Config { server, cors: cors?, cors_origins, stream, upstreams, models, log, warnings: Vec::new() })
     }
 
-    fn cors(&mut self, cors: raw::Cors) -> Option<Policy> {
-        let values = |list: &[Field<String>]| list.iter().map(|field| field.value.clone()).collect();
+    fn cors(&mut self, cors: &raw::Cors) -> Option<Policy> {
         let spec = Spec {
-            origins: values(&cors.origins),
+            origins: strings(&cors.origins),
             credentials: cors.credentials.value,
-            allow_headers: values(&cors.allow_headers),
-            expose_headers: values(&cors.expose_headers),
+            allow_headers: strings(&cors.allow_headers),
+            expose_headers: strings(&cors.expose_headers),
             max_age: cors.max_age.value,
         };
         if spec.origins.is_empty() {
@@ -124,6 +124,10 @@ fn stream(stream: &raw::Stream) -> Stream {
         max_duration: stream.max_duration.value,
         max_event: stream.max_event.value.0,
     }
+}
+
+fn strings(list: &[Field<String>]) -> Vec<String> {
+    list.iter().map(|field| field.value.clone()).collect()
 }
 
 fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {

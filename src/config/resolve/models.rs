@@ -10,8 +10,8 @@ impl Resolver<'_> {
     pub(super) fn models(
         &mut self,
         upstreams: &Field<Vec<raw::Upstream>>,
-        models: Field<Vec<raw::Model>>,
-        default: Field<Option<String>>,
+        models: &Field<Vec<raw::Model>>,
+        default: &Field<Option<String>>,
     ) -> Table {
         if models.value.is_empty() {
             let mistake = Mistake::new("is missing", "add [[models]] with at least a name and an upstream");
@@ -19,9 +19,9 @@ impl Resolver<'_> {
         }
         self.check_unique(models.value.iter().map(|model| &model.name));
         let upstream_names = Names::new("upstream", upstreams, |upstream| &upstream.name);
-        let model_names = Names::new("model", &models, |model| &model.name);
+        let model_names = Names::new("model", models, |model| &model.name);
         let default_id = match &default.value {
-            Some(name) => self.find(&model_names, name, &default),
+            Some(name) => self.find(&model_names, name, default),
             None => None,
         };
         let mut table = Vec::new();

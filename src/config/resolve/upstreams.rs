@@ -14,23 +14,23 @@ use crate::config::values::{EnvName, Name};
 use crate::config::{Secret, Upstream, raw};
 
 impl Resolver<'_> {
-    pub(super) fn upstreams(&mut self, upstreams: Field<Vec<raw::Upstream>>) -> Vec<Upstream> {
+    pub(super) fn upstreams(&mut self, upstreams: &Field<Vec<raw::Upstream>>) -> Vec<Upstream> {
         if upstreams.value.is_empty() {
             let mistake = Mistake::new("is missing", "add [[upstreams]] with at least a name and a base_url");
             self.problems.report(&upstreams.place, mistake);
         }
         self.check_unique(upstreams.value.iter().map(|upstream| &upstream.name));
-        upstreams.value.into_iter().map(|upstream| self.upstream(upstream)).collect()
+        upstreams.value.iter().map(|upstream| self.upstream(upstream)).collect()
     }
 
-    fn upstream(&mut self, upstream: raw::Upstream) -> Upstream {
-        let api_key = self.api_key(&upstream);
+    fn upstream(&mut self, upstream: &raw::Upstream) -> Upstream {
+        let api_key = self.api_key(upstream);
         let has_key = upstream.api_key_env.is_written() || upstream.api_key_file.is_written();
-        self.check_clear_text(&upstream, has_key);
+        self.check_clear_text(upstream, has_key);
         Upstream {
-            roots: self.roots(&upstream),
-            name: upstream.name.value.0,
-            base: upstream.base_url.value,
+            roots: self.roots(upstream),
+            name: upstream.name.value.0.clone(),
+            base: upstream.base_url.value.clone(),
             api_key,
             connect_timeout: upstream.connect_timeout.value,
             keep_alive: upstream.keep_alive.value,
