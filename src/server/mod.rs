@@ -5,6 +5,7 @@
 //! frames, floods), `h2_streams` beside it (streams whose client takes nothing), `connection` above it (handshake, drain).
 
 pub mod accept;
+pub mod admin;
 pub mod backoff;
 mod connection;
 pub mod connections;
@@ -13,6 +14,8 @@ mod guard_io;
 pub mod h2_frames;
 mod h2_guard;
 mod h2_streams;
+mod pages;
+pub mod playground;
 mod quiet;
 pub mod settings;
 pub mod signals;

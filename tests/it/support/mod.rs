@@ -3,6 +3,8 @@
 pub mod certs;
 pub mod client;
 pub mod frames;
+pub mod gateway;
+pub mod process;
 
 use std::future::Future;
 use std::time::Duration;
