@@ -56,9 +56,10 @@ mod tests {
     use super::*;
 
     fn of(values: &[&'static str]) -> RequestId {
-        let lines = values.iter().map(|value| (X_REQUEST_ID, HeaderValue::from_static(value)));
         let mut headers = HeaderMap::new();
-        lines.for_each(|(name, value)| drop(headers.append(name, value)));
+        for value in values {
+            headers.append(X_REQUEST_ID, HeaderValue::from_static(value));
+        }
         RequestId::of(&headers)
     }
 
