@@ -5,6 +5,7 @@
 
 mod browser;
 mod layers;
+mod meter;
 mod sdk;
 mod server;
 mod support;

@@ -1,10 +1,13 @@
 //! What several tests need: certificates, clients, frames, and a bound on how long anything may take.
 
 pub mod certs;
+pub mod child;
 pub mod client;
 pub mod frames;
 pub mod gateway;
+pub mod metrics;
 pub mod process;
+pub mod sse;
 
 use std::future::Future;
 use std::time::Duration;
