@@ -4,8 +4,9 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rustls::RootCertStore;
@@ -13,14 +14,17 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use tokenway::demo::{Demo, Knobs};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::client::{RequestBody, Target, full};
+use super::client::{RequestBody, Target, full, until_closed};
 use super::gateway::{Directory, exchange, write_certificates};
 use super::metrics::Scrape;
 use super::process::Server;
 use super::soon;
 
+/// Between two looks at what tells no one that it has changed.
+const PAUSE: Duration = Duration::from_millis(10);
 /// The origin that every test's configuration allows.
 pub const ALLOWED: &str = "https://app.example";
 /// An origin that none allows.
@@ -89,10 +93,27 @@ impl Child {
                 if so(&scrape) {
                     return scrape;
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                tokio::time::sleep(PAUSE).await;
             }
         })
         .await
+    }
+
+    /// Returns once `/readyz` has this status.
+    pub async fn until_ready_is(&self, status: StatusCode) {
+        let ask = format!("GET /readyz HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.admin);
+        let so = format!("HTTP/1.1 {} ", status.as_str());
+        soon(async {
+            loop {
+                let mut tcp = TcpStream::connect(&self.admin).await.unwrap();
+                tcp.write_all(ask.as_bytes()).await.unwrap();
+                if until_closed(&mut tcp).await.starts_with(&so) {
+                    return;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        })
+        .await;
     }
 
     /// The log line of a request.
@@ -107,7 +128,7 @@ impl Child {
                     assert!(own.next().is_none(), "{request_id} was logged twice");
                     return line;
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                tokio::time::sleep(PAUSE).await;
             }
         })
         .await

@@ -6,6 +6,7 @@ pub mod client;
 pub mod frames;
 pub mod gateway;
 pub mod metrics;
+pub mod patient;
 pub mod process;
 pub mod sse;
 
