@@ -5,8 +5,12 @@
 
 mod browser;
 mod cors_table;
+mod drain_streams;
+mod examples;
 mod layers;
 mod meter;
+mod reload;
+mod routes;
 mod sdk;
 mod server;
 mod support;

@@ -135,7 +135,8 @@ impl Child {
     }
 
     /// What the upstream itself answers to a request.
-    pub async fn directly(&self, request: Request<RequestBody>) -> Response<Incoming> {
+    pub async fn directly(&self, mut request: Request<RequestBody>) -> Response<Incoming> {
+        *request.uri_mut() = request.uri().path().parse().unwrap();
         let tcp = TcpStream::connect(self.demo.addr).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.unwrap();
         tokio::spawn(connection);
