@@ -38,11 +38,11 @@ async fn a_good_file_is_swapped_in_and_open_streams_go_on_byte_for_byte() {
     let mut completion = chat(true, json!({ "tokens": 30, "hold": 10 }));
     completion["stream_options"] = json!({ "include_usage": true });
     let (mut h1, mut h2) = (soon(child.target.h1()).await, soon(child.target.h2()).await);
-    let mut streams = vec![
+    let mut streams = [
         Events::of(soon(h1.send_request(post(&completion))).await.unwrap()),
         Events::of(soon(h2.send_request(post(&completion))).await.unwrap()),
     ];
-    let mut seen = vec![String::new(), String::new()];
+    let mut seen = [String::new(), String::new()];
     for (events, seen) in streams.iter_mut().zip(&mut seen) {
         for _ in 0..10 {
             seen.push_str(&events.next().await.unwrap().text);
