@@ -130,7 +130,8 @@ impl Gateway {
         let model = self.upstreams.models().find(request.model()).ok_or_else(|| answers::no_such_model(&request))?;
         let idempotency_key = parts.headers.get("idempotency-key").cloned();
         let streaming = request.stream();
-        let ask = Ask { model, request, request_id: id.header(), idempotency_key };
+        let candidates = self.upstreams.models().candidates(model);
+        let ask = Ask { candidates, request, request_id: id.header(), idempotency_key };
         let upstreams = Arc::clone(&self.upstreams);
         if !streaming {
             let whole =
