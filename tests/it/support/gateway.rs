@@ -14,15 +14,15 @@ use tokio::net::TcpStream;
 use super::process::Server;
 
 /// A demo upstream; it is killed when this is dropped.
-pub struct Upstream {
+pub(crate) struct Upstream {
     /// `http://127.0.0.1:PORT/v1`
-    pub base_url: String,
+    pub(crate) base_url: String,
     _server: Server,
 }
 
 impl Upstream {
     /// Twenty tokens a second after 150 ms, unless a request's `"demo"` field says otherwise.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut server = Server::tokenway([
             "demo-upstream",
             "--listen",
@@ -36,7 +36,7 @@ impl Upstream {
     }
 
     /// The text with which it answers this request, asked without the gateway.
-    pub async fn text(&self, request: &serde_json::Value) -> String {
+    pub(crate) async fn text(&self, request: &serde_json::Value) -> String {
         let authority = self.base_url.trim_start_matches("http://").trim_end_matches("/v1");
         let mut request = request.clone();
         request["stream"] = false.into();
@@ -48,30 +48,30 @@ impl Upstream {
 
 /// What a test sets beside the fixed configuration: further lines of the sections of that name.
 #[derive(Default)]
-pub struct Setup<'a> {
-    pub server: &'a str,
-    pub stream: &'a str,
+pub(crate) struct Setup<'a> {
+    pub(crate) server: &'a str,
+    pub(crate) stream: &'a str,
     /// Whole sections.
-    pub more: &'a str,
+    pub(crate) more: &'a str,
 }
 
 /// A running gateway on https://localhost; it is killed when this is dropped.
-pub struct Gateway {
+pub(crate) struct Gateway {
     /// `https://localhost:PORT`
-    pub url: String,
+    pub(crate) url: String,
     /// `127.0.0.1:PORT` of the admin listener.
-    pub admin: String,
+    pub(crate) admin: String,
     /// The leaf certificate.
-    pub certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// The certificate authority that a client is to trust.
-    pub ca: PathBuf,
+    pub(crate) ca: PathBuf,
     _server: Server,
     _directory: Directory,
 }
 
 impl Gateway {
     /// A gateway before this upstream: pages of `http://localhost:*` are allowed, the model is `demo`.
-    pub async fn start(upstream: &Upstream, setup: Setup<'_>) -> Self {
+    pub(crate) async fn start(upstream: &Upstream, setup: Setup<'_>) -> Self {
         let directory = Directory::new();
         let path = |name: &str| directory.0.join(name);
         write_certificates(&directory.0);
@@ -119,14 +119,14 @@ context = 8192
     }
 
     /// The value of the one sample of `/metrics` that begins with `series`; 0 where there is none.
-    pub async fn metric(&self, series: &str) -> f64 {
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
         let text = exchange(&self.admin, "GET /metrics", "").await;
         let sample = text.lines().find_map(|line| line.strip_prefix(series));
         sample.map_or(0.0, |rest| rest.rsplit(' ').next().unwrap().parse().unwrap())
     }
 
     /// Returns when the metric has this value.
-    pub async fn until_metric(&self, series: &str, value: f64) {
+    pub(crate) async fn until_metric(&self, series: &str, value: f64) {
         let reached = async {
             while self.metric(series).await != value {
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,4 +1,4 @@
 //! What the integration tests share.
 
-pub mod gateway;
-pub mod process;
+pub(crate) mod gateway;
+pub(crate) mod process;
