@@ -349,3 +349,9 @@ async fn the_playground_explains_every_failure() {
     assert!(likely("unreachable").starts_with("The certificate is not trusted"), "{}", seen["unreachable"]);
     assert_eq!(seen["unreachable"]["causes"].as_array().unwrap().len(), 3);
 }
+
+#[tokio::test]
+async fn the_pages_own_parsers_agree_with_the_standards() {
+    let compared = node("browser/modules.mjs", &[], &[]).await;
+    assert_eq!(compared["streams"], 3000);
+}
