@@ -1,9 +1,45 @@
-//! Tokenway
-pub mod body;
-pub mod config;
+//! Tokenway: the edge gateway between browsers and LLM APIs.
+//!
+//! One streamed completion, in the order in which it happens; each step is a file.
+//!
+//! 1. **accept**: [`server::accept`] takes a connection, within its caps.
+//! 2. **TLS and ALPN**: `server::connection` shakes hands and serves HTTP/2 or HTTP/1.1, behind `server::guard_io`.
+//! 3. **CORS**: [`cors::decision`] decides from the head alone; [`gateway`] applies it to whatever comes out.
+//! 4. **head and body**: [`head`] refuses what is not for us; [`intake`] reads and checks the JSON.
+//! 5. **route**: [`route::table`] finds the model and those that are asked when it fails.
+//! 6. **upstream, with fallback**: [`fallback`] asks one after another through [`upstream::client`].
+//! 7. **events**: [`stream::framer`] cuts the upstream's bytes, [`chat::event`] says what an event means, [`stream::feed`]
+//!    joins both.
+//! 8. **relay**: [`stream::relay`] hands each event to the client's connection, and ends honestly.
+//! 9. **meter**: [`stream::meter`] measures it all and settles once.
+//!
+//! The modules below stand in layer order: a file imports only from layers above its own in this list, and
+//! `tests/it/layers.rs` holds them to it.
+
+// pure values and decisions
+pub mod chat;
 pub mod cors;
-pub mod drain;
 pub mod error;
-pub mod metrics;
 pub mod route;
+pub mod routes;
+// configuration
+pub mod config;
+// parts with state and I/O
+pub mod body;
+pub mod drain;
+pub mod fallback;
+pub mod head;
+pub mod intake;
+pub mod metrics;
+pub mod request_id;
+pub mod stream;
+pub mod upstream;
+// the gateway
+pub mod answers;
+pub mod gateway;
+pub mod handler;
+pub mod live;
+// what listens, and the commands
+pub mod cli;
+pub mod demo;
 pub mod server;

@@ -1,2 +1,56 @@
-//! Tokenway
-fn main() {}
+//! The command `tokenway`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokenway::cli::{check, demo_upstream, serve};
+
+/// The edge gateway between browsers and LLM APIs.
+///
+/// Without a subcommand it serves; without a configuration it starts the development default: TLS on
+/// https://localhost:8443 with a local CA, a demo upstream, a playground on another origin.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Args,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves (the default)
+    Serve(serve::Args),
+    /// Checks a configuration: every mistake at once, with its place and the mend
+    Check(check::Args),
+    /// Starts an OpenAI-compatible server that needs no key and no model, with faults on demand
+    DemoUpstream(demo_upstream::Args),
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // --help and --version are no errors; wrong usage is 64 (EX_USAGE of sysexits.h)
+            let code = if error.use_stderr() { 64 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
+        Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::DemoUpstream(args) => block_on(demo_upstream::run(args)),
+    }
+}
+
+fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => {
+            eprintln!("cannot start worker threads: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,12 +1,41 @@
 //! Configuration: raw input in, only usable values out, every error at once.
+//!
+//! `raw` mirrors the file (keys, types, defaults, bounds); `resolve` checks one key against another, reads the files and
+//! variables that are named, and builds the values below. A [`Config`] that exists can be used as it stands.
 
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+mod base_url;
+pub mod development;
+mod hosts;
+mod identity;
+mod local_ca;
+mod problem;
+mod raw;
+mod resolve;
+#[cfg(test)]
+pub(crate) mod scratch;
+mod secret;
+mod section;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+pub use base_url::BaseUrl;
+pub use hosts::Hosts;
+pub use identity::Identity;
+pub use problem::{Mistake, Problem, Problems};
+pub use secret::Secret;
+pub use values::{format_duration, format_size, parse_duration, parse_size};
 
 use crate::cors::policy::Policy;
 use crate::route::table::Table;
+
+/// Reads environment variables: `std::env::var` in the program, a closure in tests.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// A checked configuration. Every value can be used as it stands.
 #[derive(Debug)]
@@ -15,6 +44,8 @@ pub struct Config {
     pub server: Server,
     /// `[cors]`
     pub cors: Policy,
+    /// `cors.origins` as written, for people to read; [`Config::cors`] is what decides.
+    pub cors_origins: Vec<String>,
     /// `[stream]`
     pub stream: Stream,
     /// `[[upstreams]]`, at least one
@@ -23,6 +54,30 @@ pub struct Config {
     pub models: Table,
     /// `[log]`
     pub log: Log,
+    /// What works but is probably not meant, one sentence each; shown at start and by `tokenway check`.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`. Relative paths in it are relative to its own directory.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(path: &Path, env: Env<'_>) -> Result<Self, Problems> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let reason = format!("the configuration file cannot be read: {error}");
+            Problems::of_file(Mistake::new(reason, "name a readable UTF-8 TOML file with --config"))
+        })?;
+        Self::parse(&text, path.parent().unwrap_or(Path::new("")), env)
+    }
+
+    /// Checks the text of a configuration file; relative paths in it are relative to `base_dir`.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn parse(text: &str, base_dir: &Path, env: Env<'_>) -> Result<Self, Problems> {
+        resolve::resolve(text, base_dir, env, SystemTime::now())
+    }
 }
 
 /// `[server]`: the listeners and their bounds.
@@ -58,31 +113,6 @@ pub struct Server {
     pub workers: usize,
 }
 
-/// A certificate chain with its private key, read and matched.
-pub struct Identity {
-    /// Leaf first.
-    pub chain: Vec<rustls::pki_types::CertificateDer<'static>>,
-    /// The leaf's key.
-    pub key: Arc<rustls::pki_types::PrivateKeyDer<'static>>,
-}
-
-impl fmt::Debug for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("chain", &self.chain.len()).field("key", &"…").finish()
-    }
-}
-
-/// The names that a request may be addressed to, from `server.hosts` or the certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Hosts {
-    /// Lower-case DNS names; a leading `*.` stands for one label (RFC 6125 §6.4.3).
-    pub names: Vec<String>,
-    /// IP addresses.
-    pub addresses: Vec<IpAddr>,
-    /// True where nothing restricts the name: `plaintext = true` without `hosts`.
-    pub any: bool,
-}
-
 /// `[stream]`: deadlines and bounds of one stream.
 #[derive(Debug, Clone)]
 pub struct Stream {
@@ -115,41 +145,6 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// How long an unused connection is kept for the next request.
     pub keep_alive: Duration,
-}
-
-/// `https://host:port/prefix`, parsed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseUrl {
-    /// `https`, or `http` for a server on this machine or a trusted network.
-    pub tls: bool,
-    /// A DNS name or an IP address without brackets.
-    pub host: String,
-    /// The written one, or 443 or 80.
-    pub port: u16,
-    /// Without a trailing slash: `/v1`.
-    pub prefix: String,
-}
-
-/// A secret that no `Debug` shows; [`Secret::expose`] says where it is used.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret.
-    pub fn new(secret: String) -> Self {
-        Self(secret)
-    }
-
-    /// The secret itself: only for the place that sends it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
 }
 
 /// `[log]`

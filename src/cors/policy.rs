@@ -1,5 +1,258 @@
-//! Placeholder.
+//! The checked `[cors]` section: patterns that can only match what was meant, and header values written once.
 
-/// A checked policy.
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use super::names;
+use super::origin::Origin;
+use super::pattern::Pattern;
+
+/// Browsers cap preflight caching at 24 h (Firefox) or less.
+const LONGEST_MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// `[cors]` as written, unchecked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// Exact origins, patterns with a leading `*.` or a closing `:*`, or `*` alone.
+    pub origins: Vec<String>,
+    /// Whether pages may send cookies.
+    pub credentials: bool,
+    /// Request headers, added to [`names::ALLOWED`].
+    pub allow_headers: Vec<String>,
+    /// Response headers, added to [`names::EXPOSED`].
+    pub expose_headers: Vec<String>,
+    /// How long browsers may keep a preflight's answer: whole seconds, at most 24 h.
+    pub max_age: Duration,
+}
+
+impl Default for Spec {
+    /// No origin: every cross-origin page is refused.
+    fn default() -> Self {
+        Self {
+            origins: Vec::new(),
+            credentials: false,
+            allow_headers: Vec::new(),
+            expose_headers: Vec::new(),
+            max_age: Duration::from_secs(2 * 60 * 60),
+        }
+    }
+}
+
+/// One thing that is wrong with a [`Spec`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyError {
+    /// Where, within `[cors]`: `origins[1]`, `max_age`.
+    pub key: String,
+    /// What is wrong, naming the value.
+    pub reason: String,
+    /// What to write instead.
+    pub mend: String,
+}
+
+/// A checked policy. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Policy(Arc<Checked>);
+
 #[derive(Debug)]
-pub struct Policy {}
+struct Checked {
+    origins: Origins,
+    credentials: bool,
+    /// No duplicates, no `*`, none that browsers forbid.
+    allow_headers: Vec<HeaderName>,
+    allow_headers_value: HeaderValue,
+    expose_headers_value: HeaderValue,
+    max_age_value: HeaderValue,
+}
+
+#[derive(Debug)]
+enum Origins {
+    /// Every `http` and `https` page. Invariant: without credentials.
+    Any,
+    /// Invariant: with credentials, none of them is insecure.
+    Listed(Vec<Pattern>),
+}
+
+impl Policy {
+    /// Checks a specification whole.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order in which it is written.
+    pub fn new(spec: &Spec) -> Result<Self, Vec<PolicyError>> {
+        let mut errors = Vec::new();
+        let origins = check_origins(spec, &mut errors);
+        let allow_headers = check_names("allow_headers", &spec.allow_headers, &mut errors, allow_flaw);
+        let expose_headers = check_names("expose_headers", &spec.expose_headers, &mut errors, |name| {
+            expose_flaw(name, spec.credentials)
+        });
+        check_max_age(spec.max_age, &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let allow_headers = joined_with(&names::ALLOWED, allow_headers);
+        Ok(Self(Arc::new(Checked {
+            origins,
+            credentials: spec.credentials,
+            allow_headers_value: list(&allow_headers),
+            allow_headers,
+            expose_headers_value: list(&joined_with(&names::EXPOSED, expose_headers)),
+            max_age_value: HeaderValue::from(spec.max_age.as_secs()),
+        })))
+    }
+
+    /// Whether no origin is configured, so that every cross-origin page is refused.
+    pub fn is_closed(&self) -> bool {
+        matches!(&self.0.origins, Origins::Listed(patterns) if patterns.is_empty())
+    }
+
+    /// The origins and patterns as they are written; `*` where every page may call.
+    pub fn origins(&self) -> Vec<String> {
+        match &self.0.origins {
+            Origins::Any => vec!["*".to_owned()],
+            Origins::Listed(patterns) => patterns.iter().map(Pattern::to_string).collect(),
+        }
+    }
+
+    /// Whether pages of this origin may call. `null` and foreign schemes never may.
+    pub fn allows(&self, origin: &Origin<'_>) -> bool {
+        match (origin, &self.0.origins) {
+            (Origin::Null | Origin::Foreign(_), _) => false,
+            (Origin::Web(_), Origins::Any) => true,
+            (Origin::Web(web), Origins::Listed(patterns)) => patterns.iter().any(|pattern| pattern.matches(web)),
+        }
+    }
+
+    /// Whether pages may send this request header; `name` in any case.
+    pub(super) fn allows_header(&self, name: &[u8]) -> bool {
+        self.0.allow_headers.iter().any(|allowed| allowed.as_str().as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    pub(super) fn credentials(&self) -> bool {
+        self.0.credentials
+    }
+
+    pub(super) fn allow_headers(&self) -> HeaderValue {
+        self.0.allow_headers_value.clone()
+    }
+
+    pub(super) fn expose_headers(&self) -> HeaderValue {
+        self.0.expose_headers_value.clone()
+    }
+
+    pub(super) fn max_age(&self) -> HeaderValue {
+        self.0.max_age_value.clone()
+    }
+}
+
+fn check_origins(spec: &Spec, errors: &mut Vec<PolicyError>) -> Origins {
+    let mut any = false;
+    let mut patterns: Vec<Pattern> = Vec::new();
+    for (at, entry) in spec.origins.iter().enumerate() {
+        let key = format!("origins[{at}]");
+        if entry == "*" {
+            any = true;
+            if spec.credentials {
+                errors.push(error(
+                    key,
+                    "`*` with `credentials = true` lets every page of the web act with a visitor's cookies",
+                    "name the origins, or set credentials = false",
+                ));
+            }
+            continue;
+        }
+        match Pattern::parse(entry) {
+            Err(refused) => errors.push(error(key, refused.reason, refused.mend)),
+            Ok(pattern) if spec.credentials && pattern.is_insecure() => errors.push(error(
+                key,
+                format!("`{entry}` with `credentials = true` lets anyone on the visitor's network play that page"),
+                format!("serve it over TLS and write `https{}`, or set credentials = false", &entry["http".len()..]),
+            )),
+            Ok(pattern) if patterns.contains(&pattern) => {}
+            Ok(pattern) => patterns.push(pattern),
+        }
+    }
+    if any { Origins::Any } else { Origins::Listed(patterns) }
+}
+
+type Flaw = (&'static str, &'static str);
+
+fn check_names(
+    key: &str,
+    written: &[String],
+    errors: &mut Vec<PolicyError>,
+    flaw: impl Fn(&str) -> Option<Flaw>,
+) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    for (at, entry) in written.iter().enumerate() {
+        let flaw = match HeaderName::from_bytes(entry.as_bytes()) {
+            Err(_) => Some(("is no header name", "write one name an entry, of letters, digits and hyphens")),
+            Ok(name) => match flaw(name.as_str()) {
+                None => {
+                    names.push(name);
+                    None
+                }
+                flaw => flaw,
+            },
+        };
+        if let Some((reason, mend)) = flaw {
+            errors.push(error(format!("{key}[{at}]"), format!("`{entry}` {reason}"), mend));
+        }
+    }
+    names
+}
+
+fn allow_flaw(name: &str) -> Option<Flaw> {
+    if name == "*" {
+        // Fetch §2.2.2, "CORS non-wildcard request-header name": `authorization`
+        Some((
+            "does not cover `authorization`, and covers nothing at all once a page sends cookies",
+            "name each header that your pages send",
+        ))
+    } else if names::is_forbidden_in_requests(name) {
+        Some(("is set by the browser alone: no page can send it", "remove it"))
+    } else if name.starts_with("access-control-") {
+        Some(("is a header of answers: no page sends it", "remove it"))
+    } else {
+        None
+    }
+}
+
+fn expose_flaw(name: &str, credentials: bool) -> Option<Flaw> {
+    if name == "*" && credentials {
+        // Fetch §3.3.5: with credentials, `*` is a header of that name
+        Some(("means nothing with `credentials = true`", "name each header that your pages read"))
+    } else if names::is_forbidden_in_responses(name) {
+        // Fetch §2.2.2, "forbidden response-header name"
+        Some(("can be read by no page, whatever is exposed", "remove it"))
+    } else {
+        None
+    }
+}
+
+fn check_max_age(max_age: Duration, errors: &mut Vec<PolicyError>) {
+    if max_age > LONGEST_MAX_AGE {
+        let reason = format!("{} s is over 24 h, the longest that any browser keeps a preflight", max_age.as_secs());
+        errors.push(error("max_age", reason, "write `24h` or less"));
+    } else if max_age.subsec_nanos() != 0 {
+        // Fetch §3.3.4: `Access-Control-Max-Age` is delta-seconds
+        errors.push(error("max_age", "browsers count it in whole seconds", "write whole seconds, such as `2h`"));
+    }
+}
+
+fn error(key: impl Into<String>, reason: impl Into<String>, mend: impl Into<String>) -> PolicyError {
+    PolicyError { key: key.into(), reason: reason.into(), mend: mend.into() }
+}
+
+/// The built-in names, then the added ones, each once.
+fn joined_with(built_in: &[&'static str], added: Vec<HeaderName>) -> Vec<HeaderName> {
+    let mut seen = HashSet::new();
+    let built_in = built_in.iter().copied().map(HeaderName::from_static);
+    built_in.chain(added).filter(|name| seen.insert(name.clone())).collect()
+}
+
+fn list(names: &[HeaderName]) -> HeaderValue {
+    let names: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
+    HeaderValue::try_from(names.join(", ")).expect("header names are visible ASCII")
+}

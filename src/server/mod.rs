@@ -1,5 +1,26 @@
-//! Everything that listens.
+//! The public listener: connections in, requests to a [`Handler`](crate::handler::Handler), responses out.
+//!
+//! hyper has no deadline but the one for an HTTP/1.1 head, and no bound on what HTTP/2 clients send besides requests. What
+//! is missing stands here, around it: `guard_io` under TLS (writes, lingering close), `h2_guard` over it (unfinished
+//! frames, floods), `h2_streams` beside it (streams whose client takes nothing), `connection` above it (handshake, drain).
 
+pub mod accept;
 pub mod admin;
+pub mod backoff;
+mod connection;
+pub mod connections;
+mod deadline;
+mod guard_io;
+pub mod h2_frames;
+mod h2_guard;
+mod h2_streams;
 mod pages;
 pub mod playground;
+mod quiet;
+pub mod settings;
+pub mod signals;
+pub mod tls;
+
+pub use accept::{BindError, bind, serve};
+pub use settings::Settings;
+pub use signals::{Signal, Signals};

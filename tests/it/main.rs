@@ -1,7 +1,9 @@
-//! The integration tests, one binary.
+//! The integration tests, one binary: everything that needs sockets, processes or a browser.
 
+#![allow(unreachable_pub)] // nothing outside reaches into a test binary
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod browser;
 mod sdk;
+mod server;
 mod support;

@@ -14,15 +14,15 @@ use tokio::net::TcpStream;
 use super::process::Server;
 
 /// A demo upstream; it is killed when this is dropped.
-pub(crate) struct Upstream {
+pub struct Upstream {
     /// `http://127.0.0.1:PORT/v1`
-    pub(crate) base_url: String,
+    pub base_url: String,
     _server: Server,
 }
 
 impl Upstream {
     /// Twenty tokens a second after 150 ms, unless a request's `"demo"` field says otherwise.
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         let mut server = Server::tokenway([
             "demo-upstream",
             "--listen",
@@ -36,7 +36,7 @@ impl Upstream {
     }
 
     /// The text with which it answers this request, asked without the gateway.
-    pub(crate) async fn text(&self, request: &serde_json::Value) -> String {
+    pub async fn text(&self, request: &serde_json::Value) -> String {
         let authority = self.base_url.trim_start_matches("http://").trim_end_matches("/v1");
         let mut request = request.clone();
         request["stream"] = false.into();
@@ -48,30 +48,30 @@ impl Upstream {
 
 /// What a test sets beside the fixed configuration: further lines of the sections of that name.
 #[derive(Default)]
-pub(crate) struct Setup<'a> {
-    pub(crate) server: &'a str,
-    pub(crate) stream: &'a str,
+pub struct Setup<'a> {
+    pub server: &'a str,
+    pub stream: &'a str,
     /// Whole sections.
-    pub(crate) more: &'a str,
+    pub more: &'a str,
 }
 
 /// A running gateway on https://localhost; it is killed when this is dropped.
-pub(crate) struct Gateway {
+pub struct Gateway {
     /// `https://localhost:PORT`
-    pub(crate) url: String,
+    pub url: String,
     /// `127.0.0.1:PORT` of the admin listener.
-    pub(crate) admin: String,
+    pub admin: String,
     /// The leaf certificate.
-    pub(crate) certificate: PathBuf,
+    pub certificate: PathBuf,
     /// The certificate authority that a client is to trust.
-    pub(crate) ca: PathBuf,
+    pub ca: PathBuf,
     _server: Server,
     _directory: Directory,
 }
 
 impl Gateway {
     /// A gateway before this upstream: pages of `http://localhost:*` are allowed, the model is `demo`.
-    pub(crate) async fn start(upstream: &Upstream, setup: Setup<'_>) -> Self {
+    pub async fn start(upstream: &Upstream, setup: Setup<'_>) -> Self {
         let directory = Directory::new();
         let path = |name: &str| directory.0.join(name);
         write_certificates(&directory.0);
@@ -119,14 +119,14 @@ context = 8192
     }
 
     /// The value of the one sample of `/metrics` that begins with `series`; 0 where there is none.
-    pub(crate) async fn metric(&self, series: &str) -> f64 {
+    pub async fn metric(&self, series: &str) -> f64 {
         let text = exchange(&self.admin, "GET /metrics", "").await;
         let sample = text.lines().find_map(|line| line.strip_prefix(series));
         sample.map_or(0.0, |rest| rest.rsplit(' ').next().unwrap().parse().unwrap())
     }
 
     /// Returns when the metric has this value.
-    pub(crate) async fn until_metric(&self, series: &str, value: f64) {
+    pub async fn until_metric(&self, series: &str, value: f64) {
         let reached = async {
             while self.metric(series).await != value {
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -16,7 +16,7 @@ const STARTUP: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running server; it is killed when this is dropped.
-pub(crate) struct Server {
+pub struct Server {
     _child: Child,
     lines: mpsc::UnboundedReceiver<String>,
     name: String,
@@ -24,7 +24,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts this crate's binary.
-    pub(crate) fn tokenway<I: IntoIterator<Item: AsRef<OsStr>>>(args: I) -> Self {
+    pub fn tokenway<I: IntoIterator<Item: AsRef<OsStr>>>(args: I) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tokenway"));
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let name = format!("{:?}", command.as_std());
@@ -36,7 +36,7 @@ impl Server {
     }
 
     /// The rest of the first line that begins with `before`, up to a blank.
-    pub(crate) async fn said(&mut self, before: &str) -> String {
+    pub async fn said(&mut self, before: &str) -> String {
         let found = async {
             while let Some(line) = self.lines.recv().await {
                 if let Some((_, rest)) = line.split_once(before) {
@@ -63,12 +63,12 @@ async fn tell(output: impl AsyncRead + Unpin, told: mpsc::UnboundedSender<String
 }
 
 /// Runs a program of tests/ with node and gives back the JSON that it prints.
-pub(crate) async fn node(script: &str, args: &[&str], environment: &[(&str, &str)]) -> serde_json::Value {
+pub async fn node(script: &str, args: &[&str], environment: &[(&str, &str)]) -> serde_json::Value {
     program("node".into(), script, args, environment).await
 }
 
 /// Runs a program of tests/ with the Python that scripts/setup made, and gives back the JSON that it prints.
-pub(crate) async fn python(script: &str, args: &[&str], environment: &[(&str, &str)]) -> serde_json::Value {
+pub async fn python(script: &str, args: &[&str], environment: &[(&str, &str)]) -> serde_json::Value {
     let python = root().join(".tools/python/bin/python");
     assert!(python.exists(), "{} is missing: run scripts/setup", python.display());
     program(python, script, args, environment).await
@@ -94,6 +94,6 @@ async fn program(program: PathBuf, script: &str, args: &[&str], environment: &[(
 }
 
 /// The repository.
-pub(crate) fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }

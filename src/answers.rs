@@ -1,0 +1,205 @@
+//! The answers of the public listener: their heads, and the bodies that are not streamed.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Method, Response, StatusCode};
+use http_body::Body as _;
+use serde_json::json;
+
+use crate::body::Body;
+use crate::chat::answer;
+use crate::chat::request::Request;
+use crate::config::Config;
+use crate::error::{Code, Reject};
+use crate::fallback::Whole;
+use crate::metrics::Outcome;
+use crate::request_id::{RequestId, X_REQUEST_ID};
+use crate::routes::Route;
+use crate::stream::meter::Meter;
+use crate::stream::relay::Relay;
+use crate::upstream::failure::Failure;
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const TOKENWAY_MODEL: HeaderName = HeaderName::from_static("tokenway-model");
+const TOKENWAY_UPSTREAM: HeaderName = HeaderName::from_static("tokenway-upstream");
+const TOKENWAY_ATTEMPTS: HeaderName = HeaderName::from_static("tokenway-attempts");
+const TOKENWAY_CACHE: HeaderName = HeaderName::from_static("tokenway-cache");
+
+/// A client that is told to come back while this gateway shuts down will find another one, or this one restarted.
+const RETRY_WHILE_DRAINING: Duration = Duration::from_secs(2);
+
+/// A status and no body.
+pub fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// 200 with a JSON body.
+pub fn json(body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::full(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// `OPTIONS` that is no preflight: what the route can do (RFC 9110 §9.3.7).
+pub fn options(route: Route) -> Response<Body> {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(route.methods()));
+    response
+}
+
+/// `GET /v1/models`: OpenAI's list, with price and context beside each model.
+pub fn models(config: &Config) -> Response<Body> {
+    let price = |price: Option<crate::route::price::Price>| price.map(|price| price.to_string());
+    let model = |model: &crate::route::table::Model| {
+        json!({
+            "id": model.name,
+            "object": "model",
+            "created": 0,
+            "owned_by": config.upstreams[model.upstream.0].name,
+            "context": model.context,
+            "input_price": price(model.input_price),
+            "output_price": price(model.output_price),
+        })
+    };
+    let data: Vec<_> = config.models.models().iter().map(model).collect();
+    json(json!({ "object": "list", "data": data }).to_string())
+}
+
+/// A stream of events.
+pub fn stream(relay: Relay, vary: Option<HeaderValue>, meter: &Meter) -> Response<Body> {
+    let mut response = Response::new(Body::Stream(Box::pin(relay)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    vary.into_iter().for_each(|vary| drop(headers.insert(header::VARY, vary)));
+    describe(&mut response, meter);
+    response
+}
+
+/// A completion that was not streamed: the upstream's own JSON, or the short form of it.
+///
+/// # Errors
+/// The upstream's JSON has no text where the short form needs it.
+pub fn whole(route: Route, whole: Whole, meter: &Meter) -> Result<Response<Body>, Reject> {
+    let unusable = |_| failed(&Failure::BadBody("it is no chat completion"), meter);
+    let body = match route {
+        Route::Chat => {
+            let model = meter.record().answering().map(|(model, ..)| model.to_owned()).unwrap_or_default();
+            answer::to_short(&whole.body, &model).map_err(unusable)?.into()
+        }
+        _ => whole.body,
+    };
+    let mut response = json(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    whole.vary.into_iter().for_each(|vary| drop(headers.insert(header::VARY, vary)));
+    describe(&mut response, meter);
+    let mut record = meter.record();
+    record.status(StatusCode::OK);
+    record.settle(Outcome::Ok, Some(&whole.tally));
+    drop(record);
+    Ok(response)
+}
+
+/// What the client is told of an upstream's failure, and the meter of it.
+pub fn failed(failure: &Failure, meter: &Meter) -> Reject {
+    let reject = failure.reject();
+    let mut record = meter.record();
+    record.error(failure.reason());
+    record.status(reject.code.status());
+    record.settle(Outcome::UpstreamFailure, None);
+    reject
+}
+
+/// A refusal as an answer.
+pub fn refuse(reject: &Reject, id: &RequestId, meter: &Meter) -> Response<Body> {
+    let mut response = json(reject.json(&id.text()));
+    *response.status_mut() = reject.code.status();
+    let headers = response.headers_mut();
+    if let Some(after) = reject.retry_after {
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(allow) = reject.allow {
+        headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    describe(&mut response, meter);
+    let mut record = meter.record();
+    record.error(reject.code.as_str());
+    record.status(response.status());
+    record.settle(Outcome::Rejected, None);
+    drop(record);
+    response
+}
+
+/// What every answer carries; an answer that is not a stream is settled by it.
+pub fn finish(response: &mut Response<Body>, method: &Method, id: &RequestId, meter: &Meter) {
+    response.headers_mut().insert(X_REQUEST_ID, id.header());
+    let mut record = meter.record();
+    record.status(response.status());
+    if matches!(response.body(), Body::Full(_)) {
+        record.settle(Outcome::Ok, None);
+    }
+    if *method == Method::HEAD {
+        // the length that GET would give (RFC 9110 §9.3.2)
+        let length = response.body().size_hint().exact().unwrap_or_default();
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        *response.body_mut() = Body::empty();
+    }
+}
+
+/// No such route.
+pub fn no_such_route() -> Reject {
+    let message = "No such route. There are POST /v1/chat/completions, POST /v1/chat, GET /v1/models and GET /healthz.";
+    Reject::new(Code::NotFound, message)
+}
+
+/// The route has other methods.
+pub fn no_such_method(route: Route) -> Reject {
+    let allow = route.methods();
+    Reject { allow: Some(allow), ..Reject::new(Code::MethodNotAllowed, format!("This route takes {allow}.")) }
+}
+
+/// The model is not configured, or none was named and there is no default.
+pub fn no_such_model(request: &Request) -> Reject {
+    let message = match request.model() {
+        Some(_) => "`model`: no such model here; GET /v1/models lists those that there are.",
+        None => "`model`: missing, and this gateway has no routing.default; GET /v1/models lists the models.",
+    };
+    match request.model() {
+        Some(_) => Reject::new(Code::ModelNotFound, message),
+        None => Reject::new(Code::InvalidRequest, message),
+    }
+}
+
+/// No new work while shutting down.
+pub fn draining() -> Reject {
+    Reject::new(Code::Draining, "The gateway is shutting down: ask again.").retry_after(RETRY_WHILE_DRAINING)
+}
+
+/// Who answered, at which attempt, and how long both sides took up to here.
+fn describe(response: &mut Response<Body>, meter: &Meter) {
+    let started = meter.started();
+    let record = meter.record();
+    let Some((model, upstream, attempts)) = record.answering() else { return };
+    let upstream_time = record.upstream_time().unwrap_or_default();
+    let gateway_time = started.elapsed().saturating_sub(upstream_time);
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+    let timing =
+        format!("gateway;dur={:.3}, upstream;dur={:.3}", milliseconds(gateway_time), milliseconds(upstream_time));
+    let headers = response.headers_mut();
+    let named = [(TOKENWAY_MODEL, model), (TOKENWAY_UPSTREAM, upstream), (SERVER_TIMING, timing.as_str())];
+    for (name, value) in named {
+        // names are checked by the configuration
+        HeaderValue::from_str(value).into_iter().for_each(|value| drop(headers.insert(&name, value)));
+    }
+    headers.insert(TOKENWAY_ATTEMPTS, HeaderValue::from(attempts));
+    headers.insert(TOKENWAY_CACHE, HeaderValue::from_static("off"));
+}

@@ -1,0 +1,203 @@
+//! A request for a chat completion: checked once, then passed on as the client spelled it.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::error::{Code, Reject};
+
+use super::json::{self, Kind, Path};
+use super::shape::{self, Shape};
+use super::{estimate, text};
+
+/// The members of the short form.
+const SHORT: [&str; 4] = ["messages", "model", "temperature", "stream"];
+
+/// A checked request. It keeps the body as it came; what goes up differs from it only where it must.
+#[derive(Debug, Clone)]
+pub struct Request {
+    body: Bytes,
+    model: Option<String>,
+    stream: bool,
+    wants_usage: bool,
+    max_tokens: Option<u64>,
+    prompt_bytes: u64,
+    messages: u64,
+    /// Where the name of the model goes: the old one's place, or an empty one right behind the first brace.
+    model_place: Range<usize>,
+    /// What makes the upstream count; none if it is asked already, or if nothing is streamed.
+    usage_edit: Option<Edit>,
+}
+
+/// Some bytes of the body, and what stands in their place upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Edit {
+    place: Range<usize>,
+    text: &'static str,
+}
+
+impl Request {
+    /// Reads the body of `POST /v1/chat/completions`. Members that are unknown here are untouched.
+    ///
+    /// # Errors
+    /// `invalid_request`, with the path of what is wrong and what was expected there.
+    pub fn parse(body: Bytes) -> Result<Self, Reject> {
+        parse(body, None).map_err(|why| Reject::new(Code::InvalidRequest, why))
+    }
+
+    /// Reads the body of `POST /v1/chat`: `{messages, model?, temperature?, stream?}` and nothing else.
+    ///
+    /// # Errors
+    /// `invalid_request`, with the path of what is wrong and what was expected there.
+    pub fn parse_short(body: Bytes) -> Result<Self, Reject> {
+        parse(body, Some(&SHORT)).map_err(|why| Reject::new(Code::InvalidRequest, why))
+    }
+
+    /// The model that the client names; never empty.
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    /// Whether the answer is to be streamed.
+    pub fn stream(&self) -> bool {
+        self.stream
+    }
+
+    /// Whether the client itself asked for the usage chunk at the end of the stream.
+    pub fn wants_usage(&self) -> bool {
+        self.wants_usage
+    }
+
+    /// The most tokens that the answer may have: `max_completion_tokens`, or else `max_tokens`.
+    pub fn max_tokens(&self) -> Option<u64> {
+        self.max_tokens
+    }
+
+    /// UTF-8 bytes of what the model reads: the text of all messages, and the tools as they are spelled.
+    pub fn prompt_bytes(&self) -> u64 {
+        self.prompt_bytes
+    }
+
+    /// How many tokens that is, by [`estimate::prompt_tokens`].
+    pub fn estimated_prompt_tokens(&self) -> u64 {
+        estimate::prompt_tokens(self.prompt_bytes, self.messages)
+    }
+
+    /// The body for the upstream: the client's, byte for byte, but that it names `upstream_model`, and asks for usage if
+    /// it streams.
+    pub fn to_upstream(&self, upstream_model: &str) -> Bytes {
+        let mut model = serde_json::Value::from(upstream_model).to_string();
+        if self.model_place.is_empty() {
+            model = format!("\"model\":{model},"); // messages follow in any case
+        }
+        let mut edits = [Some((&self.model_place, &model[..])), self.usage_edit.as_ref().map(|e| (&e.place, e.text))];
+        edits.sort_by_key(|edit| edit.map(|(place, _)| place.start));
+        let mut out = Vec::with_capacity(self.body.len() + model.len() + 64);
+        let mut copied = 0;
+        for (place, text) in edits.into_iter().flatten() {
+            out.extend_from_slice(&self.body[copied..place.start]);
+            out.extend_from_slice(text.as_bytes());
+            copied = place.end;
+        }
+        out.extend_from_slice(&self.body[copied..]);
+        out.into()
+    }
+}
+
+fn parse(body: Bytes, allowed: Option<&[&str]>) -> Result<Request, String> {
+    let top = json::check(&body).map_err(|defect| defect.to_string())?;
+    let members = json::members(top).ok_or_else(|| format!("the body: expected an object, found {}", Kind::of(top)))?;
+    for (name, value) in &members {
+        if let Some(allowed) = allowed.filter(|allowed| !allowed.contains(&&**name)) {
+            let path = Path::Member(&Path::Top, name).written();
+            let allowed = allowed.join(", ");
+            return Err(format!(
+                "{path}: unknown here: this route takes {allowed}; POST /v1/chat/completions takes all"
+            ));
+        }
+        shape::check_parameter(name, value)?;
+    }
+    let member = |wanted: &str| members.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value);
+    let not_null = |wanted: &str| member(wanted).filter(|value| Kind::of(value) != Kind::Null);
+
+    let messages = member("messages")
+        .ok_or_else(|| shape::missing(&Path::Member(&Path::Top, "messages"), "an array of messages"))?;
+    shape::check_messages(messages)?;
+    let (messages, message_bytes) = measure(messages);
+    let tool_bytes: usize = ["tools", "functions"].into_iter().filter_map(not_null).map(|raw| raw.get().len()).sum();
+
+    let model: Option<String> = not_null("model").and_then(|raw| serde_json::from_str(raw.get()).ok());
+    if model.as_deref() == Some("") {
+        return Err("model: expected the name of a model, found an empty string".into());
+    }
+    let stream = member("stream").is_some_and(|raw| raw.get() == "true");
+    let place_of = |raw: &RawValue| {
+        let start = raw.get().as_ptr() as usize - body.as_ptr() as usize;
+        start..start + raw.get().len()
+    };
+    let inside = place_of(top).start + 1;
+    let (wants_usage, usage_edit) = usage(member("stream_options"), stream, inside, place_of)?;
+    let count = |name| not_null(name).and_then(|raw| raw.get().parse().ok());
+
+    Ok(Request {
+        stream,
+        wants_usage,
+        max_tokens: count("max_completion_tokens").or_else(|| count("max_tokens")),
+        prompt_bytes: message_bytes + tool_bytes as u64,
+        messages,
+        model_place: member("model").map_or(inside..inside, place_of),
+        usage_edit,
+        model,
+        body,
+    })
+}
+
+/// How many messages there are, and how much text is in them.
+fn measure(messages: &RawValue) -> (u64, u64) {
+    let messages = json::elements(messages).unwrap_or_default();
+    let mut bytes = 0;
+    for message in &messages {
+        for (name, value) in json::members(message).unwrap_or_default() {
+            if matches!(&*name, "content" | "name" | "tool_calls" | "function_call" | "refusal" | "reasoning_content") {
+                bytes += text::measure(value).bytes;
+            }
+        }
+    }
+    (messages.len() as u64, bytes)
+}
+
+/// Whether `stream_options` asks for usage, and the edit after which it does.
+fn usage(
+    options: Option<&RawValue>,
+    stream: bool,
+    inside: usize,
+    place_of: impl Fn(&RawValue) -> Range<usize>,
+) -> Result<(bool, Option<Edit>), String> {
+    let path = Path::Member(&Path::Top, "stream_options");
+    let edit = |place, text| Some(Edit { place, text }).filter(|_| stream);
+    let Some(options) = options else {
+        return Ok((false, edit(inside..inside, r#""stream_options":{"include_usage":true},"#)));
+    };
+    let place = place_of(options);
+    if Kind::of(options) == Kind::Null {
+        return Ok((false, edit(place, r#"{"include_usage":true}"#)));
+    }
+    if !stream {
+        // OpenAI refuses it as well, and the upstream's own words would not reach the client
+        return Err(format!("{path}: only a stream has options: set stream to true or leave them out"));
+    }
+    let members = json::members(options).unwrap_or_default();
+    let Some((_, asked)) = members.iter().find(|(name, _)| name == "include_usage") else {
+        let text = if members.is_empty() { r#""include_usage":true"# } else { r#""include_usage":true,"# };
+        return Ok((false, edit(place.start + 1..place.start + 1, text)));
+    };
+    Shape::OneOf(&[Kind::Boolean, Kind::Null]).check(&Path::Member(&path, "include_usage"), asked)?;
+    match asked.get() {
+        "true" => Ok((true, None)),
+        _ => Ok((false, edit(place_of(asked), "true"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

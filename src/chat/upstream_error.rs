@@ -1,0 +1,197 @@
+//! An upstream's refusal, in the gateway's own words.
+
+use std::time::Duration;
+
+use crate::error::{Code, Reject};
+
+use super::fault::{Fault, Said};
+
+/// What an upstream's failure means for the client and for the choice of the next model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Its class, for metrics and logs.
+    pub fault: Fault,
+    /// What the client is told if no other model answers. No byte of the upstream's body is in it, but for the name of a
+    /// parameter that can be nothing else.
+    pub reject: Reject,
+}
+
+impl Failure {
+    /// Whether another model may be asked: see [`Fault::is_retryable`].
+    pub fn is_retryable(&self) -> bool {
+        self.fault.is_retryable()
+    }
+}
+
+/// The meaning of an upstream's answer that is not a success: its status, its `retry-after` header and its body.
+pub fn classify(status: u16, retry_after: Option<&str>, body: &[u8]) -> Failure {
+    let said = Said::read(body);
+    let fault = match (Fault::from_status(status), said.fault) {
+        // the status says only that the request was refused: the body may say why
+        (
+            Fault::Invalid,
+            Some(
+                why @ (Fault::ContextLengthExceeded
+                | Fault::ContentPolicy
+                | Fault::Unsupported
+                | Fault::Credentials
+                | Fault::QuotaExhausted
+                | Fault::NotFound),
+            ),
+        ) => why,
+        (Fault::Credentials, Some(why @ (Fault::ContentPolicy | Fault::QuotaExhausted))) => why,
+        // an account without credit is not helped by waiting
+        (Fault::RateLimited, Some(Fault::QuotaExhausted)) => Fault::QuotaExhausted,
+        (fault, _) => fault,
+    };
+    failure(fault, said.param.as_deref(), retry_after)
+}
+
+impl From<Fault> for Failure {
+    /// A fault that came inside a stream, or as an answer with a status of success.
+    fn from(fault: Fault) -> Self {
+        failure(fault, None, None)
+    }
+}
+
+fn failure(fault: Fault, param: Option<&str>, retry_after: Option<&str>) -> Failure {
+    let reject = match fault {
+        Fault::RateLimited => Reject::new(Code::RateLimited, "the upstream limits its requests: try again later")
+            .retry_after(wait(retry_after)),
+        Fault::Overloaded => Reject::new(Code::Overloaded, "the upstream has no capacity now: try again later")
+            .retry_after(wait(retry_after)),
+        Fault::QuotaExhausted => {
+            Reject::new(Code::UpstreamFailure, "the gateway's account at the upstream has no credit left")
+        }
+        Fault::Timeout => Reject::new(Code::UpstreamTimeout, "the upstream gave up waiting for its model"),
+        Fault::Credentials => Reject::new(Code::UpstreamFailure, "the upstream refused the gateway's own credentials"),
+        Fault::NotFound => Reject::new(Code::UpstreamFailure, "the upstream does not know the model or the path"),
+        Fault::TooLarge => Reject::new(Code::BodyTooLarge, "the upstream takes no request of this size: shorten it"),
+        Fault::ContextLengthExceeded => invalid(
+            param,
+            "the prompt, with the answer asked for, is longer than the model's context: shorten the messages or ask for fewer tokens",
+        ),
+        Fault::ContentPolicy => invalid(param, "the upstream's content policy refused the request"),
+        Fault::Unsupported => {
+            invalid(param, "the upstream does not support this parameter or its value for this model")
+        }
+        Fault::Invalid => invalid(param, "the upstream refused the request as invalid"),
+        Fault::Other => Reject::new(Code::UpstreamFailure, "the upstream failed"),
+    };
+    Failure { fault, reject }
+}
+
+fn invalid(param: Option<&str>, why: &'static str) -> Reject {
+    match param {
+        Some(param) => Reject::new(Code::InvalidRequest, format!("{param}: {why}")),
+        None => Reject::new(Code::InvalidRequest, why),
+    }
+}
+
+/// What `retry-after` says in seconds (RFC 9110 §10.2.3), from a second to an hour. Where there is none, or a date, which
+/// needs the upstream's clock: a few seconds.
+fn wait(retry_after: Option<&str>) -> Duration {
+    const LONGEST: u64 = 3600;
+    const UNSAID: u64 = 5;
+    let digits = retry_after.map(str::trim).filter(|s| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit()));
+    // more digits than a number can have are a long time
+    let seconds = digits.map_or(UNSAID, |digits| digits.parse().unwrap_or(LONGEST));
+    Duration::from_secs(seconds.clamp(1, LONGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn each_status_has_its_code_and_may_or_may_not_be_tried_elsewhere() {
+        for (status, code, retryable) in [
+            (400, Code::InvalidRequest, false),
+            (422, Code::InvalidRequest, false),
+            (413, Code::BodyTooLarge, false),
+            (401, Code::UpstreamFailure, true),
+            (402, Code::UpstreamFailure, true),
+            (403, Code::UpstreamFailure, true),
+            (404, Code::UpstreamFailure, true),
+            (408, Code::UpstreamTimeout, true),
+            (504, Code::UpstreamTimeout, true),
+            (429, Code::RateLimited, true),
+            (503, Code::Overloaded, true),
+            (529, Code::Overloaded, true),
+            (500, Code::UpstreamFailure, true),
+            (502, Code::UpstreamFailure, true),
+            (302, Code::UpstreamFailure, true),
+            (204, Code::UpstreamFailure, true),
+            (999, Code::UpstreamFailure, true),
+        ] {
+            let failure = classify(status, None, b"<html>sk-secret</html>");
+            assert_eq!((failure.reject.code, failure.is_retryable()), (code, retryable), "{status}");
+        }
+    }
+
+    #[test]
+    fn the_body_says_why_a_request_was_refused() {
+        let body = br#"{"error":{"code":"unsupported_parameter","param":"logit_bias","message":"sk-secret"}}"#;
+        let failure = classify(400, None, body);
+        assert_eq!(failure.fault, Fault::Unsupported);
+        assert_eq!(
+            failure.reject.message,
+            "logit_bias: the upstream does not support this parameter or its value for this model"
+        );
+        let long = br#"{"error":{"code":"context_length_exceeded","param":"messages"}}"#;
+        assert!(classify(400, None, long).reject.message.starts_with("messages: the prompt"));
+        assert!(!classify(400, None, long).is_retryable());
+    }
+
+    #[test]
+    fn the_body_cannot_make_a_failure_of_the_upstream_the_client_s() {
+        let body = br#"{"error":{"code":"context_length_exceeded"}}"#;
+        assert_eq!(classify(500, None, body).fault, Fault::Other);
+        assert_eq!(classify(503, None, body).fault, Fault::Overloaded);
+    }
+
+    #[test]
+    fn an_account_without_credit_is_no_rate_limit() {
+        let failure = classify(429, Some("7"), br#"{"error":{"code":"insufficient_quota"}}"#);
+        assert_eq!((failure.reject.code, failure.reject.retry_after), (Code::UpstreamFailure, None));
+    }
+
+    #[test]
+    fn retry_after_is_seconds_within_bounds() {
+        for (header, seconds) in [
+            (Some("7"), 7),
+            (Some(" 30 "), 30),
+            (Some("0"), 1),
+            (Some("86400"), 3600),
+            (Some("99999999999999999999999"), 3600),
+            (Some("-1"), 5),
+            (Some("1.5"), 5),
+            (Some(""), 5),
+            (Some("Wed, 21 Oct 2015 07:28:00 GMT"), 5),
+            (None, 5),
+        ] {
+            for status in [429, 503] {
+                let wait = classify(status, header, b"").reject.retry_after;
+                assert_eq!(wait, Some(Duration::from_secs(seconds)), "{header:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_of_the_upstream_is_passed_on(status in 300u16..600, text in "[A-Za-z0-9-]{12,40}X", retry: Option<String>) {
+            let body = serde_json::json!({ "message": text, "error": {
+                "message": text, "type": text, "code": text, "param": text, "status": text, &text: text,
+            }});
+            let failure = classify(status, retry.as_deref(), body.to_string().as_bytes());
+            prop_assert!(!failure.reject.message.contains(&text));
+        }
+
+        #[test]
+        fn any_answer_can_be_classified(status: u16, retry: Option<String>, body: Vec<u8>) {
+            let wait = classify(status, retry.as_deref(), &body).reject.retry_after;
+            prop_assert!(wait.is_none_or(|wait| (1..=3600).contains(&wait.as_secs())));
+        }
+    }
+}

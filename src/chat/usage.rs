@@ -1,0 +1,14 @@
+//! What an upstream says it has counted.
+
+/// The token counts of one completion, as the upstream reports them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// `prompt_tokens`, cached ones included.
+    pub prompt: u64,
+    /// `completion_tokens`, reasoning included.
+    pub completion: u64,
+    /// `prompt_tokens_details.cached_tokens`, or DeepSeek's `prompt_cache_hit_tokens`: part of `prompt`.
+    pub cached: u64,
+    /// `completion_tokens_details.reasoning_tokens`: part of `completion`.
+    pub reasoning: u64,
+}

@@ -1,0 +1,255 @@
+//! `tokenway serve`: configuration → listeners → serve → reload on SIGHUP → drain on SIGTERM or SIGINT.
+
+use std::io::IsTerminal;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_stream::StreamExt;
+
+use crate::config::development::Development;
+use crate::config::{Config, Log, Problems};
+use crate::demo::{Demo, Knobs};
+use crate::drain::Drain;
+use crate::gateway::{Gateway, Shared};
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::server::{Settings, Signal, Signals, accept, admin, bind, playground};
+use crate::stream::open::OpenStreams;
+
+/// How often idle upstream connections are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+/// The playground of the development default.
+const PLAYGROUND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8444);
+/// Where the development default keeps its local CA and certificate.
+const CERTS: &str = "certs";
+/// What the demo upstream of the development default does: a pace that one can watch.
+const DEMO_FIRST_TOKEN: Duration = Duration::from_millis(150);
+const DEMO_TOKENS_PER_SECOND: f64 = 40.0;
+
+/// What `tokenway serve` takes.
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = "\
+Example:
+  tokenway serve --config tokenway.toml
+
+  kill -HUP  reads the file and the certificate again; a file with mistakes changes nothing
+  kill -TERM lets open streams finish within server.drain, then exits with status 0")]
+pub struct Args {
+    /// The configuration file; without it, the development default
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Serve the playground page on this address as well; its origin must stand in cors.origins
+    #[arg(long, value_name = "ADDR")]
+    playground: Option<SocketAddr>,
+}
+
+/// Serves until a signal. Exit status 0 after a drain, 1 if a listener cannot be had, 64 for a wrong configuration.
+pub fn run(args: &Args) -> ExitCode {
+    match start(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let wrong_configuration = error.is::<Problems>();
+            eprintln!("{error}");
+            if wrong_configuration { ExitCode::from(64) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where the configuration comes from, at the start and at each reload.
+enum Source {
+    File(PathBuf),
+    /// The development default, whose demo upstream listens at this address.
+    Development(SocketAddr),
+}
+
+impl Source {
+    fn load(&self) -> Result<Config, Problems> {
+        match self {
+            Source::File(path) => Config::load(path, &|name| std::env::var(name).ok()),
+            Source::Development(demo) => {
+                let origins = ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{}", PLAYGROUND.port()));
+                Ok(Development::prepare(Path::new(CERTS), *demo, &origins)?.config)
+            }
+        }
+    }
+}
+
+fn start(args: &Args) -> Result<(), AnyError> {
+    let (source, demo) = match &args.config {
+        Some(path) => (Source::File(path.clone()), None),
+        None => {
+            let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            (Source::Development(listener.local_addr()?), Some(listener))
+        }
+    };
+    let config = source.load()?;
+    log_to_stderr(config.log);
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if config.server.workers > 0 {
+        runtime.worker_threads(config.server.workers);
+    }
+    runtime.enable_all().build()?.block_on(serve(source, config, demo, args.playground))
+}
+
+async fn serve(
+    source: Source,
+    config: Config,
+    demo: Option<std::net::TcpListener>,
+    playground: Option<SocketAddr>,
+) -> Result<(), AnyError> {
+    let metrics = Arc::new(Metrics::new()?);
+    let drain = Drain::default();
+    let open = OpenStreams::new(metrics.streams_active.clone());
+    let shared = Shared { metrics: Arc::clone(&metrics), open: Arc::clone(&open), drain: drain.clone() };
+
+    // every address is taken before anything is served: either all of it works, or none
+    let public = bind("server.listen", config.server.listen)?;
+    let admin = bind("server.admin", config.server.admin)?;
+    let development = demo.is_some();
+    let playground = playground.or(development.then_some(PLAYGROUND));
+    let playground = playground.map(|address| bind("--playground", address)).transpose()?;
+    let url = public_url(&config, &public)?;
+    eprintln!("listening on {}", socket_url(&config, public.local_addr()?));
+    eprintln!("admin on http://{}", admin.local_addr()?);
+
+    let _demo = demo.map(start_demo).transpose()?;
+    let settings = Arc::new(ArcSwap::from_pointee(Settings::new(&config.server)?));
+    let live = Arc::new(Live::new(Gateway::new(config, shared.clone())?));
+    let mut signals = Signals::new()?;
+    if let Some(listener) = playground {
+        eprintln!("playground on http://localhost:{}", listener.local_addr()?.port());
+        tokio::spawn(playground::serve(listener, url.clone(), drain.clone()));
+    }
+    if development {
+        eprintln!("{}", welcome(&url));
+    }
+    tokio::spawn(admin::serve(admin, Arc::clone(&metrics), drain.clone()));
+    tokio::spawn(sweep(Arc::clone(&live)));
+    let mut served =
+        tokio::spawn(accept::serve(public, Arc::clone(&settings), Arc::clone(&live), metrics, drain.clone()));
+
+    while let Some(signal) = signals.next().await {
+        match signal {
+            Signal::Reload => reload(&source, &live, &settings, &shared),
+            Signal::Stop => break,
+        }
+    }
+    let patience = live.current().config.server.drain;
+    tracing::info!(streams = shared.metrics.streams_active.get(), ?patience, "draining; a second signal ends at once");
+    drain.begun.cancel();
+    let stopped_again = async { while signals.next().await != Some(Signal::Stop) {} };
+    tokio::select! {
+        _ = &mut served => {}
+        () = stopped_again => {}
+        () = async {
+            tokio::time::sleep(patience).await;
+            open.cut();
+            drain.over.cancel();
+            // the listener drops what does not end by itself
+            std::future::pending().await
+        } => {}
+    }
+    Ok(())
+}
+
+/// Reads the configuration again and swaps it in whole, or keeps the old one and says why.
+fn reload(source: &Source, live: &Live, settings: &ArcSwap<Settings>, shared: &Shared) {
+    let old = live.current();
+    let loaded = source.load().map_err(AnyError::from).and_then(|config| {
+        let warnings = [&config.warnings[..], &needs_restart(&old.config, &config)].concat();
+        let settings = Settings::new(&config.server)?;
+        Ok((settings, Gateway::new(config, shared.clone())?, warnings))
+    });
+    let result = match loaded {
+        Ok((new_settings, gateway, warnings)) => {
+            settings.store(Arc::new(new_settings));
+            live.swap(gateway);
+            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            tracing::info!("configuration reloaded; open streams go on");
+            "ok"
+        }
+        Err(error) => {
+            tracing::error!("configuration not reloaded, the old one stays: {error}");
+            "failed"
+        }
+    };
+    shared.metrics.config_stale.set(i64::from(result == "failed"));
+    shared.metrics.reloads.with_label_values(&[result]).inc();
+}
+
+/// The changes that a reload cannot make.
+fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
+    let (old, new) = (&old.server, &new.server);
+    let changed = [
+        ("server.listen", old.listen != new.listen),
+        ("server.admin", old.admin != new.admin),
+        ("server.workers", old.workers != new.workers),
+    ];
+    let warn = |(key, _): &(&str, bool)| format!("{key} has changed: restart to make it so");
+    changed.iter().filter(|(_, changed)| *changed).map(warn).collect()
+}
+
+async fn sweep(live: Arc<Live>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        live.current().sweep(Instant::now());
+    }
+}
+
+fn start_demo(listener: std::net::TcpListener) -> Result<Demo, AnyError> {
+    listener.set_nonblocking(true)?;
+    let knobs = Knobs { first_token: DEMO_FIRST_TOKEN, tokens_per_second: DEMO_TOKENS_PER_SECOND, ..Knobs::default() };
+    Ok(Demo::start(TcpListener::from_std(listener)?, knobs)?)
+}
+
+fn scheme(config: &Config) -> &'static str {
+    if config.server.identity.is_some() { "https" } else { "http" }
+}
+
+fn socket_url(config: &Config, address: SocketAddr) -> String {
+    format!("{}://{address}", scheme(config))
+}
+
+/// The URL under which a page reaches the public listener: by the first name that it answers to.
+fn public_url(config: &Config, listener: &TcpListener) -> Result<String, AnyError> {
+    let address = listener.local_addr()?;
+    let name = config.server.hosts.names.iter().find(|name| !name.starts_with("*."));
+    Ok(match name {
+        Some(name) => format!("{}://{name}:{}", scheme(config), address.port()),
+        None => socket_url(config, address),
+    })
+}
+
+fn welcome(url: &str) -> String {
+    format!(
+        r#"
+This is the development default: a demo upstream answers. Try it:
+
+  curl -N --cacert {CERTS}/ca.pem {url}/v1/chat/completions -H 'content-type: application/json' \
+    -d '{{"model":"gpt-4o","stream":true,"messages":[{{"role":"user","content":"Why do streams feel fast?"}}]}}'
+
+In a browser: http://localhost:{playground} (trust {CERTS}/ca.pem, or open {url}/healthz once and accept the certificate).
+A real provider: cp tokenway.toml mine.toml, set its key in the environment, then tokenway serve --config mine.toml
+"#,
+        playground = PLAYGROUND.port(),
+    )
+}
+
+fn log_to_stderr(log: Log) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if log.json {
+        builder.json().flatten_event(true).init();
+    } else {
+        builder.with_ansi(std::io::stderr().is_terminal()).init();
+    }
+}

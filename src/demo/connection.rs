@@ -1,0 +1,175 @@
+//! One connection: reads requests and plays their scripts, watching all the while whether the client is still there.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+use tokio_rustls::server::TlsStream;
+
+use super::knobs::Knobs;
+use super::observe::Observer;
+use super::request::{self, Progress, Request};
+use super::steps::{Ending, Step, Steps, steps};
+
+/// What a connection runs on.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// Makes the coming close an RST instead of a FIN.
+    fn reset_on_drop(&self) -> io::Result<()>;
+}
+
+impl Socket for TcpStream {
+    fn reset_on_drop(&self) -> io::Result<()> {
+        self.set_zero_linger()
+    }
+}
+
+impl Socket for TlsStream<TcpStream> {
+    fn reset_on_drop(&self) -> io::Result<()> {
+        self.get_ref().0.set_zero_linger()
+    }
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(socket: impl Socket, knobs: &Knobs, observer: &Arc<Observer>) {
+    let number = observer.connected();
+    let connection = Connection { socket, unread: BytesMut::new(), observer };
+    // how a connection ends is counted where it happens; there is nobody to tell
+    let _ = connection.run(number, knobs).await;
+    observer.disconnected();
+}
+
+/// Unread bytes that a connection holds while it plays; a client that sends more is not watched any longer.
+const MAX_UNREAD: usize = 64 * 1024;
+
+/// The client has left.
+struct Gone;
+
+struct Connection<'a, S> {
+    socket: S,
+    /// Of the next request.
+    unread: BytesMut,
+    observer: &'a Observer,
+}
+
+impl<S: Socket> Connection<'_, S> {
+    async fn run(mut self, number: u64, knobs: &Knobs) -> Result<(), Gone> {
+        while let Some(mut request) = self.request().await? {
+            request.connection = number;
+            self.observer.asked(&request);
+            let steps = steps(&request, knobs);
+            drop(request);
+            let played = self.play(steps).await;
+            self.observer.answered(played.is_err());
+            match played? {
+                Ending::KeepAlive => {}
+                Ending::Close | Ending::Silence => break,
+                Ending::Reset => return self.socket.reset_on_drop().map_err(|_| Gone),
+            }
+        }
+        self.socket.shutdown().await.map_err(|_| Gone)
+    }
+
+    /// The next request; `None` where there is none or it is malformed.
+    async fn request(&mut self) -> Result<Option<Request>, Gone> {
+        let mut continued = false;
+        loop {
+            match request::take(&mut self.unread) {
+                Ok(Progress::Complete(request)) => {
+                    if self.unread.is_empty() {
+                        // an answer may last; its request's buffer need not
+                        self.unread = BytesMut::new();
+                    }
+                    return Ok(Some(request));
+                }
+                Ok(Progress::Incomplete { expects_continue }) => {
+                    if expects_continue && !continued {
+                        continued = true;
+                        self.write(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n")).await?;
+                    }
+                }
+                Err(request::Malformed) => {
+                    self.write(Bytes::from_static(MALFORMED)).await?;
+                    return Ok(None);
+                }
+            }
+            self.unread.reserve(4096);
+            match self.socket.read_buf(&mut self.unread).await {
+                Ok(0) | Err(_) => return Err(Gone),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Plays a script. Due times count from now.
+    async fn play(&mut self, steps: Steps) -> Result<Ending, Gone> {
+        let start = Instant::now();
+        let mut sleep = pin!(sleep_until(start));
+        for step in steps {
+            match step {
+                Step::Write { due, bytes } => {
+                    let due = start + due;
+                    if due > Instant::now() {
+                        sleep.as_mut().reset(due);
+                        tokio::select! {
+                            biased;
+                            () = sleep.as_mut() => {}
+                            gone = self.gone() => return Err(gone),
+                        }
+                    }
+                    self.write(bytes).await?;
+                }
+                Step::Hold => {
+                    let observer = self.observer;
+                    tokio::select! {
+                        () = observer.held() => {}
+                        gone = self.gone() => return Err(gone),
+                    }
+                }
+                Step::End(Ending::Silence) => return Err(self.gone().await),
+                Step::End(ending) => return Ok(ending),
+            }
+        }
+        Ok(Ending::Close)
+    }
+
+    /// Writes all of it. A client that does not read is still watched.
+    async fn write(&mut self, mut bytes: Bytes) -> Result<(), Gone> {
+        while !bytes.is_empty() {
+            let written = std::future::poll_fn(|cx| match Pin::new(&mut self.socket).poll_write(cx, &bytes) {
+                Poll::Ready(written) => Poll::Ready(written.map_err(|_| Gone)),
+                Poll::Pending => self.poll_gone(cx).map(Err),
+            })
+            .await?;
+            self.observer.sent(written);
+            bytes.advance(written);
+        }
+        std::future::poll_fn(|cx| match Pin::new(&mut self.socket).poll_flush(cx) {
+            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(|_| Gone)),
+            Poll::Pending => self.poll_gone(cx).map(Err),
+        })
+        .await
+    }
+
+    /// Resolves when the client has left.
+    async fn gone(&mut self) -> Gone {
+        std::future::poll_fn(|cx| self.poll_gone(cx)).await
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+        while self.unread.len() < MAX_UNREAD {
+            let read = pin!(self.socket.read_buf(&mut self.unread));
+            match ready!(read.poll(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(Gone),
+                Ok(_) => {}
+            }
+        }
+        Poll::Pending
+    }
+}
+
+const MALFORMED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";

@@ -1,0 +1,185 @@
+//! Everything that an upstream can do wrong, as a closed set of names.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use serde::de::{self, Deserialize, Deserializer};
+
+/// A string that every error body, error event and vendor header of the demo upstream holds: it must never come out of a gateway.
+pub const CANARY: &str = "canary-7f3e9d-must-not-leave-the-gateway";
+
+/// What looks like a provider's key and opens nothing; error bodies hold it, as some providers' do.
+pub const FAKE_KEY: &str = "sk-demo-0000000000000000-not-a-key";
+
+/// One way to misbehave. `at` is the knob of the same name: how many events go out before the fault.
+///
+/// An answer without `stream` is one document: a fault that breaks off after `at` events breaks it off in its middle
+/// (or before it, where `at` is 0), and a fault of the event format alone does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Fault {
+    /// 400 with a JSON error
+    #[value(name = "status_400")]
+    Status400,
+    /// 401 with a JSON error that repeats the key
+    #[value(name = "status_401")]
+    Status401,
+    /// 403 with a JSON error
+    #[value(name = "status_403")]
+    Status403,
+    /// 404 with a JSON error: no such model
+    #[value(name = "status_404")]
+    Status404,
+    /// 408 with a JSON error
+    #[value(name = "status_408")]
+    Status408,
+    /// 429 with `retry-after: 7`
+    #[value(name = "status_429")]
+    Status429,
+    /// 500 with a JSON error
+    #[value(name = "status_500")]
+    Status500,
+    /// 503 with `retry-after: 7`
+    #[value(name = "status_503")]
+    Status503,
+    /// 529, as an overloaded provider says it
+    #[value(name = "status_529")]
+    Status529,
+    /// 307 to another loopback port
+    Redirect,
+    /// 200 with a page of text/html
+    Html,
+    /// 101: switches to a protocol that nobody asked for
+    SwitchProtocols,
+    /// Takes the request and never answers
+    Silent,
+    /// 200 and the head, then nothing
+    HeadersThenSilent,
+    /// RST before the first byte
+    ResetBefore,
+    /// RST right after the head
+    ResetAfterHead,
+    /// RST after `at` events
+    ResetAfterEvents,
+    /// FIN in the middle of the event after `at` events, the chunked body unfinished
+    DisconnectMidEvent,
+    /// The chunked body ends well after `at` events, without [DONE]
+    CleanEofWithoutDone,
+    /// The chunked body ends well before any event
+    EofNoEvents,
+    /// content-length says more than comes: FIN after `at` events
+    ShortLength,
+    /// A chunk size that is no number, after `at` events
+    BadChunk,
+    /// Chunk extensions on every chunk (legal, RFC 9112 section 7.1.1)
+    ChunkExtensions,
+    /// HTTP/1.0: no chunks, the body ends with the connection
+    Http10,
+    /// Really gzipped, although identity was asked for
+    Gzip,
+    /// After `at` events one line that never ends
+    EndlessLine,
+    /// After `at` events data lines for ever, never a blank line
+    EndlessEvent,
+    /// After `at` events comment lines for ever
+    EndlessComments,
+    /// After `at` events a comment ten times a second, for ever
+    NeverFinish,
+    /// A data: {"error":…} event after `at` events, then a clean end without [DONE]
+    ErrorEvent,
+    /// The same after the role chunk, before any output
+    ErrorEventBeforeOutput,
+    /// Every byte in a chunk and a write of its own
+    SlowDrip,
+    /// Every event cut at random places (by seed), each piece in a chunk and a write of its own
+    SplitEverywhere,
+    /// CRLF line ends
+    Crlf,
+    /// CR line ends
+    Cr,
+    /// A byte order mark before the first event
+    Bom,
+    /// Bare `:` comments until the first token, as llama.cpp sends them
+    Comments,
+    /// The role chunk at once, the first output after the first-token time
+    RoleDelay,
+    /// No usage, although it was asked for
+    NoUsage,
+    /// "usage": null in every chunk, and never a number
+    UsageNullEverywhere,
+    /// Bytes that are no event after [DONE]
+    TrailingGarbageAfterDone,
+    /// One more good chunk after [DONE]
+    ExtraAfterDone,
+    /// text/event-stream; charset=utf-8
+    ContentTypeWithCharset,
+    /// No content-type
+    NoContentType,
+    /// content-type, cache-control and x-request-id twice each
+    DuplicateHeaders,
+    /// 500 headers
+    ManyHeaders,
+    /// One header of 512 KiB
+    HugeHeader,
+    /// Its own access-control-* (one of them empty), set-cookie, server, vary and vendor headers
+    CorsHeaders,
+    /// 103 Early Hints before the answer
+    Informational,
+}
+
+impl Fault {
+    /// The status of the faults that are one.
+    pub fn status(self) -> Option<u16> {
+        Some(match self {
+            Fault::Status400 => 400,
+            Fault::Status401 => 401,
+            Fault::Status403 => 403,
+            Fault::Status404 => 404,
+            Fault::Status408 => 408,
+            Fault::Status429 => 429,
+            Fault::Status500 => 500,
+            Fault::Status503 => 503,
+            Fault::Status529 => 529,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // every variant has a possible value: none is skipped
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Fault {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Fault::from_str(&name, false)
+            .map_err(|_| de::Error::custom("unknown fault; `tokenway demo-upstream --help` lists them all"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_read_back_from_its_name_and_explains_itself() {
+        for fault in Fault::value_variants() {
+            let name = serde_json::to_string(&fault.to_string()).unwrap();
+            assert_eq!(serde_json::from_str::<Fault>(&name).unwrap(), *fault);
+            assert!(fault.to_possible_value().unwrap().get_help().is_some(), "{fault} has no help");
+        }
+    }
+
+    #[test]
+    fn names_of_statuses_are_their_numbers() {
+        for fault in Fault::value_variants() {
+            assert_eq!(
+                fault.to_string().strip_prefix("status_"),
+                fault.status().map(|status| status.to_string()).as_deref()
+            );
+        }
+    }
+}

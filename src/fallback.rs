@@ -1,0 +1,209 @@
+//! Asks one model after another until one gives its first output, or a whole answer.
+//!
+//! Before the first output another model may be asked; after it, never: no answer is stitched from two models.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use tokio::time::{Instant, timeout};
+
+use crate::chat::answer::{self, NoAnswer};
+use crate::chat::request::Request;
+use crate::config;
+use crate::route::table::{ModelId, Table};
+use crate::stream::feed::{Feed, Opened};
+use crate::stream::meter::Meter;
+use crate::stream::tally::Tally;
+use crate::upstream::client::{AnswerBody, Call, Client};
+use crate::upstream::failure::Failure;
+
+/// Most bytes of an answer that is not streamed.
+const MAX_ANSWER: usize = 32 * 1024 * 1024;
+
+/// Every upstream and every model, ready to be asked.
+pub struct Upstreams {
+    /// In the order of the configuration: [`crate::route::table::UpstreamId`] is the place.
+    clients: Vec<Arc<Client>>,
+    models: Table,
+    rules: config::Stream,
+}
+
+/// One completion that is wanted.
+pub struct Ask {
+    /// Who is asked first.
+    pub model: ModelId,
+    /// What is asked.
+    pub request: Request,
+    /// Sent up as `x-request-id`.
+    pub request_id: HeaderValue,
+    /// Sent up as it came.
+    pub idempotency_key: Option<HeaderValue>,
+}
+
+/// One try at one model.
+type Attempt<T> = for<'a> fn(
+    &'a Upstreams,
+    ModelId,
+    &'a Ask,
+    &'a Meter,
+) -> Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+
+/// A completion that was not streamed.
+pub struct Whole {
+    /// The upstream's own bytes.
+    pub body: Bytes,
+    /// The answer's `vary`.
+    pub vary: Option<HeaderValue>,
+    /// What it produced.
+    pub tally: Tally,
+}
+
+impl Upstreams {
+    /// # Errors
+    /// Which upstream cannot be used, and why.
+    pub fn new(config: &config::Config) -> Result<Self, String> {
+        let client = |upstream: &config::Upstream| {
+            Client::new(upstream).map(Arc::new).map_err(|error| format!("upstream `{}`: {error}", upstream.name))
+        };
+        let clients = config.upstreams.iter().map(client).collect::<Result<_, _>>()?;
+        Ok(Self { clients, models: config.models.clone(), rules: config.stream.clone() })
+    }
+
+    /// Every model that can be asked.
+    pub fn models(&self) -> &Table {
+        &self.models
+    }
+
+    /// The bounds of each stream.
+    pub fn rules(&self) -> &config::Stream {
+        &self.rules
+    }
+
+    /// Closes connections that have been idle too long.
+    pub fn sweep(&self, now: Instant) {
+        self.clients.iter().for_each(|client| client.sweep(now));
+    }
+
+    /// Opens a stream: the model's, or that of its fallback.
+    ///
+    /// # Errors
+    /// The last model's failure.
+    pub async fn stream(self: Arc<Self>, ask: Ask, meter: Meter) -> Result<Opened, Failure> {
+        self.first_good(&ask, &meter, |upstreams, id, ask, meter| Box::pin(upstreams.stream_once(id, ask, meter))).await
+    }
+
+    /// Gets a whole answer: the model's, or that of its fallback.
+    ///
+    /// # Errors
+    /// The last model's failure.
+    pub async fn whole(self: Arc<Self>, ask: Ask, meter: Meter) -> Result<Whole, Failure> {
+        self.first_good(&ask, &meter, |upstreams, id, ask, meter| Box::pin(upstreams.whole_once(id, ask, meter))).await
+    }
+
+    async fn first_good<T>(&self, ask: &Ask, meter: &Meter, attempt: Attempt<T>) -> Result<T, Failure> {
+        let mut left = self.models.candidates(ask.model).into_iter().peekable();
+        loop {
+            // the first candidate is the model itself: there is always one
+            let Some(id) = left.next() else { return Err(Failure::Empty) };
+            let failure = match attempt(self, id, ask, meter).await {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => failure,
+            };
+            let model = self.models.get(id).name.as_str();
+            let next = left.peek().filter(|_| failure.is_retryable()).map(|next| self.models.get(*next).name.as_str());
+            let (upstream, reason) = (self.client(id).name(), failure.reason());
+            tracing::warn!(request_id = meter.record().request_id(), model, upstream, reason, next, "attempt failed");
+            let Some(next) = next else { return Err(failure) };
+            let metrics = Arc::clone(meter.record().metrics());
+            metrics.fallbacks.with_label_values(&[model, next, reason]).inc();
+        }
+    }
+
+    async fn stream_once(&self, id: ModelId, ask: &Ask, meter: &Meter) -> Result<Opened, Failure> {
+        let (call, tally) = self.begin(id, ask, meter);
+        let (sent, patience) = (Instant::now(), self.rules.first_event_timeout);
+        let silent = |_| Err(Failure::SilentBeforeFirstEvent);
+        let body = timeout(patience, self.client(id).send(&call)).await.unwrap_or_else(silent)?;
+        let feed = Feed::new(body, self.rules.max_event, ask.request.wants_usage(), tally);
+        let opened = first_output(feed, patience.saturating_sub(sent.elapsed()), &self.rules).await?;
+        meter.record().upstream_first_output(sent.elapsed());
+        Ok(opened)
+    }
+
+    async fn whole_once(&self, id: ModelId, ask: &Ask, meter: &Meter) -> Result<Whole, Failure> {
+        let (call, mut tally) = self.begin(id, ask, meter);
+        // a whole answer has no events: silence is all the time until its head, then between its bytes
+        let patience = self.rules.idle_timeout;
+        let silent = |_| Err(Failure::SilentBetweenEvents);
+        let mut body = timeout(patience, self.client(id).send(&call)).await.unwrap_or_else(silent)?;
+        let bytes = collect(&mut body, patience).await?;
+        let answer = answer::inspect_answer(&bytes).map_err(|error| match error {
+            NoAnswer::Error(fault) => Failure::InBody(fault),
+            NoAnswer::Malformed => Failure::BadBody("it is no chat completion"),
+        })?;
+        tally.usage = answer.usage;
+        tally.output_bytes = answer.text_bytes;
+        Ok(Whole { body: bytes, vary: body.vary.take(), tally })
+    }
+
+    fn begin(&self, id: ModelId, ask: &Ask, meter: &Meter) -> (Call, Tally) {
+        let model = self.models.get(id);
+        let prompt_tokens = ask.request.estimated_prompt_tokens();
+        meter.record().attempt(model, self.client(id).name(), prompt_tokens);
+        let call = Call {
+            body: ask.request.to_upstream(&model.upstream_model),
+            streaming: ask.request.stream(),
+            request_id: ask.request_id.clone(),
+            idempotency_key: ask.idempotency_key.clone(),
+        };
+        (call, Tally::new(prompt_tokens))
+    }
+
+    fn client(&self, id: ModelId) -> &Arc<Client> {
+        &self.clients[self.models.get(id).upstream.0]
+    }
+}
+
+/// Holds what comes until the first output, or until a completion without any has ended properly.
+async fn first_output(mut feed: Feed, first: Duration, rules: &config::Stream) -> Result<Opened, Failure> {
+    let (mut held, mut bytes, mut patience) = (Vec::new(), 0, first);
+    loop {
+        let silent = |_| match held.is_empty() {
+            true => Err(Failure::SilentBeforeFirstEvent),
+            false => Err(Failure::SilentBetweenEvents),
+        };
+        match timeout(patience, feed.next()).await.unwrap_or_else(silent)? {
+            Some(batch) => {
+                bytes += batch.bytes.len();
+                let output = batch.output;
+                held.push(batch);
+                if output || feed.is_done() && feed.tally().finished {
+                    return Ok(Opened { held, feed });
+                }
+            }
+            None if feed.tally().finished => return Ok(Opened { held, feed }),
+            None => return Err(Failure::Empty),
+        }
+        if bytes > rules.max_event {
+            return Err(Failure::BadBody("it sent more than stream.max_event without any output"));
+        }
+        patience = rules.idle_timeout;
+    }
+}
+
+async fn collect(body: &mut AnswerBody, patience: Duration) -> Result<Bytes, Failure> {
+    let mut whole = Vec::new();
+    loop {
+        match timeout(patience, body.next()).await.map_err(|_| Failure::SilentBetweenEvents)? {
+            Some(bytes) => whole.extend_from_slice(&bytes?),
+            None => return Ok(whole.into()),
+        }
+        if whole.len() > MAX_ANSWER {
+            return Err(Failure::BadBody("it is too large"));
+        }
+    }
+}

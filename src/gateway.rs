@@ -1,0 +1,154 @@
+//! One request from head to answer: the path's steps 3 to 10 on one screen.
+//!
+//! Each stage returns a typed value with `?`; a refusal is a value, too. The CORS decision is made first and applied last,
+//! around whatever came out.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::request::Parts;
+use http::{Method, Request, Response, header};
+use hyper::body::Incoming;
+use tokio::time::{Instant, sleep_until};
+
+use crate::answers;
+use crate::body::Body;
+use crate::config::Config;
+use crate::cors::decision::{Answer, decide};
+use crate::drain::Drain;
+use crate::error::{Code, Reject};
+use crate::fallback::{Ask, Upstreams};
+use crate::head::{self, Peer};
+use crate::intake;
+use crate::metrics::Metrics;
+use crate::request_id::RequestId;
+use crate::routes::Route;
+use crate::stream::meter::Meter;
+use crate::stream::open::OpenStreams;
+use crate::stream::relay::{Opening, Relay};
+
+/// Everything that one request needs. Swapped whole on reload; streams in flight keep the one that they began with.
+pub struct Gateway {
+    /// The checked configuration.
+    pub config: Config,
+    upstreams: Arc<Upstreams>,
+    shared: Shared,
+}
+
+/// What outlives a reload.
+#[derive(Clone)]
+pub struct Shared {
+    /// All metrics of the process.
+    pub metrics: Arc<Metrics>,
+    /// All open streams.
+    pub open: Arc<OpenStreams>,
+    /// The shutdown.
+    pub drain: Drain,
+}
+
+impl Gateway {
+    /// # Errors
+    /// What in the configuration cannot be used.
+    pub fn new(config: Config, shared: Shared) -> Result<Self, String> {
+        let upstreams = Arc::new(Upstreams::new(&config)?);
+        Ok(Self { config, upstreams, shared })
+    }
+
+    /// Closes upstream connections that have been idle for too long.
+    pub fn sweep(&self, now: Instant) {
+        self.upstreams.sweep(now);
+    }
+
+    /// Answers a request. Never fails: each refusal, failure and panic is an answer, and carries the CORS headers.
+    pub async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        let started = Instant::now();
+        let (parts, body) = request.into_parts();
+        let route = Route::of(parts.uri.path());
+        let id = RequestId::of(&parts.headers);
+        let cors = decide(&self.config.cors, route.methods(), &parts.method, &parts.headers);
+        if let Some(labels) = cors.labels() {
+            self.shared.metrics.cors.with_label_values(&[labels.kind, labels.verdict]).inc();
+        }
+        let origin = parts.headers.get(header::ORIGIN);
+        let meter = Meter::start(Arc::clone(&self.shared.metrics), started, id.text(), route.as_str(), origin);
+
+        let answer = match cors.answer() {
+            Some(Answer::Empty(status)) => Ok(answers::empty(status)),
+            Some(Answer::Reject(reject)) => Err(reject),
+            None => {
+                let answer = AssertUnwindSafe(self.answer(route, &parts, body, peer, &id, &meter));
+                answer.catch_unwind().await.unwrap_or_else(|_| {
+                    self.shared.metrics.panics.inc();
+                    Err(Reject::new(Code::InternalError, "The gateway failed: this is a defect of it."))
+                })
+            }
+        };
+        let mut response = answer.unwrap_or_else(|reject| answers::refuse(&reject, &id, &meter));
+        answers::finish(&mut response, &parts.method, &id, &meter);
+        cors.apply(response.headers_mut());
+        response
+    }
+
+    async fn answer(
+        &self,
+        route: Route,
+        parts: &Parts,
+        body: Incoming,
+        peer: Peer,
+        id: &RequestId,
+        meter: &Meter,
+    ) -> Result<Response<Body>, Reject> {
+        head::check(parts, &self.config.server.hosts, peer.tls)?;
+        match (route, &parts.method) {
+            (_, &Method::OPTIONS) => Ok(answers::options(route)),
+            (Route::Healthz, &Method::GET | &Method::HEAD) => {
+                Ok(answers::json(Bytes::from_static(b"{\"status\":\"ok\"}")))
+            }
+            (Route::Other, _) => Err(answers::no_such_route()),
+            (Route::Models, &Method::GET | &Method::HEAD) => Ok(answers::models(&self.config)),
+            (Route::ChatCompletions | Route::Chat, &Method::POST) => self.complete(route, parts, body, id, meter).await,
+            _ => Err(answers::no_such_method(route)),
+        }
+    }
+
+    async fn complete(
+        &self,
+        route: Route,
+        parts: &Parts,
+        body: Incoming,
+        id: &RequestId,
+        meter: &Meter,
+    ) -> Result<Response<Body>, Reject> {
+        if self.shared.drain.begun.is_cancelled() {
+            return Err(answers::draining());
+        }
+        let request = intake::read(route, parts, body, &self.config.server).await?;
+        let model = self.upstreams.models().find(request.model()).ok_or_else(|| answers::no_such_model(&request))?;
+        let idempotency_key = parts.headers.get("idempotency-key").cloned();
+        let streaming = request.stream();
+        let ask = Ask { model, request, request_id: id.header(), idempotency_key };
+        let upstreams = Arc::clone(&self.upstreams);
+        if !streaming {
+            let whole =
+                upstreams.whole(ask, meter.clone()).await.map_err(|failure| answers::failed(&failure, meter))?;
+            return answers::whole(route, whole, meter);
+        }
+        let rules = self.upstreams.rules();
+        let mut opening: Opening = Box::pin(upstreams.stream(ask, meter.clone()));
+        tokio::select! {
+            opened = &mut opening => {
+                let opened = opened.map_err(|failure| answers::failed(&failure, meter))?;
+                let vary = opened.feed.vary().cloned();
+                let relay = Relay::opened(opened, meter.clone(), rules, &self.shared.open);
+                Ok(answers::stream(relay, vary, meter))
+            }
+            // nothing was sent until here, so that the status could tell the truth: now the client must hear something
+            () = sleep_until(meter.started() + rules.commit_after) => {
+                let relay = Relay::opening(opening, meter.clone(), rules, &self.shared.open);
+                Ok(answers::stream(relay, None, meter))
+            }
+        }
+    }
+}

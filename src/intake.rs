@@ -1,0 +1,68 @@
+//! From a request's body to a checked chat request, within bounds of size and time.
+
+use bytes::{Bytes, BytesMut};
+use http::header;
+use http::request::Parts;
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::chat::request::Request;
+use crate::config::Server;
+use crate::error::{Code, Reject};
+use crate::routes::Route;
+
+/// Reads and checks the body of a completion request.
+///
+/// # Errors
+/// 415 for what is not JSON, 413 over `max_body`, 408 after `body_timeout`, 400 with the JSON path of what is wrong.
+pub async fn read(route: Route, parts: &Parts, body: Incoming, server: &Server) -> Result<Request, Reject> {
+    check_type(parts)?;
+    let slow = |_| {
+        let message = "The request body did not arrive within server.body_timeout: send it at once.";
+        Err(Reject::new(Code::RequestTimeout, message))
+    };
+    let body = tokio::time::timeout(server.body_timeout, collect(body, server.max_body)).await.unwrap_or_else(slow)?;
+    match route {
+        Route::Chat => Request::parse_short(body),
+        _ => Request::parse(body),
+    }
+}
+
+fn check_type(parts: &Parts) -> Result<(), Reject> {
+    let refuse = |message: &'static str| Err(Reject::new(Code::UnsupportedMediaType, message));
+    let mut types = parts.headers.get_all(header::CONTENT_TYPE).iter();
+    let essence = match (types.next(), types.next()) {
+        (Some(only), None) => only.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim(),
+        _ => "",
+    };
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return refuse("The body must be JSON: send `content-type: application/json`.");
+    }
+    let identity = |value: &header::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    match parts.headers.get_all(header::CONTENT_ENCODING).iter().all(identity) {
+        true => Ok(()),
+        false => refuse("The body must not be compressed: send it without `content-encoding`."),
+    }
+}
+
+async fn collect(mut body: Incoming, max: usize) -> Result<Bytes, Reject> {
+    let too_large = || {
+        let message = format!("The request body is larger than {max} bytes: shorten it, or raise server.max_body.");
+        Err(Reject::new(Code::BodyTooLarge, message))
+    };
+    if body.size_hint().lower() > max as u64 {
+        return too_large();
+    }
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let broken = |_| Reject::new(Code::InvalidRequest, "The request body broke off before its end.");
+        if let Ok(data) = frame.map_err(broken)?.into_data() {
+            if whole.len() + data.len() > max {
+                return too_large();
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(whole.freeze())
+}

@@ -1,0 +1,61 @@
+//! How long to wait after an accept error. Pure.
+
+use std::io::{Error, ErrorKind};
+use std::time::Duration;
+
+/// Doubles from 5 ms to 1 s while accepting fails for want of something (descriptors, memory): trying again at once
+/// would spin, since the connection that could not be accepted is still waiting.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    next: Option<Duration>,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(5);
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    /// The wait after this error; `None` where it concerned one connection only, which is gone from the queue.
+    pub fn after(&mut self, error: &Error) -> Option<Duration> {
+        match error.kind() {
+            ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::Interrupted => None,
+            _ => {
+                let wait = self.next.unwrap_or(Self::FIRST);
+                self.next = Some((wait * 2).min(Self::LONGEST));
+                Some(wait)
+            }
+        }
+    }
+
+    /// A connection was accepted.
+    pub fn reset(&mut self) {
+        self.next = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMFILE: i32 = 24;
+    const ECONNABORTED: i32 = 103;
+
+    #[test]
+    fn waits_double_to_a_second_and_start_anew_after_an_accept() {
+        let mut backoff = Backoff::default();
+        let full = Error::from_raw_os_error(EMFILE);
+        let waits: Vec<u128> = (0..10).map(|_| backoff.after(&full).unwrap().as_millis()).collect();
+        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+        backoff.reset();
+        assert_eq!(backoff.after(&full), Some(Backoff::FIRST));
+    }
+
+    #[test]
+    fn a_connection_that_was_aborted_in_the_queue_costs_no_wait() {
+        let mut backoff = Backoff::default();
+        assert_eq!(backoff.after(&Error::from_raw_os_error(ECONNABORTED)), None);
+        assert_eq!(backoff.after(&Error::from(ErrorKind::Interrupted)), None);
+    }
+}

@@ -1,0 +1,248 @@
+//! One connection from its handshake to its end: step 2 of the path.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::connections::Slot;
+use super::guard_io::GuardIo;
+use super::h2_guard::H2Guard;
+use super::h2_streams::{Paced, StreamExecutor, Streams};
+use super::quiet::Quiet;
+use super::settings::Settings;
+use super::tls::H2;
+use crate::body::Body;
+use crate::drain::Drain;
+use crate::handler::Handler;
+use crate::head::{MAX_HEAD_BYTES, Peer};
+use crate::metrics::Metrics;
+
+/// How long connections live on after the drain is over, so that streams which end then end honestly.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often an HTTP/2 connection is looked at: one that had no stream since the last time is closed. Long enough for
+/// the connections that browsers open ahead of need and keep between a person's questions.
+const IDLE: Duration = Duration::from_secs(300);
+/// For a client that was told to go away, and has no stream, to close.
+const GOODBYE: Duration = Duration::from_secs(10);
+/// How often an HTTP/2 client that sends nothing is asked whether it is there, and how long it may take to answer.
+const PING: Duration = Duration::from_secs(60);
+const PONG: Duration = Duration::from_secs(20);
+
+/// Most HTTP/2 streams of one connection; browsers open at most 100.
+const MAX_STREAMS: u32 = 128;
+/// What a client may send on one stream, and on all, before the body is read. The second bounds a connection's memory.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What HTTP/2 buffers of one stream before its body has to wait.
+const SEND_BUFFER: usize = 16 * 1024;
+/// What HTTP/1.1 buffers in each direction; holds any head that is not too large.
+const BUFFER: usize = 2 * MAX_HEAD_BYTES;
+/// What is discarded after a close, over a whole body that would have been accepted: heads and TLS records.
+const LINGER_EXTRA: usize = 256 * 1024;
+
+/// What every connection shares.
+pub(super) struct Context<H> {
+    pub(super) settings: Arc<Settings>,
+    pub(super) handler: Arc<H>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) drain: Drain,
+}
+
+/// Shakes hands, then hands over to a task for the protocol that was chosen: the handshake's state dies here, and the task
+/// that lives on is no larger than its protocol needs.
+pub(super) async fn open<H: Handler>(tcp: TcpStream, peer: IpAddr, slot: Slot, context: Context<H>) {
+    let settings = &context.settings;
+    let io = GuardIo::new(tcp, settings.write_timeout, settings.max_body.saturating_add(LINGER_EXTRA));
+    let Some(tls) = settings.tls.clone() else {
+        tokio::spawn(http1(io, Peer { address: peer, tls: false }, slot, context));
+        return;
+    };
+    let handshake = TlsAcceptor::from(tls).accept(io);
+    let shaken = tokio::select! {
+        biased;
+        () = context.drain.begun.cancelled() => return,
+        shaken = tokio::time::timeout(settings.handshake_timeout, handshake) => shaken,
+    };
+    let refused = |reason: &str| context.metrics.connections_refused.with_label_values(&[reason]).inc();
+    let peer = Peer { address: peer, tls: true };
+    match shaken {
+        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(H2) => {
+            tokio::spawn(http2(stream, peer, slot, context));
+        }
+        Ok(Ok(stream)) => {
+            tokio::spawn(http1(stream, peer, slot, context));
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "TLS handshake failed");
+            refused("handshake");
+        }
+        Err(_) => refused("handshake_timeout"),
+    }
+}
+
+/// Serves HTTP/1.1. Not an `async fn`: that would hold `io` beside the connection that it moved into.
+fn http1<IO, H>(io: IO, peer: Peer, slot: Slot, context: Context<H>) -> impl Future<Output = ()> + Send
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
+    let Context { settings, handler, drain, .. } = context;
+    let service = service_fn(move |request| respond(handler.clone(), request, peer, |body| body));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout)
+        .max_header_size(MAX_HEAD_BYTES)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(io), service);
+    let begun = drain.begun.clone();
+    let close_asked = async move { begun.cancelled().await };
+    Serve {
+        connection,
+        begin_close: http1::Connection::graceful_shutdown,
+        until: Quiet::new(close_asked),
+        time_up: Some(Quiet::new(drain_over(drain))),
+        _open: slot,
+    }
+}
+
+/// Serves HTTP/2.
+fn http2<H: Handler>(
+    io: TlsStream<GuardIo<TcpStream>>,
+    peer: Peer,
+    slot: Slot,
+    context: Context<H>,
+) -> impl Future<Output = ()> + Send {
+    let Context { settings, handler, metrics, drain } = context;
+    let service = service_fn(move |request| respond(handler.clone(), request, peer, Paced::new));
+    let streams = Streams::new(slot);
+    let executor = StreamExecutor::new(streams.clone(), settings.write_timeout);
+    let floods = metrics.connections_refused.with_label_values(&["control_frames"]);
+    let io = H2Guard::new(io, settings.header_timeout, settings.body_timeout, floods);
+    let connection = http2::Builder::new(executor)
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD_BYTES as u32)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .serve_connection(TokioIo::new(io), service);
+    let close_asked = {
+        let (begun, streams) = (drain.begun.clone(), streams.clone());
+        async move {
+            tokio::select! {
+                () = begun.cancelled() => {}
+                () = unused(&streams) => {}
+            }
+        }
+    };
+    let time_up = {
+        let streams = streams.clone();
+        async move {
+            tokio::select! {
+                () = drain_over(drain) => {}
+                () = gone(&streams) => {}
+            }
+        }
+    };
+    Serve {
+        connection,
+        begin_close: http2::Connection::graceful_shutdown,
+        until: Quiet::new(close_asked),
+        time_up: Some(Quiet::new(time_up)),
+        _open: streams,
+    }
+}
+
+/// Answers one request. The future is boxed so that what it needs is freed when the answer is there, and not kept
+/// through the stream that follows.
+fn respond<H: Handler, B>(
+    handler: Arc<H>,
+    request: Request<Incoming>,
+    peer: Peer,
+    wrap: fn(Body) -> B,
+) -> Pin<Box<dyn Future<Output = Result<Response<B>, Infallible>> + Send>>
+where
+    B: 'static,
+{
+    Box::pin(async move { Ok(handler.handle(request, peer).await.map(wrap)) })
+}
+
+/// Ready when no stream was opened between two looks, and none is open.
+async fn unused(streams: &Streams) {
+    let mut seen = streams.opened();
+    loop {
+        tokio::time::sleep(IDLE).await;
+        let opened = streams.opened();
+        if opened == seen && streams.open() == 0 {
+            return;
+        }
+        seen = opened;
+    }
+}
+
+/// Ready when a client that was told to go away has no stream left and yet does not go.
+async fn gone(streams: &Streams) {
+    loop {
+        tokio::time::sleep(GOODBYE).await;
+        if streams.open() == 0 {
+            return;
+        }
+    }
+}
+
+/// Ready when what is still open must be dropped.
+async fn drain_over(drain: Drain) {
+    drain.over.cancelled().await;
+    tokio::time::sleep(GRACE).await;
+}
+
+/// A connection in its task: served until it ends, asked to close at one moment, dropped at another.
+struct Serve<C, G> {
+    connection: C,
+    begin_close: fn(Pin<&mut C>),
+    /// Until then it is served; afterwards closed or dropped.
+    until: Quiet,
+    /// Taken when the close begins: from then on, the end.
+    time_up: Option<Quiet>,
+    _open: G,
+}
+
+impl<C: Future<Output = hyper::Result<()>> + Unpin, G: Unpin> Future for Serve<C, G> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        loop {
+            if let Poll::Ready(ended) = Pin::new(&mut this.connection).poll(cx) {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                }
+                return Poll::Ready(());
+            }
+            ready!(this.until.poll(cx));
+            match this.time_up.take() {
+                Some(time_up) => {
+                    (this.begin_close)(Pin::new(&mut this.connection));
+                    this.until = time_up;
+                }
+                None => return Poll::Ready(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! How many connections there are, in all and from each network, and when the last one has ended.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prometheus::IntGauge;
+use tokio::sync::Notify;
+
+/// Counts the open connections.
+pub struct Connections {
+    counts: Mutex<Counts>,
+    emptied: Notify,
+    gauge: IntGauge,
+}
+
+/// A place among the connections, given back when dropped.
+pub struct Slot {
+    connections: Arc<Connections>,
+    network: IpAddr,
+}
+
+/// Which cap was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// `max_connections`
+    All,
+    /// `max_connections_per_ip`
+    Network,
+}
+
+impl Full {
+    /// The value of the metric's label `reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Full::All => "max_connections",
+            Full::Network => "max_connections_per_ip",
+        }
+    }
+}
+
+impl Connections {
+    /// None yet. The gauge follows the count.
+    pub fn new(gauge: IntGauge) -> Arc<Self> {
+        Arc::new(Self { counts: Mutex::default(), emptied: Notify::new(), gauge })
+    }
+
+    /// Takes a place for a connection from `peer`; `most_per_network` 0 is no limit.
+    ///
+    /// # Errors
+    /// The cap that is reached.
+    pub fn admit(self: &Arc<Self>, peer: IpAddr, most: usize, most_per_network: usize) -> Result<Slot, Full> {
+        let network = network(peer);
+        self.lock().admit(network, most, most_per_network)?;
+        self.gauge.inc();
+        Ok(Slot { connections: self.clone(), network })
+    }
+
+    /// Waits until there is no connection.
+    pub async fn none_left(&self) {
+        while self.lock().all > 0 {
+            // one permit is kept, so an end between the look and the wait is not missed
+            self.emptied.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        // each change is whole before anything could panic
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let left = self.connections.lock().release(self.network);
+        self.connections.gauge.dec();
+        if left == 0 {
+            self.connections.emptied.notify_one();
+        }
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    all: usize,
+    by_network: HashMap<IpAddr, usize>,
+}
+
+impl Counts {
+    fn admit(&mut self, network: IpAddr, most: usize, most_per_network: usize) -> Result<(), Full> {
+        if self.all >= most {
+            return Err(Full::All);
+        }
+        // counted without a limit too, so that one set by a reload knows of the connections before it
+        let here = self.by_network.entry(network).or_default();
+        if most_per_network > 0 && *here >= most_per_network {
+            return Err(Full::Network);
+        }
+        *here += 1;
+        self.all += 1;
+        Ok(())
+    }
+
+    fn release(&mut self, network: IpAddr) -> usize {
+        self.all -= 1;
+        if let Some(here) = self.by_network.get_mut(&network) {
+            *here -= 1;
+            if *here == 0 {
+                self.by_network.remove(&network);
+            }
+        }
+        self.all
+    }
+}
+
+/// An IPv4 address, or the /64 of an IPv6 address: the least that one customer gets (RFC 6177 §2), who may use all of it.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn connections() -> Arc<Connections> {
+        Connections::new(IntGauge::new("open", "open").unwrap())
+    }
+
+    #[test]
+    fn a_full_house_is_refused_until_one_leaves() {
+        let connections = connections();
+        let peer = "192.0.2.1".parse().unwrap();
+        let first = connections.admit(peer, 1, 0).ok();
+        assert!(first.is_some());
+        assert_eq!(connections.admit(peer, 1, 0).err(), Some(Full::All));
+        assert_eq!(connections.gauge.get(), 1);
+        drop(first);
+        assert!(connections.admit(peer, 1, 0).is_ok());
+    }
+
+    #[test]
+    fn a_network_is_an_ipv4_address_or_an_ipv6_64() {
+        let connections = connections();
+        let mut slots = Vec::new();
+        let mut admit = |peer: &str| {
+            let slot = connections.admit(peer.parse().unwrap(), 100, 1);
+            slot.map(|slot| slots.push(slot))
+        };
+        assert_eq!(admit("192.0.2.1"), Ok(()));
+        assert_eq!(admit("192.0.2.2"), Ok(()));
+        assert_eq!(admit("::ffff:192.0.2.1"), Err(Full::Network));
+        assert_eq!(admit("2001:db8::1"), Ok(()));
+        assert_eq!(admit("2001:db8::ffff:0:0:2"), Err(Full::Network));
+        assert_eq!(admit("2001:db8:0:1::1"), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn none_left_waits_for_the_last() {
+        let connections = connections();
+        connections.none_left().await;
+        let slots = [1, 2].map(|last| connections.admit(IpAddr::from([192, 0, 2, last]), 9, 0).ok());
+        let wait = tokio::spawn({
+            let connections = connections.clone();
+            async move { connections.none_left().await }
+        });
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!wait.is_finished());
+        drop(slots);
+        wait.await.unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn counts_are_those_of_the_slots_held(steps in prop::collection::vec((any::<bool>(), 0u8..4), 0..200)) {
+            let connections = connections();
+            let mut held: Vec<(u8, Slot)> = Vec::new();
+            for (arrive, who) in steps {
+                if arrive {
+                    let here = held.iter().filter(|(other, _)| *other == who).count();
+                    let full = if held.len() >= 6 { Some(Full::All) } else if here >= 3 { Some(Full::Network) } else { None };
+                    match connections.admit(IpAddr::from([10, 0, 0, who]), 6, 3) {
+                        Ok(slot) => { prop_assert_eq!(full, None); held.push((who, slot)) }
+                        Err(reached) => prop_assert_eq!(full, Some(reached)),
+                    }
+                } else if !held.is_empty() {
+                    held.swap_remove(usize::from(who) % held.len());
+                }
+            }
+            let networks: std::collections::HashSet<u8> = held.iter().map(|(who, _)| *who).collect();
+            // a refused address leaves no entry behind
+            prop_assert_eq!(connections.lock().by_network.len(), networks.len());
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! One event of an event stream, as a slice of the chunk that brought it, and what its lines say. Pure.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::{Buf, Bytes};
+use memchr::{memchr, memchr2};
+
+/// One event: its bytes as the upstream sent them, the blank line that ends it included.
+///
+/// It is never empty. Making, cloning and slicing it copies no byte.
+#[derive(Debug, Clone)]
+pub struct Event {
+    source: Bytes,
+    range: Range<usize>,
+}
+
+/// Consecutive events of one chunk as one slice of it: what is written to the client in one piece.
+#[derive(Debug, Clone)]
+pub struct Run(Event);
+
+/// What the lines of an event say, read as WHATWG HTML §9.2.6 tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fields<'a> {
+    /// The values of the `data` lines, joined by LF; borrowed where there is one such line. `None` where there is none.
+    pub data: Option<Cow<'a, [u8]>>,
+    /// The value of the last `event` line: the event's type.
+    pub name: Option<&'a [u8]>,
+    /// Whether a client is told anything.
+    pub kind: Kind,
+}
+
+/// What an event is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// No line at all: one blank line more, or the LF of a CRLF whose CR already ended the event before. It says nothing;
+    /// whatever was done with the event before is done with it.
+    Blank,
+    /// Nothing but comments.
+    Comment,
+    /// Fields (`id`, `retry`, `event` or unknown), and no data: no client dispatches it.
+    Field,
+    /// At least one `data` line, perhaps an empty one.
+    Data,
+}
+
+impl Event {
+    /// The bytes of `source` in `range`, which must lie within it.
+    pub(super) fn new(source: Bytes, range: Range<usize>) -> Self {
+        Self { source, range }
+    }
+
+    /// All bytes of the event.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.source[self.range.clone()]
+    }
+
+    /// All bytes of the event, kept alive with the chunk that brought them.
+    pub fn into_bytes(self) -> Bytes {
+        let Self { mut source, range } = self;
+        source.truncate(range.end);
+        source.advance(range.start);
+        source
+    }
+
+    /// Reads the event's lines. This walks over its bytes: call it once.
+    pub fn fields(&self) -> Fields<'_> {
+        let mut fields = Fields { data: None, name: None, kind: Kind::Blank };
+        for line in lines(self.as_slice()) {
+            fields.read(line);
+        }
+        fields
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// Takes in one line that is not empty, §9.2.6 "Interpreting an event stream".
+    fn read(&mut self, line: &'a [u8]) {
+        let (name, value) = match memchr(b':', line) {
+            Some(0) => {
+                self.kind = self.kind.max(Kind::Comment);
+                return;
+            }
+            Some(colon) => {
+                let value = &line[colon + 1..];
+                (&line[..colon], value.strip_prefix(b" ").unwrap_or(value))
+            }
+            None => (line, &b""[..]),
+        };
+        self.kind = self.kind.max(Kind::Field);
+        match name {
+            b"data" => {
+                self.kind = Kind::Data;
+                match &mut self.data {
+                    None => self.data = Some(Cow::Borrowed(value)),
+                    Some(data) => {
+                        let data = data.to_mut();
+                        data.push(b'\n');
+                        data.extend_from_slice(value);
+                    }
+                }
+            }
+            b"event" => self.name = Some(value),
+            _ => {}
+        }
+    }
+}
+
+impl Run {
+    /// Takes in the event that stands right behind this run in the same chunk.
+    ///
+    /// # Errors
+    /// Gives the event back where it stands elsewhere: a run of its own begins with it.
+    pub fn append(&mut self, event: Event) -> Result<(), Event> {
+        let run = &mut self.0;
+        // both are alive, so that equal addresses mean the same memory
+        let same = run.source.as_ptr() == event.source.as_ptr() && run.source.len() == event.source.len();
+        if same && run.range.end == event.range.start {
+            run.range.end = event.range.end;
+            Ok(())
+        } else {
+            Err(event)
+        }
+    }
+
+    /// How many bytes it has; never 0.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.0.range.len()
+    }
+
+    /// The bytes, as one slice of their chunk.
+    pub fn into_bytes(self) -> Bytes {
+        self.0.into_bytes()
+    }
+}
+
+impl From<Event> for Run {
+    fn from(event: Event) -> Self {
+        Self(event)
+    }
+}
+
+/// The lines that are not empty. A CRLF looks like a CR, an empty line and an LF: that makes no difference here.
+fn lines(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        while !bytes.is_empty() {
+            let end = memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
+            let line = &bytes[..end];
+            bytes = bytes.get(end + 1..).unwrap_or_default();
+            if !line.is_empty() {
+                return Some(line);
+            }
+        }
+        None
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(text: &'static str) -> Event {
+        Event::new(Bytes::from_static(text.as_bytes()), 0..text.len())
+    }
+
+    #[test]
+    fn one_data_line_is_borrowed() {
+        let event = event("id: 7\ndata: {\"a\": 1}\n\n");
+        let data = event.fields().data;
+        assert!(matches!(data, Some(Cow::Borrowed(b"{\"a\": 1}"))), "{data:?}");
+    }
+
+    #[test]
+    fn several_data_lines_are_joined_by_lf_and_lose_one_leading_space_each() {
+        let event = event("data:a\r\ndata:  b\rdata\ndata: \n\n");
+        assert_eq!(event.fields().data.as_deref(), Some(&b"a\n b\n\n"[..]));
+    }
+
+    #[test]
+    fn the_last_event_name_counts_and_a_field_name_is_taken_exactly() {
+        let event = event("event: ping\nevent:error\n data: x\nDATA: y\ndata: z\n\n");
+        let fields = event.fields();
+        assert_eq!((fields.name, fields.data.as_deref()), (Some(&b"error"[..]), Some(&b"z"[..])));
+    }
+
+    #[test]
+    fn each_kind_is_told_from_the_others() {
+        let kinds = [
+            ("\n", Kind::Blank),
+            ("\r\n", Kind::Blank),
+            (":\n\n", Kind::Comment),
+            (": data: x\r\n\r\n", Kind::Comment),
+            ("retry: 3\n\n", Kind::Field),
+            (": hi\nid\n\n", Kind::Field),
+            ("data\n\n", Kind::Data),
+            ("data:\nid: 1\n: c\n\n", Kind::Data),
+        ];
+        for (text, kind) in kinds {
+            assert_eq!(event(text).fields().kind, kind, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_takes_only_the_event_right_behind_it_in_the_same_chunk() {
+        let chunk = Bytes::from_static(b"a\n\nb\n\nc\n\n");
+        let [a, b, c] = [0..3, 3..6, 6..9].map(|range| Event::new(chunk.clone(), range));
+        let copy = Event::new(Bytes::copy_from_slice(&chunk), 3..6);
+
+        let mut run = Run::from(a);
+        assert!(run.append(c.clone()).is_err(), "a gap");
+        assert!(run.append(copy).is_err(), "equal bytes elsewhere");
+        assert!(run.append(b).is_ok());
+        assert!(run.append(c).is_ok());
+        assert_eq!(run.len(), 9);
+        assert_eq!(run.into_bytes().as_ptr(), chunk.as_ptr(), "no copy");
+    }
+}

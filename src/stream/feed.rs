@@ -1,0 +1,207 @@
+//! An upstream's answer as events: read, cut, understood, and handed on in batches of whole events.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use tokio::time::Instant;
+
+use super::event::{Event, Kind, Run};
+use super::framer::Framer;
+use super::tally::Tally;
+use crate::chat::event::{self, Chunk};
+use crate::upstream::client::AnswerBody;
+use crate::upstream::failure::Failure;
+
+/// Whole events, adjacent in the upstream's bytes.
+#[derive(Debug)]
+pub struct Batch {
+    /// The upstream's own bytes.
+    pub bytes: Bytes,
+    /// When the last of its bytes had come in.
+    pub complete: Instant,
+    /// Some event in it is output: content, reasoning, a refusal or a tool call.
+    pub output: bool,
+    /// It is the upstream's, and so measured.
+    pub measured: bool,
+}
+
+impl Batch {
+    /// The gateway's own bytes between the upstream's events.
+    pub fn own(bytes: Bytes) -> Self {
+        Self { bytes, complete: Instant::now(), output: false, measured: false }
+    }
+}
+
+/// A stream whose first output has come in.
+pub struct Opened {
+    /// What came before the first output, and that.
+    pub held: Vec<Batch>,
+    /// What follows.
+    pub feed: Feed,
+}
+
+/// The events of one upstream answer.
+pub struct Feed {
+    body: AnswerBody,
+    framer: Framer,
+    ready: VecDeque<Batch>,
+    failed: Option<Failure>,
+    tally: Tally,
+    /// The client asked for the usage-only chunk itself.
+    pass_usage: bool,
+    /// The last event was handed on: what belongs to it still is, too.
+    passed: bool,
+}
+
+/// What is done with an event.
+enum Verdict {
+    Pass { output: bool },
+    Keep,
+    Fail(Failure),
+}
+
+impl Feed {
+    /// `max_event` in bytes; without `pass_usage` the usage-only chunk stays inside.
+    pub fn new(body: AnswerBody, max_event: usize, pass_usage: bool, tally: Tally) -> Self {
+        let framer = Framer::new(max_event);
+        Self { body, framer, ready: VecDeque::new(), failed: None, tally, pass_usage, passed: false }
+    }
+
+    /// What the completion has produced so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The `vary` of the upstream's answer.
+    pub fn vary(&self) -> Option<&HeaderValue> {
+        self.body.vary.as_ref()
+    }
+
+    /// Whether `[DONE]` was seen and all before it was handed on.
+    pub fn is_done(&self) -> bool {
+        self.tally.done && self.ready.is_empty()
+    }
+
+    /// Whether a line of the gateway's own may be written now: not between the CR and the LF of a line end.
+    pub fn is_between_events(&self) -> bool {
+        !self.framer.may_owe_lf()
+    }
+
+    /// The next batch of events: `None` at the proper end. Nothing waits: a batch holds what has come in, no more.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Batch>, Failure>> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Poll::Ready(Ok(Some(batch)));
+            }
+            if let Some(failure) = self.failed.take() {
+                return Poll::Ready(Err(failure));
+            }
+            if self.tally.done {
+                return Poll::Ready(Ok(None));
+            }
+            match self.body.poll(cx) {
+                Poll::Ready(Some(Ok(chunk))) => self.take_in(chunk),
+                Poll::Ready(Some(Err(failure))) => self.failed = Some(failure),
+                Poll::Ready(None) => return Poll::Ready(self.ended()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// The next batch of events, awaited.
+    pub async fn next(&mut self) -> Result<Option<Batch>, Failure> {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// Lets go of the upstream: after a proper end its connection is kept for the next request, else it is closed.
+    pub fn finish(self) {
+        if self.tally.done && self.body.is_open() {
+            // what follows `[DONE]` is the end of the body, nearly always
+            tokio::spawn(self.body.read_rest());
+        }
+    }
+
+    fn take_in(&mut self, chunk: Bytes) {
+        let complete = Instant::now();
+        self.framer.push(chunk);
+        let mut batch: Option<(Run, bool)> = None;
+        while self.failed.is_none() && !self.tally.done {
+            let event = match self.framer.next_event() {
+                Ok(Some(event)) => event,
+                Ok(None) => break,
+                Err(_) => {
+                    self.failed = Some(Failure::BadBody("an event is larger than stream.max_event"));
+                    break;
+                }
+            };
+            match self.judge(&event) {
+                Verdict::Pass { output } => {
+                    self.passed = true;
+                    batch = Some(match batch.take() {
+                        None => (event.into(), output),
+                        Some((mut run, before)) => match run.append(event) {
+                            Ok(()) => (run, before | output),
+                            Err(event) => {
+                                self.ready.push_back(Batch::of(run, complete, before));
+                                (event.into(), output)
+                            }
+                        },
+                    });
+                }
+                Verdict::Keep => self.passed = false,
+                Verdict::Fail(failure) => self.failed = Some(failure),
+            }
+        }
+        self.ready.extend(batch.map(|(run, output)| Batch::of(run, complete, output)));
+    }
+
+    fn judge(&mut self, event: &Event) -> Verdict {
+        let fields = event.fields();
+        let data = match (fields.kind, fields.data) {
+            (Kind::Data, Some(data)) => data,
+            (Kind::Comment, _) => return Verdict::Pass { output: false },
+            // a block without data tells a client nothing, and a lone `retry:` or `id:` breaks openai-python
+            (Kind::Field | Kind::Data, _) => return Verdict::Keep,
+            (Kind::Blank, _) if self.passed => return Verdict::Pass { output: false },
+            (Kind::Blank, _) => return Verdict::Keep,
+        };
+        match event::inspect(fields.name, &data) {
+            Chunk::Done => {
+                self.tally.done = true;
+                Verdict::Pass { output: false }
+            }
+            Chunk::Error(fault) => Verdict::Fail(Failure::InBody(fault)),
+            Chunk::Delta(delta) => {
+                self.tally.add(&delta);
+                match delta.usage_only && !self.pass_usage {
+                    true => Verdict::Keep,
+                    false => Verdict::Pass { output: delta.output },
+                }
+            }
+            Chunk::Malformed => Verdict::Pass { output: false },
+        }
+    }
+
+    /// The body has ended where the upstream wanted it to: is the completion whole?
+    fn ended(&mut self) -> Result<Option<Batch>, Failure> {
+        let rest = self.framer.unfinished();
+        if rest.trim_ascii_end() == b"data: [DONE]" {
+            // some servers leave out the blank line after it
+            self.tally.done = true;
+            let bytes = Bytes::copy_from_slice(rest);
+            return Ok(Some(Batch { bytes, complete: Instant::now(), output: false, measured: true }));
+        }
+        match self.tally.finished && rest.is_empty() {
+            true => Ok(None),
+            false => Err(Failure::Broken),
+        }
+    }
+}
+
+impl Batch {
+    fn of(run: Run, complete: Instant, output: bool) -> Self {
+        Self { bytes: run.into_bytes(), complete, output, measured: true }
+    }
+}

@@ -1,0 +1,208 @@
+//! Bytes in, events out: finds where each event of a `text/event-stream` ends (WHATWG HTML §9.2.5 and §9.2.6). Pure.
+//!
+//! Every byte comes out once and in order, as the upstream sent it, in the event that it belongs to. Only a leading byte
+//! order mark is dropped: §9.2.5 tells readers to ignore it, and openai-python loses the first event to it.
+
+use std::mem;
+
+use bytes::Bytes;
+use memchr::memchr2;
+
+use super::event::Event;
+
+const BOM: &[u8] = "\u{feff}".as_bytes();
+
+/// Cuts a stream of chunks into events.
+///
+/// No byte is looked at twice. An event within one chunk is a slice of it; one that is split over chunks is joined once.
+/// Between calls it holds at most `max_event` bytes and the chunk that is being read.
+#[derive(Debug)]
+pub struct Framer {
+    max_event: usize,
+    /// The chunk that is being read; empty when it has been read to its end.
+    chunk: Bytes,
+    /// Where in `chunk` the next event begins, or goes on.
+    start: usize,
+    /// What earlier chunks brought of the next event; at most `max_event` bytes.
+    held: Vec<u8>,
+    scanner: Scanner,
+    /// How many bytes of a byte order mark the stream has begun with; all of them once that is decided.
+    bom: usize,
+    failed: bool,
+}
+
+/// An event is longer than it may be. The stream cannot be read on from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLong {
+    /// The most bytes that an event may have.
+    pub max_event: usize,
+}
+
+impl Framer {
+    /// A framer at the beginning of a stream whose events may have `max_event` bytes each.
+    pub fn new(max_event: usize) -> Self {
+        Self {
+            max_event,
+            chunk: Bytes::new(),
+            start: 0,
+            held: Vec::new(),
+            scanner: Scanner::new(),
+            bom: 0,
+            failed: false,
+        }
+    }
+
+    /// Takes in the next bytes of the stream. [`Framer::next_event`] should have said that the last ones are used up: what
+    /// is left of them is copied otherwise.
+    pub fn push(&mut self, chunk: Bytes) {
+        let rest = &self.chunk[self.start..];
+        self.chunk = if rest.is_empty() { chunk } else { [rest, &chunk].concat().into() };
+        self.start = 0;
+    }
+
+    /// The next event whose last byte has arrived, or `None` until more is pushed.
+    ///
+    /// An event that a CR ends is complete at that CR. Where its LF comes in a later chunk, it comes out as a
+    /// [`Blank`](super::event::Kind::Blank) event of its own.
+    ///
+    /// # Errors
+    /// The event has more than `max_event` bytes, complete or not. From then on it is always this error.
+    pub fn next_event(&mut self) -> Result<Option<Event>, TooLong> {
+        self.drop_bom();
+        let unread = &self.chunk[self.start..];
+        if unread.is_empty() || self.failed {
+            self.chunk = Bytes::new();
+            self.start = 0;
+            return if self.failed { Err(self.too_long()) } else { Ok(None) };
+        }
+        if self.may_owe_lf() && unread[0] == b'\n' {
+            self.scanner.after_cr = false;
+            return Ok(Some(self.take(1)));
+        }
+        let end = self.scanner.find_end(unread);
+        #[cfg(test)]
+        {
+            self.scanner.shown += end.unwrap_or(unread.len());
+        }
+        if self.held.len() + end.unwrap_or(unread.len()) > self.max_event {
+            self.failed = true;
+            return Err(self.too_long());
+        }
+        let Some(mut end) = end else {
+            self.held.extend_from_slice(unread);
+            self.chunk = Bytes::new();
+            self.start = 0;
+            return Ok(None);
+        };
+        if self.scanner.after_cr && unread.get(end) == Some(&b'\n') {
+            self.scanner.after_cr = false;
+            end += 1;
+        }
+        Ok(Some(self.take(end)))
+    }
+
+    /// What has arrived of an event that is not complete. Empty at the end of a stream that ended between two events.
+    pub fn unfinished(&self) -> &[u8] {
+        &self.held
+    }
+
+    /// True while the last event ended with a CR whose LF may still come. A line of one's own must wait: written between
+    /// the two, it would turn that LF into a blank line.
+    pub fn may_owe_lf(&self) -> bool {
+        self.scanner.after_cr && self.held.is_empty()
+    }
+
+    /// Drops the byte order mark at the very beginning, which may come in pieces.
+    fn drop_bom(&mut self) {
+        let awaited = &BOM[self.bom..];
+        let unread = &self.chunk[self.start..];
+        let matched = awaited.iter().zip(unread).take_while(|(a, b)| a == b).count();
+        if matched == awaited.len() {
+            self.bom = BOM.len();
+            self.start += matched;
+            if matched > 0 {
+                // as if the stream began here: forget the mark's earlier bytes
+                self.held.clear();
+                self.scanner.line_start = true;
+            }
+        } else if matched < unread.len() {
+            self.bom = BOM.len(); // something else, and what looked like it is the event's
+        } else {
+            self.bom += matched;
+        }
+    }
+
+    /// The event that ends after `len` more bytes of the chunk.
+    fn take(&mut self, len: usize) -> Event {
+        let range = self.start..self.start + len;
+        self.start = range.end;
+        if self.held.is_empty() {
+            return Event::new(self.chunk.clone(), range);
+        }
+        self.held.extend_from_slice(&self.chunk[range]);
+        let joined = Bytes::from(mem::take(&mut self.held));
+        let len = joined.len();
+        Event::new(joined, 0..len)
+    }
+
+    fn too_long(&self) -> TooLong {
+        TooLong { max_event: self.max_event }
+    }
+}
+
+impl std::fmt::Display for TooLong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "an event of the upstream has more than the {} bytes of stream.max_event", self.max_event)
+    }
+}
+
+impl std::error::Error for TooLong {}
+
+/// Finds blank lines. LF, CR and CRLF end a line, and each may be cut off anywhere.
+#[derive(Debug)]
+struct Scanner {
+    /// At the beginning of a line: a line end here makes a blank line.
+    line_start: bool,
+    /// The last byte was a CR: an LF here belongs to it.
+    after_cr: bool,
+    /// How many bytes it was shown.
+    #[cfg(test)]
+    shown: usize,
+}
+
+impl Scanner {
+    fn new() -> Self {
+        Self {
+            line_start: true,
+            after_cr: false,
+            #[cfg(test)]
+            shown: 0,
+        }
+    }
+
+    /// How many of the next bytes belong to the event, its end included; `None` if it does not end in them.
+    fn find_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            let rest_of_crlf = byte == b'\n' && self.after_cr;
+            self.after_cr = byte == b'\r';
+            if rest_of_crlf {
+                at += 1;
+            } else if self.line_start && matches!(byte, b'\r' | b'\n') {
+                return Some(at + 1);
+            } else if let Some(line) = memchr2(b'\r', b'\n', &bytes[at..]) {
+                self.line_start = true;
+                self.after_cr = bytes[at + line] == b'\r';
+                at += line + 1;
+            } else {
+                self.line_start = false;
+                self.after_cr = false;
+                break;
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! One stream on its way to the browser: cut into events, relayed, metered, ended honestly.
+
+pub mod event;
+pub mod feed;
+pub mod framer;
+pub mod meter;
+pub mod open;
+pub mod relay;
+pub mod tally;

@@ -1,0 +1,67 @@
+//! The streams that are open now, so that all can be ended when the time of a drain is over.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use prometheus::IntGauge;
+
+/// A stream that can be ended from outside.
+pub trait Cut: Send + Sync {
+    /// Ends the stream now, honestly: the gateway is shutting down.
+    fn cut(&self);
+}
+
+/// All open streams.
+pub struct OpenStreams {
+    streams: Mutex<Slots>,
+    active: IntGauge,
+}
+
+#[derive(Default)]
+struct Slots {
+    next: u64,
+    open: HashMap<u64, Weak<dyn Cut>>,
+}
+
+/// A place in the list; the stream leaves the list when it is dropped.
+pub struct Ticket {
+    list: Arc<OpenStreams>,
+    number: u64,
+}
+
+impl OpenStreams {
+    /// An empty list; `active` follows its length.
+    pub fn new(active: IntGauge) -> Arc<Self> {
+        Arc::new(Self { streams: Mutex::default(), active })
+    }
+
+    /// Adds a stream.
+    pub fn enter(self: &Arc<Self>, stream: Weak<dyn Cut>) -> Ticket {
+        let mut slots = self.slots();
+        let number = slots.next;
+        slots.next += 1;
+        slots.open.insert(number, stream);
+        self.active.set(slots.open.len() as i64);
+        drop(slots);
+        Ticket { list: Arc::clone(self), number }
+    }
+
+    /// Ends every stream.
+    pub fn cut(&self) {
+        // a stream that is dropped meanwhile leaves the list: the lock must not be held
+        let open: Vec<Arc<dyn Cut>> = self.slots().open.values().filter_map(Weak::upgrade).collect();
+        open.iter().for_each(|stream| stream.cut());
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut slots = self.list.slots();
+        slots.open.remove(&self.number);
+        self.list.active.set(slots.open.len() as i64);
+    }
+}

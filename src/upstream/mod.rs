@@ -1,0 +1,6 @@
+//! One provider: connect, one request out, one checked answer in.
+
+pub mod client;
+mod connect;
+pub mod failure;
+mod wire;
