@@ -46,8 +46,8 @@ function show(samples) {
 
   figure('streams', streams, `${sum(samples, 'tokenway_connections_active')} connections`);
   figure('requests', now.requests, `${now.requests - (outcomes.get('ok') ?? 0)} of them not answered whole`);
-  figure('ttft', duration(quantile(now.ttft, 0.5)), `99th percentile ${duration(quantile(now.ttft, 0.99))}`);
-  figure('overhead', duration(quantile(overhead, 0.5)), `99th percentile ${duration(quantile(overhead, 0.99))}`);
+  figure('ttft', duration(quantile(now.ttft, 0.5)), `p99 ${duration(quantile(now.ttft, 0.99))}`);
+  figure('overhead', duration(quantile(overhead, 0.5)), `p99 ${duration(quantile(overhead, 0.99))}`);
   figure('tokens', now.output, `tokens, and ${sum(samples, names.tokens, { direction: 'input' })} of input`);
   figure('cost', `$${sum(samples, 'tokenway_cost_dollars_total').toFixed(4)}`, 'as configured per model');
   table('outcomes', [...outcomes].sort(([, a], [, b]) => b - a), 'No request yet');
