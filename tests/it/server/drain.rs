@@ -1,10 +1,11 @@
 //! Shutting down: nothing new, what is open goes on, and at the end nothing is left.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::Server;
 use crate::support::client::{get, text, until_closed};
