@@ -18,7 +18,7 @@ const CONTINUATION: u8 = 0x9;
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 
-/// Follows the frames of one connection, client to server.
+/// Follows the frames of one connection, client to server, from its first byte.
 #[derive(Debug)]
 pub struct FrameScanner {
     /// Bytes of the preface or of the current payload that are still to come.
@@ -45,12 +45,13 @@ pub struct Within {
     pub data: bool,
 }
 
-impl FrameScanner {
-    /// A connection before its first byte.
-    pub fn new() -> Self {
+impl Default for FrameScanner {
+    fn default() -> Self {
         Self { skip: PREFACE, header: [0; FRAME_HEADER], have: 0, kind: DATA, in_block: false, units: 0 }
     }
+}
 
+impl FrameScanner {
     /// Takes the next bytes; returns how many frames began in them that no request needs.
     pub fn scan(&mut self, mut bytes: &[u8]) -> u32 {
         let mut control = 0;
@@ -167,7 +168,7 @@ mod tests {
     }
 
     fn opened() -> FrameScanner {
-        let mut scanner = FrameScanner::new();
+        let mut scanner = FrameScanner::default();
         scanner.scan(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
         scanner.scan(&frame(0x4, 0, 18));
         scanner
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_preface_with_the_first_frame_is_one_unit() {
-        let mut scanner = FrameScanner::new();
+        let mut scanner = FrameScanner::default();
         assert_eq!(scanner.within(), Some(Within { unit: 0, data: false }));
         scanner.scan(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
         assert_eq!(scanner.within(), Some(Within { unit: 0, data: false }));
@@ -249,9 +250,9 @@ mod tests {
         ) {
             let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
             bytes.extend(frames.iter().flat_map(|(kind, flags, length)| frame(*kind, *flags, *length)));
-            let mut whole = FrameScanner::new();
+            let mut whole = FrameScanner::default();
             let expected = whole.scan(&bytes);
-            let mut split = FrameScanner::new();
+            let mut split = FrameScanner::default();
             let (mut counted, mut rest, mut cuts) = (0, &bytes[..], cuts.iter().cycle());
             while !rest.is_empty() {
                 let (head, tail) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));

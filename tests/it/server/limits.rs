@@ -1,9 +1,10 @@
 //! Handshakes, ALPN, and the caps on connections.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::Server;
 use crate::support::client::{get, text, until_closed};
