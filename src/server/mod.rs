@@ -5,12 +5,12 @@
 //! frames, floods), `h2_streams` beside it (streams whose client takes nothing), `connection` above it (handshake, drain).
 
 pub mod accept;
-pub mod backoff;
+mod backoff;
 mod connection;
-pub mod connections;
+mod connections;
 mod deadline;
 mod guard_io;
-pub mod h2_frames;
+mod h2_frames;
 mod h2_guard;
 mod h2_streams;
 mod quiet;
