@@ -16,7 +16,7 @@ use crate::routes::Route;
 ///
 /// # Errors
 /// 415 for what is not JSON, 413 over `max_body`, 408 after `body_timeout`, 400 with the JSON path of what is wrong.
-pub async fn read(route: Route, parts: &Parts, body: Incoming, server: &Server) -> Result<Request, Reject> {
+pub async fn read(route: Route, parts: &Parts, body: &mut Incoming, server: &Server) -> Result<Request, Reject> {
     check_type(parts)?;
     let slow = |_| {
         let message = "The request body did not arrive within server.body_timeout: send it at once.";
@@ -46,7 +46,7 @@ fn check_type(parts: &Parts) -> Result<(), Reject> {
     }
 }
 
-async fn collect(mut body: Incoming, max: usize) -> Result<Bytes, Reject> {
+async fn collect(body: &mut Incoming, max: usize) -> Result<Bytes, Reject> {
     let too_large = || {
         let message = format!("The request body is larger than {max} bytes: shorten it, or raise server.max_body.");
         Err(Reject::new(Code::BodyTooLarge, message))

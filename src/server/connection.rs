@@ -183,16 +183,17 @@ where
     Box::pin(async move { Ok(handler.handle(request, peer).await.map(wrap)) })
 }
 
-/// Ready when no stream was opened between two looks, and none is open.
+/// Ready when no stream was open at two looks nor between them.
 async fn unused(streams: &Streams) {
-    let mut seen = streams.opened();
+    let look = || (streams.open(), streams.opened());
+    let mut last = look();
     loop {
         tokio::time::sleep(IDLE).await;
-        let opened = streams.opened();
-        if opened == seen && streams.open() == 0 {
+        let now = look();
+        if now == last && now.0 == 0 {
             return;
         }
-        seen = opened;
+        last = now;
     }
 }
 
