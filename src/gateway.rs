@@ -72,7 +72,9 @@ impl Gateway {
             self.shared.metrics.cors.with_label_values(&[labels.kind, labels.verdict]).inc();
         }
         let origin = parts.headers.get(header::ORIGIN);
-        let meter = Meter::start(Arc::clone(&self.shared.metrics), started, id.text(), route.as_str(), origin);
+        let client = head::client_address(peer.address, &parts.headers, &self.config.server.trusted_proxies);
+        let metrics = Arc::clone(&self.shared.metrics);
+        let meter = Meter::start(metrics, started, id.text(), route.as_str(), origin, client);
 
         let answer = match cors.answer() {
             Some(Answer::Empty(status)) => Ok(answers::empty(status)),
@@ -128,7 +130,8 @@ impl Gateway {
         let model = self.upstreams.models().find(request.model()).ok_or_else(|| answers::no_such_model(&request))?;
         let idempotency_key = parts.headers.get("idempotency-key").cloned();
         let streaming = request.stream();
-        let ask = Ask { model, request, request_id: id.header(), idempotency_key };
+        let candidates = self.upstreams.models().candidates(model);
+        let ask = Ask { candidates, request, request_id: id.header(), idempotency_key };
         let upstreams = Arc::clone(&self.upstreams);
         if !streaming {
             let whole =
