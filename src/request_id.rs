@@ -23,11 +23,12 @@ impl RequestId {
                 // harmless bytes are ASCII
                 Self { text: String::from_utf8_lossy(only.as_bytes()).into(), header: only.clone() }
             }
-            _ => Self::new(),
+            _ => Self::random(),
         }
     }
 
-    fn new() -> Self {
+    /// 128 random bits.
+    pub fn random() -> Self {
         let mut bits = [0; 16];
         // without randomness an id may repeat: no reason to refuse a request
         let _ = getrandom::fill(&mut bits);
