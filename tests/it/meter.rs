@@ -5,13 +5,17 @@
 
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
 use http::{Method, Request, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use serde_json::{Value, json};
 use tokenway::demo::CANARY;
+use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
 use crate::support::child::{ALLOWED, Child, Plan, REFUSED, chat, post, with};
-use crate::support::client::{empty, text};
+use crate::support::client::{empty, get, text, until_closed};
 use crate::support::metrics::Scrape;
 use crate::support::soon;
 use crate::support::sse::{Events, Seen};
@@ -94,9 +98,22 @@ async fn rates_are_those_that_the_client_saw() {
     let mut request = chat(true, paced());
     // a role chunk that comes alone is held until the first output, and would count as an event that waits
     request["demo"]["fault"] = Value::Null;
-    let seen = watch(&child, "rate", &request).await;
+    // the finish chunk comes long after the last token, and is none: after a whole other answer
+    request["demo"]["hold"] = (TOKENS + 1).into();
+    let (mut client, mut other) = (soon(child.target.h2()).await, soon(child.target.h1()).await);
+    let sent = Instant::now();
+    let response = soon(client.send_request(with(post(&request), "x-request-id", "rate"))).await.unwrap();
+    let mut events = Events::of(response);
+    let mut seen = Watched { sent, head: Instant::now(), events: Vec::new() };
+    while seen.output().len() as u64 != TOKENS {
+        seen.events.push(events.next().await.unwrap());
+    }
+    let between = chat(false, json!({ "first_token_ms": 300, "tokens": 1 }));
+    soon(other.send_request(post(&between))).await.unwrap();
+    child.demo.release(1);
+    seen.events.extend(events.rest().await);
+    assert_eq!(seen.events.last().unwrap().text, "data: [DONE]\n\n");
     let output = seen.output();
-    assert_eq!(output.len() as u64, TOKENS);
 
     // the gateway takes an event after it is due and before the client has it, which bounds the time between two
     let (first_due, last_due) = (FIRST_TOKEN, FIRST_TOKEN + (TOKENS - 1) as f64 / PER_SECOND);
@@ -105,7 +122,7 @@ async fn rates_are_those_that_the_client_saw() {
     assert!(shortest > 0.0, "the machine slept through the whole stream: {output:?}");
     let intervals = (TOKENS - 1) as f64;
 
-    let metrics = child.until(|now| now.sum(REQUESTS, &[]) == 1.0).await;
+    let metrics = child.until(|now| now.sum(REQUESTS, &[]) == 2.0).await;
     let demo = [("model", "demo")];
     assert_eq!(metrics.sum("tokenway_output_tokens_per_second_count", &demo), 1.0);
     assert_eq!(metrics.sum("tokenway_time_per_output_token_seconds_count", &demo), 1.0);
@@ -262,10 +279,43 @@ async fn a_client_that_leaves_is_settled_once_and_its_upstream_let_go() {
             assert!(began.elapsed() < Duration::from_secs(5), "the upstream was let go late");
             count(&mut expected, &format!("chat_completions demo {status} client_gone"));
             assert_settled(&child, &expected).await;
-            assert_eq!(child.logged(&id).await["outcome"], "client_gone");
+            let log = child.logged(&id).await;
+            assert_eq!((&log["outcome"], &log["tokens_from"]), (&json!("client_gone"), &json!("estimate")));
+            // what came until then is billed by the provider
+            assert_eq!(log["output_tokens"].as_u64().unwrap() > 0, status == 200, "{log}");
         }
     }
     assert_eq!(child.until(|now| now.sum("tokenway_streams_active", &[]) == 0.0).await.sum(REQUESTS, &[]), left as f64);
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_is_settled_once() {
+    let child = Child::start(Plan::default()).await;
+    // who closes only its own half still reads, and is told
+    let mut h1 = soon(child.target.raw_h1()).await;
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nx-request-id: half\r\n\
+                content-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    h1.write_all(head.as_bytes()).await.unwrap();
+    h1.shutdown().await.unwrap();
+    let answer = soon(until_closed(&mut h1)).await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("invalid_request"), "{answer}");
+    assert_eq!(child.logged("half").await["outcome"], "rejected");
+
+    let mut h2 = soon(child.target.h2()).await;
+    let endless = StreamBody::new(stream::once(async { Ok(Frame::data("{".into())) }).chain(stream::pending()));
+    let (parts, _) = with(post(&chat(true, json!({}))), "x-request-id", "reset").into_parts();
+    let asked = tokio::spawn(h2.send_request(Request::from_parts(parts, BodyExt::boxed(endless))));
+    // the same connection answers a later request: the first one is there
+    soon(h2.send_request(with(get("/healthz"), "x-request-id", "later"))).await.unwrap();
+    asked.abort();
+    // nobody reads the same answer here
+    let log = child.logged("reset").await;
+    assert_eq!((&log["outcome"], &log["status"]), (&json!("rejected"), &json!(400)));
+    let metrics = child.metrics().await;
+    assert_eq!(metrics.sum(REQUESTS, &[]), 3.0);
+    assert!(child.demo.requests().is_empty());
+    drop(h2);
+    child.until(|now| now.sum("tokenway_connections_active", &[]) == 0.0).await;
 }
 
 fn count(expected: &mut Vec<(String, f64)>, end: &str) {
