@@ -1,8 +1,6 @@
 //! Every answer that Tokenway can produce, to an allowed page, a refused page and no page, over both versions of HTTP.
 //!
-//! Bare answers, which hyper writes before there is a request that could be answered with CORS headers: 400 to a head
-//! that is none, 431 to one of over 32 KiB (over HTTP/1.1 also to one of over 100 lines), and nothing at all to `PRI` on an
-//! HTTP/1.1 connection. `CONNECT` and doubled `Host` lines, which clients cannot send, are covered in `src/head_tests.rs`.
+//! `CONNECT` and doubled `Host` lines, which the clients here cannot send, are covered in `src/head_tests.rs`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -25,7 +23,7 @@ use tokio::task::JoinSet;
 
 use crate::support::certs;
 use crate::support::child::{ALLOWED, Child, Plan, REFUSED, chat};
-use crate::support::client::{RequestBody, Target, empty, full};
+use crate::support::client::{RequestBody, Target, empty, exchange, full};
 use crate::support::soon;
 
 const ALLOW_ORIGIN: &str = "access-control-allow-origin";
@@ -418,6 +416,35 @@ async fn a_repeated_or_malformed_origin_is_400_without_any_cors_header() {
         }
     }
     assert!(child.demo.requests().is_empty());
+}
+
+/// The bare ones: hyper writes them before there is a request that could be decided on. Should it begin to hand such heads
+/// on, they belong in the table.
+#[tokio::test]
+async fn only_a_head_that_could_not_be_read_is_answered_bare() {
+    let child = Child::start(Plan::default()).await;
+    let line = "x-filler: 0123456789\r\n";
+    let head = |rest: &str| format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\norigin: {ALLOWED}\r\n{rest}\r\n");
+    for (name, sent, status) in [
+        ("no HTTP", "\u{1}\u{2}\r\n\r\n".to_owned(), 400),
+        ("a header without a name", head(": x\r\n"), 400),
+        ("another version", head("").replace("HTTP/1.1", "HTTP/3.0"), 400),
+        ("two lengths", head("content-length: 1\r\ncontent-length: 2\r\n"), 400),
+        ("over 100 lines", head(&line.repeat(100)), 431),
+        ("over 32 KiB", head(&format!("x-filler: {}\r\n", "x".repeat(40 << 10))), 431),
+        ("a target over 32 KiB", head("").replace("/healthz", &format!("/{}", "x".repeat(40 << 10))), 431),
+    ] {
+        let mut stream = soon(child.target.raw_h1()).await;
+        let answer = soon(exchange(&mut stream, sent.as_bytes())).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{name}: {answer:?}");
+        assert!(!answer.contains("access-control") && answer.ends_with("\r\n\r\n"), "{name}: {answer:?}");
+    }
+    let mut large = Row::new("over 32 KiB", "GET", "/healthz", 431).request(Protocol::H2, Page::Allowed, "large");
+    large.headers_mut().insert("x-filler", "x".repeat(40 << 10).parse().unwrap());
+    let response = soon(soon(child.target.h2()).await.send_request(large)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    assert!(!response.headers().contains_key(ALLOW_ORIGIN));
+    assert_eq!(child.metrics().await.sum("tokenway_requests_total", &[]), 0.0);
 }
 
 /// A panic in the handler, honestly had: `GET /v1/models` looks up the upstream of each model, which the configuration has
