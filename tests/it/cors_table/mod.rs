@@ -2,14 +2,16 @@
 //!
 //! `CONNECT` and doubled `Host` lines, which the clients here cannot send, are covered in `src/head_tests.rs`.
 
+mod rows;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response, StatusCode};
-use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
+use http::{HeaderMap, Response, StatusCode};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use rows::{COMPLETIONS, Page, Protocol, Row, table};
 use serde_json::{Value, json};
 use tokenway::config::Config;
 use tokenway::drain::Drain;
@@ -22,226 +24,14 @@ use tokenway::stream::open::OpenStreams;
 use tokio::task::JoinSet;
 
 use crate::support::certs;
-use crate::support::child::{ALLOWED, Child, Plan, REFUSED, chat};
-use crate::support::client::{RequestBody, Target, empty, exchange, full};
+use crate::support::child::{ALLOWED, Child, Plan, chat};
+use crate::support::client::{Target, exchange};
 use crate::support::soon;
 
 const ALLOW_ORIGIN: &str = "access-control-allow-origin";
 
-/// One answer and how it is had.
-#[derive(Clone)]
-struct Row {
-    name: String,
-    method: &'static str,
-    path: &'static str,
-    headers: Vec<(&'static str, String)>,
-    body: Sent,
-    host: &'static str,
-    /// The only version in which a client can provoke it.
-    only: Option<Protocol>,
-    status: StatusCode,
-    /// The code in the body, where there is an error.
-    code: Option<Code>,
-}
-
-#[derive(Clone)]
-enum Sent {
-    Nothing,
-    Text(String),
-    /// A body whose end never comes.
-    Endless,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Protocol {
-    H1,
-    H2,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Page {
-    Allowed,
-    Refused,
-    None,
-}
-
-impl Row {
-    fn new(name: impl Into<String>, method: &'static str, path: &'static str, status: u16) -> Self {
-        let status = StatusCode::from_u16(status).unwrap();
-        let name = name.into();
-        Self {
-            name,
-            method,
-            path,
-            headers: vec![],
-            body: Sent::Nothing,
-            host: "localhost",
-            only: None,
-            status,
-            code: None,
-        }
-    }
-
-    fn error(name: impl Into<String>, method: &'static str, path: &'static str, code: Code) -> Self {
-        Self { code: Some(code), ..Self::new(name, method, path, code.status().as_u16()) }
-    }
-
-    fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    fn json(mut self, body: &Value) -> Self {
-        self.body = Sent::Text(body.to_string());
-        self.header("content-type", "application/json")
-    }
-
-    fn is_preflight(&self) -> bool {
-        self.method == "OPTIONS" && self.headers.iter().any(|(name, _)| *name == "access-control-request-method")
-    }
-
-    fn request(&self, protocol: Protocol, page: Page, id: &str) -> Request<RequestBody> {
-        let mut request = Request::builder().method(self.method).header("x-request-id", id);
-        request = match protocol {
-            Protocol::H1 => request.uri(self.path).header("host", self.host),
-            Protocol::H2 => request.uri(format!("https://{}{}", self.host, self.path)),
-        };
-        for (name, value) in &self.headers {
-            request = request.header(*name, value);
-        }
-        request = match page {
-            Page::Allowed => request.header("origin", ALLOWED),
-            Page::Refused => request.header("origin", REFUSED),
-            Page::None => request,
-        };
-        let endless = || StreamBody::new(futures_util::stream::pending::<Result<Frame<bytes::Bytes>, _>>()).boxed();
-        let body = match &self.body {
-            Sent::Nothing => empty(),
-            Sent::Text(text) => full(text.clone()),
-            Sent::Endless => endless(),
-        };
-        request.body(body).unwrap()
-    }
-}
-
-const COMPLETIONS: &str = "/v1/chat/completions";
-
-/// The table. The gateway of [`whole_table`] has short deadlines, so that each comes true.
-fn table() -> Vec<Row> {
-    let mut rows = Vec::new();
-    routes_and_methods(&mut rows);
-    completions(&mut rows);
-    bad_requests(&mut rows);
-    bad_upstreams(&mut rows);
-    preflights(&mut rows);
-    rows
-}
-
-fn routes_and_methods(rows: &mut Vec<Row>) {
-    for path in [COMPLETIONS, "/v1/chat", "/v1/models", "/healthz", "/nowhere", "/", "/metrics"] {
-        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "patch", "PROPFIND"] {
-            let post = path == COMPLETIONS || path == "/v1/chat";
-            let get = path == "/v1/models" || path == "/healthz";
-            let name = format!("{method} {path}");
-            rows.push(match method {
-                "TRACE" | "patch" => Row::error(name, method, path, Code::MethodNotAllowed),
-                "OPTIONS" => Row::new(name, method, path, 204),
-                _ if !post && !get => Row::error(name, method, path, Code::NotFound),
-                "GET" | "HEAD" if get => Row::new(name, method, path, 200),
-                // which wants a body, so it is another row
-                "POST" if post => continue,
-                _ => Row::error(name, method, path, Code::MethodNotAllowed),
-            });
-        }
-    }
-}
-
-fn completions(rows: &mut Vec<Row>) {
-    let mut post = |name: &str, path, body: &Value| rows.push(Row::new(name, "POST", path, 200).json(body));
-    for (name, demo) in [
-        ("whole", json!({ "tokens": 5 })),
-        ("with an upstream's own CORS headers", json!({ "fault": "cors_headers", "tokens": 5 })),
-    ] {
-        post(&format!("a stream, {name}"), COMPLETIONS, &chat(true, demo.clone()));
-        post(&format!("a document, {name}"), COMPLETIONS, &chat(false, demo));
-    }
-    post("a stream that breaks", COMPLETIONS, &chat(true, json!({ "fault": "reset_after_events", "at": 3 })));
-    let mut short = json!({ "messages": [{ "role": "user", "content": "Hello" }], "model": "demo", "stream": true });
-    post("a stream in short form", "/v1/chat", &short);
-    short["stream"] = false.into();
-    post("a document in short form", "/v1/chat", &short);
-}
-
-fn bad_requests(rows: &mut Vec<Row>) {
-    let post = |name: &str, code: Code| Row::error(name, "POST", COMPLETIONS, code);
-    let good = chat(true, json!({ "tokens": 3 }));
-    let body = |row: Row, body: Sent| Row { body, ..row.header("content-type", "application/json") };
-    rows.push(body(post("no JSON", Code::InvalidRequest), Sent::Text("{".into())));
-    rows.push(post("no messages", Code::InvalidRequest).json(&json!({ "model": "demo" })));
-    let mut unknown = good.clone();
-    unknown["model"] = "unknown".into();
-    rows.push(post("an unknown model", Code::ModelNotFound).json(&unknown));
-    rows.push(Row { body: Sent::Text(good.to_string()), ..post("no content type", Code::UnsupportedMediaType) });
-    rows.push(post("compressed", Code::UnsupportedMediaType).header("content-encoding", "gzip").json(&good));
-    rows.push(body(post("too large a body", Code::BodyTooLarge), Sent::Text(" ".repeat(70 << 10))));
-    rows.push(body(post("a body that never ends", Code::RequestTimeout), Sent::Endless));
-    rows.push(Row { host: "other.example", ..post("another host", Code::MisdirectedRequest).json(&good) });
-    let mut many = post("too many headers", Code::HeadersTooLarge).json(&good);
-    many.headers.extend((0..120).map(|number| ("x-filler", number.to_string())));
-    // over HTTP/1.1 hyper has the same bound
-    rows.push(Row { only: Some(Protocol::H2), ..many });
-    // RFC 9113 §8.2.2 has no such header in HTTP/2
-    let upgrade = post("an upgrade", Code::InvalidRequest).header("upgrade", "h2c").header("connection", "upgrade");
-    rows.push(Row { only: Some(Protocol::H1), ..upgrade.json(&good) });
-}
-
-fn bad_upstreams(rows: &mut Vec<Row>) {
-    for (fault, code) in [
-        ("status_400", Code::InvalidRequest),
-        ("status_401", Code::UpstreamFailure),
-        ("status_403", Code::UpstreamFailure),
-        ("status_404", Code::UpstreamFailure),
-        ("status_408", Code::UpstreamTimeout),
-        ("status_429", Code::RateLimited),
-        ("status_500", Code::UpstreamFailure),
-        ("status_503", Code::Overloaded),
-        ("status_529", Code::Overloaded),
-        ("redirect", Code::UpstreamFailure),
-        ("html", Code::UpstreamFailure),
-        ("gzip", Code::UpstreamFailure),
-        ("reset_before", Code::UpstreamFailure),
-        ("eof_no_events", Code::UpstreamFailure),
-        ("error_event_before_output", Code::UpstreamFailure),
-        ("silent", Code::UpstreamTimeout),
-        ("headers_then_silent", Code::UpstreamTimeout),
-    ] {
-        for stream in [true, false] {
-            let kind = if stream { "a stream" } else { "a whole answer" };
-            let row = Row::error(format!("{fault} for {kind}"), "POST", COMPLETIONS, code);
-            rows.push(row.json(&chat(stream, json!({ "fault": fault }))));
-        }
-    }
-}
-
-fn preflights(rows: &mut Vec<Row>) {
-    for path in [COMPLETIONS, "/v1/chat", "/v1/models", "/healthz", "/nowhere"] {
-        let row = |name: &str| {
-            let row = Row::new(format!("preflight of {path}, {name}"), "OPTIONS", path, 204);
-            row.header("access-control-request-method", "POST")
-        };
-        rows.push(row("plain").header("access-control-request-headers", "authorization,content-type"));
-        rows.push(row("for what is not in the lists").header("access-control-request-headers", "x-strange"));
-        // none of these is looked at
-        rows.push(Row { host: "other.example", ..row("with another host") });
-        rows.push(row("with bad credentials").header("authorization", "Basic broken"));
-        rows.push(Row { body: Sent::Text("{".into()), ..row("with a body that is no JSON") });
-    }
-}
-
 #[derive(Debug)]
 struct Answered {
-    row: String,
-    protocol: Protocol,
     page: Page,
     id: String,
     status: StatusCode,
@@ -260,15 +50,15 @@ async fn ask(target: Target, row: Row, protocol: Protocol, page: Page, id: Strin
     })
     .await
     .unwrap_or_else(|error| panic!("{}, {protocol:?}, {page:?}: {error}", row.name));
-    answered(&row, protocol, page, id, response).await
+    answered(page, id, response).await
 }
 
-async fn answered(row: &Row, protocol: Protocol, page: Page, id: String, response: Response<Incoming>) -> Answered {
+async fn answered(page: Page, id: String, response: Response<Incoming>) -> Answered {
     let (head, body) = response.into_parts();
     // a response to a request whose body is still open may be followed by a reset
     let body = soon(body.collect()).await.map(|body| body.to_bytes()).unwrap_or_default();
     let body = String::from_utf8(body.to_vec()).unwrap();
-    Answered { row: row.name.clone(), protocol, page, id, status: head.status, headers: head.headers, body }
+    Answered { page, id, status: head.status, headers: head.headers, body }
 }
 
 fn lines<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
@@ -277,56 +67,57 @@ fn lines<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
 
 /// Fails where an answer breaks CONTRACT section 3.
 fn check(row: &Row, answer: &Answered) {
+    let told = || format!("{}: {answer:?}", row.name);
     let Answered { page, status, headers, body, .. } = answer;
     let of_cors: HashSet<&str> = headers
         .keys()
         .map(|name| name.as_str())
         .filter(|name| name.starts_with("access-control-") || *name == "timing-allow-origin")
         .collect();
-    assert_eq!(lines(headers, "x-request-id"), [answer.id.as_str()], "{answer:?}");
+    assert_eq!(lines(headers, "x-request-id"), [answer.id.as_str()], "{}", told());
     let vary = lines(headers, "vary").join(",");
     let varies = vary.split(',').filter(|name| name.trim().eq_ignore_ascii_case("origin")).count();
-    assert_eq!(varies, 1, "{answer:?}");
+    assert_eq!(varies, 1, "{}", told());
 
     let (expected, code) = match page {
         Page::Refused => (StatusCode::FORBIDDEN, Some(Code::OriginNotAllowed)),
         _ => (row.status, row.code),
     };
-    assert_eq!(*status, expected, "{answer:?}");
+    assert_eq!(*status, expected, "{}", told());
     if let Some(code) = code.filter(|_| row.method != "HEAD") {
-        let error: Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {answer:?}"));
+        let error: Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {}", told()));
         assert_eq!(
             (&error["error"]["code"], &error["error"]["request_id"]),
             (&json!(code.as_str()), &json!(answer.id))
         );
-        assert_eq!(error["error"].as_object().unwrap().len(), 4, "{answer:?}");
+        assert_eq!(error["error"].as_object().unwrap().len(), 4, "{}", told());
     }
 
     if *page != Page::Allowed {
-        assert!(of_cors.is_empty(), "{answer:?}");
+        assert!(of_cors.is_empty(), "{}", told());
         return;
     }
-    assert_eq!(lines(headers, ALLOW_ORIGIN), [ALLOWED], "{answer:?}");
+    assert_eq!(lines(headers, ALLOW_ORIGIN), [ALLOWED], "{}", told());
     for name in &of_cors {
-        assert_eq!(lines(headers, name).len(), 1, "{name} twice: {answer:?}");
+        assert_eq!(lines(headers, name).len(), 1, "{name} twice: {}", told());
     }
     if row.is_preflight() {
         let whole =
             [ALLOW_ORIGIN, "access-control-allow-methods", "access-control-allow-headers", "access-control-max-age"];
-        assert_eq!(of_cors, HashSet::from(whole), "{answer:?}");
+        assert_eq!(of_cors, HashSet::from(whole), "{}", told());
         let allowed = lines(headers, "access-control-allow-headers")[0];
-        assert!(allowed.contains("authorization") && !allowed.contains('*'), "{answer:?}");
-        assert_eq!(body, "", "{answer:?}");
+        assert!(allowed.contains("authorization") && !allowed.contains('*'), "{}", told());
+        assert_eq!(body, "", "{}", told());
     } else {
         let whole = [ALLOW_ORIGIN, "access-control-expose-headers", "timing-allow-origin"];
-        assert_eq!(of_cors, HashSet::from(whole), "{answer:?}");
+        assert_eq!(of_cors, HashSet::from(whole), "{}", told());
         assert_eq!(lines(headers, "timing-allow-origin"), [ALLOWED]);
         let exposed: HashSet<&str> =
             lines(headers, "access-control-expose-headers")[0].split(',').map(str::trim).collect();
         for name in headers.keys().map(|name| name.as_str()) {
             let ours =
                 name.starts_with("tokenway-") || ["x-request-id", "retry-after", "server-timing"].contains(&name);
-            assert!(!ours || exposed.contains(name), "{name} is not exposed: {answer:?}");
+            assert!(!ours || exposed.contains(name), "{name} is not exposed: {}", told());
         }
     }
 }
@@ -525,15 +316,14 @@ async fn while_draining_answers_carry_the_headers_of_their_pages() {
             let id = format!("draining-{page:?}");
             let response = soon(client.send_request(row.request(Protocol::H2, page, &id))).await.unwrap();
             let retry_after = response.headers().get("retry-after").cloned();
-            let answer = answered(&row, Protocol::H2, page, id, response).await;
+            let answer = answered(page, id, response).await;
             check(&row, &answer);
             assert_eq!(retry_after.is_some(), answer.status == StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
         }
     }
     assert_eq!(child.demo.requests().len(), 1);
     child.demo.release(1);
-    let held =
-        answered(&Row::new("held", "POST", COMPLETIONS, 200), Protocol::H2, Page::None, "held".into(), open).await;
+    let held = answered(Page::None, "held".into(), open).await;
     assert!(held.body.ends_with("data: [DONE]\n\n"), "{held:?}");
     drop(client);
     assert!(tokio::time::timeout(Duration::from_secs(20), child.server.ended()).await.unwrap().success());
