@@ -147,6 +147,7 @@ impl Upstreams {
         })?;
         tally.usage = answer.usage;
         tally.output_bytes = answer.text_bytes;
+        body.keep();
         Ok(Whole { body: bytes, vary: body.vary.take(), tally })
     }
 

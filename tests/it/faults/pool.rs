@@ -63,9 +63,11 @@ async fn scripted(good: usize, eager: bool) -> (SocketAddr, mpsc::UnboundedRecei
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (told, seen) = mpsc::unbounded_channel();
+    let head = format!("content-type: application/json\r\ncontent-length: {}", ANSWER.len());
+    let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{ANSWER}");
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
-            let told = told.clone();
+            let (told, answer) = (told.clone(), answer.clone());
             tokio::spawn(async move {
                 told.send(Seen::Connection).unwrap();
                 for number in 0..=good {
@@ -77,7 +79,7 @@ async fn scripted(good: usize, eager: bool) -> (SocketAddr, mpsc::UnboundedRecei
                     }
                     told.send(Seen::Request).unwrap();
                     if number < good {
-                        socket.write_all(ANSWER).await.unwrap();
+                        socket.write_all(answer.as_bytes()).await.unwrap();
                     }
                 }
                 drop(socket);
@@ -88,8 +90,7 @@ async fn scripted(good: usize, eager: bool) -> (SocketAddr, mpsc::UnboundedRecei
     (address, seen)
 }
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 77\r\n\r\n\
-    {\"choices\":[{\"message\":{\"content\":\"hello from the script\"},\"finish_reason\":1}]}";
+const ANSWER: &str = r#"{"choices":[{"message":{"content":"hello"},"finish_reason":"stop"}]}"#;
 
 async fn read_request(socket: &mut TcpStream) -> Option<()> {
     let mut head = Vec::new();
@@ -110,7 +111,7 @@ async fn a_connection_that_the_upstream_closed_meanwhile_costs_the_client_nothin
     for round in 0..20 {
         let answer = client.ask(&whole("demo", json!({}))).await;
         assert_eq!(answer.status(), 200, "round {round}");
-        assert_eq!(answer.rest().await.len(), 77);
+        assert_eq!(answer.rest().await, ANSWER);
         for expected in [Seen::Connection, Seen::Request, Seen::Closed] {
             assert_eq!(soon(seen.recv()).await, Some(expected));
         }
@@ -126,7 +127,7 @@ async fn a_request_whose_bytes_were_sent_is_never_sent_twice() {
             let edge = Edge::start(Setup { upstream: Some(upstream), ..Setup::default() }).await;
             let mut client = edge.client(version).await;
             for _ in 0..good {
-                assert_eq!(client.ask(&whole("demo", json!({}))).await.rest().await.len(), 77);
+                assert_eq!(client.ask(&whole("demo", json!({}))).await.rest().await, ANSWER);
             }
             let answer = client.ask(&whole("demo", json!({}))).await;
             assert_eq!((answer.status(), &*answer.error_code().await), (502, "upstream_failure"));
