@@ -121,7 +121,7 @@ async fn what_the_gateway_does_not_know_goes_up_byte_for_byte() {
     // odd blanks, numbers that no double holds, escapes that need not be, fields of other people's making
     let body = |model: &str, inserted: &str, stream: bool| {
         format!(
-            "{{{inserted} \"temperature\" : 0.10 ,\t\"seed\":-0,\r\n\"model\": \"{model}\",\"stream\":{stream},\
+            "{{{inserted} \"temperature\" : 0.10 ,\t\"seed\":7 ,\"presence_penalty\":-0,\r\n\"model\": \"{model}\",\"stream\":{stream},\
              \"messages\":[{{\"role\":\"user\",\"content\":\"\\u0041\\/\\ud83c\\udf0a ü\",\"x-own\":1e308}}],\
              \"top_p\":1.000000000000000000000000001,\"metadata\":{{\"b\":1,\"a\":[null,[],{{}}]}},\
              \"some_vendor.extension\":{{\"big\":123456789012345678901234567890}},\"logit_bias\":{{\"50256\":-100}} }}"
