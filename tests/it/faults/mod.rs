@@ -3,13 +3,16 @@
 mod bodies;
 mod commit;
 mod deadlines;
+mod drain;
 mod good;
 mod headers;
 mod leaving;
 mod many;
-mod pressure;
+mod odd;
 mod pool;
+mod pressure;
 mod table;
+mod tls;
 
 use http::response::Parts;
 use tokenway::demo::{CANARY, FAKE_KEY};

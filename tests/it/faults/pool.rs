@@ -1,13 +1,12 @@
 //! Upstream connections: used again where that is safe, and only there.
 
-use std::net::SocketAddr;
-
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::support::edge::{Edge, Setup, Version, streaming, whole};
+use crate::support::scripted::{ANSWER, Scripted, answer, read_request};
 use crate::support::soon;
 
 #[tokio::test]
@@ -59,54 +58,35 @@ enum Seen {
 
 /// An upstream that answers the first `good` requests of each connection, reads one more and closes without an answer. With
 /// `eager` it closes right after the good ones.
-async fn scripted(good: usize, eager: bool) -> (SocketAddr, mpsc::UnboundedReceiver<Seen>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+async fn closing(good: usize, eager: bool) -> (Scripted, mpsc::UnboundedReceiver<Seen>) {
     let (told, seen) = mpsc::unbounded_channel();
-    let head = format!("content-type: application/json\r\ncontent-length: {}", ANSWER.len());
-    let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{ANSWER}");
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let (told, answer) = (told.clone(), answer.clone());
-            tokio::spawn(async move {
-                told.send(Seen::Connection).unwrap();
-                for number in 0..=good {
-                    if eager && number == good {
-                        break;
-                    }
-                    if read_request(&mut socket).await.is_none() {
-                        return;
-                    }
-                    told.send(Seen::Request).unwrap();
-                    if number < good {
-                        socket.write_all(answer.as_bytes()).await.unwrap();
-                    }
+    let upstream = Scripted::start(move |mut socket| {
+        let told = told.clone();
+        async move {
+            told.send(Seen::Connection).unwrap();
+            for number in 0..=good {
+                if eager && number == good {
+                    break;
                 }
-                drop(socket);
-                told.send(Seen::Closed).unwrap();
-            });
+                if read_request(&mut socket).await.is_none() {
+                    return;
+                }
+                told.send(Seen::Request).unwrap();
+                if number < good {
+                    socket.write_all(answer().as_bytes()).await.unwrap();
+                }
+            }
+            drop(socket);
+            told.send(Seen::Closed).unwrap();
         }
     });
-    (address, seen)
-}
-
-const ANSWER: &str = r#"{"choices":[{"message":{"content":"hello"},"finish_reason":"stop"}]}"#;
-
-async fn read_request(socket: &mut TcpStream) -> Option<()> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(socket.read_u8().await.ok()?);
-    }
-    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
-    socket.read_exact(&mut vec![0; length]).await.ok()?;
-    Some(())
+    (upstream.await, seen)
 }
 
 #[tokio::test]
 async fn a_connection_that_the_upstream_closed_meanwhile_costs_the_client_nothing() {
-    let (upstream, mut seen) = scripted(1, true).await;
-    let edge = Edge::start(Setup { upstream: Some(upstream), ..Setup::default() }).await;
+    let (upstream, mut seen) = closing(1, true).await;
+    let edge = Edge::start(Setup { upstream: Some(upstream.address), ..Setup::default() }).await;
     let mut client = edge.client(Version::Http2).await;
     for round in 0..20 {
         let answer = client.ask(&whole("demo", json!({}))).await;
@@ -123,8 +103,8 @@ async fn a_connection_that_the_upstream_closed_meanwhile_costs_the_client_nothin
 async fn a_request_whose_bytes_were_sent_is_never_sent_twice() {
     for version in Version::BOTH {
         for good in [0, 1] {
-            let (upstream, mut seen) = scripted(good, false).await;
-            let edge = Edge::start(Setup { upstream: Some(upstream), ..Setup::default() }).await;
+            let (upstream, mut seen) = closing(good, false).await;
+            let edge = Edge::start(Setup { upstream: Some(upstream.address), ..Setup::default() }).await;
             let mut client = edge.client(version).await;
             for _ in 0..good {
                 assert_eq!(client.ask(&whole("demo", json!({}))).await.rest().await, ANSWER);
@@ -155,4 +135,22 @@ async fn an_upstream_that_nobody_listens_at_is_an_upstream_failure() {
         assert_eq!((answer.status(), answer.header("tokenway-model")), (200, "spare"));
     }
     assert_eq!(edge.metrics.fallbacks.with_label_values(&["careful", "spare", "connect"]).get(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_asked_for_reaches_nobody() {
+    let poison = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n{\"choices\":[{}]}";
+    let upstream = Scripted::start(move |mut socket| async move {
+        while read_request(&mut socket).await.is_some() {
+            socket.write_all((answer() + poison).as_bytes()).await.unwrap();
+        }
+    });
+    let upstream = upstream.await;
+    let edge = Edge::start(Setup { upstream: Some(upstream.address), ..Setup::default() }).await;
+    for version in Version::BOTH {
+        let mut client = edge.client(version).await;
+        for _ in 0..3 {
+            assert_eq!(client.ask(&whole("demo", json!({}))).await.rest().await, ANSWER);
+        }
+    }
 }

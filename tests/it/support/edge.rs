@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::RootCertStore;
 use serde_json::{Value, json};
 use tokenway::config::Config;
 use tokenway::demo::{Demo, Knobs, expected_stream};
@@ -23,7 +24,8 @@ use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::client::{RequestBody, Target, full, request};
-use super::{certs, soon};
+use super::certs::{self, TestCertificate};
+use super::soon;
 
 /// The provider's key of the first upstream.
 pub const FIRST_KEY: &str = "sk-first-secret-of-the-gateway";
@@ -39,6 +41,10 @@ pub struct Setup<'a> {
     pub stream: &'a str,
     /// Instead of a demo upstream, this one stands behind the model `demo`.
     pub upstream: Option<std::net::SocketAddr>,
+    /// The kernel's buffers are small, so that what the gateway itself holds can be seen.
+    pub narrow: bool,
+    /// The first upstream speaks TLS with this certificate, and is trusted by these roots.
+    pub first_tls: Option<(TestCertificate, Arc<RootCertStore>)>,
     /// What the first upstream does.
     pub first: Knobs,
     /// What the second upstream does.
@@ -52,6 +58,8 @@ pub struct Edge {
     pub second: Demo,
     pub target: Target,
     pub metrics: Arc<Metrics>,
+    pub drain: Drain,
+    pub open: Arc<OpenStreams>,
     _tasks: JoinSet<()>,
 }
 
@@ -59,8 +67,18 @@ impl Edge {
     /// Starts all of it, within the runtime of the test.
     pub async fn start(setup: Setup<'_>) -> Self {
         super::log::capture();
-        let listener = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let first = Demo::start(listener().await, setup.first).unwrap();
+        let listener = async || {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            narrow(&listener, setup.narrow);
+            listener
+        };
+        let (first, scheme) = match &setup.first_tls {
+            None => (Demo::start(listener().await, setup.first).unwrap(), "http"),
+            Some((certificate, _)) => {
+                let tls = server::tls::server_config(&certificate.identity).unwrap();
+                (Demo::start_tls(listener().await, tls, setup.first).unwrap(), "https")
+            }
+        };
         let second = Demo::start(listener().await, setup.second).unwrap();
         let text = format!(
             r#"
@@ -74,7 +92,7 @@ origins = ["{ORIGIN}"]
 {stream}
 [[upstreams]]
 name = "one"
-base_url = "http://{one}/v1"
+base_url = "{scheme}://{one}/v1"
 api_key_env = "FIRST_KEY"
 [[upstreams]]
 name = "two"
@@ -106,18 +124,20 @@ upstream = "two"
         // the certificate lives in memory alone
         let certificate = certs::localhost();
         config.server.identity = Some(certificate.identity);
+        config.upstreams[0].roots = setup.first_tls.map(|(_, roots)| roots);
 
         let metrics = Arc::new(Metrics::new().unwrap());
         let drain = Drain::default();
         let open = OpenStreams::new(metrics.streams_active.clone());
         let settings = Arc::new(ArcSwap::from_pointee(Settings::new(&config.server).unwrap()));
-        let shared = Shared { metrics: metrics.clone(), open, drain: drain.clone() };
+        let shared = Shared { metrics: metrics.clone(), open: open.clone(), drain: drain.clone() };
         let live = Arc::new(Live::new(Gateway::new(config, shared).unwrap()));
         let public = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
+        narrow(&public, setup.narrow);
         let target = Target { address: public.local_addr().unwrap(), roots: certificate.roots };
         let mut tasks = JoinSet::new();
-        tasks.spawn(server::serve(public, settings, live, metrics.clone(), drain));
-        Self { first, second, target, metrics, _tasks: tasks }
+        tasks.spawn(server::serve(public, settings, live, metrics.clone(), drain.clone()));
+        Self { first, second, target, metrics, drain, open, _tasks: tasks }
     }
 
     /// A new connection.
@@ -150,6 +170,13 @@ upstream = "two"
             let requests: Vec<_> = requests.lines().filter(|line| line.starts_with("tokenway_requests")).collect();
             panic!("no {count} requests ended with {status} {outcome}: {requests:#?}");
         }
+    }
+}
+
+/// Accepted sockets inherit the size from the listener.
+fn narrow(listener: &TcpListener, narrow: bool) {
+    if narrow {
+        socket2::SockRef::from(listener).set_send_buffer_size(32 << 10).unwrap();
     }
 }
 

@@ -7,6 +7,7 @@ pub mod frames;
 pub mod gateway;
 pub mod log;
 pub mod process;
+pub mod scripted;
 
 use std::future::Future;
 use std::time::Duration;
