@@ -42,7 +42,8 @@ async fn the_usage_only_chunk_stays_inside_unless_it_was_asked_for() {
             assert_eq!(is_usage_only(&body), asked["include_usage"] == json!(true), "{asked}");
         }
         // the upstream's count in any case
-        let counted = |direction| format!("tokenway_tokens_total{{direction=\"{direction}\",model=\"demo\",source=\"usage\"}}");
+        let counted =
+            |direction| format!("tokenway_tokens_total{{direction=\"{direction}\",model=\"demo\",source=\"usage\"}}");
         edge.until_ended("demo", 200, "ok", 4 * round).await;
         assert_eq!(edge.metric(&counted("output")), 28.0 * round as f64);
         assert!(edge.metric(&counted("input")) > 0.0);
@@ -112,9 +113,7 @@ async fn the_short_form_streams_and_answers_in_one_piece() {
     let edge = Edge::start(Setup::default()).await;
     for version in Version::BOTH {
         let mut client = edge.client(version).await;
-        let short = |stream: bool| {
-            json!({ "model": "demo", "messages": [{ "role": "user", "content": "Żółw?" }], "stream": stream })
-        };
+        let short = |stream: bool| json!({ "model": "demo", "messages": [{ "role": "user", "content": "Żółw?" }], "stream": stream });
         let streamed = client.send(post("/v1/chat", short(true).to_string())).await;
         assert_eq!((streamed.status(), streamed.header("content-type")), (200, "text/event-stream"));
         assert_eq!(streamed.rest().await, expected(&short(true)).concat());

@@ -82,7 +82,8 @@ async fn what_an_upstream_says_of_itself_does_not_come_down_and_vary_is_merged()
                 origin.map(|origin| request.headers_mut().insert("origin", origin.parse().unwrap()));
                 let answer = edge.client(version).await.send(request).await;
                 assert_eq!(answer.header("access-control-allow-origin"), origin.unwrap_or_default());
-                let vary: Vec<_> = answer.head.headers.get_all("vary").iter().map(|line| line.to_str().unwrap()).collect();
+                let vary: Vec<_> =
+                    answer.head.headers.get_all("vary").iter().map(|line| line.to_str().unwrap()).collect();
                 let vary = vary.join(", ").to_ascii_lowercase();
                 assert!(vary.contains("accept-language") && vary.contains("origin"), "{vary}");
                 let head = answer.head.clone();

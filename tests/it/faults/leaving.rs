@@ -12,7 +12,8 @@ async fn leaving_before_the_first_token_cancels_the_upstream_s_work() {
     for version in Version::BOTH {
         let asked: [fn(&str, Value) -> Value; 2] = [streaming, whole];
         for request in asked {
-            for knobs in [json!({ "fault": "silent" }), json!({ "fault": "headers_then_silent" }), json!({ "hold": 0 })] {
+            for knobs in [json!({ "fault": "silent" }), json!({ "fault": "headers_then_silent" }), json!({ "hold": 0 })]
+            {
                 left += 1;
                 let client = edge.client(version).await;
                 let begun = edge.first.until(|counts| counts.open == 1);

@@ -53,7 +53,8 @@ async fn of_two_hundred_streams_at_once_each_good_one_is_whole_and_each_broken_o
     while let Some(checked) = streams.join_next().await {
         checked.unwrap();
     }
-    let good = (0..STREAMS).filter(|number| is_good(FAULTS[(number * 7 % FAULTS.len() as u64) as usize])).count() as u64;
+    let good =
+        (0..STREAMS).filter(|number| is_good(FAULTS[(number * 7 % FAULTS.len() as u64) as usize])).count() as u64;
     edge.until_ended("demo", 200, "ok", good).await;
     edge.until_ended("demo", 200, "truncated", STREAMS - good).await;
     assert_eq!((edge.metrics.streams_active.get(), edge.metric("tokenway_panics_total")), (0, 0.0));

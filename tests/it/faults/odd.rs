@@ -142,7 +142,7 @@ async fn an_upstream_that_is_faster_than_everybody_is_stopped_by_max_duration_al
             eprintln!("{then:?} over {version:?}");
             let answer = edge.client(version).await.ask(&streaming("demo", json!({}))).await;
             let id = answer.header("x-request-id").to_owned();
-            let (before, code_seen) = truncated(&answer.rest().await, &id);
+            let (before, code_seen) = truncated(&soon(answer.rest()).await, &id);
             assert!(before.starts_with(OUTPUT.as_bytes()), "{then:?}");
             assert_eq!(code_seen, code, "{then:?}");
             soon(left.recv()).await.unwrap();

@@ -35,7 +35,9 @@ async fn over_tls_events_arrive_one_by_one_and_connections_are_used_again() {
 async fn over_tls_a_broken_stream_says_so_and_a_client_that_leaves_cancels() {
     let edge = edge(true).await;
     for (round, version) in (1..).zip(Version::BOTH) {
-        for fault in ["reset_after_events", "disconnect_mid_event", "short_length", "bad_chunk", "clean_eof_without_done"] {
+        for fault in
+            ["reset_after_events", "disconnect_mid_event", "short_length", "bad_chunk", "clean_eof_without_done"]
+        {
             let request = streaming("demo", json!({ "fault": fault }));
             let answer = edge.client(version).await.ask(&request).await;
             let id = answer.header("x-request-id").to_owned();

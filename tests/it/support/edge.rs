@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
@@ -23,8 +24,8 @@ use tokenway::stream::open::OpenStreams;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::client::{RequestBody, Target, full, request};
 use super::certs::{self, TestCertificate};
+use super::client::{RequestBody, Target, full, request};
 use super::soon;
 
 /// The provider's key of the first upstream.
@@ -341,6 +342,15 @@ impl Answer {
         let (read, end) = self.to_end().await;
         end.unwrap_or_else(|error| panic!("{error} after {}", String::from_utf8_lossy(&read)));
         read
+    }
+
+    /// The rest of a body that ends as it should, with a pause after each piece.
+    pub async fn rest_slowly(mut self, pause: Duration) -> Bytes {
+        while let Some(frame) = soon(self.body.frame()).await {
+            self.unread.extend_from_slice(frame.expect("the body breaks off").data_ref().unwrap());
+            tokio::time::sleep(pause).await;
+        }
+        self.unread.freeze()
     }
 
     /// The rest of a body, and how it ended.
