@@ -54,7 +54,7 @@ async fn a_client_that_reads_nothing_for_write_timeout_is_cut_and_its_upstream_c
         assert!(begun.starts_with(b"data: "));
         soon(edge.first.until(|counts| counts.cancelled == round)).await;
         edge.until_ended("demo", 200, "client_gone", round).await;
-        let (rest, end) = answer.to_end().await;
+        let (rest, end) = answer.until_end().await;
         assert!(end.is_err(), "a whole body of {} bytes over {version:?}", rest.len());
     }
 }

@@ -339,7 +339,7 @@ impl Answer {
 
     /// The rest of a body that ends as it should.
     pub async fn rest(self) -> Bytes {
-        let (read, end) = self.to_end().await;
+        let (read, end) = self.until_end().await;
         end.unwrap_or_else(|error| panic!("{error} after {}", String::from_utf8_lossy(&read)));
         read
     }
@@ -354,7 +354,7 @@ impl Answer {
     }
 
     /// The rest of a body, and how it ended.
-    pub async fn to_end(mut self) -> (Bytes, hyper::Result<()>) {
+    pub async fn until_end(mut self) -> (Bytes, hyper::Result<()>) {
         loop {
             match soon(self.body.frame()).await {
                 Some(Ok(frame)) => self.unread.extend_from_slice(frame.data_ref().unwrap()),
