@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::chat::answer::{self, NoAnswer};
 use crate::chat::request::Request;
@@ -105,6 +105,12 @@ impl Upstreams {
     }
 
     async fn first_good<T>(&self, ask: &Ask, meter: &Meter, attempt: Attempt<T>) -> Result<T, Failure> {
+        // an upstream that is never quite silent would wear out every other patience
+        let time_up = meter.started() + self.rules.max_duration;
+        timeout_at(time_up, self.try_each(ask, meter, attempt)).await.unwrap_or(Err(Failure::TooLong))
+    }
+
+    async fn try_each<T>(&self, ask: &Ask, meter: &Meter, attempt: Attempt<T>) -> Result<T, Failure> {
         let mut left = ask.candidates.iter().copied().peekable();
         loop {
             let Some(id) = left.next() else { return Err(Failure::Empty) };
@@ -146,6 +152,7 @@ impl Upstreams {
         })?;
         tally.usage = answer.usage;
         tally.output_bytes = answer.text_bytes;
+        body.keep();
         Ok(Whole { body: bytes, vary: body.vary.take(), tally })
     }
 

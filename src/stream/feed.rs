@@ -191,12 +191,14 @@ impl Feed {
             // some servers leave out the blank line after it
             self.tally.done = true;
             let bytes = Bytes::copy_from_slice(rest);
+            self.body.keep();
             return Ok(Some(Batch { bytes, complete: Instant::now(), output: false, measured: true }));
         }
-        match self.tally.finished && rest.is_empty() {
-            true => Ok(None),
-            false => Err(Failure::Broken),
+        if self.tally.finished && rest.is_empty() {
+            self.body.keep();
+            return Ok(None);
         }
+        Err(Failure::Broken)
     }
 }
 

@@ -7,12 +7,13 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::feed::{Batch, Feed, Opened};
@@ -166,6 +167,10 @@ impl Core {
                     return Poll::Ready(Ok(false));
                 };
                 self.last_heard = batch.complete;
+                // an upstream that always has more never lets the timer have its turn
+                if batch.complete >= self.started + self.rules.max_duration {
+                    return Poll::Ready(Err(Failure::TooLong));
+                }
                 self.held.push_back(batch);
                 Poll::Ready(Ok(true))
             }
@@ -190,7 +195,8 @@ impl Core {
     }
 
     fn poll_deadlines(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Failure>> {
-        while self.timer.as_mut().poll(cx).is_ready() {
+        // unconstrained: reading may have used up the task's budget, every time, and the deadline holds all the same
+        while pin!(unconstrained(self.timer.as_mut())).poll(cx).is_ready() {
             let now = Instant::now();
             if now >= self.started + self.rules.max_duration {
                 return Poll::Ready(Err(Failure::TooLong));

@@ -11,6 +11,7 @@ mod layers;
 mod meter;
 mod reload;
 mod routes;
+mod faults;
 mod sdk;
 mod server;
 mod support;
