@@ -114,7 +114,9 @@ impl Upstreams {
         let mut left = ask.candidates.iter().copied().peekable();
         loop {
             let Some(id) = left.next() else { return Err(Failure::Empty) };
-            let failure = match attempt(self, id, ask, meter).await {
+            let result = attempt(self, id, ask, meter).await;
+            meter.record().attempt_ended();
+            let failure = match result {
                 Ok(reply) => return Ok(reply),
                 Err(failure) => failure,
             };
@@ -134,8 +136,8 @@ impl Upstreams {
         let silent = |_| Err(Failure::SilentBeforeFirstEvent);
         let body = timeout(patience, self.client(id).send(&call)).await.unwrap_or_else(silent)?;
         let feed = Feed::new(body, self.rules.max_event, ask.request.wants_usage(), tally);
-        let opened = first_output(feed, patience.saturating_sub(sent.elapsed()), &self.rules).await?;
-        meter.record().upstream_first_output(sent.elapsed());
+        let opened = first_output(feed, sent, &self.rules).await?;
+        meter.record().first_output_came();
         Ok(opened)
     }
 
@@ -175,29 +177,35 @@ impl Upstreams {
 }
 
 /// Holds what comes until the first output, or until a completion without any has ended properly.
-async fn first_output(mut feed: Feed, first: Duration, rules: &config::Stream) -> Result<Opened, Failure> {
-    let (mut held, mut bytes, mut patience) = (Vec::new(), 0, first);
+async fn first_output(mut feed: Feed, mut silent_since: Instant, rules: &config::Stream) -> Result<Opened, Failure> {
+    let mut held = Vec::new();
     loop {
-        let silent = |_| match held.is_empty() {
-            true => Err(Failure::SilentBeforeFirstEvent),
-            false => Err(Failure::SilentBetweenEvents),
+        let (patience, silent) = match held.is_empty() {
+            true => (rules.first_event_timeout, Failure::SilentBeforeFirstEvent),
+            false => (rules.idle_timeout, Failure::SilentBetweenEvents),
         };
-        match timeout(patience, feed.next()).await.unwrap_or_else(silent)? {
-            Some(batch) => {
-                bytes += batch.bytes.len();
-                let output = batch.output;
-                held.push(batch);
-                if output || feed.is_done() && feed.tally().finished {
-                    return Ok(Opened { held, feed });
-                }
+        let next = match timeout_at(silent_since + patience, feed.next()).await {
+            Ok(next) => next?,
+            // comments, or a part of an event: not silent
+            Err(_) if feed.heard() > silent_since => {
+                silent_since = feed.heard();
+                continue;
             }
-            None if feed.tally().finished => return Ok(Opened { held, feed }),
-            None => return Err(Failure::Empty),
+            Err(_) => return Err(silent),
+        };
+        let Some(batch) = next else {
+            return if feed.tally().finished { Ok(Opened::new(held, feed)) } else { Err(Failure::Empty) };
+        };
+        let output = batch.output;
+        held.push(batch);
+        if output || feed.is_done() && feed.tally().finished {
+            return Ok(Opened::new(held, feed));
         }
-        if bytes > rules.max_event {
+        // what stays inside counts as well: a small event that is held keeps alive the whole buffer that it came in
+        if feed.received() > rules.max_event {
             return Err(Failure::BadBody("it sent more than stream.max_event without any output"));
         }
-        patience = rules.idle_timeout;
+        silent_since = feed.heard();
     }
 }
 

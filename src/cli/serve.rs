@@ -97,7 +97,11 @@ fn start(args: &Args) -> Result<(), AnyError> {
     if config.server.workers > 0 {
         runtime.worker_threads(config.server.workers);
     }
-    runtime.enable_all().build()?.block_on(serve(source, config, demo, args.playground))
+    let runtime = runtime.enable_all().build()?;
+    let served = runtime.block_on(serve(source, config, demo, args.playground));
+    // a name that is being looked up cannot be interrupted: nobody waits for it
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(
@@ -129,7 +133,12 @@ async fn serve(
     let live = Arc::new(Live::new(Gateway::new(config, shared.clone())?));
     if let Some(listener) = playground {
         eprintln!("playground on http://localhost:{}", listener.local_addr()?.port());
-        tokio::spawn(playground::serve(listener, url.clone(), drain.clone()));
+        let playground = playground::serve(listener, url.clone(), drain.clone());
+        tokio::spawn(async move {
+            if let Err(error) = playground.await {
+                tracing::error!("{error}");
+            }
+        });
     }
     if development {
         eprintln!("{}", welcome(&url));

@@ -140,7 +140,7 @@ impl Client {
         streaming: bool,
     ) -> Result<AnswerBody, Failure> {
         let (head, incoming) = response.into_parts();
-        let vary = head.headers.get(header::VARY).cloned();
+        let vary = joined(&head.headers, &header::VARY);
         let body = AnswerBody { vary, wire: Some(wire), ended: false, incoming, client: Arc::clone(self) };
         if head.status != StatusCode::OK {
             let retry_after = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
@@ -186,6 +186,12 @@ impl Client {
     fn idle(&self) -> MutexGuard<'_, VecDeque<(Wire, Instant)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// All lines of a list header as one (RFC 9110 §5.3).
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    HeaderValue::from_bytes(&lines.join(&b", "[..])).ok().filter(|value| !value.is_empty())
 }
 
 /// Whether the head announces what was asked for: an event stream or JSON, in UTF-8, as it is.
