@@ -4,6 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod browser;
+mod cors_table;
+mod drain_streams;
+mod examples;
+mod layers;
+mod meter;
+mod reload;
+mod routes;
 mod faults;
 mod sdk;
 mod server;

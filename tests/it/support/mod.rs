@@ -1,13 +1,17 @@
 //! What several tests need: certificates, clients, frames, and a bound on how long anything may take.
 
 pub mod certs;
+pub mod child;
 pub mod client;
 pub mod edge;
 pub mod frames;
 pub mod gateway;
 pub mod log;
+pub mod metrics;
+pub mod patient;
 pub mod process;
 pub mod scripted;
+pub mod sse;
 
 use std::future::Future;
 use std::time::Duration;
