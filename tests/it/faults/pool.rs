@@ -1,9 +1,11 @@
 //! Upstream connections: used again where that is safe, and only there.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::support::edge::{Edge, Setup, Version, streaming, whole};
 use crate::support::scripted::{ANSWER, Scripted, answer, read_request};
@@ -57,15 +59,16 @@ enum Seen {
 }
 
 /// An upstream that answers the first `good` requests of each connection, reads one more and closes without an answer. With
-/// `eager` it closes right after the good ones.
-async fn closing(good: usize, eager: bool) -> (Scripted, mpsc::UnboundedReceiver<Seen>) {
+/// `idle` it does not read one more, but closes when told to.
+async fn closing(good: usize, idle: Option<Arc<Notify>>) -> (Scripted, mpsc::UnboundedReceiver<Seen>) {
     let (told, seen) = mpsc::unbounded_channel();
     let upstream = Scripted::start(move |mut socket| {
-        let told = told.clone();
+        let (told, idle) = (told.clone(), idle.clone());
         async move {
             told.send(Seen::Connection).unwrap();
             for number in 0..=good {
-                if eager && number == good {
+                if let Some(close) = idle.as_deref().filter(|_| number == good) {
+                    close.notified().await;
                     break;
                 }
                 if read_request(&mut socket).await.is_none() {
@@ -85,13 +88,16 @@ async fn closing(good: usize, eager: bool) -> (Scripted, mpsc::UnboundedReceiver
 
 #[tokio::test]
 async fn a_connection_that_the_upstream_closed_meanwhile_costs_the_client_nothing() {
-    let (upstream, mut seen) = closing(1, true).await;
+    let close = Arc::new(Notify::new());
+    let (upstream, mut seen) = closing(1, Some(close.clone())).await;
     let edge = Edge::start(Setup { upstream: Some(upstream.address), ..Setup::default() }).await;
     let mut client = edge.client(Version::Http2).await;
     for round in 0..20 {
         let answer = client.ask(&whole("demo", json!({}))).await;
         assert_eq!(answer.status(), 200, "round {round}");
         assert_eq!(answer.rest().await, ANSWER);
+        // the gateway has taken the connection back: the answer has ended
+        close.notify_one();
         for expected in [Seen::Connection, Seen::Request, Seen::Closed] {
             assert_eq!(soon(seen.recv()).await, Some(expected));
         }
@@ -103,7 +109,7 @@ async fn a_connection_that_the_upstream_closed_meanwhile_costs_the_client_nothin
 async fn a_request_whose_bytes_were_sent_is_never_sent_twice() {
     for version in Version::BOTH {
         for good in [0, 1] {
-            let (upstream, mut seen) = closing(good, false).await;
+            let (upstream, mut seen) = closing(good, None).await;
             let edge = Edge::start(Setup { upstream: Some(upstream.address), ..Setup::default() }).await;
             let mut client = edge.client(version).await;
             for _ in 0..good {
