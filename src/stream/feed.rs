@@ -64,8 +64,9 @@ pub struct Feed {
     passed: bool,
     /// When bytes last came in, or the stream began.
     heard: Instant,
-    /// How many bytes have come in, those that stay inside included.
-    received: usize,
+    /// How many more bytes may come in before there is output; those that stay inside count as well, for a small event that
+    /// is held keeps alive the whole buffer that it came in.
+    allowance: usize,
 }
 
 /// Chunks without a batch that are read in one poll. An upstream that always has more, all of it to be kept inside, would
@@ -92,7 +93,7 @@ impl Feed {
             pass_usage,
             passed: false,
             heard: Instant::now(),
-            received: 0,
+            allowance: max_event,
         }
     }
 
@@ -114,11 +115,6 @@ impl Feed {
     /// When the upstream was last heard: a comment, or a part of an event, is no silence.
     pub fn heard(&self) -> Instant {
         self.heard
-    }
-
-    /// How many bytes have come in, those that stay inside included.
-    pub fn received(&self) -> usize {
-        self.received
     }
 
     /// Whether a line of the gateway's own may be written now: not between the CR and the LF of a line end.
@@ -165,7 +161,7 @@ impl Feed {
     fn take_in(&mut self, chunk: Bytes) {
         let complete = Instant::now();
         self.heard = complete;
-        self.received += chunk.len();
+        let length = chunk.len();
         self.framer.push(chunk);
         let mut batch: Option<(Run, bool)> = None;
         while self.failed.is_none() && !self.tally.done {
@@ -196,6 +192,13 @@ impl Feed {
             }
         }
         self.ready.extend(batch.map(|(run, output)| Batch::of(run, complete, output)));
+        if self.tally.output_events > 0 {
+            return;
+        }
+        match self.allowance.checked_sub(length) {
+            Some(left) => self.allowance = left,
+            None => self.failed = Some(Failure::BadBody("it sent more than stream.max_event without any output")),
+        }
     }
 
     fn judge(&mut self, event: &Event) -> Verdict {

@@ -127,7 +127,8 @@ impl Record {
     pub fn first_output_came(&mut self) {
         let Some(answer) = &mut self.answer else { return };
         answer.began = true;
-        let after = answer.asked.map(|asked| asked.elapsed()).unwrap_or_default();
+        let after = answer.asked.take().map(|asked| asked.elapsed()).unwrap_or_default();
+        answer.upstream_time += after;
         let histogram = &self.metrics.upstream_time_to_first_token;
         histogram.with_label_values(&[answer.upstream.as_str()]).observe(after.as_secs_f64());
     }
