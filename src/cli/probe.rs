@@ -1,4 +1,4 @@
-//! `tokenway check --live`: asks each model for a few tokens through the same path that browsers use.
+//! `tokenway check --live`: asks each model to say hello through the same path that browsers use.
 //!
 //! What comes out is read by `eventsource-stream`, a reader that nobody here wrote. It has no bound on an event's size and
 //! trips over byte order marks; the relay in front of it has the one and drops the other.
