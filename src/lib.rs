@@ -14,7 +14,7 @@
 //! 9. **meter**: [`stream::meter`] measures it all and settles once.
 //!
 //! The modules below stand in layer order: a file imports only from layers above its own in this list, and
-//! `tests/it/layers.rs` holds them to it.
+//! `tests/it/layers` holds them to it.
 
 // pure values and decisions
 pub mod error;

@@ -2,6 +2,7 @@
 
 use super::completion;
 use super::fault::{Fault, Said};
+use super::quick;
 use super::usage::Usage;
 
 /// The meaning of an event that has data.
@@ -42,6 +43,11 @@ pub fn inspect(name: Option<&[u8]>, data: &[u8]) -> Chunk {
     if name == Some(b"error") {
         return Chunk::Error(Said::read(data).fault.unwrap_or(Fault::Other));
     }
+    quick::read(data).map_or_else(|| parse(data), Chunk::Delta)
+}
+
+/// Reads data that is not `[DONE]`.
+pub(super) fn parse(data: &[u8]) -> Chunk {
     completion::read(data, |seen| match seen {
         None => Chunk::Malformed,
         Some(seen) => match seen.error {

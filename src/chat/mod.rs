@@ -6,6 +6,7 @@ pub mod estimate;
 pub mod event;
 pub mod fault;
 mod json;
+mod quick;
 pub mod request;
 mod shape;
 mod text;

@@ -93,15 +93,24 @@ fn start(args: &Args) -> Result<(), AnyError> {
     let config = source.load()?;
     log_to_stderr(config.log);
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if config.server.workers > 0 {
-        runtime.worker_threads(config.server.workers);
-    }
-    let runtime = runtime.enable_all().build()?;
+    let runtime = runtime(config.server.workers)?;
     let served = runtime.block_on(serve(source, config, demo, args.playground));
     // a name that is being looked up cannot be interrupted: nobody waits for it
     runtime.shutdown_background();
     served
+}
+
+/// One worker needs no scheduler for many: it is this thread.
+fn runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    use tokio::runtime::Builder;
+    let mut builder = match workers {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    if workers > 1 {
+        builder.worker_threads(workers);
+    }
+    builder.enable_all().build()
 }
 
 async fn serve(

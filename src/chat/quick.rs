@@ -1,0 +1,137 @@
+//! The usual chunk, read without parsing it: one choice that says some text, and nothing else.
+//!
+//! Nearly every event of a stream is such a chunk, and parsing it would cost more than all else that happens to it. What
+//! is not quite usual is left to the parser: [`read`] may give up, but where it does not, and the chunk is a JSON object,
+//! it says what the parser would.
+
+use std::sync::LazyLock;
+
+use memchr::memchr2;
+use memchr::memmem::Finder;
+
+use super::event::Delta;
+
+static CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""choices":[{"#));
+static CHOICES_AGAIN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""choices""#));
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""error""#));
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""usage""#));
+
+/// The chunk, if it is a usual one.
+pub(super) fn read(data: &[u8]) -> Option<Delta> {
+    let choices = CHOICES.find(data)?;
+    let (head, choice) = (&data[..choices], &data[choices + CHOICES.needle().len()..]);
+    // the order in which llama.cpp writes, then that of all others
+    let choice = skip(choice, br#""finish_reason":null,"#);
+    let text = choice.strip_prefix(br#""index":0,"delta":{"content":""#)?;
+    let length = memchr2(b'"', b'\\', text)?;
+    let after = text[length..].strip_prefix(b"\"}")?;
+    let after = skip(skip(after, br#","logprobs":null"#), br#","finish_reason":null"#);
+    let tail = after.strip_prefix(b"}]")?;
+    let head = head.strip_prefix(b"{")?;
+    (length > 0 && says_nothing(head) && says_nothing(tail)).then(|| Delta {
+        output: true,
+        text_bytes: length as u64,
+        ..Delta::default()
+    })
+}
+
+fn skip<'a>(bytes: &'a [u8], prefix: &[u8]) -> &'a [u8] {
+    bytes.strip_prefix(prefix).unwrap_or(bytes)
+}
+
+/// Members beside the choices: no object among them, no escape that could spell a name in another way, no error, no usage.
+fn says_nothing(members: &[u8]) -> bool {
+    memchr2(b'\\', b'{', members).is_none()
+        && ERROR.find(members).is_none()
+        && match USAGE.find(members) {
+            None => true,
+            Some(at) => {
+                let value = &members[at + USAGE.needle().len()..];
+                value.starts_with(b":null") && USAGE.find(value).is_none()
+            }
+        }
+        && CHOICES_AGAIN.find(members).is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::event::{Chunk, parse};
+    use super::*;
+
+    /// As OpenAI, vLLM and llama.cpp write them.
+    const USUAL: [&str; 3] = [
+        r#"{"id":"c-1","object":"chat.completion.chunk","created":1,"model":"gpt-4o","service_tier":"default","system_fingerprint":"fp","choices":[{"index":0,"delta":{"content":" day"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"x1"}"#,
+        r#"{"id":"c-1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" day"},"logprobs":null,"finish_reason":null}]}"#,
+        r#"{"choices":[{"finish_reason":null,"index":0,"delta":{"content":" day"}}],"created":1,"id":"c-1","model":"m","system_fingerprint":"b1","object":"chat.completion.chunk"}"#,
+    ];
+
+    #[test]
+    fn usual_chunks_are_read_without_parsing() {
+        for chunk in USUAL {
+            assert_eq!(
+                read(chunk.as_bytes()),
+                Some(Delta { output: true, text_bytes: 4, ..Delta::default() }),
+                "{chunk}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_usual_is_left_to_the_parser() {
+        let changes = [
+            (r#""content":" day""#, r#""content":"""#),
+            (r#""content":" day""#, r#""content":"a\\"b""#),
+            (r#""content":" day""#, r#""content":" day","reasoning":"r""#),
+            (r#""content":" day""#, r#""content":null"#),
+            (r#""finish_reason":null"#, r#""finish_reason":"stop""#),
+            (r#""usage":null"#, r#""usage":{"prompt_tokens":1}"#),
+            (r#""usage":null"#, r#""usage":null,"usage":7"#),
+            (r#""usage":null"#, r#""error":"x""#),
+            (r#""usage":null"#, r#""\\u0065rror":"x""#),
+            (r#""usage":null"#, r#""choices":[]"#),
+            (r#""id":"c-1""#, r#""error":{"message":"x"}"#),
+            (r#"}],"usage""#, r#"},{"index":1,"delta":{"content":"b"}}],"usage""#),
+        ];
+        for (from, to) in changes {
+            let chunk = USUAL[0].replace(from, &to.replace("\\\\", "\\"));
+            assert_ne!(chunk, USUAL[0]);
+            assert_eq!(read(chunk.as_bytes()), None, "{chunk}");
+        }
+    }
+
+    /// A member at some place of a chunk: usual or odd.
+    fn member() -> impl Strategy<Value = String> {
+        let odd = "[a-z_]{1,6}|error|usage|choices|delta|finish_reason|content";
+        let value = prop_oneof![
+            Just("null".to_owned()),
+            "[1-9][0-9]{0,2}",
+            any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
+            Just(r#"{"prompt_tokens":3}"#.to_owned()),
+            Just(r#"[{"index":0,"delta":{"content":"z"}}]"#.to_owned()),
+        ];
+        (odd, value).prop_map(|(name, value)| format!("\"{name}\":{value}"))
+    }
+
+    proptest! {
+        #[test]
+        fn where_it_answers_the_parser_answers_the_same(
+            before in prop::collection::vec(member(), 0..3),
+            after in prop::collection::vec(member(), 0..3),
+            within in prop::option::weighted(0.2, member()),
+            content in any::<String>(),
+            llama in any::<bool>(),
+        ) {
+            let content = serde_json::to_string(&content).unwrap();
+            let within = within.map(|member| format!(",{member}")).unwrap_or_default();
+            let first = if llama { r#""finish_reason":null,"# } else { "" };
+            let choices = format!(r#""choices":[{{{first}"index":0,"delta":{{"content":{content}}}{within}}}]"#);
+            let members: Vec<String> = before.into_iter().chain([choices]).chain(after).collect();
+            let chunk = format!("{{{}}}", members.join(","));
+            if let Some(delta) = read(chunk.as_bytes()) {
+                prop_assert_eq!(parse(chunk.as_bytes()), Chunk::Delta(delta), "{}", chunk);
+            }
+        }
+    }
+}
