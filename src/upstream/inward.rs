@@ -1,7 +1,8 @@
 //! Wake-ups that stay inside: two halves of a connection that wake each other need not wake their task.
 //!
 //! hyper's connection and its body talk through a channel, and each wakes the other's task at every chunk. Here both are
-//! polled by one task, in one poll: without this, each event would cost a second, idle poll of the whole connection.
+//! polled by one task, in one poll: without this, each event would cost a second, idle poll of the whole connection. And
+//! the client's connection polls a body once more after it was pending: with nothing having woken it, that costs nothing here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -9,11 +10,11 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 
-/// Nobody polls: a wake-up goes to the task.
-const IDLE: u8 = 0;
+/// It was pending, and nothing has woken it since: to poll it again would say the same.
+const PENDING: u8 = 0;
 /// A poll is under way, and no wake-up has come since it began.
 const POLLING: u8 = 1;
-/// A poll is under way, and has to be done again before it may be pending.
+/// Something has woken it, or it was ready, or it was never polled: only a poll can tell.
 const WOKEN: u8 = 2;
 
 /// More rounds than two halves need to settle; whatever still wakes then goes through the task, behind its neighbours.
@@ -32,26 +33,40 @@ struct Shared {
 
 impl Inward {
     pub(super) fn new() -> Self {
-        let shared = Arc::new(Shared { state: AtomicU8::new(IDLE), task: AtomicWaker::new() });
+        let shared = Arc::new(Shared { state: AtomicU8::new(WOKEN), task: AtomicWaker::new() });
         Self { waker: Waker::from(Arc::clone(&shared)), shared }
     }
 
     /// Polls until it is ready, or pending with nothing having woken it meanwhile.
     ///
-    /// As with any poll, one that was ready promises no wake-up: whoever wants more polls again.
+    /// As with any poll, one that was ready promises no wake-up: whoever wants more polls again. One that was pending is
+    /// polled again only after a wake-up; where another thing is polled from then on, [`Inward::restart`] says so.
     pub(super) fn poll<T>(&self, cx: &mut Context<'_>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        // before the state is looked at: a wake-up from here on reaches this task
         self.shared.task.register(cx.waker());
+        if self.shared.state.load(Ordering::SeqCst) == PENDING {
+            return Poll::Pending;
+        }
         let mut inner = Context::from_waker(&self.waker);
         for _ in 0..MAX_ROUNDS {
             self.shared.state.store(POLLING, Ordering::SeqCst);
             let polled = poll(&mut inner);
-            let undisturbed = self.shared.state.swap(IDLE, Ordering::SeqCst) == POLLING;
-            if polled.is_ready() || undisturbed {
+            if polled.is_ready() {
+                self.restart();
                 return polled;
+            }
+            let settle = self.shared.state.compare_exchange(POLLING, PENDING, Ordering::SeqCst, Ordering::SeqCst);
+            if settle.is_ok() {
+                return Poll::Pending;
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// The next poll is a real one, whatever the last one said.
+    pub(super) fn restart(&self) {
+        self.shared.state.store(WOKEN, Ordering::SeqCst);
     }
 }
 
@@ -61,8 +76,7 @@ impl Wake for Shared {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let during_a_poll = |state| (state != IDLE).then_some(WOKEN);
-        if self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, during_a_poll).is_err() {
+        if self.state.swap(WOKEN, Ordering::SeqCst) == PENDING {
             self.task.wake();
         }
     }
@@ -107,15 +121,33 @@ mod tests {
         let inward = Inward::new();
         let (first, first_waker) = counted();
         let (second, second_waker) = counted();
-        let mut inner = None;
+        let (mut inner, mut polls) = (None, 0);
         for waker in [&first_waker, &second_waker] {
             let _ = inward.poll(&mut Context::from_waker(waker), |cx| {
                 inner = Some(cx.waker().clone());
+                polls += 1;
                 Poll::<()>::Pending
             });
         }
+        assert_eq!(polls, 1, "nothing had woken it");
         inner.unwrap().wake();
         assert_eq!((first.0.load(Ordering::SeqCst), second.0.load(Ordering::SeqCst)), (0, 1));
+    }
+
+    #[test]
+    fn what_was_ready_or_is_begun_anew_is_polled_without_a_wake_up() {
+        let (_, waker) = counted();
+        let (inward, mut polls) = (Inward::new(), 0);
+        let mut poll = |answer: Poll<()>| {
+            let _ = inward.poll(&mut Context::from_waker(&waker), |_| {
+                polls += 1;
+                answer
+            });
+            polls
+        };
+        assert_eq!([poll(Poll::Ready(())), poll(Poll::Pending), poll(Poll::Pending)], [1, 2, 2]);
+        inward.restart();
+        assert_eq!(poll(Poll::Pending), 3);
     }
 
     #[test]
@@ -134,6 +166,7 @@ mod tests {
         let (count, waker) = counted();
         for round in 0..2_000 {
             let before = count.0.load(Ordering::SeqCst);
+            inward.restart();
             let mut polls = 0;
             let handle = std::cell::RefCell::new(None);
             let _ = inward.poll(&mut Context::from_waker(&waker), |cx| {

@@ -54,6 +54,7 @@ impl Wire {
     /// Sends a request and waits for the head of its response.
     pub(super) async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unanswered> {
         let mut response = pin!(self.sender.try_send_request(request));
+        self.inward.restart();
         let (connection, ended) = (&mut self.connection, &mut self.ended);
         let result = std::future::poll_fn(|cx| {
             self.inward.poll(cx, |cx| {
