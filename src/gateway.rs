@@ -103,7 +103,9 @@ impl Gateway {
         head::check(parts, &self.config.server.hosts, peer.tls)?;
         match (route, &parts.method) {
             (_, &Method::OPTIONS) => Ok(answers::options(route)),
-            (Route::Healthz, &Method::GET | &Method::HEAD) => Ok(answers::json(Bytes::from_static(b"{\"status\":\"ok\"}"))),
+            (Route::Healthz, &Method::GET | &Method::HEAD) => {
+                Ok(answers::json(Bytes::from_static(b"{\"status\":\"ok\"}")))
+            }
             (Route::Other, _) => Err(answers::no_such_route()),
             (Route::Models, &Method::GET | &Method::HEAD) => Ok(answers::models(&self.config)),
             (Route::ChatCompletions | Route::Chat, &Method::POST) => self.complete(route, parts, body, id, meter).await,
@@ -129,7 +131,8 @@ impl Gateway {
         let ask = Ask { model, request, request_id: id.header(), idempotency_key };
         let upstreams = Arc::clone(&self.upstreams);
         if !streaming {
-            let whole = upstreams.whole(ask, meter.clone()).await.map_err(|failure| answers::failed(&failure, meter))?;
+            let whole =
+                upstreams.whole(ask, meter.clone()).await.map_err(|failure| answers::failed(&failure, meter))?;
             return answers::whole(route, whole, meter);
         }
         let rules = self.upstreams.rules();

@@ -146,9 +146,7 @@ async fn serve(
     let patience = live.current().config.server.drain;
     tracing::info!(streams = shared.metrics.streams_active.get(), ?patience, "draining; a second signal ends at once");
     drain.begun.cancel();
-    let stopped_again = async {
-        while signals.next().await != Some(Signal::Stop) {}
-    };
+    let stopped_again = async { while signals.next().await != Some(Signal::Stop) {} };
     tokio::select! {
         _ = &mut served => {}
         () = stopped_again => {}
@@ -209,11 +207,7 @@ async fn sweep(live: Arc<Live>) {
 
 fn start_demo(listener: std::net::TcpListener) -> Result<Demo, AnyError> {
     listener.set_nonblocking(true)?;
-    let knobs = Knobs {
-        first_token: DEMO_FIRST_TOKEN,
-        tokens_per_second: DEMO_TOKENS_PER_SECOND,
-        ..Knobs::default()
-    };
+    let knobs = Knobs { first_token: DEMO_FIRST_TOKEN, tokens_per_second: DEMO_TOKENS_PER_SECOND, ..Knobs::default() };
     Ok(Demo::start(TcpListener::from_std(listener)?, knobs)?)
 }
 

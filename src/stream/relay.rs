@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::feed::{Feed, Opened, Batch};
+use super::feed::{Batch, Feed, Opened};
 use super::meter::Meter;
 use super::open::{Cut, OpenStreams, Ticket};
 use crate::config;
@@ -71,13 +71,7 @@ impl Relay {
         Self::new(Phase::Opening(opening), heartbeat.into_iter().collect(), meter, rules, open)
     }
 
-    fn new(
-        phase: Phase,
-        held: VecDeque<Batch>,
-        meter: Meter,
-        rules: &config::Stream,
-        open: &Arc<OpenStreams>,
-    ) -> Self {
+    fn new(phase: Phase, held: VecDeque<Batch>, meter: Meter, rules: &config::Stream, open: &Arc<OpenStreams>) -> Self {
         let now = Instant::now();
         let started = meter.started();
         let mut core = Core {
@@ -213,7 +207,7 @@ impl Core {
             let next = self.next_deadline();
             self.timer.as_mut().reset(next);
             if heartbeat {
-                        return Poll::Ready(Ok(HEARTBEAT));
+                return Poll::Ready(Ok(HEARTBEAT));
             }
         }
         Poll::Pending
