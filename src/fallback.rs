@@ -34,8 +34,8 @@ pub struct Upstreams {
 
 /// One completion that is wanted.
 pub struct Ask {
-    /// Who is asked first.
-    pub model: ModelId,
+    /// Who is asked, in this order, until one answers.
+    pub candidates: Vec<ModelId>,
     /// What is asked.
     pub request: Request,
     /// Sent up as `x-request-id`.
@@ -88,26 +88,25 @@ impl Upstreams {
         self.clients.iter().for_each(|client| client.sweep(now));
     }
 
-    /// Opens a stream: the model's, or that of its fallback.
+    /// Opens the stream of the first candidate that gives output.
     ///
     /// # Errors
-    /// The last model's failure.
+    /// The last candidate's failure.
     pub async fn stream(self: Arc<Self>, ask: Ask, meter: Meter) -> Result<Opened, Failure> {
         self.first_good(&ask, &meter, |upstreams, id, ask, meter| Box::pin(upstreams.stream_once(id, ask, meter))).await
     }
 
-    /// Gets a whole answer: the model's, or that of its fallback.
+    /// Gets the whole answer of the first candidate that gives one.
     ///
     /// # Errors
-    /// The last model's failure.
+    /// The last candidate's failure.
     pub async fn whole(self: Arc<Self>, ask: Ask, meter: Meter) -> Result<Whole, Failure> {
         self.first_good(&ask, &meter, |upstreams, id, ask, meter| Box::pin(upstreams.whole_once(id, ask, meter))).await
     }
 
     async fn first_good<T>(&self, ask: &Ask, meter: &Meter, attempt: Attempt<T>) -> Result<T, Failure> {
-        let mut left = self.models.candidates(ask.model).into_iter().peekable();
+        let mut left = ask.candidates.iter().copied().peekable();
         loop {
-            // the first candidate is the model itself: there is always one
             let Some(id) = left.next() else { return Err(Failure::Empty) };
             let failure = match attempt(self, id, ask, meter).await {
                 Ok(reply) => return Ok(reply),

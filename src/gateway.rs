@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, Version, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
@@ -64,7 +65,7 @@ impl Gateway {
     /// Answers a request. Never fails: each refusal, failure and panic is an answer, and carries the CORS headers.
     pub async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let started = Instant::now();
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
         let route = Route::of(parts.uri.path());
         let id = RequestId::of(&parts.headers);
         let cors = decide(&self.config.cors, route.methods(), &parts.method, &parts.headers);
@@ -72,13 +73,15 @@ impl Gateway {
             self.shared.metrics.cors.with_label_values(&[labels.kind, labels.verdict]).inc();
         }
         let origin = parts.headers.get(header::ORIGIN);
-        let meter = Meter::start(Arc::clone(&self.shared.metrics), started, id.text(), route.as_str(), origin);
+        let client = head::client_address(peer.address, &parts.headers, &self.config.server.trusted_proxies);
+        let metrics = Arc::clone(&self.shared.metrics);
+        let meter = Meter::start(metrics, started, id.text(), route.as_str(), origin, client);
 
         let answer = match cors.answer() {
             Some(Answer::Empty(status)) => Ok(answers::empty(status)),
             Some(Answer::Reject(reject)) => Err(reject),
             None => {
-                let answer = AssertUnwindSafe(self.answer(route, &parts, body, peer, &id, &meter));
+                let answer = AssertUnwindSafe(self.answer(route, &parts, &mut body, peer, &id, &meter));
                 answer.catch_unwind().await.unwrap_or_else(|_| {
                     self.shared.metrics.panics.inc();
                     Err(Reject::new(Code::InternalError, "The gateway failed: this is a defect of it."))
@@ -87,6 +90,10 @@ impl Gateway {
         };
         let mut response = answer.unwrap_or_else(|reject| answers::refuse(&reject, &id, &meter));
         answers::finish(&mut response, &parts.method, &id, &meter);
+        if parts.version < Version::HTTP_2 && !body.is_end_stream() {
+            // an early answer: the rest of the body is not waited for, so that no other request can follow it
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         cors.apply(response.headers_mut());
         response
     }
@@ -95,7 +102,7 @@ impl Gateway {
         &self,
         route: Route,
         parts: &Parts,
-        body: Incoming,
+        body: &mut Incoming,
         peer: Peer,
         id: &RequestId,
         meter: &Meter,
@@ -117,7 +124,7 @@ impl Gateway {
         &self,
         route: Route,
         parts: &Parts,
-        body: Incoming,
+        body: &mut Incoming,
         id: &RequestId,
         meter: &Meter,
     ) -> Result<Response<Body>, Reject> {
@@ -128,7 +135,8 @@ impl Gateway {
         let model = self.upstreams.models().find(request.model()).ok_or_else(|| answers::no_such_model(&request))?;
         let idempotency_key = parts.headers.get("idempotency-key").cloned();
         let streaming = request.stream();
-        let ask = Ask { model, request, request_id: id.header(), idempotency_key };
+        let candidates = self.upstreams.models().candidates(model);
+        let ask = Ask { candidates, request, request_id: id.header(), idempotency_key };
         let upstreams = Arc::clone(&self.upstreams);
         if !streaming {
             let whole =

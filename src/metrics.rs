@@ -159,7 +159,7 @@ impl Metrics {
             connections_refused: counters(
                 r,
                 "tokenway_connections_refused_total",
-                "Connections closed before a request: max_connections, max_connections_per_ip, handshake",
+                "Connections closed: max_connections, max_connections_per_ip, handshake, handshake_timeout, control_frames",
                 &["reason"],
             )?,
             fallbacks: counters(

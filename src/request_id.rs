@@ -23,11 +23,12 @@ impl RequestId {
                 // harmless bytes are ASCII
                 Self { text: String::from_utf8_lossy(only.as_bytes()).into(), header: only.clone() }
             }
-            _ => Self::new(),
+            _ => Self::random(),
         }
     }
 
-    fn new() -> Self {
+    /// 128 random bits.
+    pub fn random() -> Self {
         let mut bits = [0; 16];
         // without randomness an id may repeat: no reason to refuse a request
         let _ = getrandom::fill(&mut bits);
@@ -56,9 +57,10 @@ mod tests {
     use super::*;
 
     fn of(values: &[&'static str]) -> RequestId {
-        let lines = values.iter().map(|value| (X_REQUEST_ID, HeaderValue::from_static(value)));
         let mut headers = HeaderMap::new();
-        lines.for_each(|(name, value)| drop(headers.append(name, value)));
+        for value in values {
+            headers.append(X_REQUEST_ID, HeaderValue::from_static(value));
+        }
         RequestId::of(&headers)
     }
 

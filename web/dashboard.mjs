@@ -44,11 +44,11 @@ function show(samples) {
   const overhead = buckets(samples, names.overhead);
   const verdicts = corsRows(samples);
 
-  figure('streams', streams, `${sum(samples, 'tokenway_connections_active')} connections`);
-  figure('requests', now.requests, `${now.requests - (outcomes.get('ok') ?? 0)} of them not answered whole`);
-  figure('ttft', duration(quantile(now.ttft, 0.5)), `99th percentile ${duration(quantile(now.ttft, 0.99))}`);
-  figure('overhead', duration(quantile(overhead, 0.5)), `99th percentile ${duration(quantile(overhead, 0.99))}`);
-  figure('tokens', now.output, `tokens, and ${sum(samples, names.tokens, { direction: 'input' })} of input`);
+  figure('streams', streams, `connections: ${sum(samples, 'tokenway_connections_active')}`);
+  figure('requests', now.requests, `not answered whole: ${now.requests - (outcomes.get('ok') ?? 0)}`);
+  figure('ttft', duration(quantile(now.ttft, 0.5)), `p99 ${duration(quantile(now.ttft, 0.99))}`);
+  figure('overhead', duration(quantile(overhead, 0.5)), `p99 ${duration(quantile(overhead, 0.99))}`);
+  figure('tokens', now.output, `tokens; input: ${sum(samples, names.tokens, { direction: 'input' }).toLocaleString('en')}`);
   figure('cost', `$${sum(samples, 'tokenway_cost_dollars_total').toFixed(4)}`, 'as configured per model');
   table('outcomes', [...outcomes].sort(([, a], [, b]) => b - a), 'No request yet');
   table('cors', verdicts, 'No cross-origin request yet');

@@ -239,7 +239,7 @@ function hideError() {
 function describeModel() {
   const { context, input_price, output_price } = offered.get(byId('model').value) ?? {};
   const size = context ? `${context >= 1000 ? `${Math.round(context / 1000)}K` : context} context` : '';
-  const price = input_price === undefined ? '' : `$${input_price} in, $${output_price} out per million`;
+  const price = input_price === undefined ? '' : `$${input_price} in, $${output_price} out`;
   text('model-note', [size, price].filter(Boolean).join(' · '));
 }
 

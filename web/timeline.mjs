@@ -61,7 +61,7 @@ export class Timeline {
 
     this.#drawAxis(canvas, { x, span, width, height, colour });
     if (this.#start === 0) return;
-    this.#drawWait(canvas, { x, elapsed, floor, height, colour });
+    this.#drawWait(canvas, { x, elapsed, height, colour });
     this.#drawSpeed(canvas, { x, elapsed, floor, width, colour });
     this.#drawReads(canvas, { x, height, colour });
   }
@@ -96,7 +96,7 @@ export class Timeline {
   }
 
   /** The time before the first token, and the line at which it came. */
-  #drawWait(canvas, { x, elapsed, floor, height, colour }) {
+  #drawWait(canvas, { x, elapsed, height, colour }) {
     const until = x(this.#first ?? elapsed);
     canvas.fillStyle = colour('accent-wash');
     canvas.fillRect(0, TOP, until, height - AXIS - TOP);

@@ -33,19 +33,19 @@ pub(super) struct Seen<'de> {
 ///
 /// Bytes that are not UTF-8 are read as the U+FFFD that a client sees in their place, which needs a copy: hence the closure.
 pub(super) fn read<T>(json: &[u8], then: impl FnOnce(Option<Seen<'_>>) -> T) -> T {
-    match Seen::read(json) {
-        None if std::str::from_utf8(json).is_err() => then(Seen::read(String::from_utf8_lossy(json).as_bytes())),
-        seen => then(seen),
+    match std::str::from_utf8(json) {
+        Ok(json) => then(Seen::read(json)),
+        Err(_) => then(Seen::read(&String::from_utf8_lossy(json))),
     }
 }
 
 impl<'de> Seen<'de> {
-    fn read(json: &'de [u8]) -> Option<Self> {
-        if json.trim_ascii_start().first() != Some(&b'{') {
+    fn read(json: &'de str) -> Option<Self> {
+        if !json.trim_ascii_start().starts_with('{') {
             return None;
         }
         let mut seen = Self::default();
-        let mut input = serde_json::Deserializer::from_slice(json);
+        let mut input = serde_json::Deserializer::from_str(json);
         Walk { at: At::Top, seen: &mut seen }.deserialize(&mut input).ok()?;
         input.end().ok()?;
         Some(seen)

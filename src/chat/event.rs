@@ -156,7 +156,13 @@ mod tests {
         ] {
             assert_eq!(inspect(None, json.as_bytes()), Chunk::Error(fault), "{json}");
         }
-        for json in [r#"{"error":null}"#, r#"{"error":""}"#, r#"{"error":false}"#, r#"{"choices":[{"error":"x"}]}"#] {
+        for json in [
+            r#"{"error":null}"#,
+            r#"{"error":""}"#,
+            r#"{"error":false}"#,
+            r#"{"error":0}"#,
+            r#"{"choices":[{"error":"x"}]}"#,
+        ] {
             assert_eq!(delta(json), Delta::default(), "{json}");
         }
     }

@@ -11,7 +11,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// How deep objects and arrays may be nested. OpenAI's schemas for structured output may have 10 levels.
+/// How deep objects and arrays may be nested. It bounds the walker's stack; tool schemas, the deepest of what is sent, need a
+/// fraction of it.
 const MAX_DEPTH: usize = 64;
 
 /// Why a body is not acceptable as JSON. Its `Display` is for the client.
@@ -310,7 +311,7 @@ mod tests {
         assert!(!super::Path::Member(&Path::Top, "a\nb").to_string().contains('\n'));
     }
 
-    pub(super) fn any_json() -> impl Strategy<Value = Value> {
+    fn any_json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),

@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 
 use crate::error::{Code, Reject};
 
+use super::estimate;
 use super::json::{self, Kind, Path};
 use super::shape::{self, Shape};
-use super::{estimate, text};
 
 /// The members of the short form.
 const SHORT: [&str; 4] = ["messages", "model", "temperature", "stream"];
@@ -123,8 +123,7 @@ fn parse(body: Bytes, allowed: Option<&[&str]>) -> Result<Request, String> {
 
     let messages = member("messages")
         .ok_or_else(|| shape::missing(&Path::Member(&Path::Top, "messages"), "an array of messages"))?;
-    shape::check_messages(messages)?;
-    let (messages, message_bytes) = measure(messages);
+    let prompt = shape::check_messages(messages)?;
     let tool_bytes: usize = ["tools", "functions"].into_iter().filter_map(not_null).map(|raw| raw.get().len()).sum();
 
     let model: Option<String> = not_null("model").and_then(|raw| serde_json::from_str(raw.get()).ok());
@@ -144,27 +143,13 @@ fn parse(body: Bytes, allowed: Option<&[&str]>) -> Result<Request, String> {
         stream,
         wants_usage,
         max_tokens: count("max_completion_tokens").or_else(|| count("max_tokens")),
-        prompt_bytes: message_bytes + tool_bytes as u64,
-        messages,
+        prompt_bytes: prompt.text_bytes + tool_bytes as u64,
+        messages: prompt.messages,
         model_place: member("model").map_or(inside..inside, place_of),
         usage_edit,
         model,
         body,
     })
-}
-
-/// How many messages there are, and how much text is in them.
-fn measure(messages: &RawValue) -> (u64, u64) {
-    let messages = json::elements(messages).unwrap_or_default();
-    let mut bytes = 0;
-    for message in &messages {
-        for (name, value) in json::members(message).unwrap_or_default() {
-            if matches!(&*name, "content" | "name" | "tool_calls" | "function_call" | "refusal" | "reasoning_content") {
-                bytes += text::measure(value).bytes;
-            }
-        }
-    }
-    (messages.len() as u64, bytes)
 }
 
 /// Whether `stream_options` asks for usage, and the edit after which it does.

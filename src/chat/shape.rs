@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use super::json::{self, Kind, Path};
+use super::text;
 
 /// What a value must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,40 +55,58 @@ pub(super) fn check_parameter(name: &str, value: &RawValue) -> Result<(), std::s
     }
 }
 
-/// Checks the messages: an array of objects with a role each, and content of a known type.
+/// What the messages are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Prompt {
+    /// How many messages there are; never 0.
+    pub(super) messages: u64,
+    /// UTF-8 bytes of the text in them.
+    pub(super) text_bytes: u64,
+}
+
+/// Checks the messages, an array of objects with a role each and content of a known type, and measures them.
 ///
 /// # Errors
 /// The sentence for the client.
-pub(super) fn check_messages(messages: &RawValue) -> Result<(), std::string::String> {
-    const CONTENT: Shape = Shape::OneOf(&[String, Array, Null]);
+pub(super) fn check_messages(messages: &RawValue) -> Result<Prompt, std::string::String> {
     let path = Path::Member(&Path::Top, "messages");
     Shape::OneOf(&[Array]).check(&path, messages)?;
-    let messages = json::elements(messages).unwrap_or_default();
-    if messages.is_empty() {
-        return Err(format!("{path}: expected at least one message, found an empty array"));
+    let mut prompt = Prompt::default();
+    for (index, message) in json::elements(messages).unwrap_or_default().into_iter().enumerate() {
+        prompt.text_bytes += check_message(&Path::Element(&path, index), message)?;
+        prompt.messages += 1;
     }
-    for (index, message) in messages.into_iter().enumerate() {
-        let path = Path::Element(&path, index);
-        Shape::OneOf(&[Object]).check(&path, message)?;
-        let mut role = None;
-        for (name, value) in json::members(message).unwrap_or_default() {
-            match &*name {
-                "role" => role = Some(value),
-                "content" => {
-                    let path = Path::Member(&path, "content");
-                    CONTENT.check(&path, value)?;
-                    let parts = json::elements(value).unwrap_or_default();
-                    for (index, part) in parts.into_iter().enumerate() {
-                        Shape::OneOf(&[Object]).check(&Path::Element(&path, index), part)?;
-                    }
-                }
-                _ => {}
+    match prompt.messages {
+        0 => Err(format!("{path}: expected at least one message, found an empty array")),
+        _ => Ok(prompt),
+    }
+}
+
+/// Checks one message, and counts the bytes of its text.
+fn check_message(path: &Path<'_>, message: &RawValue) -> Result<u64, std::string::String> {
+    Shape::OneOf(&[Object]).check(path, message)?;
+    let (mut text_bytes, mut has_role) = (0, false);
+    for (name, value) in json::members(message).unwrap_or_default() {
+        let path = Path::Member(path, &name);
+        match &*name {
+            "role" => {
+                Shape::OneOf(&[String]).check(&path, value)?;
+                has_role = true;
             }
+            "content" => {
+                Shape::OneOf(&[String, Array, Null]).check(&path, value)?;
+                for (index, part) in json::elements(value).unwrap_or_default().into_iter().enumerate() {
+                    Shape::OneOf(&[Object]).check(&Path::Element(&path, index), part)?;
+                }
+                text_bytes += text::measure(value).bytes;
+            }
+            "name" | "tool_calls" | "function_call" | "refusal" | "reasoning_content" => {
+                text_bytes += text::measure(value).bytes;
+            }
+            _ => {}
         }
-        let role_path = Path::Member(&path, "role");
-        Shape::OneOf(&[String]).check(&role_path, role.ok_or_else(|| missing(&role_path, "a string"))?)?;
     }
-    Ok(())
+    if has_role { Ok(text_bytes) } else { Err(missing(&Path::Member(path, "role"), "a string")) }
 }
 
 /// The sentence for a member that is not there.
@@ -110,12 +129,11 @@ impl Shape {
         if fits {
             return Ok(());
         }
-        // a number of the wrong sort is better shown than named; it is short, or else it is cut
-        let found = match kind {
-            Number => value.get().get(..24).unwrap_or(value.get()).to_owned(),
-            kind => kind.to_string(),
+        // a number of the wrong sort is better shown than named, unless it is absurdly long
+        let found = match (self, kind, value.get()) {
+            (Shape::Count | Shape::Whole, Number, number) if number.len() <= 24 => number.to_owned(),
+            _ => kind.to_string(),
         };
-        let found = if matches!(self, Shape::OneOf(_)) { kind.to_string() } else { found };
         Err(format!("{path}: expected {self}, found {found}"))
     }
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
+use super::probe;
 use crate::config::{Config, Env, Problems};
 use crate::route::table::Model;
 
@@ -15,10 +16,11 @@ pub const EXIT_USAGE: u8 = 64;
 
 /// Checks a configuration file and tells everything that is wrong with it at once.
 ///
-/// Nothing listens and nothing is sent. Certificates, keys and variables that the file names are read and checked, and
-/// never shown. The summary goes to stdout, problems to stderr. Exit status: 0 good, 64 problems.
+/// Nothing listens, and without --live nothing is sent. Certificates, keys and variables that the file names are read and
+/// checked, and never shown. The summary goes to stdout, problems to stderr. Exit status: 0 good, 64 problems, 1 if a
+/// model does not answer.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Example:\n  GLOBAL_API_KEY=… tokenway check --config tokenway.toml")]
+#[command(after_help = "Example:\n  GLOBAL_API_KEY=… tokenway check --config tokenway.toml --live")]
 pub struct Args {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
@@ -26,20 +28,26 @@ pub struct Args {
     /// Write one JSON object to stdout instead of text
     #[arg(long)]
     pub json: bool,
+    /// Then ask each model for a few tokens: does its key work, does it stream, how soon? This costs some tokens
+    #[arg(long)]
+    pub live: bool,
 }
 
 /// Runs the command with this process's environment and streams.
 pub fn run(args: &Args) -> ExitCode {
     let env = |name: &str| std::env::var(name).ok();
-    match check(args, &env, &mut io::stdout().lock(), &mut io::stderr().lock()) {
-        Ok(status) => ExitCode::from(status),
+    let checked = check(args, &env, &mut io::stdout().lock(), &mut io::stderr().lock());
+    match checked {
+        Ok(None) => ExitCode::from(EXIT_USAGE),
+        Ok(Some(config)) if args.live => probe::run(config, args.json),
+        Ok(Some(_)) => ExitCode::SUCCESS,
         // Nobody reads the answer any more; there is nobody to tell.
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-/// Writes the result and returns the exit status.
-fn check(args: &Args, env: Env<'_>, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
+/// Writes the result and returns the configuration if it is good.
+fn check(args: &Args, env: Env<'_>, out: &mut impl Write, err: &mut impl Write) -> io::Result<Option<Config>> {
     let loaded = Config::load(&args.config, env);
     if let Err(problems) = &loaded {
         for problem in &problems.0 {
@@ -52,7 +60,7 @@ fn check(args: &Args, env: Env<'_>, out: &mut impl Write, err: &mut impl Write) 
         Err(problems) if args.json => writeln!(out, "{}", refusal(problems))?,
         Err(_) => {}
     }
-    Ok(if loaded.is_ok() { 0 } else { EXIT_USAGE })
+    Ok(loaded.ok())
 }
 
 fn write_text(config: &Config, out: &mut impl Write) -> io::Result<()> {
@@ -71,7 +79,7 @@ fn write_text(config: &Config, out: &mut impl Write) -> io::Result<()> {
         let upstream = &config.upstreams[model.upstream.0].name;
         writeln!(out, "model     {}: {upstream}, {}{default}", model.name, price(model))?;
     }
-    for origin in &config.cors_origins {
+    for origin in config.cors.origins() {
         writeln!(out, "origin    {origin}")?;
     }
     for warning in &config.warnings {
@@ -119,7 +127,7 @@ fn summary(config: &Config) -> Value {
         "upstreams": upstreams.collect::<Value>(),
         "models": models.collect::<Value>(),
         "default_model": config.models.find(None).map(|id| config.models.get(id).name.clone()),
-        "origins": config.cors_origins,
+        "origins": config.cors.origins(),
         "warnings": config.warnings,
     })
 }
@@ -143,11 +151,12 @@ mod tests {
     /// Exit status, stdout and stderr for a file with this text.
     fn checked(text: &str, json: bool) -> (u8, String, String) {
         let dir = Scratch::new();
-        let args = Args { config: dir.path().join("tokenway.toml"), json };
+        let args = Args { config: dir.path().join("tokenway.toml"), json, live: false };
         std::fs::write(&args.config, text).unwrap();
         let env = |name: &str| (name == "KEY").then(|| "sk-canary".to_owned());
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let status = check(&args, &env, &mut out, &mut err).unwrap();
+        let good = check(&args, &env, &mut out, &mut err).unwrap().is_some();
+        let status = if good { 0 } else { EXIT_USAGE };
         let (out, err) = (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap());
         assert!(!out.contains("canary") && !err.contains("canary"));
         (status, out, err)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
+use crate::config::parse_duration;
 use crate::demo::{Demo, Fault, Knobs, MAX_DELAY, MAX_TOKENS, Script, check_rate};
 
 /// A small OpenAI-compatible server that streams a made-up answer at a steady rate, or fails in a chosen way.
@@ -103,20 +104,9 @@ impl From<Args> for Knobs {
     }
 }
 
-/// `150ms`, `2s`, `1m`.
 fn delay(text: &str) -> Result<Duration, String> {
     let expected = || "expected a duration such as 150ms, 2s or 1m, at most 24 hours".to_owned();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
-    let (number, unit) = text.split_at(digits);
-    let milliseconds = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        _ => return Err(expected()),
-    };
-    let number: u64 = number.parse().map_err(|_| expected())?;
-    let delay = Duration::from_millis(number.saturating_mul(milliseconds));
-    if delay > MAX_DELAY { Err(expected()) } else { Ok(delay) }
+    parse_duration(text).ok().filter(|delay| *delay <= MAX_DELAY).ok_or_else(expected)
 }
 
 fn rate(text: &str) -> Result<f64, String> {

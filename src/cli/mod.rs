@@ -2,4 +2,5 @@
 
 pub mod check;
 pub mod demo_upstream;
+mod probe;
 pub mod serve;

@@ -44,8 +44,6 @@ pub struct Config {
     pub server: Server,
     /// `[cors]`
     pub cors: Policy,
-    /// `cors.origins` as written, for people to read; [`Config::cors`] is what decides.
-    pub cors_origins: Vec<String>,
     /// `[stream]`
     pub stream: Stream,
     /// `[[upstreams]]`, at least one

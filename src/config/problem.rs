@@ -159,7 +159,7 @@ pub(super) fn quoted(text: &str) -> String {
 /// The candidate that `written` was probably meant to be.
 pub(super) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Further than a third of the word is no typing slip.
-    let tolerance = (written.chars().count() / 3).max(1);
+    let tolerance = written.chars().count().div_ceil(3);
     candidates
         .into_iter()
         .map(|candidate| (edit_distance(written, candidate), candidate))
@@ -203,6 +203,7 @@ mod tests {
         let keys = ["listen", "admin", "drain", "heartbeat"];
         assert_eq!(nearest("lisen", keys), Some("listen"));
         assert_eq!(nearest("hearbeat", keys), Some("heartbeat"));
+        assert_eq!(nearest("drian", keys), Some("drain"));
         assert_eq!(nearest("timeout", keys), None);
         assert_eq!(nearest("", keys), None);
     }

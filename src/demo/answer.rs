@@ -39,8 +39,9 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn new(chat: Chat) -> Answer {
         let knobs = &chat.knobs;
+        let number = fingerprint(&chat.prompt, knobs.seed);
         let text = match knobs.script {
-            Script::Text | Script::Reasoning => Text::answering(&chat.prompt, knobs.seed),
+            Script::Text | Script::Reasoning => Text::answering(&chat.prompt, number),
             Script::ToolCall => Text::once(r#"{"location": "Łódź, Poland 🌧️", "unit": "celsius"}"#),
             Script::Refusal => Text::once("I’m sorry, but I can’t help with that. 🙅"),
         };
@@ -55,18 +56,7 @@ impl Answer {
             Script::ToolCall => "tool_calls",
             _ => "stop",
         };
-        let mut random = chat
-            .prompt
-            .bytes()
-            .fold(Random::new(knobs.seed), |mut random, byte| Random::new(random.next() ^ u64::from(byte)));
-        Answer {
-            id: format!("chatcmpl-demo{:016x}", random.next()),
-            times: Timetable::new(knobs),
-            text,
-            tokens,
-            finish,
-            chat,
-        }
+        Answer { id: format!("chatcmpl-demo{number:016x}"), times: Timetable::new(knobs), text, tokens, finish, chat }
     }
 
     /// The events of a streamed answer, made as they are taken: an answer of a million tokens costs no more memory than one of ten.
@@ -185,6 +175,11 @@ impl Answer {
             },
         })
     }
+}
+
+/// A number that differs with the prompt and the seed.
+fn fingerprint(prompt: &str, seed: u64) -> u64 {
+    prompt.bytes().fold(Random::new(seed).next(), |number, byte| Random::new(number ^ u64::from(byte)).next())
 }
 
 /// One event's part in the answer.
@@ -313,6 +308,18 @@ mod tests {
                 "data: [DONE]\n\n".into(),
             ]
         );
+    }
+
+    #[test]
+    fn prompt_and_seed_decide_the_answer() {
+        let ask = |prompt: &str, seed: u64| {
+            answer(json!({ "messages": [{ "role": "user", "content": prompt }], "demo": { "seed": seed } }))
+                .document()
+                .bytes
+        };
+        assert_eq!(ask("a", 1), ask("a", 1));
+        assert_ne!(ask("a", 1), ask("a", 2));
+        assert_ne!(ask("a", 1), ask("b", 1));
     }
 
     #[test]

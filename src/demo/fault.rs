@@ -63,7 +63,7 @@ pub enum Fault {
     ResetAfterEvents,
     /// FIN in the middle of the event after `at` events, the chunked body unfinished
     DisconnectMidEvent,
-    /// The chunked body ends well after `at` events, without [DONE]
+    /// The chunked body ends well after `at` events, without `[DONE]`
     CleanEofWithoutDone,
     /// The chunked body ends well before any event
     EofNoEvents,
@@ -85,7 +85,7 @@ pub enum Fault {
     EndlessComments,
     /// After `at` events a comment ten times a second, for ever
     NeverFinish,
-    /// A data: {"error":…} event after `at` events, then a clean end without [DONE]
+    /// A data: {"error":…} event after `at` events, then a clean end without `[DONE]`
     ErrorEvent,
     /// The same after the role chunk, before any output
     ErrorEventBeforeOutput,
@@ -107,9 +107,9 @@ pub enum Fault {
     NoUsage,
     /// "usage": null in every chunk, and never a number
     UsageNullEverywhere,
-    /// Bytes that are no event after [DONE]
+    /// Bytes that are no event after `[DONE]`
     TrailingGarbageAfterDone,
-    /// One more good chunk after [DONE]
+    /// One more good chunk after `[DONE]`
     ExtraAfterDone,
     /// text/event-stream; charset=utf-8
     ContentTypeWithCharset,

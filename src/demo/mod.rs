@@ -1,7 +1,7 @@
 //! A small upstream that speaks OpenAI's chat completions: the development default, and every test's upstream with every fault.
 //!
-//! A request becomes an answer ([`answer`]: what is said and when), the answer becomes a script ([`steps`]: timed writes and an
-//! ending, changed by the [`Fault`]), and one player ([`connection`]) plays every script on the raw socket. So faults that no HTTP
+//! A request becomes an answer (`answer.rs`: what is said and when), the answer becomes a script (`steps.rs`: timed writes and an
+//! ending, changed by the [`Fault`]), and one player (`connection.rs`) plays every script on the raw socket. So faults that no HTTP
 //! library can express need no second server.
 //!
 //! ```

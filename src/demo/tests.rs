@@ -406,6 +406,16 @@ async fn a_held_answer_waits_for_its_release() {
 }
 
 #[tokio::test]
+async fn a_release_lets_one_answer_go() {
+    let demo = start(Knobs { hold: Some(1), ..Knobs::default() }).await;
+    demo.release(1);
+    assert_eq!(ask(&demo, &body(json!({}))).await.chunked(), (all(), true));
+    let mut socket = TcpStream::connect(demo.addr).await.unwrap();
+    socket.write_all(post(&body(json!({})), "").as_bytes()).await.unwrap();
+    assert_eq!(demo.until(|counts| counts.held == 1 || counts.finished == 2).await.held, 1);
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_is_seen_while_the_answer_waits() {
     let demo = start(Knobs { hold: Some(1), ..Knobs::default() }).await;
     let mut socket = TcpStream::connect(demo.addr).await.unwrap();
@@ -573,4 +583,28 @@ async fn comments_fill_the_time_until_the_first_token() {
         times.extend(memchr::memmem::find_iter(&bytes[..length], b":\n\n").map(|_| start.elapsed().as_millis()));
     }
     assert_eq!(times, [0, 100, 200, 300]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_drip_spreads_an_event_over_its_interval() {
+    let mut client = piped(1 << 16, json!({ "fault": "slow_drip", "tokens_per_second": 2, "tokens": 2 })).await;
+    let start = Instant::now();
+    let mut times = Vec::new();
+    let mut bytes = [0; 512];
+    while times.len() < 100 {
+        let length = client.read(&mut bytes).await.unwrap();
+        times.extend(memchr::memmem::find_iter(&bytes[..length], b"1\r\n").map(|_| start.elapsed()));
+    }
+    // by now a part of an event of some 250 bytes, which all come within 500 ms
+    assert!((Duration::from_millis(100)..Duration::from_millis(300)).contains(&times[99]), "{:?}", times[99]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_that_is_the_answer_comes_when_the_first_token_would() {
+    for fault in ["status_500", "reset_before", "html"] {
+        let mut client = piped(1 << 16, json!({ "fault": fault, "first_token_ms": 700 })).await;
+        let start = Instant::now();
+        let _ = client.read(&mut [0; 512]).await.unwrap();
+        assert_eq!(start.elapsed(), Duration::from_millis(700), "{fault}");
+    }
 }

@@ -78,6 +78,16 @@ mod tests {
         assert_eq!(Timetable::new(&knobs).due(1_000_000), Duration::from_millis(150 + 25_000_000));
     }
 
+    #[test]
+    fn jitter_spreads_over_its_range() {
+        let times = Timetable::new(&Knobs { jitter: Duration::from_millis(10), ..Knobs::default() });
+        let quarter = |quarter: u32| {
+            let range = Duration::from_micros(2500) * quarter..Duration::from_micros(2500) * (quarter + 1);
+            (0..400).filter(|number| range.contains(&times.due(*number))).count()
+        };
+        assert!((0..4).map(quarter).all(|count| count > 60));
+    }
+
     proptest! {
         #[test]
         fn jitter_only_delays_and_never_by_more_than_its_bound(

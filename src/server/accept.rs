@@ -121,7 +121,9 @@ pub async fn serve<H: Handler>(
 
 /// A place for the connection, or a count of its refusal.
 fn admit(connections: &Arc<Connections>, settings: &Settings, metrics: &Metrics, peer: IpAddr) -> Option<Slot> {
-    let admitted = connections.admit(peer, settings.max_connections, settings.max_connections_per_ip);
+    let proxy = settings.trusted_proxies.iter().any(|network| network.contains(&peer));
+    let per_network = if proxy { 0 } else { settings.max_connections_per_ip };
+    let admitted = connections.admit(peer, settings.max_connections, per_network);
     admitted.inspect_err(|full| metrics.connections_refused.with_label_values(&[full.as_str()]).inc()).ok()
 }
 

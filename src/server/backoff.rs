@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Doubles from 5 ms to 1 s while accepting fails for want of something (descriptors, memory): trying again at once
 /// would spin, since the connection that could not be accepted is still waiting.
 #[derive(Debug, Default)]
-pub struct Backoff {
+pub(super) struct Backoff {
     next: Option<Duration>,
 }
 
@@ -15,7 +15,7 @@ impl Backoff {
     const LONGEST: Duration = Duration::from_secs(1);
 
     /// The wait after this error; `None` where it concerned one connection only, which is gone from the queue.
-    pub fn after(&mut self, error: &Error) -> Option<Duration> {
+    pub(super) fn after(&mut self, error: &Error) -> Option<Duration> {
         match error.kind() {
             ErrorKind::ConnectionAborted
             | ErrorKind::ConnectionReset
@@ -30,7 +30,7 @@ impl Backoff {
     }
 
     /// A connection was accepted.
-    pub fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.next = None;
     }
 }

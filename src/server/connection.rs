@@ -183,16 +183,17 @@ where
     Box::pin(async move { Ok(handler.handle(request, peer).await.map(wrap)) })
 }
 
-/// Ready when no stream was opened between two looks, and none is open.
+/// Ready when no stream was open at two looks nor between them.
 async fn unused(streams: &Streams) {
-    let mut seen = streams.opened();
+    let look = || (streams.open(), streams.opened());
+    let mut last = look();
     loop {
         tokio::time::sleep(IDLE).await;
-        let opened = streams.opened();
-        if opened == seen && streams.open() == 0 {
+        let now = look();
+        if now == last && now.0 == 0 {
             return;
         }
-        seen = opened;
+        last = now;
     }
 }
 
@@ -244,5 +245,53 @@ impl<C: Future<Output = hyper::Result<()>> + Unpin, G: Unpin> Future for Serve<C
                 None => return Poll::Ready(()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, sleep};
+
+    use super::super::connections::Connections;
+    use super::super::h2_streams::OpenStream;
+    use super::*;
+
+    fn streams() -> Arc<Streams> {
+        let connections = Connections::new(prometheus::IntGauge::new("open", "open").unwrap());
+        Streams::new(connections.admit([127, 0, 0, 1].into(), 1, 0).ok().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_stream_is_unused_after_a_while() {
+        let begun = Instant::now();
+        unused(&streams()).await;
+        assert_eq!(begun.elapsed(), IDLE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_with_a_stream_or_a_recent_one_is_in_use() {
+        let (begun, streams) = (Instant::now(), streams());
+        let open = OpenStream::new(streams.clone());
+        let user = streams.clone();
+        tokio::spawn(async move {
+            sleep(5 * IDLE + IDLE / 2).await;
+            drop(open);
+            sleep(IDLE).await;
+            drop(OpenStream::new(user));
+        });
+        unused(&streams).await;
+        assert_eq!(begun.elapsed(), 8 * IDLE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_was_sent_away_keeps_its_streams_and_then_has_ten_seconds() {
+        let (begun, streams) = (Instant::now(), streams());
+        let open = OpenStream::new(streams.clone());
+        tokio::spawn(async move {
+            sleep(IDLE + Duration::from_secs(1)).await;
+            drop(open);
+        });
+        gone(&streams).await;
+        assert_eq!(begun.elapsed(), IDLE + GOODBYE);
     }
 }

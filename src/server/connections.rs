@@ -8,21 +8,21 @@ use prometheus::IntGauge;
 use tokio::sync::Notify;
 
 /// Counts the open connections.
-pub struct Connections {
+pub(super) struct Connections {
     counts: Mutex<Counts>,
     emptied: Notify,
     gauge: IntGauge,
 }
 
 /// A place among the connections, given back when dropped.
-pub struct Slot {
+pub(super) struct Slot {
     connections: Arc<Connections>,
     network: IpAddr,
 }
 
 /// Which cap was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Full {
+pub(super) enum Full {
     /// `max_connections`
     All,
     /// `max_connections_per_ip`
@@ -31,7 +31,7 @@ pub enum Full {
 
 impl Full {
     /// The value of the metric's label `reason`.
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Full::All => "max_connections",
             Full::Network => "max_connections_per_ip",
@@ -41,7 +41,7 @@ impl Full {
 
 impl Connections {
     /// None yet. The gauge follows the count.
-    pub fn new(gauge: IntGauge) -> Arc<Self> {
+    pub(super) fn new(gauge: IntGauge) -> Arc<Self> {
         Arc::new(Self { counts: Mutex::default(), emptied: Notify::new(), gauge })
     }
 
@@ -49,7 +49,7 @@ impl Connections {
     ///
     /// # Errors
     /// The cap that is reached.
-    pub fn admit(self: &Arc<Self>, peer: IpAddr, most: usize, most_per_network: usize) -> Result<Slot, Full> {
+    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, most: usize, most_per_network: usize) -> Result<Slot, Full> {
         let network = network(peer);
         self.lock().admit(network, most, most_per_network)?;
         self.gauge.inc();
@@ -57,7 +57,7 @@ impl Connections {
     }
 
     /// Waits until there is no connection.
-    pub async fn none_left(&self) {
+    pub(super) async fn none_left(&self) {
         while self.lock().all > 0 {
             // one permit is kept, so an end between the look and the wait is not missed
             self.emptied.notified().await;

@@ -18,9 +18,9 @@ const CONTINUATION: u8 = 0x9;
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 
-/// Follows the frames of one connection, client to server.
+/// Follows the frames of one connection, client to server, from its first byte.
 #[derive(Debug)]
-pub struct FrameScanner {
+pub(super) struct FrameScanner {
     /// Bytes of the preface or of the current payload that are still to come.
     skip: u32,
     header: [u8; FRAME_HEADER],
@@ -38,21 +38,22 @@ pub struct FrameScanner {
 ///
 /// Only its end lets a server get on, so a deadline belongs to it, not to the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Within {
+pub(super) struct Within {
     /// Its number on this connection.
-    pub unit: u64,
+    pub(super) unit: u64,
     /// True for the payload of a DATA frame, which may be as slow as a request body may be.
-    pub data: bool,
+    pub(super) data: bool,
+}
+
+impl Default for FrameScanner {
+    fn default() -> Self {
+        Self { skip: PREFACE, header: [0; FRAME_HEADER], have: 0, kind: DATA, in_block: false, units: 0 }
+    }
 }
 
 impl FrameScanner {
-    /// A connection before its first byte.
-    pub fn new() -> Self {
-        Self { skip: PREFACE, header: [0; FRAME_HEADER], have: 0, kind: DATA, in_block: false, units: 0 }
-    }
-
     /// Takes the next bytes; returns how many frames began in them that no request needs.
-    pub fn scan(&mut self, mut bytes: &[u8]) -> u32 {
+    pub(super) fn scan(&mut self, mut bytes: &[u8]) -> u32 {
         let mut control = 0;
         while !bytes.is_empty() {
             if self.skip > 0 {
@@ -79,7 +80,7 @@ impl FrameScanner {
     }
 
     /// The unit that has begun and not ended; `None` between units.
-    pub fn within(&self) -> Option<Within> {
+    pub(super) fn within(&self) -> Option<Within> {
         let begun = self.units == 0 || self.in_block || self.have > 0;
         let payload = usize::from(self.have) == FRAME_HEADER;
         begun.then_some(Within { unit: self.units, data: payload && self.kind == DATA })
@@ -106,7 +107,7 @@ impl FrameScanner {
 
 /// A token bucket of control frames. Time is the duration since any fixed moment.
 #[derive(Debug)]
-pub struct Budget {
+pub(super) struct Budget {
     left: u32,
     /// Bytes sent that have not yet earned a frame.
     unearned: u32,
@@ -115,20 +116,20 @@ pub struct Budget {
 
 impl Budget {
     /// Most frames that may come at once.
-    pub const BURST: u32 = 8192;
+    pub(super) const BURST: u32 = 8192;
     /// Frames earned by waiting.
-    pub const PER_SECOND: u32 = 64;
+    pub(super) const PER_SECOND: u32 = 64;
     /// Bytes sent that earn the client a frame: it acknowledges what it got with WINDOW_UPDATE, at worst one for the
     /// stream and one for the connection after each event of some 150 bytes.
-    pub const BYTES_PER_FRAME: u32 = 64;
+    pub(super) const BYTES_PER_FRAME: u32 = 64;
 
     /// A full bucket.
-    pub fn new(now: Duration) -> Self {
+    pub(super) fn new(now: Duration) -> Self {
         Self { left: Self::BURST, unearned: 0, refilled: now }
     }
 
     /// Pays for frames; false where there is not enough left, and then nothing is taken.
-    pub fn spend(&mut self, frames: u32, now: Duration) -> bool {
+    pub(super) fn spend(&mut self, frames: u32, now: Duration) -> bool {
         let earned = now.saturating_sub(self.refilled).as_millis() * u128::from(Self::PER_SECOND) / 1000;
         if earned > 0 {
             self.left = self.left.saturating_add(u32::try_from(earned).unwrap_or(u32::MAX)).min(Self::BURST);
@@ -144,7 +145,7 @@ impl Budget {
     }
 
     /// Credits bytes that were sent to the client.
-    pub fn earn(&mut self, sent: usize) {
+    pub(super) fn earn(&mut self, sent: usize) {
         let bytes = self.unearned.saturating_add(u32::try_from(sent).unwrap_or(u32::MAX));
         self.left = self.left.saturating_add(bytes / Self::BYTES_PER_FRAME).min(Self::BURST);
         self.unearned = bytes % Self::BYTES_PER_FRAME;
@@ -167,7 +168,7 @@ mod tests {
     }
 
     fn opened() -> FrameScanner {
-        let mut scanner = FrameScanner::new();
+        let mut scanner = FrameScanner::default();
         scanner.scan(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
         scanner.scan(&frame(0x4, 0, 18));
         scanner
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_preface_with_the_first_frame_is_one_unit() {
-        let mut scanner = FrameScanner::new();
+        let mut scanner = FrameScanner::default();
         assert_eq!(scanner.within(), Some(Within { unit: 0, data: false }));
         scanner.scan(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
         assert_eq!(scanner.within(), Some(Within { unit: 0, data: false }));
@@ -249,9 +250,9 @@ mod tests {
         ) {
             let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
             bytes.extend(frames.iter().flat_map(|(kind, flags, length)| frame(*kind, *flags, *length)));
-            let mut whole = FrameScanner::new();
+            let mut whole = FrameScanner::default();
             let expected = whole.scan(&bytes);
-            let mut split = FrameScanner::new();
+            let mut split = FrameScanner::default();
             let (mut counted, mut rest, mut cuts) = (0, &bytes[..], cuts.iter().cycle());
             while !rest.is_empty() {
                 let (head, tail) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));

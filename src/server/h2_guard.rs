@@ -34,7 +34,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2Guard<IO> {
     pub(super) fn new(io: IO, unit_timeout: Duration, data_timeout: Duration, floods: IntCounter) -> Self {
         Self {
             io,
-            scanner: FrameScanner::new(),
+            scanner: FrameScanner::default(),
             budget: Budget::new(Duration::ZERO),
             opened: Instant::now(),
             unit_timeout,

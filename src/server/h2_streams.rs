@@ -140,10 +140,10 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for StreamE
 }
 
 /// Counts a stream while it lives.
-struct OpenStream(Arc<Streams>);
+pub(super) struct OpenStream(Arc<Streams>);
 
 impl OpenStream {
-    fn new(streams: Arc<Streams>) -> Self {
+    pub(super) fn new(streams: Arc<Streams>) -> Self {
         streams.open.fetch_add(1, Ordering::Relaxed);
         streams.opened.fetch_add(1, Ordering::Relaxed);
         Self(streams)

@@ -6,12 +6,12 @@
 
 pub mod accept;
 pub mod admin;
-pub mod backoff;
+mod backoff;
 mod connection;
-pub mod connections;
+mod connections;
 mod deadline;
 mod guard_io;
-pub mod h2_frames;
+mod h2_frames;
 mod h2_guard;
 mod h2_streams;
 mod pages;

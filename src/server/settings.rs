@@ -15,6 +15,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// Most connections at once from one address (IPv6: one /64); 0 = no limit.
     pub max_connections_per_ip: usize,
+    /// Exempt from that: behind them are many clients.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
     /// From accept to the end of the TLS handshake.
     pub handshake_timeout: Duration,
     /// For a request's head.
@@ -37,6 +39,7 @@ impl Settings {
             tls: server.identity.as_ref().map(tls::server_config).transpose()?,
             max_connections: server.max_connections,
             max_connections_per_ip: server.max_connections_per_ip,
+            trusted_proxies: server.trusted_proxies.clone(),
             handshake_timeout: server.handshake_timeout,
             header_timeout: server.header_timeout,
             body_timeout: server.body_timeout,

@@ -2,6 +2,7 @@
 //!
 //! Dropping a meter unsettled means that the client has left: the connection was dropped with the response in it.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub struct Record {
     request_id: Arc<str>,
     route: &'static str,
     origin: Option<Box<str>>,
+    client: IpAddr,
     status: Option<StatusCode>,
     error: Option<&'static str>,
     answer: Option<Box<Answering>>,
@@ -56,6 +58,7 @@ impl Meter {
         request_id: Arc<str>,
         route: &'static str,
         origin: Option<&HeaderValue>,
+        client: IpAddr,
     ) -> Self {
         let event_forward = metrics.event_forward.clone();
         // as long as the longest host name, a scheme and a port are
@@ -67,6 +70,7 @@ impl Meter {
             request_id,
             route,
             origin,
+            client,
             status: None,
             error: None,
             answer: None,
@@ -174,18 +178,18 @@ impl Record {
         let labels = [self.route, model, status.as_str(), outcome.as_str()];
         self.metrics.requests.with_label_values(&labels).inc();
         let duration_ms = milliseconds(self.started.elapsed());
-        let (request_id, origin) = (&*self.request_id, self.origin.as_deref());
+        let (request_id, origin, client) = (&*self.request_id, self.origin.as_deref(), self.client.to_string());
         let (route, error) = (self.route, self.error);
         let (status, outcome_name) = (status.as_u16(), outcome.as_str());
         let Some(answer) = &self.answer else {
             tracing::info!(
-                target: "tokenway::request", request_id, origin, route, status, outcome = outcome_name, error, duration_ms,
+                target: "tokenway::request", request_id, client, origin, route, status, outcome = outcome_name, error, duration_ms,
             );
             return;
         };
         let facts = answer.settle(&self.metrics, self.started, outcome);
         tracing::info!(
-            target: "tokenway::request", request_id, origin, route, model = answer.model.name, upstream = answer.upstream,
+            target: "tokenway::request", request_id, client, origin, route, model = answer.model.name, upstream = answer.upstream,
             status, outcome = outcome_name, error, attempts = answer.attempts, ttft_ms = facts.first_token_ms,
             input_tokens = facts.input, output_tokens = facts.output, tokens_from = facts.source,
             tokens_per_second = facts.tokens_per_second, cost = facts.cost, duration_ms,

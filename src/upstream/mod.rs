@@ -3,4 +3,5 @@
 pub mod client;
 mod connect;
 pub mod failure;
+mod inward;
 mod wire;

@@ -148,11 +148,6 @@ export class Page {
     });
   }
 
-  /** What was sent to `url` (a prefix) so far, each with its method, headers, status and CORS verdict. */
-  sentTo(url) {
-    return this.requests.filter((request) => request.url.startsWith(url));
-  }
-
   /** Presses a key with modifiers (1 Alt, 2 Ctrl, 4 Meta, 8 Shift). */
   async press(key, { modifiers = 0, code = key, windowsVirtualKeyCode = { Enter: 13, Escape: 27, Tab: 9 }[key] } = {}) {
     const event = { key, code, modifiers, windowsVirtualKeyCode };
@@ -177,7 +172,7 @@ export class Page {
       case 'Network.requestWillBeSent':
         this.requests.push({
           id: params.requestId, url: params.request.url, method: params.request.method, type: params.type,
-          headers: lowerCased(params.request.headers), preflight: params.type === 'Preflight',
+          headers: lowerCased(params.request.headers),
         });
         break;
       case 'Network.responseReceived':

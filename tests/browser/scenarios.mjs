@@ -42,10 +42,10 @@ function sent(page, gateway, from = 0) {
   }));
 }
 
-/** The protocol tells of a failure shortly after the page has its TypeError. */
+/** The protocol tells of an end, and of what CORS found, shortly after the page knows. */
 async function settled(page, from) {
   for (let tries = 0; tries < 100; tries += 1) {
-    if (page.requests.slice(from).every(({ finished, failed, status }) => finished || failed || status !== undefined)) return;
+    if (page.requests.slice(from).every(({ finished, failed }) => finished || failed)) return;
     await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 10)));
   }
 }
@@ -70,7 +70,8 @@ async function streamed(url, request) {
 
 async function fetched(url, { method = 'GET', headers = {}, body, size, credentials = 'same-origin' }) {
   try {
-    const response = await fetch(url, { method, headers, credentials, body: size === undefined ? body : new Blob([' '.repeat(size)]) });
+    const signal = AbortSignal.timeout(20_000); // an answer that never comes is then named by its case
+    const response = await fetch(url, { method, headers, credentials, signal, body: size === undefined ? body : new Blob([' '.repeat(size)]) });
     const text = await response.text();
     let json = null;
     try { json = JSON.parse(text); } catch {}

@@ -48,12 +48,12 @@ impl Resolver<'_> {
     /// Every section is checked, whatever is wrong with those before it. `None` only where there is a problem.
     fn config(&mut self, raw: Raw) -> Option<Config> {
         let server = self.server(raw.server);
-        let (cors, cors_origins) = (self.cors(&raw.cors), strings(&raw.cors.origins));
+        let cors = self.cors(&raw.cors);
         let stream = stream(&raw.stream);
         let upstreams = self.upstreams(&raw.upstreams);
         let models = self.models(&raw.upstreams, &raw.models, &raw.default_model);
         let log = Log { json: raw.log.value == raw::LogFormat::Json };
-        Some(Config { server, cors: cors?, cors_origins, stream, upstreams, models, log, warnings: Vec::new() })
+        Some(Config { server, cors: cors?, stream, upstreams, models, log, warnings: Vec::new() })
     }
 
     fn cors(&mut self, cors: &raw::Cors) -> Option<Policy> {

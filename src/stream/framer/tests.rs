@@ -235,18 +235,17 @@ proptest! {
     }
 
     #[test]
-    fn the_cap_holds_however_the_stream_is_cut(input in raw_bytes(), cuts in cuts(), max in 1usize..12) {
-        let input = input.strip_prefix(BOM).unwrap_or(&input);
-        prop_assume!(!BOM.starts_with(&input[..input.len().min(1)]) || input.is_empty());
+    fn the_cap_holds_however_the_stream_is_cut(input in raw_bytes(), cuts in cuts(), max in 3usize..12) {
+        let events = input.strip_prefix(BOM).unwrap_or(&input);
         let mut from = 0;
         let mut too_long = false;
-        for end in ends(input).into_iter().chain([input.len()]) {
+        for end in ends(events).into_iter().chain([events.len()]) {
             // the LF of the CR before is not this event's
-            from += usize::from(from > 0 && input[from - 1] == b'\r' && input.get(from) == Some(&b'\n'));
+            from += usize::from(from > 0 && events[from - 1] == b'\r' && events.get(from) == Some(&b'\n'));
             too_long |= end.saturating_sub(from) > max;
             from = end;
         }
-        prop_assert_eq!(feed(&mut Framer::new(max), &cut(input, &cuts)).is_err(), too_long);
+        prop_assert_eq!(feed(&mut Framer::new(max), &cut(&input, &cuts)).is_err(), too_long);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Shutting down: nothing new, what is open goes on, and at the end nothing is left.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::Server;
 use crate::support::client::{get, text, until_closed};
@@ -20,6 +21,13 @@ async fn idle_connections_are_closed_at_once_and_new_ones_refused() {
     assert!(soon(kept.read(&mut answer)).await.unwrap() > 0);
     let mut fresh = soon(server.target.raw_h1()).await;
     let mut shaking = TcpStream::connect(server.target.address).await.unwrap();
+    // all three are accepted, so the last one is in its handshake
+    soon(async {
+        while server.metrics.connections_active.get() < 3 {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
     server.drain.begun.cancel();
     for stream in [&mut kept, &mut fresh] {
         soon(until_closed(stream)).await;

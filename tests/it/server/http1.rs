@@ -1,9 +1,10 @@
 //! HTTP/1.1 on the public listener.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 
 use super::Server;
 use crate::support::client::{exchange, get, text, until_closed};

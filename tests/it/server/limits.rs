@@ -1,9 +1,10 @@
 //! Handshakes, ALPN, and the caps on connections.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::Server;
 use crate::support::client::{get, text, until_closed};
@@ -85,4 +86,14 @@ async fn new_connections_take_new_settings_and_old_ones_go_on() {
     assert!(soon(server.target.try_tls(&[])).await.is_err());
     let response = soon(old.send_request(get("/ok"))).await.unwrap();
     assert_eq!(text(response).await, "ok");
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_brings_as_many_connections_as_it_has_clients() {
+    let server = Server::with(|settings| {
+        settings.max_connections_per_ip = 1;
+        settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    });
+    let _held = [soon(server.target.h2()).await, soon(server.target.h2()).await];
+    assert_eq!(server.refused("max_connections_per_ip"), 0);
 }

@@ -54,6 +54,7 @@ impl Server {
             tls: Some(tls::server_config(&certificate.identity).unwrap()),
             max_connections: 1000,
             max_connections_per_ip: 0,
+            trusted_proxies: Vec::new(),
             handshake_timeout: long,
             header_timeout: long,
             body_timeout: long,

@@ -21,7 +21,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Twenty tokens a second after 150 ms, unless a request's `"demo"` field says otherwise.
+    /// Sixty tokens, twenty a second, after 150 ms, unless a request's `"demo"` field says otherwise.
     pub async fn start() -> Self {
         let mut server = Server::tokenway([
             "demo-upstream",
@@ -31,6 +31,8 @@ impl Upstream {
             "150ms",
             "--tokens-per-second",
             "20",
+            "--tokens",
+            "60",
         ]);
         Self { base_url: server.said("demo upstream on ").await, _server: server }
     }

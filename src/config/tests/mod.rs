@@ -1,17 +1,16 @@
 //! The configuration as a whole: what is refused and where, what is only warned of, what the example says.
 
-use std::fs;
+mod example;
+mod files;
+mod properties;
+
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use proptest::prelude::*;
-
+use super::Config;
 use super::problem::Problems;
-use super::raw::Raw;
-use super::scratch::Scratch;
-use super::{Config, local_ca};
 
-const EXAMPLE: &str = include_str!("../../tokenway.toml");
+const EXAMPLE: &str = include_str!("../../../tokenway.toml");
 
 /// A small good file in four pieces, each of which a test may extend.
 #[derive(Default)]
@@ -224,136 +223,6 @@ fn what_is_probably_not_meant_is_warned_of() {
     assert_eq!(closed, ["cors.origins is empty: every cross-origin page is refused"]);
 }
 
-/// A directory with a good local certificate, and a key file.
-fn with_files() -> Scratch {
-    let dir = Scratch::new();
-    local_ca::ensure(dir.path(), SystemTime::now()).unwrap();
-    fs::write(dir.path().join("key"), "sk-canary\n").unwrap();
-    dir
-}
-
-const WITH_FILES: &str = "
-[server]
-certificate = \"localhost.pem\"
-private_key = \"localhost.key\"
-[[upstreams]]
-name = \"up\"
-base_url = \"https://up.example\"
-api_key_file = \"key\"
-ca_file = \"ca.pem\"
-[[models]]
-name = \"m\"
-upstream = \"up\"
-";
-
-#[test]
-fn files_are_found_beside_the_configuration() {
-    let dir = with_files();
-    fs::write(dir.path().join("tokenway.toml"), WITH_FILES).unwrap();
-    let config = Config::load(&dir.path().join("tokenway.toml"), &|_| None).unwrap();
-    assert_eq!(config.server.identity.as_ref().unwrap().chain.len(), 1);
-    assert_eq!(config.server.hosts.names, ["localhost"]);
-    assert_eq!(config.server.hosts.addresses.len(), 2);
-    assert_eq!(config.upstreams[0].api_key.as_ref().unwrap().expose(), "sk-canary");
-    assert_eq!(config.upstreams[0].roots.as_ref().unwrap().len(), 1);
-    assert!(!format!("{config:?}").contains("canary"));
-}
-
-#[test]
-fn files_that_everybody_can_read_and_names_that_the_certificate_lacks_are_warned_of() {
-    use std::os::unix::fs::PermissionsExt;
-
-    let dir = with_files();
-    for (file, mode) in [("key", 0o644), ("localhost.key", 0o644)] {
-        fs::set_permissions(dir.path().join(file), fs::Permissions::from_mode(mode)).unwrap();
-    }
-    let text = WITH_FILES.replace("[server]", "[server]\nhosts = [\"localhost\", \"api.example\"]");
-    let warnings = Config::parse(&text, dir.path(), &|_| None).unwrap().warnings.join("\n");
-    assert!(warnings.contains("server.private_key names a file that every user"), "{warnings}");
-    assert!(warnings.contains("upstreams[0].api_key_file names a file that every user"), "{warnings}");
-    assert!(warnings.contains("server.hosts[1] names api.example, which the certificate does not"), "{warnings}");
-    assert!(!warnings.contains("canary"));
-}
-
-#[test]
-fn bad_files_are_all_reported_at_once() {
-    let dir = with_files();
-    fs::copy(dir.path().join("key"), dir.path().join("localhost.key")).unwrap();
-    fs::copy(dir.path().join("localhost.pem"), dir.path().join("key")).unwrap();
-    fs::write(dir.path().join("ca.pem"), "canary").unwrap();
-    let problems = Config::parse(WITH_FILES, dir.path(), &|_| None).unwrap_err();
-    let keys: Vec<_> = problems.0.iter().map(|problem| problem.key.as_str()).collect();
-    assert_eq!(keys, ["server.private_key", "upstreams[0].api_key_file", "upstreams[0].ca_file"], "{problems}");
-    assert!(!problems.to_string().contains("canary") && !problems.to_string().contains("-----"));
-}
-
-#[test]
-fn a_file_without_end_is_not_read_to_the_end() {
-    let text = WITH_FILES.replace("\"ca.pem\"", "\"/dev/zero\"");
-    let problems = Config::parse(&text, with_files().path(), &|_| None).unwrap_err();
-    assert!(problems.to_string().contains("larger than 4 MiB"), "{problems}");
-}
-
-#[test]
-fn the_example_is_good_and_says_what_the_reference_table_says() {
-    let dir = Scratch::new();
-    local_ca::ensure(&dir.path().join("certs"), SystemTime::now()).unwrap();
-    let env = |name: &str| (name == "GLOBAL_API_KEY").then(|| "sk-canary".to_owned());
-    let config = Config::parse(EXAMPLE, dir.path(), &env).unwrap();
-    assert_eq!(config.warnings, ["cors.origins is empty: every cross-origin page is refused"]);
-    let table = config.models.models().iter().map(|model| {
-        let price = |price: Option<crate::route::price::Price>| price.unwrap().to_string();
-        let numbers = (price(model.input_price), price(model.output_price), model.context.unwrap());
-        format!("{} {} {} {}", model.name, numbers.0, numbers.1, numbers.2)
-    });
-    assert_eq!(
-        table.collect::<Vec<_>>(),
-        [
-            "deepseek-v4-flash 0.27 1.10 128000",
-            "deepseek-v4-pro 0.55 2.20 200000",
-            "qwen3-32b 0.30 1.20 32000",
-            "glm-4-plus 0.20 0.80 128000",
-            "gpt-4o 2.50 10.00 128000",
-        ]
-    );
-    assert_eq!(config.upstreams[0].base.to_string(), "https://global-apis.com/v1");
-    assert!(!format!("{config:?}").contains("canary"));
-}
-
-/// The lines of the example that must be written; everything else there is a default.
-const NO_DEFAULT: [&str; 9] =
-    ["name", "base_url", "api_key_env", "upstream", "input_price", "output_price", "context", "default", "[routing]"];
-
-#[test]
-fn every_value_of_the_example_that_has_a_default_is_that_default() {
-    let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
-    let must = |line: &&str| line.starts_with("[[") || NO_DEFAULT.contains(&key(line).as_str());
-    let short: Vec<&str> = EXAMPLE.lines().filter(must).collect();
-    let mut problems = Problems::default();
-    let (long, short) = (Raw::parse(EXAMPLE, &mut problems), Raw::parse(&short.join("\n"), &mut problems));
-    assert_eq!(problems, Problems::default());
-    assert_eq!(long, short);
-}
-
-/// The reader tells its own keys: it lists them where a key is unknown.
-#[test]
-fn the_example_holds_every_key_that_there_is() {
-    let unknown = Pieces {
-        server: "ZZZZ = 1",
-        upstream: "ZZZZ = 1",
-        model: "ZZZZ = 1",
-        rest: "[cors]\nZZZZ = 1\n[stream]\nZZZZ = 1\n[routing]\nZZZZ = 1\n[log]\nZZZZ = 1\n",
-    };
-    let problems = unknown.parse().unwrap_err().0;
-    assert_eq!(problems.len(), 7);
-    for problem in problems {
-        for key in problem.mend.split_once("here are ").unwrap().1.split(", ") {
-            let written = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
-            assert!(EXAMPLE.lines().any(written), "{key}");
-        }
-    }
-}
-
 #[test]
 fn durations_and_switches_arrive_as_they_are_meant() {
     let config = Pieces { rest: "[stream]\nheartbeat = \"0s\"\n[log]\nformat = \"json\"", ..Pieces::default() };
@@ -361,67 +230,4 @@ fn durations_and_switches_arrive_as_they_are_meant() {
     assert_eq!(config.stream.heartbeat, None);
     assert_eq!(config.stream.commit_after, Duration::from_secs(20));
     assert!(config.log.json && config.server.hosts.any && config.server.identity.is_none());
-}
-
-/// Mistakes that have nothing to do with each other: the piece of the file, the line, the key.
-const PLANTED: [(usize, &str, &str); 12] = [
-    (0, "workers = -1", "server.workers"),
-    (0, "max_body = \"4MB\"", "server.max_body"),
-    (0, "hosts = [\"*\"]", "server.hosts[0]"),
-    (0, "drian = \"1s\"", "server.drian"),
-    (1, "api_key = \"sk-canary\"", "upstreams[0].api_key"),
-    (1, "ca_file = \"none.pem\"", "upstreams[0].ca_file"),
-    (1, "keep_alive = 5", "upstreams[0].keep_alive"),
-    (2, "context = 0", "models[0].context"),
-    (2, "fallback = [\"m\"]", "models[0].fallback[0]"),
-    (3, "[access]", "access"),
-    (3, "[log]\nformat = 1", "log.format"),
-    (3, "[routing]\ndefault = \"sonnet\"", "routing.default"),
-];
-
-fn any_value() -> impl Strategy<Value = String> {
-    let text = prop_oneof!["[a-z0-9./:-]{0,12}", "[0-9]{1,3}(ms|s|h|MiB|B)"].prop_map(|text| format!("\"{text}\""));
-    let scalar =
-        prop_oneof![text, any::<i64>().prop_map(|n| n.to_string()), "[0-9]\\.[0-9]{1,8}", "true|1979-05-27|nan|\\[\\]"];
-    prop_oneof![3 => scalar.clone(), 1 => scalar.prop_map(|value| format!("[{value}, {{ a = {value} }}]"))]
-}
-
-proptest! {
-    #[test]
-    fn as_many_problems_are_reported_as_mistakes_are_planted(chosen in proptest::sample::subsequence(PLANTED.to_vec(), 0..=PLANTED.len())) {
-        let piece = |n| chosen.iter().filter(|(p, ..)| *p == n).map(|(_, line, _)| *line).collect::<Vec<_>>().join("\n");
-        let (server, upstream, model, rest) = (piece(0), piece(1), piece(2), piece(3));
-        let problems = match (Pieces { server: &server, upstream: &upstream, model: &model, rest: &rest }).parse() {
-            Ok(_) => Problems::default(),
-            Err(problems) => problems,
-        };
-        let mut keys: Vec<_> = problems.0.iter().map(|problem| problem.key.as_str()).collect();
-        let mut planted: Vec<_> = chosen.iter().map(|(.., key)| *key).collect();
-        keys.sort_unstable();
-        planted.sort_unstable();
-        prop_assert_eq!(keys, planted);
-        prop_assert!(!problems.to_string().contains("canary"));
-    }
-
-    #[test]
-    fn any_text_is_read_or_refused(text in "\\PC{0,60}|([a-z\\[\\]=\"#.\\n ]{0,12}\\n){0,6}") {
-        let _read_or_refused = parse(&text).map(|_| ());
-    }
-
-    #[test]
-    fn any_value_under_any_key_is_read_or_refused_at_that_key(
-        line in proptest::sample::select(EXAMPLE.lines().filter(|line| line.contains(" = ") && !line.contains("plaintext")).collect::<Vec<_>>()),
-        value in any_value(),
-    ) {
-        let key = line.trim_start_matches("# ").split(" = ").next().unwrap();
-        let changed = EXAMPLE.replacen(line, &format!("{key} = {value}"), 1);
-        prop_assume!(changed != EXAMPLE);
-        let mut problems = Problems::default();
-        let read = Raw::parse(&changed, &mut problems);
-        prop_assert!(read.is_some() || problems.0.iter().all(|p| p.reason.contains("TOML")));
-        for problem in &problems.0 {
-            let named = problem.key.contains(key) || problem.reason.contains("TOML");
-            prop_assert!(named && !problem.mend.is_empty() && !problem.to_string().contains('\n'), "{}", problem);
-        }
-    }
 }
