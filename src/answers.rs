@@ -71,14 +71,13 @@ pub fn models(config: &Config) -> Response<Body> {
 }
 
 /// A stream of events.
-pub fn stream(relay: Relay, vary: Option<HeaderValue>, meter: &Meter) -> Response<Body> {
+pub fn stream(relay: Relay, vary: Option<HeaderValue>) -> Response<Body> {
     let mut response = Response::new(Body::Stream(Box::pin(relay)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     vary.into_iter().for_each(|vary| drop(headers.insert(header::VARY, vary)));
-    describe(&mut response, meter);
     response
 }
 
@@ -185,11 +184,11 @@ pub fn draining() -> Reject {
 }
 
 /// Who answered, at which attempt, and how long both sides took up to here.
-fn describe(response: &mut Response<Body>, meter: &Meter) {
+pub fn describe(response: &mut Response<Body>, meter: &Meter) {
     let started = meter.started();
     let record = meter.record();
     let Some((model, upstream, attempts)) = record.answering() else { return };
-    let upstream_time = record.upstream_time().unwrap_or_default();
+    let upstream_time = record.upstream_time();
     let gateway_time = started.elapsed().saturating_sub(upstream_time);
     let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
     let timing =

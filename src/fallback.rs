@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::chat::answer::{self, NoAnswer};
 use crate::chat::request::Request;
@@ -105,10 +105,18 @@ impl Upstreams {
     }
 
     async fn first_good<T>(&self, ask: &Ask, meter: &Meter, attempt: Attempt<T>) -> Result<T, Failure> {
+        // an upstream that is never quite silent would wear out every other patience
+        let time_up = meter.started() + self.rules.max_duration;
+        timeout_at(time_up, self.try_each(ask, meter, attempt)).await.unwrap_or(Err(Failure::TooLong))
+    }
+
+    async fn try_each<T>(&self, ask: &Ask, meter: &Meter, attempt: Attempt<T>) -> Result<T, Failure> {
         let mut left = ask.candidates.iter().copied().peekable();
         loop {
             let Some(id) = left.next() else { return Err(Failure::Empty) };
-            let failure = match attempt(self, id, ask, meter).await {
+            let result = attempt(self, id, ask, meter).await;
+            meter.record().attempt_ended();
+            let failure = match result {
                 Ok(reply) => return Ok(reply),
                 Err(failure) => failure,
             };
@@ -128,8 +136,8 @@ impl Upstreams {
         let silent = |_| Err(Failure::SilentBeforeFirstEvent);
         let body = timeout(patience, self.client(id).send(&call)).await.unwrap_or_else(silent)?;
         let feed = Feed::new(body, self.rules.max_event, ask.request.wants_usage(), tally);
-        let opened = first_output(feed, patience.saturating_sub(sent.elapsed()), &self.rules).await?;
-        meter.record().upstream_first_output(sent.elapsed());
+        let opened = first_output(feed, sent, &self.rules).await?;
+        meter.record().first_output_came();
         Ok(opened)
     }
 
@@ -146,6 +154,7 @@ impl Upstreams {
         })?;
         tally.usage = answer.usage;
         tally.output_bytes = answer.text_bytes;
+        body.keep();
         Ok(Whole { body: bytes, vary: body.vary.take(), tally })
     }
 
@@ -168,29 +177,31 @@ impl Upstreams {
 }
 
 /// Holds what comes until the first output, or until a completion without any has ended properly.
-async fn first_output(mut feed: Feed, first: Duration, rules: &config::Stream) -> Result<Opened, Failure> {
-    let (mut held, mut bytes, mut patience) = (Vec::new(), 0, first);
+async fn first_output(mut feed: Feed, mut silent_since: Instant, rules: &config::Stream) -> Result<Opened, Failure> {
+    let mut held = Vec::new();
     loop {
-        let silent = |_| match held.is_empty() {
-            true => Err(Failure::SilentBeforeFirstEvent),
-            false => Err(Failure::SilentBetweenEvents),
+        let (patience, silent) = match held.is_empty() {
+            true => (rules.first_event_timeout, Failure::SilentBeforeFirstEvent),
+            false => (rules.idle_timeout, Failure::SilentBetweenEvents),
         };
-        match timeout(patience, feed.next()).await.unwrap_or_else(silent)? {
-            Some(batch) => {
-                bytes += batch.bytes.len();
-                let output = batch.output;
-                held.push(batch);
-                if output || feed.is_done() && feed.tally().finished {
-                    return Ok(Opened { held, feed });
-                }
+        let next = match timeout_at(silent_since + patience, feed.next()).await {
+            Ok(next) => next?,
+            // comments, or a part of an event: not silent
+            Err(_) if feed.heard() > silent_since => {
+                silent_since = feed.heard();
+                continue;
             }
-            None if feed.tally().finished => return Ok(Opened { held, feed }),
-            None => return Err(Failure::Empty),
+            Err(_) => return Err(silent),
+        };
+        let Some(batch) = next else {
+            return if feed.tally().finished { Ok(Opened::new(held, feed)) } else { Err(Failure::Empty) };
+        };
+        let output = batch.output;
+        held.push(batch);
+        if output || feed.is_done() && feed.tally().finished {
+            return Ok(Opened::new(held, feed));
         }
-        if bytes > rules.max_event {
-            return Err(Failure::BadBody("it sent more than stream.max_event without any output"));
-        }
-        patience = rules.idle_timeout;
+        silent_since = feed.heard();
     }
 }
 

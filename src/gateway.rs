@@ -10,7 +10,6 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version, header};
-use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
@@ -22,7 +21,7 @@ use crate::drain::Drain;
 use crate::error::{Code, Reject};
 use crate::fallback::{Ask, Upstreams};
 use crate::head::{self, Peer};
-use crate::intake;
+use crate::intake::{self, Upload};
 use crate::metrics::Metrics;
 use crate::request_id::RequestId;
 use crate::routes::Route;
@@ -65,7 +64,8 @@ impl Gateway {
     /// Answers a request. Never fails: each refusal, failure and panic is an answer, and carries the CORS headers.
     pub async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let started = Instant::now();
-        let (parts, mut body) = request.into_parts();
+        let (parts, body) = request.into_parts();
+        let mut upload = Upload::new(body);
         let route = Route::of(parts.uri.path());
         let id = RequestId::of(&parts.headers);
         let cors = decide(&self.config.cors, route.methods(), &parts.method, &parts.headers);
@@ -81,16 +81,21 @@ impl Gateway {
             Some(Answer::Empty(status)) => Ok(answers::empty(status)),
             Some(Answer::Reject(reject)) => Err(reject),
             None => {
-                let answer = AssertUnwindSafe(self.answer(route, &parts, &mut body, peer, &id, &meter));
-                answer.catch_unwind().await.unwrap_or_else(|_| {
-                    self.shared.metrics.panics.inc();
-                    Err(Reject::new(Code::InternalError, "The gateway failed: this is a defect of it."))
-                })
+                let answer = AssertUnwindSafe(self.answer(route, &parts, &mut upload, peer, &id, &meter));
+                tokio::select! {
+                    biased;
+                    answer = answer.catch_unwind() => answer.unwrap_or_else(|_| {
+                        self.shared.metrics.panics.inc();
+                        Err(Reject::new(Code::InternalError, "The gateway failed: this is a defect of it."))
+                    }),
+                    // what has not begun by then never will: its client is told so while its connection is there
+                    () = self.shared.drain.over.cancelled() => Err(answers::draining()),
+                }
             }
         };
         let mut response = answer.unwrap_or_else(|reject| answers::refuse(&reject, &id, &meter));
         answers::finish(&mut response, &parts.method, &id, &meter);
-        if parts.version < Version::HTTP_2 && !body.is_end_stream() {
+        if parts.version < Version::HTTP_2 && !upload.is_ended() {
             // an early answer: the rest of the body is not waited for, so that no other request can follow it
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -102,7 +107,7 @@ impl Gateway {
         &self,
         route: Route,
         parts: &Parts,
-        body: &mut Incoming,
+        upload: &mut Upload,
         peer: Peer,
         id: &RequestId,
         meter: &Meter,
@@ -115,7 +120,9 @@ impl Gateway {
             }
             (Route::Other, _) => Err(answers::no_such_route()),
             (Route::Models, &Method::GET | &Method::HEAD) => Ok(answers::models(&self.config)),
-            (Route::ChatCompletions | Route::Chat, &Method::POST) => self.complete(route, parts, body, id, meter).await,
+            (Route::ChatCompletions | Route::Chat, &Method::POST) => {
+                self.complete(route, parts, upload, id, meter).await
+            }
             _ => Err(answers::no_such_method(route)),
         }
     }
@@ -124,18 +131,19 @@ impl Gateway {
         &self,
         route: Route,
         parts: &Parts,
-        body: &mut Incoming,
+        upload: &mut Upload,
         id: &RequestId,
         meter: &Meter,
     ) -> Result<Response<Body>, Reject> {
         if self.shared.drain.begun.is_cancelled() {
             return Err(answers::draining());
         }
-        let request = intake::read(route, parts, body, &self.config.server).await?;
+        let request = intake::read(route, parts, upload, &self.config.server).await?;
         let model = self.upstreams.models().find(request.model()).ok_or_else(|| answers::no_such_model(&request))?;
         let idempotency_key = parts.headers.get("idempotency-key").cloned();
         let streaming = request.stream();
         let candidates = self.upstreams.models().candidates(model);
+        let only_one = candidates.len() == 1;
         let ask = Ask { candidates, request, request_id: id.header(), idempotency_key };
         let upstreams = Arc::clone(&self.upstreams);
         if !streaming {
@@ -144,18 +152,26 @@ impl Gateway {
             return answers::whole(route, whole, meter);
         }
         let rules = self.upstreams.rules();
+        let commit = sleep_until(Instant::now() + rules.commit_after);
         let mut opening: Opening = Box::pin(upstreams.stream(ask, meter.clone()));
         tokio::select! {
+            biased;
             opened = &mut opening => {
                 let opened = opened.map_err(|failure| answers::failed(&failure, meter))?;
                 let vary = opened.feed.vary().cloned();
-                let relay = Relay::opened(opened, meter.clone(), rules, &self.shared.open);
-                Ok(answers::stream(relay, vary, meter))
+                let mut response = answers::stream(Relay::opened(opened, meter.clone(), rules, &self.shared.open), vary);
+                answers::describe(&mut response, meter);
+                Ok(response)
             }
             // nothing was sent until here, so that the status could tell the truth: now the client must hear something
-            () = sleep_until(meter.started() + rules.commit_after) => {
+            () = commit => {
                 let relay = Relay::opening(opening, meter.clone(), rules, &self.shared.open);
-                Ok(answers::stream(relay, None, meter))
+                let mut response = answers::stream(relay, None);
+                if only_one {
+                    // with a fallback, another model may still be the one that answers
+                    answers::describe(&mut response, meter);
+                }
+                Ok(response)
             }
         }
     }

@@ -20,13 +20,13 @@ const PARSED_IN_PLACE: usize = 256 * 1024;
 ///
 /// # Errors
 /// 415 for what is not JSON, 413 over `max_body`, 408 after `body_timeout`, 400 with the JSON path of what is wrong.
-pub async fn read(route: Route, parts: &Parts, body: &mut Incoming, server: &Server) -> Result<Request, Reject> {
+pub async fn read(route: Route, parts: &Parts, upload: &mut Upload, server: &Server) -> Result<Request, Reject> {
     check_type(parts)?;
     let slow = |_| {
         let message = "The request body did not arrive within server.body_timeout: send it at once.";
         Err(Reject::new(Code::RequestTimeout, message))
     };
-    let body = tokio::time::timeout(server.body_timeout, collect(body, server.max_body)).await.unwrap_or_else(slow)?;
+    let body = tokio::time::timeout(server.body_timeout, upload.collect(server.max_body)).await.unwrap_or_else(slow)?;
     let parse = if route == Route::Chat { Request::parse_short } else { Request::parse };
     if body.len() <= PARSED_IN_PLACE {
         return parse(body);
@@ -52,23 +52,42 @@ fn check_type(parts: &Parts) -> Result<(), Reject> {
     }
 }
 
-async fn collect(body: &mut Incoming, max: usize) -> Result<Bytes, Reject> {
-    let too_large = || {
-        let message = format!("The request body is larger than {max} bytes: shorten it, or raise server.max_body.");
-        Err(Reject::new(Code::BodyTooLarge, message))
-    };
-    if body.size_hint().lower() > max as u64 {
-        return too_large();
+/// The body of a request as it is sent.
+pub struct Upload {
+    body: Incoming,
+    ended: bool,
+}
+
+impl Upload {
+    /// Nothing is read yet.
+    pub fn new(body: Incoming) -> Self {
+        Self { ended: body.is_end_stream(), body }
     }
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let broken = |_| Reject::new(Code::InvalidRequest, "The request body broke off before its end.");
-        if let Ok(data) = frame.map_err(broken)?.into_data() {
-            if whole.len() + data.len() > max {
-                return too_large();
-            }
-            whole.extend_from_slice(&data);
+
+    /// Whether all of it has been read: if not, no other request can follow it on an HTTP/1.1 connection.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    async fn collect(&mut self, max: usize) -> Result<Bytes, Reject> {
+        let too_large = || {
+            let message = format!("The request body is larger than {max} bytes: shorten it, or raise server.max_body.");
+            Err(Reject::new(Code::BodyTooLarge, message))
+        };
+        if self.body.size_hint().lower() > max as u64 {
+            return too_large();
         }
+        let mut whole = BytesMut::new();
+        while let Some(frame) = self.body.frame().await {
+            let broken = |_| Reject::new(Code::InvalidRequest, "The request body broke off before its end.");
+            if let Ok(data) = frame.map_err(broken)?.into_data() {
+                if whole.len() + data.len() > max {
+                    return too_large();
+                }
+                whole.extend_from_slice(&data);
+            }
+        }
+        self.ended = true;
+        Ok(whole.freeze())
     }
-    Ok(whole.freeze())
 }

@@ -17,29 +17,29 @@
 //! `tests/it/layers.rs` holds them to it.
 
 // pure values and decisions
-pub mod chat;
-pub mod cors;
 pub mod error;
-pub mod route;
 pub mod routes;
+pub mod cors;
+pub mod route;
+pub mod chat;
 // configuration
 pub mod config;
 // parts with state and I/O
 pub mod body;
 pub mod drain;
-pub mod fallback;
 pub mod head;
-pub mod intake;
 pub mod metrics;
 pub mod request_id;
-pub mod stream;
 pub mod upstream;
+pub mod stream;
+pub mod fallback;
+pub mod intake;
 // the gateway
 pub mod answers;
 pub mod gateway;
 pub mod handler;
 pub mod live;
 // what listens, and the commands
-pub mod cli;
-pub mod demo;
 pub mod server;
+pub mod demo;
+pub mod cli;

@@ -28,7 +28,7 @@ pub struct Args {
     /// Write one JSON object to stdout instead of text
     #[arg(long)]
     pub json: bool,
-    /// Then ask each model for a few tokens: does its key work, does it stream, how soon? This costs some tokens
+    /// Then ask each model to say hello: does its key work, does it stream, how soon? This costs some tokens
     #[arg(long)]
     pub live: bool,
 }

@@ -1,4 +1,4 @@
-//! `tokenway check --live`: asks each model for a few tokens through the same path that browsers use.
+//! `tokenway check --live`: asks each model to say hello through the same path that browsers use.
 //!
 //! What comes out is read by `eventsource-stream`, a reader that nobody here wrote. It has no bound on an event's size and
 //! trips over byte order marks; the relay in front of it has the one and drops the other.
@@ -14,6 +14,7 @@ use http_body_util::BodyDataStream;
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::chat::event::{self, Chunk};
 use crate::chat::request::Request;
 use crate::config::Config;
 use crate::error::Reject;
@@ -24,9 +25,6 @@ use crate::route::table::ModelId;
 use crate::stream::meter::Meter;
 use crate::stream::open::OpenStreams;
 use crate::stream::relay::Relay;
-
-/// Small enough to cost next to nothing, large enough that a stream has more than one event.
-const MAX_TOKENS: u32 = 16;
 
 /// How one model did.
 struct Probed {
@@ -77,7 +75,7 @@ async fn probe_all(config: &Config, as_json: bool) -> io::Result<bool> {
                 )?;
             }
             (false, Ok(Probed { first_output, events, done })) => {
-                let end = if done { "ends with [DONE]" } else { "breaks off: no [DONE]" };
+                let end = if done { "whole" } else { "breaks off" };
                 let first = first_output.as_millis();
                 writeln!(
                     out,
@@ -92,11 +90,8 @@ async fn probe_all(config: &Config, as_json: bool) -> io::Result<bool> {
 }
 
 async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId) -> Result<Probed, Reject> {
-    let body = json!({
-        "messages": [{ "role": "user", "content": "Say hello." }],
-        "max_tokens": MAX_TOKENS,
-        "stream": true,
-    });
+    // no bound on tokens: models do not agree on its name, and refuse the other one
+    let body = json!({ "messages": [{ "role": "user", "content": "Say hello." }], "stream": true });
     let request = Request::parse(body.to_string().into())?;
     let id = RequestId::random();
     let started = Instant::now();
@@ -110,8 +105,16 @@ async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId)
     let mut events = BodyDataStream::new(relay).eventsource();
     let mut probed = Probed { first_output, events: 0, done: false };
     while let Some(Ok(event)) = events.next().await {
-        probed.done = event.data == "[DONE]";
-        probed.events += u64::from(!probed.done);
+        match event::inspect(None, event.data.as_bytes()) {
+            Chunk::Done => probed.done = true,
+            Chunk::Delta(delta) => {
+                probed.done |= delta.finished;
+                probed.events += 1;
+            }
+            // the relay's own last words: what the upstream sent broke off
+            Chunk::Error(_) => probed.done = false,
+            Chunk::Malformed => {}
+        }
     }
     Ok(probed)
 }

@@ -97,7 +97,11 @@ fn start(args: &Args) -> Result<(), AnyError> {
     if config.server.workers > 0 {
         runtime.worker_threads(config.server.workers);
     }
-    runtime.enable_all().build()?.block_on(serve(source, config, demo, args.playground))
+    let runtime = runtime.enable_all().build()?;
+    let served = runtime.block_on(serve(source, config, demo, args.playground));
+    // a name that is being looked up cannot be interrupted: nobody waits for it
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(
@@ -111,6 +115,9 @@ async fn serve(
     let open = OpenStreams::new(metrics.streams_active.clone());
     let shared = Shared { metrics: Arc::clone(&metrics), open: Arc::clone(&open), drain: drain.clone() };
 
+    // before anything says that it runs: whoever reads that may send one at once
+    let mut signals = Signals::new()?;
+    let fixed = Fixed::of(&config);
     // every address is taken before anything is served: either all of it works, or none
     let public = bind("server.listen", config.server.listen)?;
     let admin = bind("server.admin", config.server.admin)?;
@@ -124,10 +131,14 @@ async fn serve(
     let _demo = demo.map(start_demo).transpose()?;
     let settings = Arc::new(ArcSwap::from_pointee(Settings::new(&config.server)?));
     let live = Arc::new(Live::new(Gateway::new(config, shared.clone())?));
-    let mut signals = Signals::new()?;
     if let Some(listener) = playground {
         eprintln!("playground on http://localhost:{}", listener.local_addr()?.port());
-        tokio::spawn(playground::serve(listener, url.clone(), drain.clone()));
+        let playground = playground::serve(listener, url.clone(), drain.clone());
+        tokio::spawn(async move {
+            if let Err(error) = playground.await {
+                tracing::error!("{error}");
+            }
+        });
     }
     if development {
         eprintln!("{}", welcome(&url));
@@ -139,7 +150,7 @@ async fn serve(
 
     while let Some(signal) = signals.next().await {
         match signal {
-            Signal::Reload => reload(&source, &live, &settings, &shared),
+            Signal::Reload => reload(&source, &fixed, &live, &settings, &shared),
             Signal::Stop => break,
         }
     }
@@ -162,10 +173,9 @@ async fn serve(
 }
 
 /// Reads the configuration again and swaps it in whole, or keeps the old one and says why.
-fn reload(source: &Source, live: &Live, settings: &ArcSwap<Settings>, shared: &Shared) {
-    let old = live.current();
+fn reload(source: &Source, fixed: &Fixed, live: &Live, settings: &ArcSwap<Settings>, shared: &Shared) {
     let loaded = source.load().map_err(AnyError::from).and_then(|config| {
-        let warnings = [&config.warnings[..], &needs_restart(&old.config, &config)].concat();
+        let warnings = [&config.warnings[..], &fixed.needs_restart(&config)].concat();
         let settings = Settings::new(&config.server)?;
         Ok((settings, Gateway::new(config, shared.clone())?, warnings))
     });
@@ -186,16 +196,32 @@ fn reload(source: &Source, live: &Live, settings: &ArcSwap<Settings>, shared: &S
     shared.metrics.reloads.with_label_values(&[result]).inc();
 }
 
-/// The changes that a reload cannot make.
-fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
-    let (old, new) = (&old.server, &new.server);
-    let changed = [
-        ("server.listen", old.listen != new.listen),
-        ("server.admin", old.admin != new.admin),
-        ("server.workers", old.workers != new.workers),
-    ];
-    let warn = |(key, _): &(&str, bool)| format!("{key} has changed: restart to make it so");
-    changed.iter().filter(|(_, changed)| *changed).map(warn).collect()
+/// What only a start can change, as it was at the start.
+struct Fixed {
+    listen: SocketAddr,
+    admin: SocketAddr,
+    workers: usize,
+    json_log: bool,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        let server = &config.server;
+        Self { listen: server.listen, admin: server.admin, workers: server.workers, json_log: config.log.json }
+    }
+
+    /// The changes that a reload cannot make, one sentence each.
+    fn needs_restart(&self, config: &Config) -> Vec<String> {
+        let new = Fixed::of(config);
+        let changed = [
+            ("server.listen", self.listen != new.listen),
+            ("server.admin", self.admin != new.admin),
+            ("server.workers", self.workers != new.workers),
+            ("log.format", self.json_log != new.json_log),
+        ];
+        let warn = |(key, _): &(&str, bool)| format!("{key} is not what it was at the start: restart to make it so");
+        changed.iter().filter(|(_, changed)| *changed).map(warn).collect()
+    }
 }
 
 async fn sweep(live: Arc<Live>) {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::edits;
 use super::fault::{CANARY, FAKE_KEY, Fault};
 use super::knobs::Knobs;
-use super::steps::{Ending, Step};
+use super::step::{Ending, Step};
 use super::wire::{Framing, Head};
 
 /// The head of an answer to a chat completion, as the fault has it.

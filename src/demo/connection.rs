@@ -14,7 +14,8 @@ use tokio_rustls::server::TlsStream;
 use super::knobs::Knobs;
 use super::observe::Observer;
 use super::request::{self, Progress, Request};
-use super::steps::{Ending, Step, Steps, steps};
+use super::step::{Ending, Step, Steps};
+use super::steps::steps;
 
 /// What a connection runs on.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {

@@ -25,6 +25,7 @@ mod fault;
 mod knobs;
 mod observe;
 mod request;
+mod step;
 mod steps;
 #[cfg(test)]
 mod tests;

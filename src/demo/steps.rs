@@ -12,33 +12,8 @@ use super::edits::{Events, Pieces, edited, edited_document};
 use super::fault::Fault;
 use super::knobs::Knobs;
 use super::request::Request;
+use super::step::{Ending, Step, Steps};
 use super::wire::Framing;
-
-/// What the player does next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
-    /// One write, not before this time after the end of the request.
-    Write { due: Duration, bytes: Bytes },
-    /// Wait for a release.
-    Hold,
-    /// The last step.
-    End(Ending),
-}
-
-/// What becomes of the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// It takes the next request.
-    KeepAlive,
-    /// FIN.
-    Close,
-    /// RST.
-    Reset,
-    /// It stays open until the client leaves, and nothing more is said.
-    Silence,
-}
-
-pub(super) type Steps = Box<dyn Iterator<Item = Step> + Send>;
 
 /// What a request gets.
 pub(super) fn steps(request: &Request, knobs: &Knobs) -> Steps {

@@ -65,15 +65,20 @@ impl Event {
 
     /// Reads the event's lines. This walks over its bytes: call it once.
     pub fn fields(&self) -> Fields<'_> {
-        let mut fields = Fields { data: None, name: None, kind: Kind::Blank };
-        for line in lines(self.as_slice()) {
-            fields.read(line);
-        }
-        fields
+        Fields::of(self.as_slice())
     }
 }
 
 impl<'a> Fields<'a> {
+    /// Reads the lines of these bytes, the last of which may lack its end.
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        let mut fields = Fields { data: None, name: None, kind: Kind::Blank };
+        for line in lines(bytes) {
+            fields.read(line);
+        }
+        fields
+    }
+
     /// Takes in one line that is not empty, §9.2.6 "Interpreting an event stream".
     fn read(&mut self, line: &'a [u8]) {
         let (name, value) = match memchr(b':', line) {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use tokio::time::Instant;
 
-use super::event::{Event, Kind, Run};
+use super::event::{Event, Fields, Kind, Run};
 use super::framer::Framer;
 use super::tally::Tally;
 use crate::chat::event::{self, Chunk};
@@ -42,6 +42,15 @@ pub struct Opened {
     pub feed: Feed,
 }
 
+impl Opened {
+    /// What was held is complete, as far as the client is concerned, at the commit point: before it, nothing may leave.
+    pub fn new(mut held: Vec<Batch>, feed: Feed) -> Self {
+        let committed = held.last().map(|batch| batch.complete);
+        held.iter_mut().for_each(|batch| batch.complete = committed.unwrap_or(batch.complete));
+        Self { held, feed }
+    }
+}
+
 /// The events of one upstream answer.
 pub struct Feed {
     body: AnswerBody,
@@ -53,7 +62,16 @@ pub struct Feed {
     pass_usage: bool,
     /// The last event was handed on: what belongs to it still is, too.
     passed: bool,
+    /// When bytes last came in, or the stream began.
+    heard: Instant,
+    /// How many more bytes may come in before there is output; those that stay inside count as well, for a small event that
+    /// is held keeps alive the whole buffer that it came in.
+    allowance: usize,
 }
+
+/// Chunks without a batch that are read in one poll. An upstream that always has more, all of it to be kept inside, would
+/// else use up the task's budget, and no timer of the task would ever look at the clock.
+const MAX_CHUNKS: usize = 16;
 
 /// What is done with an event.
 enum Verdict {
@@ -66,7 +84,17 @@ impl Feed {
     /// `max_event` in bytes; without `pass_usage` the usage-only chunk stays inside.
     pub fn new(body: AnswerBody, max_event: usize, pass_usage: bool, tally: Tally) -> Self {
         let framer = Framer::new(max_event);
-        Self { body, framer, ready: VecDeque::new(), failed: None, tally, pass_usage, passed: false }
+        Self {
+            body,
+            framer,
+            ready: VecDeque::new(),
+            failed: None,
+            tally,
+            pass_usage,
+            passed: false,
+            heard: Instant::now(),
+            allowance: max_event,
+        }
     }
 
     /// What the completion has produced so far.
@@ -84,6 +112,11 @@ impl Feed {
         self.tally.done && self.ready.is_empty()
     }
 
+    /// When the upstream was last heard: a comment, or a part of an event, is no silence.
+    pub fn heard(&self) -> Instant {
+        self.heard
+    }
+
     /// Whether a line of the gateway's own may be written now: not between the CR and the LF of a line end.
     pub fn is_between_events(&self) -> bool {
         !self.framer.may_owe_lf()
@@ -91,7 +124,7 @@ impl Feed {
 
     /// The next batch of events: `None` at the proper end. Nothing waits: a batch holds what has come in, no more.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Batch>, Failure>> {
-        loop {
+        for _ in 0..MAX_CHUNKS {
             if let Some(batch) = self.ready.pop_front() {
                 return Poll::Ready(Ok(Some(batch)));
             }
@@ -108,6 +141,8 @@ impl Feed {
                 Poll::Pending => return Poll::Pending,
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// The next batch of events, awaited.
@@ -125,6 +160,8 @@ impl Feed {
 
     fn take_in(&mut self, chunk: Bytes) {
         let complete = Instant::now();
+        self.heard = complete;
+        let length = chunk.len();
         self.framer.push(chunk);
         let mut batch: Option<(Run, bool)> = None;
         while self.failed.is_none() && !self.tally.done {
@@ -155,6 +192,13 @@ impl Feed {
             }
         }
         self.ready.extend(batch.map(|(run, output)| Batch::of(run, complete, output)));
+        if self.tally.output_events > 0 {
+            return;
+        }
+        match self.allowance.checked_sub(length) {
+            Some(left) => self.allowance = left,
+            None => self.failed = Some(Failure::BadBody("it sent more than stream.max_event without any output")),
+        }
     }
 
     fn judge(&mut self, event: &Event) -> Verdict {
@@ -186,16 +230,21 @@ impl Feed {
 
     /// The body has ended where the upstream wanted it to: is the completion whole?
     fn ended(&mut self) -> Result<Option<Batch>, Failure> {
-        let rest = self.framer.unfinished();
-        if rest.trim_ascii_end() == b"data: [DONE]" {
-            // some servers leave out the blank line after it
-            self.tally.done = true;
-            let bytes = Bytes::copy_from_slice(rest);
-            return Ok(Some(Batch { bytes, complete: Instant::now(), output: false, measured: true }));
-        }
-        match self.tally.finished && rest.is_empty() {
-            true => Ok(None),
-            false => Err(Failure::Broken),
+        let rest = Fields::of(self.framer.unfinished());
+        let done = rest.data.as_deref() == Some(b"[DONE]");
+        match rest.kind {
+            // some servers leave out the blank line at the very end
+            Kind::Data if done => {
+                self.tally.done = true;
+                let bytes = Bytes::copy_from_slice(self.framer.unfinished());
+                self.body.keep();
+                Ok(Some(Batch { bytes, complete: Instant::now(), output: false, measured: true }))
+            }
+            Kind::Blank | Kind::Comment if self.tally.finished => {
+                self.body.keep();
+                Ok(None)
+            }
+            _ => Err(Failure::Broken),
         }
     }
 }

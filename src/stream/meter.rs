@@ -44,7 +44,12 @@ struct Answering {
     model: Model,
     upstream: String,
     attempts: u32,
-    upstream_first_output: Option<Duration>,
+    /// When the attempt that is under way began.
+    asked: Option<Instant>,
+    /// What the attempts before it took, successful or not.
+    upstream_time: Duration,
+    /// The upstream's first output has come in.
+    began: bool,
     first_output: Option<Instant>,
     last_output: Option<Instant>,
     tally: Tally,
@@ -102,24 +107,37 @@ impl Record {
 
     /// An attempt at a model begins; `prompt_tokens` feeds the estimate.
     pub fn attempt(&mut self, model: &Model, upstream: &str, prompt_tokens: u64) {
-        let attempts = self.answer.as_ref().map_or(0, |answer| answer.attempts) + 1;
+        let before = self.answer.as_ref();
+        let attempts = before.map_or(0, |answer| answer.attempts) + 1;
+        let upstream_time = before.map_or(Duration::ZERO, |answer| answer.upstream_time);
         self.answer = Some(Box::new(Answering {
             model: model.clone(),
             upstream: upstream.to_owned(),
             attempts,
-            upstream_first_output: None,
+            asked: Some(Instant::now()),
+            upstream_time,
+            began: false,
             first_output: None,
             last_output: None,
             tally: Tally::new(prompt_tokens),
         }));
     }
 
-    /// The upstream's first output event came in, this long after the request was sent to it.
-    pub fn upstream_first_output(&mut self, after: Duration) {
+    /// The upstream's first output event has come in.
+    pub fn first_output_came(&mut self) {
         let Some(answer) = &mut self.answer else { return };
-        answer.upstream_first_output = Some(after);
+        answer.began = true;
+        let after = answer.asked.take().map(|asked| asked.elapsed()).unwrap_or_default();
+        answer.upstream_time += after;
         let histogram = &self.metrics.upstream_time_to_first_token;
         histogram.with_label_values(&[answer.upstream.as_str()]).observe(after.as_secs_f64());
+    }
+
+    /// The attempt has answered, or failed: what comes from here on is the gateway's own time.
+    pub fn attempt_ended(&mut self) {
+        let Some(answer) = &mut self.answer else { return };
+        answer.upstream_time = answer.upstream_time();
+        answer.asked = None;
     }
 
     /// Who answers and at which attempt: model, upstream, attempts.
@@ -127,9 +145,9 @@ impl Record {
         self.answer.as_ref().map(|answer| (answer.model.name.as_str(), answer.upstream.as_str(), answer.attempts))
     }
 
-    /// How long the upstream took to its first output event.
-    pub fn upstream_time(&self) -> Option<Duration> {
-        self.answer.as_ref().and_then(|answer| answer.upstream_first_output)
+    /// How long upstreams have been waited for: all attempts, the one that is under way included.
+    pub fn upstream_time(&self) -> Duration {
+        self.answer.as_ref().map(|answer| answer.upstream_time()).unwrap_or_default()
     }
 
     /// The response head has gone out with this status.
@@ -157,9 +175,8 @@ impl Record {
         let first = now.saturating_duration_since(self.started);
         let histogram = &self.metrics.time_to_first_token;
         histogram.with_label_values(&[answer.model.name.as_str()]).observe(first.as_secs_f64());
-        if let Some(upstream) = answer.upstream_first_output {
-            self.metrics.gateway_overhead.observe(first.saturating_sub(upstream).as_secs_f64());
-        }
+        let overhead = first.saturating_sub(answer.upstream_time());
+        self.metrics.gateway_overhead.observe(overhead.as_secs_f64());
     }
 
     /// Ends the record. Whatever comes later changes nothing.
@@ -208,12 +225,16 @@ struct Facts {
 }
 
 impl Answering {
+    fn upstream_time(&self) -> Duration {
+        self.upstream_time + self.asked.map(|asked| asked.elapsed()).unwrap_or_default()
+    }
+
     fn settle(&self, metrics: &Metrics, started: Instant, outcome: Outcome) -> Facts {
         let tokens = self.tally.tokens();
         let source = tokens.source.as_str();
         let model = self.model.name.as_str();
         // an answer that never began was not billed by anyone
-        let billed = outcome != Outcome::UpstreamFailure && outcome != Outcome::Rejected;
+        let billed = outcome == Outcome::Ok || self.began || self.tally.usage.is_some();
         let cost = tally::cost(&self.model, tokens).filter(|_| billed);
         if billed {
             metrics.tokens.with_label_values(&[model, "input", source]).inc_by(tokens.input);

@@ -20,6 +20,8 @@ pub struct OpenStreams {
 #[derive(Default)]
 struct Slots {
     next: u64,
+    /// All were cut: whoever enters now is late.
+    cut: bool,
     open: HashMap<u64, Weak<dyn Cut>>,
 }
 
@@ -42,14 +44,19 @@ impl OpenStreams {
         slots.next += 1;
         slots.open.insert(number, stream);
         self.active.set(slots.open.len() as i64);
+        let late = slots.cut.then(|| slots.open[&number].upgrade()).flatten();
         drop(slots);
+        late.into_iter().for_each(|stream| stream.cut());
         Ticket { list: Arc::clone(self), number }
     }
 
-    /// Ends every stream.
+    /// Ends every stream, and each that enters later.
     pub fn cut(&self) {
         // a stream that is dropped meanwhile leaves the list: the lock must not be held
-        let open: Vec<Arc<dyn Cut>> = self.slots().open.values().filter_map(Weak::upgrade).collect();
+        let mut slots = self.slots();
+        slots.cut = true;
+        let open: Vec<Arc<dyn Cut>> = slots.open.values().filter_map(Weak::upgrade).collect();
+        drop(slots);
         open.iter().for_each(|stream| stream.cut());
     }
 

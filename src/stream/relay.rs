@@ -7,12 +7,13 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::feed::{Batch, Feed, Opened};
@@ -43,7 +44,6 @@ struct Core {
     rules: config::Stream,
     started: Instant,
     last_sent: Instant,
-    last_heard: Instant,
     /// Set for the earliest deadline as it was when the timer was last armed; deadlines only ever move later, so
     /// that an event costs no timer work.
     timer: Pin<Box<Sleep>>,
@@ -81,7 +81,6 @@ impl Relay {
             rules: rules.clone(),
             started,
             last_sent: now,
-            last_heard: now,
             timer: Box::pin(sleep_until(now)),
             waker: Waker::noop().clone(),
         };
@@ -151,7 +150,6 @@ impl Core {
             Phase::Opening(opening) => {
                 let Poll::Ready(opened) = opening.as_mut().poll(cx) else { return Poll::Pending };
                 let opened = opened?;
-                self.last_heard = Instant::now();
                 self.held = opened.held.into();
                 self.phase = Phase::Relaying(Box::new(opened.feed));
                 // the only moment at which a deadline moves nearer: from here on the upstream's silence counts
@@ -165,7 +163,10 @@ impl Core {
                     self.end(Outcome::Ok);
                     return Poll::Ready(Ok(false));
                 };
-                self.last_heard = batch.complete;
+                // an upstream that always has more never lets the timer have its turn
+                if batch.complete >= self.started + self.rules.max_duration {
+                    return Poll::Ready(Err(Failure::TooLong));
+                }
                 self.held.push_back(batch);
                 Poll::Ready(Ok(true))
             }
@@ -190,13 +191,13 @@ impl Core {
     }
 
     fn poll_deadlines(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Failure>> {
-        while self.timer.as_mut().poll(cx).is_ready() {
+        // unconstrained: reading may have used up the task's budget, every time, and the deadline holds all the same
+        while pin!(unconstrained(self.timer.as_mut())).poll(cx).is_ready() {
             let now = Instant::now();
             if now >= self.started + self.rules.max_duration {
                 return Poll::Ready(Err(Failure::TooLong));
             }
-            // while it is being opened, the upstream's silence is watched there
-            if matches!(self.phase, Phase::Relaying(_)) && now >= self.last_heard + self.rules.idle_timeout {
+            if self.silence_ends().is_some_and(|end| now >= end) {
                 return Poll::Ready(Err(Failure::SilentBetweenEvents));
             }
             let due = self.rules.heartbeat.is_some_and(|every| now >= self.last_sent + every);
@@ -220,10 +221,18 @@ impl Core {
         }
     }
 
+    /// When the upstream's silence is too long. While the stream is being opened, that is watched there.
+    fn silence_ends(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Relaying(feed) => Some(feed.heard() + self.rules.idle_timeout),
+            Phase::Opening(_) | Phase::Ended => None,
+        }
+    }
+
     fn next_deadline(&self) -> Instant {
         let mut next = self.started + self.rules.max_duration;
-        if matches!(self.phase, Phase::Relaying(_)) {
-            next = next.min(self.last_heard + self.rules.idle_timeout);
+        if let Some(end) = self.silence_ends() {
+            next = next.min(end);
         }
         if let Some(every) = self.rules.heartbeat {
             next = next.min(self.last_sent + every);

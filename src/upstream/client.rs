@@ -55,7 +55,10 @@ pub struct Call {
 pub struct AnswerBody {
     /// The answer's `vary`, to be merged into the gateway's own.
     pub vary: Option<HeaderValue>,
+    /// `None` once it broke or went back.
     wire: Option<Wire>,
+    /// The body has ended properly.
+    ended: bool,
     incoming: Incoming,
     client: Arc<Client>,
 }
@@ -137,8 +140,8 @@ impl Client {
         streaming: bool,
     ) -> Result<AnswerBody, Failure> {
         let (head, incoming) = response.into_parts();
-        let vary = head.headers.get(header::VARY).cloned();
-        let body = AnswerBody { vary, wire: Some(wire), incoming, client: Arc::clone(self) };
+        let vary = joined(&head.headers, &header::VARY);
+        let body = AnswerBody { vary, wire: Some(wire), ended: false, incoming, client: Arc::clone(self) };
         if head.status != StatusCode::OK {
             let retry_after = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             let text = body.read_rest().await;
@@ -185,6 +188,12 @@ impl Client {
     }
 }
 
+/// All lines of a list header as one (RFC 9110 §5.3).
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    HeaderValue::from_bytes(&lines.join(&b", "[..])).ok().filter(|value| !value.is_empty())
+}
+
 /// Whether the head announces what was asked for: an event stream or JSON, in UTF-8, as it is.
 fn usable(headers: &HeaderMap, streaming: bool) -> Result<(), Failure> {
     let identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
@@ -212,9 +221,9 @@ fn usable(headers: &HeaderMap, streaming: bool) -> Result<(), Failure> {
 }
 
 impl AnswerBody {
-    /// The next bytes: `None` at the proper end, by which the connection goes back to the pool.
+    /// The next bytes: `None` at the proper end.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
-        let Some(wire) = &mut self.wire else { return Poll::Ready(None) };
+        let Some(wire) = self.wire.as_mut().filter(|_| !self.ended) else { return Poll::Ready(None) };
         let Poll::Ready(next) = wire.poll_body(&mut self.incoming, cx) else { return Poll::Pending };
         Poll::Ready(match next {
             Some(Ok(bytes)) => Some(Ok(bytes)),
@@ -223,7 +232,7 @@ impl AnswerBody {
                 Some(Err(Failure::Broken))
             }
             None => {
-                self.wire.take().into_iter().for_each(|wire| self.client.park(wire));
+                self.ended = true;
                 None
             }
         })
@@ -236,10 +245,18 @@ impl AnswerBody {
 
     /// Whether bytes may still come.
     pub fn is_open(&self) -> bool {
-        self.wire.is_some()
+        self.wire.is_some() && !self.ended
     }
 
-    /// Reads what is left, within a bound of bytes and time, so that the connection can be used again.
+    /// Keeps the connection for the next request, if the body has ended properly. Whoever has read the body decides: a
+    /// completion that ended without its end is no sign of an upstream in good health.
+    pub fn keep(&mut self) {
+        if self.ended {
+            self.wire.take().into_iter().for_each(|wire| self.client.park(wire));
+        }
+    }
+
+    /// Reads what is left, within a bound of bytes and time, and keeps the connection.
     pub async fn read_rest(mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         let read = async {
@@ -252,6 +269,7 @@ impl AnswerBody {
         };
         // late is not wrong here: what came in time is used
         let _ = tokio::time::timeout(REST_TIMEOUT, read).await;
+        self.keep();
         rest
     }
 }

@@ -4,6 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod browser;
+mod cors_table;
+mod drain_streams;
+mod examples;
+mod faults;
+mod layers;
+mod meter;
+mod reload;
+mod routes;
 mod sdk;
 mod server;
 mod support;

@@ -141,7 +141,7 @@ context = 8192
 }
 
 /// One HTTP/1.1 exchange over plaintext; gives back the body of a 200.
-async fn exchange(authority: &str, request: &str, body: &str) -> String {
+pub async fn exchange(authority: &str, request: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(authority).await.unwrap();
     let head = format!(
         "{request} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
@@ -156,7 +156,7 @@ async fn exchange(authority: &str, request: &str, body: &str) -> String {
 }
 
 /// `ca.pem`, `leaf.pem` and `leaf.key`, for localhost.
-fn write_certificates(directory: &Path) {
+pub fn write_certificates(directory: &Path) {
     let ca_key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::default();
     // a name of its own: a leaf whose issuer has its own name would count as self-signed
@@ -180,10 +180,10 @@ fn write_certificates(directory: &Path) {
 }
 
 /// A directory of its own, removed at the end.
-struct Directory(PathBuf);
+pub struct Directory(pub PathBuf);
 
 impl Directory {
-    fn new() -> Self {
+    pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("gateway-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);

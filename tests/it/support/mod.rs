@@ -1,15 +1,25 @@
 //! What several tests need: certificates, clients, frames, and a bound on how long anything may take.
 
 pub mod certs;
+pub mod child;
 pub mod client;
+pub mod edge;
 pub mod frames;
 pub mod gateway;
+pub mod log;
+pub mod metrics;
+pub mod patient;
 pub mod process;
+pub mod scripted;
+pub mod sse;
 
 use std::future::Future;
 use std::time::Duration;
 
-/// Fails where a test would hang. Nothing waits this long on a good day.
+/// Nothing waits this long on a good day.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Fails where a test would hang.
 pub async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), what).await.expect("nothing happened for 20 seconds")
+    tokio::time::timeout(PATIENCE, what).await.unwrap_or_else(|_| panic!("nothing happened for {PATIENCE:?}"))
 }

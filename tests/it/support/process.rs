@@ -1,8 +1,9 @@
 //! Child processes: servers that say where they listen, and programs that print one JSON value.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -17,22 +18,54 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running server; it is killed when this is dropped.
 pub struct Server {
-    _child: Child,
+    child: Child,
     lines: mpsc::UnboundedReceiver<String>,
+    all: Arc<Mutex<Vec<String>>>,
     name: String,
 }
 
 impl Server {
     /// Starts this crate's binary.
     pub fn tokenway<I: IntoIterator<Item: AsRef<OsStr>>>(args: I) -> Self {
+        Self::tokenway_in(&root(), args)
+    }
+
+    /// Starts this crate's binary in this directory.
+    pub fn tokenway_in<I: IntoIterator<Item: AsRef<OsStr>>>(directory: &Path, args: I) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tokenway"));
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .current_dir(directory)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         let name = format!("{:?}", command.as_std());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
         let (told, lines) = mpsc::unbounded_channel();
-        tokio::spawn(tell(child.stdout.take().unwrap(), told.clone()));
-        tokio::spawn(tell(child.stderr.take().unwrap(), told));
-        Self { _child: child, lines, name }
+        let all = Arc::default();
+        tokio::spawn(tell(child.stdout.take().unwrap(), told.clone(), Arc::clone(&all)));
+        tokio::spawn(tell(child.stderr.take().unwrap(), told, Arc::clone(&all)));
+        Self { child, lines, all, name }
+    }
+
+    /// Every line that it has said so far, on stdout and stderr.
+    pub fn output(&self) -> Vec<String> {
+        self.all.lock().unwrap().clone()
+    }
+
+    /// Sends it a signal, such as `HUP`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("it has ended").to_string();
+        let sent = std::process::Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.unwrap().success(), "no SIG{name} to {}", self.name);
+    }
+
+    /// Its exit status, once it has ended; every line that it said is then in [`Server::output`].
+    pub async fn ended(&mut self) -> ExitStatus {
+        let ended = timeout(STARTUP, self.child.wait()).await;
+        while self.lines.recv().await.is_some() {}
+        ended.unwrap_or_else(|_| panic!("{} did not end within {STARTUP:?}", self.name)).unwrap()
     }
 
     /// The rest of the first line that begins with `before`, up to a blank.
@@ -54,10 +87,11 @@ impl Server {
 }
 
 /// Passes lines on, and prints them where the test runner shows them if the test fails.
-async fn tell(output: impl AsyncRead + Unpin, told: mpsc::UnboundedSender<String>) {
+async fn tell(output: impl AsyncRead + Unpin, told: mpsc::UnboundedSender<String>, all: Arc<Mutex<Vec<String>>>) {
     let mut lines = BufReader::new(output).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         eprintln!("{line}");
+        all.lock().unwrap().push(line.clone());
         let _ = told.send(line);
     }
 }

@@ -1,0 +1,398 @@
+//! The whole gateway in this process: two demo upstreams, real TLS in front, and clients of both HTTP versions.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::RootCertStore;
+use serde_json::{Value, json};
+use tokenway::config::Config;
+use tokenway::demo::{Demo, Knobs, expected_stream};
+use tokenway::drain::Drain;
+use tokenway::gateway::{Gateway, Shared};
+use tokenway::live::Live;
+use tokenway::metrics::Metrics;
+use tokenway::server::{self, Settings};
+use tokenway::stream::open::OpenStreams;
+use tokio::net::TcpListener;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::certs::{self, TestCertificate};
+use super::client::{RequestBody, Target, full, request};
+use super::soon;
+
+/// The provider's key of the first upstream.
+pub const FIRST_KEY: &str = "sk-first-secret-of-the-gateway";
+/// The provider's key of the second upstream.
+pub const SECOND_KEY: &str = "sk-second-secret-of-the-gateway";
+/// The origin that is allowed.
+pub const ORIGIN: &str = "https://app.example.com";
+
+/// What a test sets. Lines of TOML for the sections of that name.
+#[derive(Default)]
+pub struct Setup<'a> {
+    pub server: &'a str,
+    pub stream: &'a str,
+    /// Instead of a demo upstream, this one stands behind the model `demo`.
+    pub upstream: Option<std::net::SocketAddr>,
+    /// The kernel's buffers are small, so that what the gateway itself holds can be seen.
+    pub narrow: bool,
+    /// The first upstream speaks TLS with this certificate, and is trusted by these roots.
+    pub first_tls: Option<(TestCertificate, Arc<RootCertStore>)>,
+    /// What the first upstream does.
+    pub first: Knobs,
+    /// What the second upstream does.
+    pub second: Knobs,
+}
+
+/// A running gateway. The model `demo` is the first upstream's; `careful` is, too, and falls back to `spare`, which is the
+/// second's.
+pub struct Edge {
+    pub first: Demo,
+    pub second: Demo,
+    pub target: Target,
+    pub metrics: Arc<Metrics>,
+    pub drain: Drain,
+    pub open: Arc<OpenStreams>,
+    _tasks: JoinSet<()>,
+}
+
+impl Edge {
+    /// Starts all of it, within the runtime of the test.
+    pub async fn start(setup: Setup<'_>) -> Self {
+        super::log::capture();
+        let listener = async || {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            narrow(&listener, setup.narrow);
+            listener
+        };
+        let (first, scheme) = match &setup.first_tls {
+            None => (Demo::start(listener().await, setup.first).unwrap(), "http"),
+            Some((certificate, _)) => {
+                let tls = server::tls::server_config(&certificate.identity).unwrap();
+                (Demo::start_tls(listener().await, tls, setup.first).unwrap(), "https")
+            }
+        };
+        let second = Demo::start(listener().await, setup.second).unwrap();
+        let text = format!(
+            r#"
+[server]
+plaintext = true
+hosts = ["localhost"]
+{server}
+[cors]
+origins = ["{ORIGIN}"]
+[stream]
+{stream}
+[[upstreams]]
+name = "one"
+base_url = "{scheme}://{one}/v1"
+api_key_env = "FIRST_KEY"
+[[upstreams]]
+name = "two"
+base_url = "http://{two}/v1"
+api_key_env = "SECOND_KEY"
+[[models]]
+name = "demo"
+upstream = "one"
+[[models]]
+name = "careful"
+upstream = "one"
+upstream_model = "model-at-one"
+fallback = ["spare"]
+[[models]]
+name = "spare"
+upstream = "two"
+"#,
+            server = setup.server,
+            stream = setup.stream,
+            one = setup.upstream.unwrap_or(first.addr),
+            two = second.addr,
+        );
+        let env = |name: &str| match name {
+            "FIRST_KEY" => Some(FIRST_KEY.to_owned()),
+            "SECOND_KEY" => Some(SECOND_KEY.to_owned()),
+            _ => None,
+        };
+        let mut config = Config::parse(&text, Path::new(""), &env).unwrap_or_else(|problems| panic!("{problems}"));
+        // the certificate lives in memory alone
+        let certificate = certs::localhost();
+        config.server.identity = Some(certificate.identity);
+        config.upstreams[0].roots = setup.first_tls.map(|(_, roots)| roots);
+
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let drain = Drain::default();
+        let open = OpenStreams::new(metrics.streams_active.clone());
+        let settings = Arc::new(ArcSwap::from_pointee(Settings::new(&config.server).unwrap()));
+        let shared = Shared { metrics: metrics.clone(), open: open.clone(), drain: drain.clone() };
+        let live = Arc::new(Live::new(Gateway::new(config, shared).unwrap()));
+        let public = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
+        narrow(&public, setup.narrow);
+        let target = Target { address: public.local_addr().unwrap(), roots: certificate.roots };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(server::serve(public, settings, live, metrics.clone(), drain.clone()));
+        Self { first, second, target, metrics, drain, open, _tasks: tasks }
+    }
+
+    /// A new connection.
+    pub async fn client(&self, version: Version) -> Client {
+        Client::connect(&self.target, version).await
+    }
+
+    /// The sum of all samples whose series begins with this.
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.metrics.text();
+        let samples = text.lines().filter(|line| line.starts_with(series));
+        samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
+    /// How many requests to `POST /v1/chat/completions` for this model ended so.
+    pub fn ended(&self, model: &str, status: u16, outcome: &str) -> u64 {
+        let labels = ["chat_completions", model, &status.to_string(), outcome];
+        self.metrics.requests.with_label_values(&labels).get()
+    }
+
+    /// Returns when this many requests for this model have ended so.
+    pub async fn until_ended(&self, model: &str, status: u16, outcome: &str, count: u64) {
+        let ended = tokio::time::timeout(super::PATIENCE, async {
+            while self.ended(model, status, outcome) != count {
+                tokio::task::yield_now().await;
+            }
+        });
+        if ended.await.is_err() {
+            let requests = self.metrics.text();
+            let requests: Vec<_> = requests.lines().filter(|line| line.starts_with("tokenway_requests")).collect();
+            panic!("no {count} requests ended with {status} {outcome}: {requests:#?}");
+        }
+    }
+}
+
+/// Accepted sockets inherit the size from the listener.
+fn narrow(listener: &TcpListener, narrow: bool) {
+    if narrow {
+        socket2::SockRef::from(listener).set_send_buffer_size(32 << 10).unwrap();
+    }
+}
+
+/// The version of HTTP between client and gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    Http1,
+    Http2,
+}
+
+impl Version {
+    pub const BOTH: [Self; 2] = [Self::Http1, Self::Http2];
+}
+
+/// One connection to the gateway; it is closed when this and all answers that came over it are dropped.
+pub struct Client {
+    sender: Sender,
+    connection: Arc<Connection>,
+}
+
+struct Connection(AbortHandle);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+enum Sender {
+    Http1(http1::SendRequest<RequestBody>),
+    Http2(http2::SendRequest<RequestBody>),
+}
+
+impl Client {
+    /// Connects. An HTTP/2 client keeps the smallest window that the protocol knows.
+    pub async fn connect(target: &Target, version: Version) -> Self {
+        match version {
+            Version::Http1 => {
+                let io = TokioIo::new(target.raw_h1().await);
+                let (sender, connection) = http1::handshake(io).await.unwrap();
+                let connection = tokio::spawn(async move { drop(connection.await) }).abort_handle();
+                Self { sender: Sender::Http1(sender), connection: Arc::new(Connection(connection)) }
+            }
+            Version::Http2 => {
+                let io = TokioIo::new(target.tls(&["h2"]).await);
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                builder.initial_stream_window_size(65_535);
+                let (sender, connection) = builder.handshake(io).await.unwrap();
+                let connection = tokio::spawn(async move { drop(connection.await) }).abort_handle();
+                Self { sender: Sender::Http2(sender), connection: Arc::new(Connection(connection)) }
+            }
+        }
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub async fn send(&mut self, mut request: Request<RequestBody>) -> Answer {
+        let response = match &mut self.sender {
+            Sender::Http1(sender) => {
+                soon(sender.ready()).await.unwrap();
+                let path = request.uri().path_and_query().unwrap().clone();
+                *request.uri_mut() = path.into();
+                soon(sender.send_request(request)).await
+            }
+            Sender::Http2(sender) => soon(sender.send_request(request)).await,
+        };
+        Answer::new(response.unwrap(), Arc::clone(&self.connection))
+    }
+
+    /// Asks for a completion.
+    pub async fn ask(&mut self, body: &Value) -> Answer {
+        self.send(completion(body)).await
+    }
+
+    /// Sends a request and leaves once `so` is: over HTTP/2 the stream is reset, over HTTP/1.1 the connection closed.
+    pub async fn leave_when(mut self, request: Request<RequestBody>, so: impl Future) {
+        tokio::select! {
+            _ = self.send(request) => panic!("an answer"),
+            _ = so => {}
+        }
+    }
+}
+
+/// `POST /v1/chat/completions` with this body.
+pub fn completion(body: &Value) -> Request<RequestBody> {
+    post("/v1/chat/completions", body.to_string())
+}
+
+/// A POST of JSON.
+pub fn post(path: &str, body: impl Into<Bytes>) -> Request<RequestBody> {
+    let mut request = request("POST", path, full(body));
+    request.headers_mut().insert("content-type", "application/json".parse().unwrap());
+    request
+}
+
+/// A streaming request with knobs for the demo upstream.
+pub fn streaming(model: &str, demo: Value) -> Value {
+    let messages = json!([{ "role": "user", "content": "Why do żółte 🌊 streams feel fast?" }]);
+    json!({ "model": model, "messages": messages, "stream": true, "demo": demo })
+}
+
+/// The same, not streaming.
+pub fn whole(model: &str, demo: Value) -> Value {
+    let mut request = streaming(model, demo);
+    request["stream"] = false.into();
+    request
+}
+
+/// The events that a client must get for its streaming request: the upstream's own, after it was asked for usage, without
+/// the usage-only chunk unless the client had asked for it.
+pub fn expected(request: &Value) -> Vec<Bytes> {
+    let asked = request["stream_options"]["include_usage"] == json!(true);
+    let mut request = request.clone();
+    request["stream_options"] = json!({ "include_usage": true });
+    let mut events = expected_stream(request.to_string().as_bytes());
+    assert!(!events.is_empty(), "the demo upstream refuses {request}");
+    events.retain(|event| asked || !is_usage_only(event));
+    events
+}
+
+/// Whether the event is the chunk that holds nothing but the counts.
+pub fn is_usage_only(event: &[u8]) -> bool {
+    let event = String::from_utf8_lossy(event);
+    event.contains(r#""choices":[],"#) && event.contains(r#""usage":{"#)
+}
+
+/// An answer whose body is read as the test wants.
+pub struct Answer {
+    pub head: http::response::Parts,
+    body: Incoming,
+    unread: BytesMut,
+    _connection: Arc<Connection>,
+}
+
+impl Answer {
+    fn new(response: Response<Incoming>, connection: Arc<Connection>) -> Self {
+        let (head, body) = response.into_parts();
+        Self { head, body, unread: BytesMut::new(), _connection: connection }
+    }
+
+    pub fn status(&self) -> u16 {
+        self.head.status.as_u16()
+    }
+
+    /// The one value of a header; empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        let values: Vec<_> = self.head.headers.get_all(name).iter().collect();
+        assert!(values.len() < 2, "{name}: {values:?}");
+        values.first().map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Exactly this many bytes, however they come.
+    pub async fn take(&mut self, count: usize) -> Bytes {
+        while self.unread.len() < count {
+            let frame = soon(self.body.frame()).await.expect("the body ends early").expect("the body breaks off");
+            self.unread.extend_from_slice(frame.data_ref().unwrap());
+        }
+        self.unread.split_to(count).freeze()
+    }
+
+    /// The rest of a body that ends as it should.
+    pub async fn rest(self) -> Bytes {
+        let (read, end) = self.until_end().await;
+        end.unwrap_or_else(|error| panic!("{error} after {}", String::from_utf8_lossy(&read)));
+        read
+    }
+
+    /// The rest of a body that ends as it should, with a pause after each piece.
+    pub async fn rest_slowly(mut self, pause: Duration) -> Bytes {
+        while let Some(frame) = soon(self.body.frame()).await {
+            self.unread.extend_from_slice(frame.expect("the body breaks off").data_ref().unwrap());
+            tokio::time::sleep(pause).await;
+        }
+        self.unread.freeze()
+    }
+
+    /// The rest of a body, and how it ended.
+    pub async fn until_end(mut self) -> (Bytes, hyper::Result<()>) {
+        loop {
+            match soon(self.body.frame()).await {
+                Some(Ok(frame)) => self.unread.extend_from_slice(frame.data_ref().unwrap()),
+                Some(Err(error)) => return (self.unread.freeze(), Err(error)),
+                None => return (self.unread.freeze(), Ok(())),
+            }
+        }
+    }
+
+    /// The whole body as JSON.
+    pub async fn json(self) -> Value {
+        let body = self.rest().await;
+        serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&body)))
+    }
+
+    /// The code of the error, which must have OpenAI's shape and the request's id.
+    pub async fn error_code(self) -> String {
+        let id = self.header("x-request-id").to_owned();
+        error_code(&self.json().await, &id)
+    }
+}
+
+/// The code of an error object of OpenAI's shape.
+pub fn error_code(body: &Value, request_id: &str) -> String {
+    let error = &body["error"];
+    assert_eq!(body.as_object().map(serde_json::Map::len), Some(1), "{body}");
+    assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{body}");
+    assert!(error["type"].is_string() && error["request_id"] == json!(request_id), "{body}");
+    error["code"].as_str().unwrap_or_else(|| panic!("{body}")).to_owned()
+}
+
+/// A stream that broke: the events before its end, and the code of the one error event that ends it.
+pub fn truncated(body: &[u8], request_id: &str) -> (Bytes, String) {
+    let text = std::str::from_utf8(body).expect("UTF-8");
+    assert!(!text.contains("[DONE]"), "{text}");
+    let start = text.rfind("data: {\"error\":").unwrap_or_else(|| panic!("no error event at the end: {text}"));
+    assert_eq!(text.matches("data: {\"error\":").count(), 1, "{text}");
+    let event = text[start..].strip_suffix("\n\n").unwrap_or_else(|| panic!("unfinished: {text}"));
+    let error = serde_json::from_str(&event["data: ".len()..]).unwrap_or_else(|error| panic!("{error}: {event}"));
+    (Bytes::copy_from_slice(&body[..start]), error_code(&error, request_id))
+}
