@@ -29,7 +29,7 @@ use crate::target::{Kind, Site};
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Outcome<T = ()> = Result<T, BoxError>;
 
-/// Measures Tokenway beside a bare byte copy, nginx and a plain hyper proxy.
+/// Measures Tokenway beside a bare byte copy, nginx and a plain hyper proxy, all on one processor.
 #[derive(Debug, Parser)]
 #[command(name = "edge")]
 struct Flags {
@@ -118,6 +118,7 @@ async fn measure(flags: Flags) -> Outcome {
         requests: flags.requests,
     };
     let mut report = Report::new(procfs::machine()?);
+    target::share_one_processor()?;
     let parts = if flags.parts.is_empty() { Part::ALL.to_vec() } else { flags.parts };
     let kinds = bench.present(&flags.only, &mut report).await;
     for part in parts {
