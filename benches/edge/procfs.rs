@@ -33,6 +33,15 @@ pub(crate) fn open_files() -> Outcome<u64> {
     Ok(if soft == "unlimited" { u64::MAX } else { soft.parse()? })
 }
 
+/// The last of the processors that this process may use.
+pub(crate) fn last_processor() -> Outcome<String> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let list =
+        status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).ok_or("no list of processors")?;
+    let last = list.trim().rsplit([',', '-']).next().ok_or("an empty list of processors")?;
+    Ok(last.to_owned())
+}
+
 /// One line on the machine: processors, model, kernel, and what else ran when the benchmark began.
 pub(crate) fn machine() -> Outcome<String> {
     let cpus = fs::read_to_string("/proc/cpuinfo")?;

@@ -19,7 +19,10 @@ use tokio::time::Instant;
 use crate::wire;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+/// Nanoseconds until an event is tried again for which the socket had no room.
 const RETRY_AFTER: u64 = 1_000_000;
+/// Nanoseconds after which an event counts as late: three in a row at 5,000 a second.
+const LATE: u64 = 600_000;
 
 /// The one clock of a run: source and client live in one process so that they share it.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +100,7 @@ struct Shared {
     events: AtomicU32,
     grain: AtomicU64,
     phases: AtomicU64,
-    stalls: AtomicU64,
+    late: AtomicU64,
 }
 
 impl Source {
@@ -109,7 +112,7 @@ impl Source {
             events: AtomicU32::new(1),
             grain: AtomicU64::new(1),
             phases: AtomicU64::new(0),
-            stalls: AtomicU64::new(0),
+            late: AtomicU64::new(0),
         });
         let (ticker, due) = mpsc::channel();
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
@@ -133,9 +136,9 @@ impl Source {
         self.shared.grain.store(pace.spacing.grain(), Relaxed);
     }
 
-    /// How often an event had to wait because the proxy did not read.
-    pub(crate) fn stalls(&self) -> u64 {
-        self.shared.stalls.load(Relaxed)
+    /// How many events so far left late: because this machine was busy, or because the proxy did not read.
+    pub(crate) fn late(&self) -> u64 {
+        self.shared.late.load(Relaxed)
     }
 }
 
@@ -264,12 +267,16 @@ fn tick(new: &mpsc::Receiver<Due>, shared: &Shared) {
 /// Sends one event and returns when the next one is due; `None` at the end of the stream or of its connection.
 fn send(mut due: Due, out: &mut Vec<u8>, shared: &Shared) -> Option<Due> {
     let last = due.number >= due.events;
+    let now = shared.clock.nanos();
+    if now > due.at + LATE {
+        shared.late.fetch_add(1, Relaxed);
+    }
     out.clear();
     if last {
         chunk(out, |out| out.extend_from_slice(wire::DONE));
         out.extend_from_slice(b"0\r\n\r\n");
     } else {
-        chunk(out, |out| wire::event(due.number, shared.clock.nanos(), out));
+        chunk(out, |out| wire::event(due.number, now, out));
     }
     match due.stream.try_write(out) {
         Ok(sent) if sent == out.len() => {
@@ -278,7 +285,7 @@ fn send(mut due: Due, out: &mut Vec<u8>, shared: &Shared) -> Option<Due> {
             (!last).then_some(due)
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            shared.stalls.fetch_add(1, Relaxed);
+            shared.late.fetch_add(1, Relaxed);
             due.at += RETRY_AFTER;
             Some(due)
         }
