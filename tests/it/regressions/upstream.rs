@@ -72,26 +72,31 @@ fn flooding(first: String, then: &'static str) -> (SocketAddr, JoinHandle<()>) {
 
 #[tokio::test]
 async fn a_flood_that_stays_inside_ends_at_max_duration_and_its_neighbours_go_on() {
-    let (address, flood) = flooding(format!("{HEAD}{OUTPUT}"), "id\n\n");
-    let setup = Setup { upstream: Some(address), stream: "max_duration = \"3s\"", ..Setup::default() };
-    let edge = Edge::start(setup).await;
-    let beside = streaming("spare", json!({ "hold": 4 }));
-    let events = expected(&beside);
-    let mut neighbour = edge.client(Version::Http2).await.ask(&beside).await;
-    let begun = neighbour.take(events[..4].concat().len()).await;
+    for version in Version::BOTH {
+        let (address, flood) = flooding(format!("{HEAD}{OUTPUT}"), "id\n\n");
+        let setup = Setup { upstream: Some(address), stream: "max_duration = \"3s\"", ..Setup::default() };
+        let edge = Edge::start(setup).await;
+        let beside = streaming("spare", json!({ "hold": 4 }));
+        let events = expected(&beside);
+        // over HTTP/2, all of them share one connection
+        let mut shared = edge.client(Version::Http2).await;
+        let mut neighbour = shared.ask(&beside).await;
+        let begun = neighbour.take(events[..4].concat().len()).await;
 
-    let mut flooded = edge.client(Version::Http1).await.ask(&streaming("demo", json!({}))).await;
-    let id = flooded.header("x-request-id").to_owned();
-    assert_eq!(flooded.take(OUTPUT.len()).await, OUTPUT);
-    edge.second.release(1);
-    let flooded = tokio::spawn(flooded.rest());
-    let rest = neighbour.rest().await;
-    assert!(!flooded.is_finished(), "the neighbour had to wait for the end of the flood");
-    assert_eq!([begun, rest].concat(), events.concat());
+        let mut client = if version == Version::Http2 { shared } else { edge.client(version).await };
+        let mut flooded = client.ask(&streaming("demo", json!({}))).await;
+        let id = flooded.header("x-request-id").to_owned();
+        assert_eq!(flooded.take(OUTPUT.len()).await, OUTPUT);
+        let flooded = tokio::spawn(flooded.rest());
+        edge.second.release(1);
+        let rest = neighbour.rest().await;
+        assert!(!flooded.is_finished(), "the neighbour had to wait for the end of the flood over {version:?}");
+        assert_eq!([begun, rest].concat(), events.concat());
 
-    let (before, code) = truncated(&soon(flooded).await.unwrap(), &id);
-    assert_eq!((before.len(), &*code), (0, "upstream_timeout"));
-    soon(tokio::task::spawn_blocking(|| flood.join().unwrap())).await.unwrap();
+        let (before, code) = truncated(&soon(flooded).await.unwrap(), &id);
+        assert_eq!((before.len(), &*code), (0, "upstream_timeout"));
+        soon(tokio::task::spawn_blocking(|| flood.join().unwrap())).await.unwrap();
+    }
 }
 
 #[tokio::test]
