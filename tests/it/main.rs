@@ -10,6 +10,7 @@ mod examples;
 mod faults;
 mod layers;
 mod meter;
+mod regressions;
 mod reload;
 mod routes;
 mod sdk;
