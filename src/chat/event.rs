@@ -5,7 +5,6 @@ pub use super::delta::Delta;
 use super::completion;
 use super::fault::{Fault, Said};
 use super::quick;
-use super::usage::Usage;
 
 /// The meaning of an event that has data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +50,7 @@ pub(super) fn parse(data: &[u8]) -> Chunk {
 
 #[cfg(test)]
 mod tests {
+    use super::super::usage::Usage;
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
