@@ -70,7 +70,7 @@ pub struct Feed {
 }
 
 /// Chunks without a batch that are read in one poll. An upstream that always has more, all of it to be kept inside, would
-/// else use up the task's budget, and no timer of the task would ever look at the clock.
+/// else hold up its neighbours on the same worker.
 const MAX_CHUNKS: usize = 16;
 
 /// What is done with an event.
