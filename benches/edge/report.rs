@@ -107,6 +107,11 @@ impl Report {
         self.notes.push(note);
     }
 
+    /// Whether nothing was out of the ordinary.
+    pub(crate) fn is_without_notes(&self) -> bool {
+        self.notes.is_empty()
+    }
+
     /// One round's figure.
     pub(crate) fn add(&mut self, measure: Measure, subject: Subject, value: f64) {
         match self.rows.iter_mut().find(|row| row.measure == measure && row.subject == subject) {
