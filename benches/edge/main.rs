@@ -14,6 +14,7 @@ mod source;
 mod target;
 mod wire;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -129,7 +130,7 @@ async fn measure(flags: Flags) -> Outcome {
         bench.run(part, &kinds, &mut report).await?;
     }
     let text = if flags.json { report.json()? } else { report.table() };
-    println!("{text}");
+    writeln!(std::io::stdout(), "{text}")?;
     // The logs explain the notes.
     if report.is_without_notes() {
         std::fs::remove_dir_all(&bench.site.directory)?;
