@@ -1,9 +1,10 @@
 //! What one event of an upstream's stream means to the gateway.
 
+pub use super::delta::Delta;
+
 use super::completion;
 use super::fault::{Fault, Said};
 use super::quick;
-use super::usage::Usage;
 
 /// The meaning of an event that has data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,22 +17,6 @@ pub enum Chunk {
     Malformed,
     /// A chunk of the completion.
     Delta(Delta),
-}
-
-/// What a chunk of a completion holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Delta {
-    /// Some choice says something: content, reasoning, a refusal, a tool call or audio that is not empty. A role alone, null
-    /// and empty strings are not output.
-    pub output: bool,
-    /// UTF-8 bytes of all text in it, for [`output_tokens`](super::estimate::output_tokens).
-    pub text_bytes: u64,
-    /// Some choice has a finish reason.
-    pub finished: bool,
-    /// The upstream's counts. Some upstreams send them in every chunk: the last ones count.
-    pub usage: Option<Usage>,
-    /// It has usage and no choices: sent only because `stream_options.include_usage` asked for it.
-    pub usage_only: bool,
 }
 
 /// Reads an event: the value of its `event` field, if it has one, and its data.
@@ -65,6 +50,7 @@ pub(super) fn parse(data: &[u8]) -> Chunk {
 
 #[cfg(test)]
 mod tests {
+    use super::super::usage::Usage;
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;

@@ -2,6 +2,7 @@
 
 pub mod answer;
 mod completion;
+mod delta;
 pub mod estimate;
 pub mod event;
 pub mod fault;

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use memchr::memchr2;
 use memchr::memmem::Finder;
 
-use super::event::Delta;
+use super::delta::Delta;
 
 static CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""choices":[{"#));
 static CHOICES_AGAIN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""choices""#));

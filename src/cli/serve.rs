@@ -93,6 +93,12 @@ fn start(args: &Args) -> Result<(), AnyError> {
     let config = source.load()?;
     log_to_stderr(config.log);
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    if !config.server.listen.ip().is_loopback() {
+        tracing::warn!(
+            "anyone who reaches {} may spend the provider's money: this version knows no callers",
+            config.server.listen
+        );
+    }
     let runtime = runtime(config.server.workers)?;
     let served = runtime.block_on(serve(source, config, demo, args.playground));
     // a name that is being looked up cannot be interrupted: nobody waits for it

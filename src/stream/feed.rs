@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::event::{Event, Fields, Kind, Run};
 use super::framer::Framer;
+use super::meter::Meter;
 use super::tally::Tally;
 use crate::chat::event::{self, Chunk};
 use crate::upstream::client::AnswerBody;
@@ -70,7 +71,7 @@ pub struct Feed {
 }
 
 /// Chunks without a batch that are read in one poll. An upstream that always has more, all of it to be kept inside, would
-/// else use up the task's budget, and no timer of the task would ever look at the clock.
+/// else hold up its neighbours on the same worker.
 const MAX_CHUNKS: usize = 16;
 
 /// What is done with an event.
@@ -150,11 +151,15 @@ impl Feed {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// Lets go of the upstream: after a proper end its connection is kept for the next request, else it is closed.
-    pub fn finish(self) {
+    /// Lets go of the upstream: after a proper end its connection is kept for the next request, else it is closed. The
+    /// meter is let go of when the last event has left.
+    pub fn finish(self, meter: Meter) {
         if self.tally.done && self.body.is_open() {
-            // what follows `[DONE]` is the end of the body, nearly always
-            tokio::spawn(self.body.read_rest());
+            tokio::spawn(async move {
+                drop(meter);
+                // what follows `[DONE]` is the end of the body, nearly always
+                self.body.read_rest().await
+            });
         }
     }
 

@@ -1,4 +1,5 @@
-//! Measures one request and settles it exactly once: at its end, at its failure, or when it is dropped.
+//! Measures one request and settles it exactly once: at its end, at its failure, or when it is dropped. What was settled is
+//! published when the last who works on the request lets go of its meter, so that no event waits for a log line.
 //!
 //! Dropping a meter unsettled means that the client has left: the connection was dropped with the response in it.
 
@@ -36,7 +37,8 @@ pub struct Record {
     status: Option<StatusCode>,
     error: Option<&'static str>,
     answer: Option<Box<Answering>>,
-    settled: bool,
+    /// How it ended, and when.
+    ending: Option<(Outcome, Instant)>,
 }
 
 /// Who answers, and how it went so far.
@@ -79,7 +81,7 @@ impl Meter {
             status: None,
             error: None,
             answer: None,
-            settled: false,
+            ending: None,
         })))
     }
 
@@ -181,12 +183,16 @@ impl Record {
 
     /// Ends the record. Whatever comes later changes nothing.
     pub fn settle(&mut self, outcome: Outcome, tally: Option<&Tally>) {
-        if std::mem::replace(&mut self.settled, true) {
+        if self.ending.is_some() {
             return;
         }
+        self.ending = Some((outcome, Instant::now()));
         if let (Some(answer), Some(tally)) = (&mut self.answer, tally) {
             answer.tally = tally.clone();
         }
+    }
+
+    fn publish(&self, outcome: Outcome, ended: Instant) {
         let status = match outcome {
             Outcome::ClientGone => self.status.unwrap_or(CLIENT_CLOSED_REQUEST),
             _ => self.status.unwrap_or(StatusCode::OK),
@@ -194,7 +200,7 @@ impl Record {
         let model = self.answer.as_ref().map_or("other", |answer| answer.model.name.as_str());
         let labels = [self.route, model, status.as_str(), outcome.as_str()];
         self.metrics.requests.with_label_values(&labels).inc();
-        let duration_ms = milliseconds(self.started.elapsed());
+        let duration_ms = milliseconds(ended.saturating_duration_since(self.started));
         let (request_id, origin, client) = (&*self.request_id, self.origin.as_deref(), self.client.to_string());
         let (route, error) = (self.route, self.error);
         let (status, outcome_name) = (status.as_u16(), outcome.as_str());
@@ -204,7 +210,7 @@ impl Record {
             );
             return;
         };
-        let facts = answer.settle(&self.metrics, self.started, outcome);
+        let facts = answer.publish(&self.metrics, self.started, outcome);
         tracing::info!(
             target: "tokenway::request", request_id, client, origin, route, model = answer.model.name, upstream = answer.upstream,
             status, outcome = outcome_name, error, attempts = answer.attempts, ttft_ms = facts.first_token_ms,
@@ -229,7 +235,7 @@ impl Answering {
         self.upstream_time + self.asked.map(|asked| asked.elapsed()).unwrap_or_default()
     }
 
-    fn settle(&self, metrics: &Metrics, started: Instant, outcome: Outcome) -> Facts {
+    fn publish(&self, metrics: &Metrics, started: Instant, outcome: Outcome) -> Facts {
         let tokens = self.tally.tokens();
         let source = tokens.source.as_str();
         let model = self.model.name.as_str();
@@ -268,6 +274,9 @@ impl Answering {
 impl Drop for Record {
     fn drop(&mut self) {
         self.settle(Outcome::ClientGone, None);
+        if let Some((outcome, ended)) = self.ending {
+            self.publish(outcome, ended);
+        }
     }
 }
 

@@ -266,7 +266,7 @@ impl Core {
         match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Relaying(feed) => {
                 self.meter.record().settle(outcome, Some(feed.tally()));
-                feed.finish();
+                feed.finish(self.meter.clone());
             }
             Phase::Opening(_) => self.meter.record().settle(outcome, None),
             Phase::Ended => {}

@@ -94,7 +94,6 @@ async fn the_first_token_is_the_first_output_event_and_not_the_first_byte() {
 async fn rates_are_those_that_the_client_saw() {
     let child = Child::start(Plan::default()).await;
     let mut request = chat(true, paced());
-    // a role chunk that comes alone is held until the first output, and would count as an event that waits
     request["demo"]["fault"] = Value::Null;
     // the finish chunk comes long after the last token, and is none: after a whole other answer
     request["demo"]["hold"] = (TOKENS + 1).into();

@@ -73,7 +73,9 @@ fn flooding(first: String, then: &'static str) -> (SocketAddr, JoinHandle<()>) {
 #[tokio::test]
 async fn a_flood_that_stays_inside_ends_at_max_duration_and_its_neighbours_go_on() {
     for version in Version::BOTH {
-        let (address, flood) = flooding(format!("{HEAD}{OUTPUT}"), "id\n\n");
+        // in chunks so small that thousands come with one read of the socket
+        let first = format!("{STREAM}transfer-encoding: chunked\r\n\r\n{:x}\r\n{OUTPUT}\r\n", OUTPUT.len());
+        let (address, flood) = flooding(first, "4\r\nid\n\n\r\n");
         let setup = Setup { upstream: Some(address), stream: "max_duration = \"3s\"", ..Setup::default() };
         let edge = Edge::start(setup).await;
         let beside = streaming("spare", json!({ "hold": 4 }));
