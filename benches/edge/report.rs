@@ -107,6 +107,11 @@ impl Report {
         self.notes.push(note);
     }
 
+    /// Whether nothing was out of the ordinary.
+    pub(crate) fn is_without_notes(&self) -> bool {
+        self.notes.is_empty()
+    }
+
     /// One round's figure.
     pub(crate) fn add(&mut self, measure: Measure, subject: Subject, value: f64) {
         match self.rows.iter_mut().find(|row| row.measure == measure && row.subject == subject) {
@@ -165,7 +170,27 @@ impl Report {
             let verdict = if goal.is_reached() { "reached" } else { "MISSED" };
             writeln!(out, "  {name:<66} {value:>8.2} {limit:>8.2} {verdict:>8}")?;
         }
-        self.notes.iter().try_for_each(|note| writeln!(out, "\nnote: {note}"))
+        if !self.notes.is_empty() {
+            writeln!(out, "\nnotes")?;
+        }
+        for (note, times) in self.distinct_notes() {
+            let more = if times > 1 { format!(" (and {} like it)", times - 1) } else { String::new() };
+            writeln!(out, "  {note}{more}")?;
+        }
+        Ok(())
+    }
+
+    /// Notes that differ in more than their numbers, with how often each came.
+    fn distinct_notes(&self) -> Vec<(&str, usize)> {
+        let shape = |note: &str| note.replace(|letter: char| letter.is_ascii_digit(), "");
+        let mut distinct: Vec<(&str, usize)> = Vec::new();
+        for note in &self.notes {
+            match distinct.iter_mut().find(|(known, _)| shape(known) == shape(note)) {
+                Some((_, times)) => *times += 1,
+                None => distinct.push((note, 1)),
+            }
+        }
+        distinct
     }
 
     fn best(&self, measure: Measure, target: &str, protocol: &str, streams: Option<usize>) -> Option<f64> {
