@@ -153,8 +153,10 @@ impl Feed {
 
     /// Lets go of the upstream: after a proper end its connection is kept for the next request, else it is closed. The
     /// meter is let go of when the last event has left.
-    pub fn finish(self, meter: Meter) {
-        if self.tally.done && self.body.is_open() {
+    pub fn finish(mut self, meter: Meter) {
+        if self.tally.done && !self.body.is_open() {
+            self.body.keep();
+        } else if self.tally.done {
             tokio::spawn(async move {
                 drop(meter);
                 // what follows `[DONE]` is the end of the body, nearly always

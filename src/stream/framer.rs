@@ -137,7 +137,10 @@ impl Framer {
         let range = self.start..self.start + len;
         self.start = range.end;
         if self.held.is_empty() {
-            return Event::new(self.chunk.clone(), range);
+            // the last event of a chunk takes it over: where it is the only one, no byte and no handle is copied
+            let chunk = if self.start == self.chunk.len() { mem::take(&mut self.chunk) } else { self.chunk.clone() };
+            self.start = if self.chunk.is_empty() { 0 } else { self.start };
+            return Event::new(chunk, range);
         }
         self.held.extend_from_slice(&self.chunk[range]);
         let joined = Bytes::from(mem::take(&mut self.held));
