@@ -11,7 +11,7 @@ use super::event::{Event, Fields, Kind, Run};
 use super::framer::Framer;
 use super::meter::Meter;
 use super::tally::Tally;
-use crate::chat::event::{self, Chunk};
+use crate::chat::event::{Chunk, Inspector};
 use crate::upstream::client::AnswerBody;
 use crate::upstream::failure::Failure;
 
@@ -56,6 +56,7 @@ impl Opened {
 pub struct Feed {
     body: AnswerBody,
     framer: Framer,
+    inspector: Inspector,
     ready: VecDeque<Batch>,
     failed: Option<Failure>,
     tally: Tally,
@@ -84,10 +85,10 @@ enum Verdict {
 impl Feed {
     /// `max_event` in bytes; without `pass_usage` the usage-only chunk stays inside.
     pub fn new(body: AnswerBody, max_event: usize, pass_usage: bool, tally: Tally) -> Self {
-        let framer = Framer::new(max_event);
         Self {
             body,
-            framer,
+            framer: Framer::new(max_event),
+            inspector: Inspector::default(),
             ready: VecDeque::new(),
             failed: None,
             tally,
@@ -218,7 +219,7 @@ impl Feed {
             (Kind::Blank, _) if self.passed => return Verdict::Pass { output: false },
             (Kind::Blank, _) => return Verdict::Keep,
         };
-        match event::inspect(fields.name, &data) {
+        match self.inspector.inspect(fields.name, &data) {
             Chunk::Done => {
                 self.tally.done = true;
                 Verdict::Pass { output: false }
