@@ -11,7 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Between two looks at a client that is not read from: what it asked for must be cancelled within a second of its leaving.
+/// Between two looks at a client that is not read from. What it asked for must be cancelled within a second of its leaving;
+/// what can be answered at once is still answered.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// A byte stream that fails once the client has left, although nobody reads.

@@ -8,6 +8,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::support::client::until_closed;
 use crate::support::edge::{Edge, Setup, expected, streaming};
 use crate::support::soon;
 
@@ -144,5 +145,19 @@ async fn a_client_that_pipelines_and_stays_gets_all_of_its_streams() {
             assert_eq!(body.as_bytes(), events.concat());
         }
         edge.until_ended("demo", 200, "ok", 2).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_pipelines_and_ends_its_side_gets_the_answers_that_are_there_at_once() {
+    for plaintext in [false, true] {
+        let edge = Edge::start(Setup { plaintext, ..Setup::default() }).await;
+        let mut socket = connect(&edge, plaintext, false).await;
+        let request = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        // the stray line end keeps hyper from reading on: it would end the connection at the client's end
+        socket.write_all((request.repeat(3) + "\r\n").as_bytes()).await.unwrap();
+        socket.shutdown().await.unwrap();
+        let answers = soon(until_closed(&mut socket)).await;
+        assert_eq!(answers.matches("HTTP/1.1 200 ").count(), 3, "{answers}");
     }
 }
