@@ -42,6 +42,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> GuardIo<IO> {
         Self { io, write_timeout, linger, shut: false, deadline: Deadline::default() }
     }
 
+    /// What is guarded.
+    pub(super) fn get_ref(&self) -> &IO {
+        &self.io
+    }
+
     /// Bounds the wait of a write. TLS flushes through writes as well, and a socket has nothing of its own to flush.
     fn bound<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {

@@ -121,7 +121,7 @@ impl Feed {
 
     /// Whether a line of the gateway's own may be written now: not between the CR and the LF of a line end.
     pub fn is_between_events(&self) -> bool {
-        !self.framer.may_owe_lf()
+        !self.framer.awaits_lf()
     }
 
     /// The next batch of events: `None` at the proper end. Nothing waits: a batch holds what has come in, no more.
