@@ -153,17 +153,20 @@ impl Feed {
     }
 
     /// Lets go of the upstream: after a proper end its connection is kept for the next request, else it is closed. The
-    /// meter is let go of when the last event has left.
+    /// meter is let go of once the last event has left, which the task of the client's connection is about to see to.
     pub fn finish(mut self, meter: Meter) {
-        if self.tally.done && !self.body.is_open() {
-            self.body.keep();
-        } else if self.tally.done {
-            tokio::spawn(async move {
-                drop(meter);
-                // what follows `[DONE]` is the end of the body, nearly always
-                self.body.read_rest().await
-            });
+        if !self.tally.done {
+            return;
         }
+        tokio::spawn(async move {
+            drop(meter);
+            if self.body.is_open() {
+                // what follows `[DONE]` is the end of the body, nearly always
+                self.body.read_rest().await;
+            } else {
+                self.body.keep();
+            }
+        });
     }
 
     fn take_in(&mut self, chunk: Bytes) {
