@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use super::case::Case;
+use super::case::{Case, Interface};
 use super::foretold::Outcome;
 use super::stage::Sites;
 use crate::support::process::root;
@@ -53,6 +53,12 @@ fn call(id: u64, case: &Case, sites: &Sites) -> Value {
     let headers: Vec<Value> = case.headers.iter().map(|(name, value)| json!([name, value])).collect();
     json!({
         "id": id,
+        "interface": match case.interface {
+            Interface::Fetch => "fetch",
+            Interface::Xhr(true) => "xhr and listener",
+            Interface::Xhr(false) => "xhr",
+            Interface::EventSource => "event source",
+        },
         "url": sites.url(case, id, 0),
         "init": {
             "method": case.method, "headers": headers, "credentials": case.credentials, "mode": case.mode,
@@ -66,7 +72,8 @@ fn outcome(seen: &Value) -> (Outcome, Option<String>) {
     if seen["raised"].is_string() {
         return (Outcome::Blocked { code: text("cors") }, text("failed"));
     }
-    let kind = ["basic", "cors", "opaque", "opaqueredirect"].into_iter().find(|kind| seen["type"] == **kind).unwrap();
+    let kinds = ["basic", "cors", "opaque", "opaqueredirect", "xhr", "open"];
+    let kind = kinds.into_iter().find(|kind| seen["type"] == **kind).unwrap();
     let headers = seen["headers"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
     let status = u16::try_from(seen["status"].as_u64().unwrap()).unwrap();
     (Outcome::Shown { kind, status, headers: headers.collect() }, text("failed"))

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokenway::browser::answer::Answer;
 use tokenway::browser::block::Block;
+use tokenway::browser::event_source;
 use tokenway::browser::fetch::{Fetch, Progress};
 use tokenway::browser::origin::PageOrigin;
 use tokenway::browser::quirks::Browser;
 use tokenway::browser::request::{Body, Credentials, Kind, Mode, PageRequest, RedirectMode, Tainting};
 
-use super::case::{Case, Site};
-use super::stage::{Seen, Sites, TOLD, latin1};
+use super::case::{Case, Interface, Site};
+use super::stage::{Seen, Sites, latin1, told};
 
 /// What a page gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,9 +49,18 @@ fn course(case: &Case, id: u64, sites: &Sites, seen: &mut Vec<Seen>) -> Result<O
             Progress::OpaqueRedirect => {
                 return Ok(Outcome::Shown { kind: "opaqueredirect", status: 0, headers: BTreeSet::new() });
             }
+            Progress::Done(_) if case.interface == Interface::EventSource => {
+                return Ok(match event_source::judge(&answer(case, id, sites, hop, false), Browser::Chromium) {
+                    event_source::Verdict::Open => {
+                        Outcome::Shown { kind: "open", status: 200, headers: BTreeSet::new() }
+                    }
+                    event_source::Verdict::GivesUp(_) => Outcome::Blocked { code: None },
+                });
+            }
             Progress::Done(readable) => {
                 return Ok(Outcome::Shown {
                     kind: match readable.tainting {
+                        _ if case.interface != Interface::Fetch => "xhr",
                         Tainting::Basic => "basic",
                         Tainting::Cors => "cors",
                         Tainting::Opaque => "opaque",
@@ -85,8 +95,12 @@ fn page_request(case: &Case, id: u64, sites: &Sites) -> PageRequest {
             _ => RedirectMode::Follow,
         },
         body: if case.body { Body::Text } else { Body::None },
-        upload_listener: false,
-        kind: Kind::Fetch,
+        upload_listener: case.interface == Interface::Xhr(true),
+        kind: match case.interface {
+            Interface::Fetch => Kind::Fetch,
+            Interface::Xhr(_) => Kind::Xhr,
+            Interface::EventSource => Kind::EventSource,
+        },
         browser: Browser::Chromium,
     }
 }
@@ -107,15 +121,14 @@ fn asked(hop: usize, method: &str, headers: &HeaderMap) -> Seen {
         let joined = values.join(&b", "[..]);
         (!values.is_empty()).then(|| joined.iter().map(|b| char::from(*b)).collect::<String>())
     };
-    let mut told: Vec<(String, String)> =
-        TOLD.iter().filter_map(|name| Some(((*name).to_owned(), get(name)?))).collect();
-    told.sort();
+    let lines: Vec<(String, String)> =
+        headers.keys().filter_map(|name| Some((name.as_str().to_owned(), get(name.as_str())?))).collect();
     Seen {
         hop,
         method: method.to_owned(),
         origin: get("origin"),
         asks_method: get("access-control-request-method"),
         asks_headers: get("access-control-request-headers"),
-        told,
+        told: told(&lines),
     }
 }

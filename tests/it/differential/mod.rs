@@ -22,11 +22,13 @@ use foretold::{Outcome, foretell};
 use stage::{Seen, Stage};
 
 /// Cases in a run.
-const CASES: usize = 700;
+const CASES: usize = 1000;
 /// Cases that the page runs in one go.
 const BATCH: usize = 100;
 /// Most attempts to make a failing case smaller.
 const SHRINKS: usize = 400;
+/// Most failing cases that are shrunk and shown.
+const MOST_SHOWN: usize = 3;
 /// How long a batch may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -57,7 +59,7 @@ async fn a_real_browser_does_what_is_foretold() {
     println!("{tally}");
     let failed = failures.len();
     let mut shown = String::new();
-    for tree in failures.into_iter().take(5) {
+    for tree in failures.into_iter().take(MOST_SHOWN) {
         shown += &format!("\n{:#?}\n", bench.shrunk(tree).await);
     }
     bench.close().await;

@@ -32,32 +32,39 @@ pub struct Seen {
     pub origin: Option<String>,
     pub asks_method: Option<String>,
     pub asks_headers: Option<String>,
-    /// Headers of the page and those that a browser derives from them, sorted by name: [`TOLD`].
+    /// Headers of the page and those that a browser derives from them: [`told`].
     pub told: Vec<(String, String)>,
 }
 
-/// Request headers that are compared; those that depend on the browser's version and language are not.
-pub const TOLD: [&str; 19] = [
-    "authorization",
-    "content-type",
-    "x-custom",
-    "x-other",
-    "range",
-    "last-event-id",
-    "content-language",
-    "save-data",
-    "dpr",
-    "width",
-    "ect",
-    "intervention",
-    "x-http-method-override",
-    "x-method-override",
-    "x-empty",
-    "x-blanks",
-    "*",
-    "sec-anything",
-    "x-long",
-];
+/// Of a request's headers those that are compared, sorted. Others depend on the browser's version and language.
+pub fn told(headers: &[(String, String)]) -> Vec<(String, String)> {
+    const TOLD: [&str; 18] = [
+        "authorization",
+        "content-type",
+        "content-language",
+        "x-custom",
+        "x-other",
+        "x-long",
+        "x-empty",
+        "x-blanks",
+        "x-http-method-override",
+        "x-method-override",
+        "last-event-id",
+        "range",
+        "save-data",
+        "dpr",
+        "ect",
+        "intervention",
+        "sec-anything",
+        "*",
+    ];
+    let compared = headers.iter().filter(|(name, _)| TOLD.contains(&name.as_str()));
+    // Chromium respells ranges: `bytes= 007-9` as `bytes=7-9`
+    let value = |name: &str, value: &str| if name == "range" { "some".to_owned() } else { value.trim().to_owned() };
+    let mut told: Vec<_> = compared.map(|(name, written)| (name.clone(), value(name, written))).collect();
+    told.sort();
+    told
+}
 
 struct Played {
     hops: Vec<(Vec<u8>, Vec<u8>)>,
@@ -169,9 +176,7 @@ async fn serve(socket: TcpStream, plays: Arc<Mutex<HashMap<u64, Played>>>) {
         let answer = match (id, hop) {
             (Some(id), Some(hop)) => {
                 let asks_method = get("access-control-request-method");
-                let mut told: Vec<_> =
-                    headers.iter().filter(|(name, _)| TOLD.contains(&name.as_str())).cloned().collect();
-                told.sort();
+                let told = told(&headers);
                 let preflight = method == "OPTIONS" && asks_method.is_some();
                 let seen = Seen {
                     hop,
