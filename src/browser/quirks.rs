@@ -1,4 +1,7 @@
 //! Where browsers do otherwise than the standard says, as data; and the decisions of this crate that depend on it.
+//!
+//! What is said of Chromium is tested against it (`tests/it/differential`). What is said of Firefox and Safari was read in
+//! their sources and in MDN's compatibility data.
 
 use std::fmt;
 
@@ -31,7 +34,7 @@ pub struct Quirk {
 }
 
 /// Every known difference.
-pub const QUIRKS: [Quirk; 14] = [
+pub const QUIRKS: [Quirk; 13] = [
     Quirk {
         id: "wildcard-covers-authorization",
         browsers: &[Browser::Chromium, Browser::Firefox, Browser::Safari],
@@ -67,12 +70,6 @@ pub const QUIRKS: [Quirk; 14] = [
         browsers: &[Browser::Chromium],
         standard: "only accept, accept-language, content-language, content-type and range are safelisted (§2.2.2)",
         instead: "device-memory, dpr, width, viewport-width, rtt, downlink, ect, save-data and intervention are, too; a redirect drops most of them",
-    },
-    Quirk {
-        id: "range-not-safelisted",
-        browsers: &[Browser::Safari],
-        standard: "a single `range: bytes=a-b` is safelisted (§2.2.2)",
-        instead: "any `range` is preflighted",
     },
     Quirk {
         id: "lines-joined",
@@ -178,10 +175,6 @@ impl Browser {
 
     pub(super) fn joins_lines(self) -> bool {
         matches!(self, Browser::Chromium | Browser::Safari)
-    }
-
-    pub(super) fn safelists_range(self) -> bool {
-        self != Browser::Safari
     }
 }
 

@@ -140,7 +140,6 @@ fn each_safelisted_header_has_its_own_bounds() {
     }
     assert_eq!(flaw("dpr", b"1.5", Browser::Chromium), None);
     assert_eq!(flaw("dpr", b"1.", Browser::Chromium), Some(Unsafe::Name));
-    assert_eq!(flaw("range", b"bytes=0-1", Browser::Safari), Some(Unsafe::Name));
 }
 
 #[test]

@@ -6,6 +6,10 @@ use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::lists::{
+    CONTENT_TYPES, EXPOSED_LISTS, GENEROUS, HEADER_LISTS, METHOD_LISTS, ORIGINS, RESPONSE_HEADERS, SHORT_HEADERS,
+};
+
 /// Through which interface the page calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interface {
@@ -128,22 +132,6 @@ fn content_type() -> impl Strategy<Value = Option<&'static str>> {
     prop_oneof![3 => Just(Some("text/event-stream")), 4 => weighted(0.9, select(CONTENT_TYPES))]
 }
 
-const CONTENT_TYPES: &[&str] = &[
-    "text/event-stream;charset=utf-8",
-    "text/event-stream; charset=\"UTF-8\"",
-    "TEXT/Event-Stream",
-    "text/event-stream; charset=iso-8859-1",
-    "text/event-stream; charset=utf8",
-    "text/event-stream;charset=",
-    "text/event-stream; a=b",
-    "text/event-stream;",
-    "text/plain",
-    "application/json",
-    "text/event-streams",
-    "text/event-stream, text/plain",
-    "event-stream",
-];
-
 fn hops() -> impl Strategy<Value = Vec<Hop>> {
     prop_oneof![
         12 => vec(hop(), 1),
@@ -173,78 +161,6 @@ fn header() -> impl Strategy<Value = (&'static str, String)> {
     let bad = select(BAD_HEADERS).prop_map(|(name, value)| (name, value.to_owned()));
     prop_oneof![30 => short, 3 => long_header(), 1 => bad]
 }
-
-const SHORT_HEADERS: &[(&str, &str)] = &[
-    ("x-custom", "1"),
-    ("authorization", "Bearer k"),
-    ("content-type", "application/json"),
-    ("content-type", "text/plain"),
-    ("content-type", "text/plain;charset=UTF-8"),
-    ("content-type", "TEXT/Plain ; a=b"),
-    ("content-type", "multipart/form-data; boundary=x"),
-    ("content-type", "application/x-www-form-urlencoded"),
-    ("content-type", "text/plain; a=\"b\""),
-    ("content-type", "text/plain, application/json"),
-    ("content-type", "text/plain;application/json"),
-    ("content-type", "text"),
-    ("content-type", "/plain"),
-    ("content-type", "text /plain"),
-    ("content-type", "text/pl ain"),
-    ("content-type", ""),
-    ("Content-Type", "text/html"),
-    ("accept", "text/event-stream"),
-    ("accept", "a/b;q=\"1\""),
-    ("accept", "{}"),
-    ("accept", "a\tb"),
-    ("Accept-Language", "de-DE, en;q=0.5"),
-    ("accept-language", "de_DE"),
-    ("content-language", "en"),
-    ("content-language", "en/us"),
-    ("range", "bytes=0-"),
-    ("range", "bytes=5-10"),
-    ("range", "bytes=-5"),
-    ("range", "bytes=10-5"),
-    ("range", "bytes=0-1,3-4"),
-    ("range", "bytes= 0-1"),
-    ("range", "bytes"),
-    ("range", "Bytes=0-1"),
-    ("range", "bytes=007-7"),
-    ("X-Other", "x"),
-    ("last-event-id", "7"),
-    ("cache-control", "no-cache"),
-    ("user-agent", "me/1"),
-    ("save-data", "on"),
-    ("save-data", "off"),
-    ("dpr", "1.5"),
-    ("dpr", "1."),
-    ("width", "100"),
-    ("width", "1.5"),
-    ("ect", "4g"),
-    ("ect", "6g"),
-    ("intervention", "x"),
-    ("device-memory", "8"),
-    ("viewport-width", "1000"),
-    ("rtt", "10"),
-    ("downlink", "2.5"),
-    ("cookie", "a=b"),
-    ("Origin", "https://else.example"),
-    ("host", "else.example"),
-    ("sec-anything", "1"),
-    ("Proxy-Anything", "1"),
-    ("access-control-request-method", "PUT"),
-    ("date", "x"),
-    ("dnt", "1"),
-    ("content-length", "5"),
-    ("set-cookie", "a=b"),
-    ("x-http-method-override", "PUT"),
-    ("x-http-method-override", "PUT, trace"),
-    ("x-method-override", "CONNECT"),
-    ("referer", "x"),
-    ("*", "star"),
-    ("x-blanks", "  around  "),
-    ("x-empty", ""),
-    ("x-latin", "\u{e9}"),
-];
 
 /// What makes a call fail before anything is sent.
 const BAD_HEADERS: &[(&str, &str)] = &[("bad name", "1"), ("bad:name", "1"), ("x-bad-value", "a\nb"), ("", "x")];
@@ -326,73 +242,6 @@ fn access() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
     (origin, credentials).prop_map(|(origin, credentials)| [origin, credentials].concat())
 }
 
-/// A call whose answer sets one cookie, `c{id}`.
-pub fn cookie_case() -> impl Strategy<Value = (Case, &'static str)> {
-    let attributes = vec(select(ATTRIBUTES), 0..5).prop_map(|parts| parts.concat());
-    let line = (select(&["", "", "", "__Host-", "__Secure-", "__secure-"][..]), attributes)
-        .prop_map(|(prefix, attributes)| &*format!("{prefix}c{{id}}=v{attributes}").leak());
-    let site = select(&[Site::Other, Site::Own, Site::Third][..]);
-    (line, site, select(&["include", "include", "same-origin", "omit"][..])).prop_map(|(line, site, credentials)| {
-        let lines = vec![
-            ("access-control-allow-origin", "{own}"),
-            ("access-control-allow-credentials", "true"),
-            ("set-cookie", line),
-        ];
-        let play = Play { status: 200, lines };
-        let hop = Hop { site, preflight: play.clone(), response: play, location: Location::Absolute };
-        let case = Case {
-            interface: Interface::Fetch,
-            method: "GET",
-            headers: Vec::new(),
-            credentials,
-            mode: "cors",
-            redirect: "follow",
-            body: false,
-            hops: vec![hop],
-        };
-        (case, line)
-    })
-}
-
-const ATTRIBUTES: &[&str] = &[
-    "; Secure",
-    "; secure",
-    "; SameSite=None",
-    "; SameSite=None; Secure",
-    "; SameSite=Lax",
-    "; samesite=strict",
-    "; SameSite=Other",
-    "; SameSite",
-    "; Partitioned",
-    "; Partitioned; Secure; SameSite=None",
-    "; HttpOnly",
-    "; Path=/",
-    "; Path=/case",
-    "; Path=/case/",
-    "; Path=/ca",
-    "; Path=/other",
-    "; Path=x",
-    "; Path=",
-    "; Domain=localhost",
-    "; Domain=LOCALHOST",
-    "; Domain=127.0.0.1",
-    "; Domain=third.localhost",
-    "; Domain=.third.localhost",
-    "; Domain=0.0.1",
-    "; Domain=example.com",
-    "; Domain=",
-    "; Domain",
-    "; Max-Age=60",
-    "; Max-Age=0",
-    "; Max-Age=-1",
-    "; Max-Age=x",
-    "; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
-    "; Expires=Thu, 01 Jan 2099 00:00:00 GMT",
-    "; Unknown=1",
-    ";",
-    "; ;",
-];
-
 /// None, one, or two lines.
 fn lines(
     name: &'static str,
@@ -401,126 +250,3 @@ fn lines(
     let some = move |count: usize| vec(select(values).prop_map(move |value| (name, value)), count);
     prop_oneof![1 => some(0), 5 => some(1), 1 => some(2)]
 }
-
-const ORIGINS: &[&str] = &[
-    "{own}",
-    "*",
-    "null",
-    "{other}",
-    "{own}/",
-    "{own}, {own}",
-    "{own},*",
-    "* ",
-    " {own}\t",
-    "NULL",
-    "Null",
-    "",
-    ",",
-    "true",
-    "https://",
-    "http://",
-    "{own} {other}",
-    "http://localhost",
-    "https://app.example.com",
-    "HTTP://LOCALHOST",
-    "//x",
-    "app:x",
-    "http://[",
-    "http://a b",
-    "**",
-    "\"{own}\"",
-    "http://%",
-    "http://a:99999",
-    "{own}#",
-    "caf\u{e9}",
-    "mailto:a",
-    "x:",
-];
-
-const METHOD_LISTS: &[&str] = &[
-    "*",
-    "PUT",
-    "put",
-    "Patch",
-    "PATCH",
-    "PUT, DELETE",
-    "PUT,,DELETE,",
-    ",",
-    "",
-    "PUT DELETE",
-    "\"PUT\"",
-    "PUT;DELETE",
-    "(PUT)",
-    "*, PUT",
-    "\tPUT\t,\tPATCH",
-    "OPTIONS",
-    "CHICKEN",
-    "chicken",
-    "DELETE, *",
-    "x!#$%&'*+-.^_`|~",
-    "P\u{dc}T",
-    "@",
-];
-
-const GENEROUS: &str = "content-type, authorization, x-custom, x-other, accept, accept-language, content-language, range, \
-                        last-event-id, cache-control, user-agent, save-data, dpr, width, ect, x-long, intervention, \
-                        x-http-method-override, x-blanks, x-empty, x-latin, device-memory, viewport-width, rtt, downlink";
-
-const HEADER_LISTS: &[&str] = &[
-    "*",
-    "content-type",
-    "X-CUSTOM",
-    "Authorization",
-    "x-custom, content-type",
-    "*, authorization",
-    "x-custom,,",
-    "",
-    ",",
-    "x custom",
-    "\"x-custom\"",
-    "x-custom;content-type",
-    "x-custom\t,\tauthorization",
-    "content-type, @",
-    "(",
-    "{x}",
-    "x-other, *",
-    "x-c\u{fc}stom",
-    "x-custom x-other",
-];
-
-const EXPOSED_LISTS: &[&str] = &[
-    "*",
-    "x-a",
-    "X-A, x-b",
-    "x-a,,x-b,",
-    "",
-    "x a",
-    "\"x-a\"",
-    "*, x-a",
-    "set-cookie, x-a",
-    "x-a;x-b",
-    "x-b, @",
-    "set-cookie2, *",
-    "x-\u{fc}",
-    "\tx-a\t",
-];
-
-const RESPONSE_HEADERS: &[(&str, &str)] = &[
-    ("x-a", "1"),
-    ("x-a", "2"),
-    ("x-b", "1"),
-    ("X-Request-Id", "r"),
-    ("etag", "\"1\""),
-    ("set-cookie", "a=b"),
-    ("content-type", "text/plain"),
-    ("content-language", "en"),
-    ("expires", "0"),
-    ("last-modified", "x"),
-    ("pragma", "x"),
-    ("retry-after", "1"),
-    ("set-cookie2", "a=b"),
-    ("*", "star"),
-    ("access-control-max-age", "5"),
-    ("timing-allow-origin", "*"),
-    ("vary", "Origin"),
-];

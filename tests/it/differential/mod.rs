@@ -8,6 +8,7 @@ mod case;
 mod chromium;
 mod cookies;
 mod foretold;
+mod lists;
 mod stage;
 
 use std::collections::BTreeMap;
