@@ -5,6 +5,7 @@
 
 mod browser;
 mod cors_table;
+mod differential;
 mod drain_streams;
 mod examples;
 mod faults;
