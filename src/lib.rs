@@ -42,4 +42,6 @@ pub mod live;
 // what listens, and the commands
 pub mod server;
 pub mod demo;
+// the tools that look at any server
+pub mod dial;
 pub mod cli;
