@@ -194,7 +194,7 @@ fn refused(code: Option<Code>, step: Step, reason: String, needed: &str) -> Bloc
 }
 
 /// Secure Contexts §3.1, "is origin potentially trustworthy", as far as a URL of `http` can be: this machine.
-fn is_trustworthy(url: &Url) -> bool {
+pub(super) fn is_trustworthy(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),

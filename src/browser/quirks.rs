@@ -31,7 +31,7 @@ pub struct Quirk {
 }
 
 /// Every known difference.
-pub const QUIRKS: [Quirk; 10] = [
+pub const QUIRKS: [Quirk; 11] = [
     Quirk {
         id: "wildcard-covers-authorization",
         browsers: &[Browser::Chromium, Browser::Firefox, Browser::Safari],
@@ -87,6 +87,12 @@ pub const QUIRKS: [Quirk; 10] = [
         instead: "cookies of another site are partitioned (Firefox) or blocked (Safari) unless they are `Partitioned`",
     },
     Quirk {
+        id: "same-site-unset",
+        browsers: &[Browser::Firefox, Browser::Safari],
+        standard: "a cookie without SameSite is taken for Lax (RFC 6265bis §5.6.7)",
+        instead: "it is taken for None, though not shared between sites",
+    },
+    Quirk {
         id: "no-streaming-upload",
         browsers: &[Browser::Firefox, Browser::Safari],
         standard: "a request's body can be a ReadableStream, which is always preflighted (§5.4)",
@@ -133,6 +139,10 @@ impl Browser {
 
     pub(super) fn safelists_client_hints(self) -> bool {
         self == Browser::Chromium
+    }
+
+    pub(super) fn defaults_to_lax(self) -> bool {
+        matches!(self, Browser::Standard | Browser::Chromium)
     }
 
     pub(super) fn joins_lines(self) -> bool {

@@ -10,6 +10,9 @@ use super::code::Code;
 use super::request::{Body, Mode, Request, Tainting};
 use super::step::Step;
 
+/// Fetch §2.2.2, "request-body-header name".
+const BODY_HEADERS: [HeaderName; 4] =
+    [header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LOCATION, header::CONTENT_TYPE];
 /// Most redirects that a browser follows.
 pub const MOST_REDIRECTS: u8 = 20;
 
@@ -42,9 +45,7 @@ pub fn follow(request: &Request, answer: &Answer) -> Result<Option<(Request, Vec
     if becomes_get(answer.status, &request.method) {
         next.method = Method::GET;
         next.body = Body::None;
-        // "request-body-header name"
-        for name in [header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LOCATION, header::CONTENT_TYPE]
-        {
+        for name in BODY_HEADERS {
             next.headers.remove(name);
         }
         changes.push(Change::ToGet);
@@ -137,9 +138,4 @@ fn status_line(answer: &Answer) -> String {
 
 fn block(code: Option<Code>, step: &'static str, reason: String, received: Vec<String>, needed: String) -> Block {
     Block { code, stage: Stage::Redirect, step: Step::redirect(step), reason, received, needed }
-}
-
-/// Names of headers that say what a body is, and go when the body goes.
-pub fn body_headers() -> [HeaderName; 4] {
-    [header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LOCATION, header::CONTENT_TYPE]
 }
