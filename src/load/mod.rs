@@ -1,0 +1,3 @@
+//! The load tester's engine: starts streams by a schedule, takes their times, and hands over one sample for each.
+
+pub mod sse;
