@@ -1,3 +1,5 @@
 //! The load tester's engine: starts streams by a schedule, takes their times, and hands over one sample for each.
 
+pub mod prompts;
+pub mod schedule;
 pub mod sse;
