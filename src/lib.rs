@@ -20,6 +20,7 @@
 pub mod error;
 pub mod routes;
 pub mod cors;
+pub mod browser;
 pub mod route;
 pub mod chat;
 // configuration

@@ -49,7 +49,7 @@ pub const EXPOSED: [&str; 15] = [
 ];
 
 /// Fetch §2.2.2, "forbidden request-header", steps 1 and 2. Takes a lower-case name.
-pub(super) fn is_forbidden_in_requests(name: &str) -> bool {
+pub(crate) fn is_forbidden_in_requests(name: &str) -> bool {
     const FORBIDDEN: [&str; 21] = [
         "accept-charset",
         "accept-encoding",
@@ -77,6 +77,6 @@ pub(super) fn is_forbidden_in_requests(name: &str) -> bool {
 }
 
 /// Fetch §2.2.2, "forbidden response-header name". Takes a lower-case name.
-pub(super) fn is_forbidden_in_responses(name: &str) -> bool {
+pub(crate) fn is_forbidden_in_responses(name: &str) -> bool {
     matches!(name, "set-cookie" | "set-cookie2")
 }

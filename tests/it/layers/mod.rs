@@ -11,10 +11,11 @@ use scan::{File, scan};
 use crate::support::process::root;
 
 /// Files and directories of `src/` that decide and do nothing else. A file that calls itself pure is one, too.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "error",
     "routes",
     "cors",
+    "browser",
     "route",
     "chat",
     "head",

@@ -1,0 +1,215 @@
+//! One request's whole course, for a caller that sends and receives: Fetch §4.1 "main fetch" and §4.4 "HTTP fetch".
+//!
+//! ```text
+//! Fetch::new ─┬─ preflight() ── preflight_answered() ─┬─ outgoing() ── answered() ─┬─ Progress::Done
+//!             └───────────────────────────────────────┘◀─ Progress::Redirected ────┘
+//! ```
+
+use http::Method;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use url::Url;
+
+use super::answer::Answer;
+use super::block::{Block, Stage};
+use super::check::cors_check;
+use super::code::Code;
+use super::preflight::{self, Allowed, Preflight, Reason};
+use super::redirect::{self, Change};
+use super::request::{Kind, Mode, PageRequest, RedirectMode, Request, Tainting};
+use super::response::{Readable, readable};
+use super::step::Step;
+
+/// A request under way: what is to be sent next, if it needs a preflight, or else what is to be sent.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    request: Request,
+    reasons: Vec<Reason>,
+}
+
+/// A request as it goes over the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The method.
+    pub method: Method,
+    /// Where to.
+    pub url: Url,
+    /// The page's headers, and of the browser's own those that decide something: `origin`, `accept`, `cache-control` and
+    /// `sec-fetch-*`.
+    pub headers: HeaderMap,
+    /// Whether cookies and the like go along.
+    pub credentials: bool,
+    /// Whether the body goes along: a redirect can have taken it away.
+    pub body: bool,
+}
+
+/// What follows from an answer.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    /// The page gets this.
+    Done(Readable),
+    /// A redirect is followed: the request goes on, perhaps with a preflight first.
+    Redirected(Box<Fetch>, Vec<Change>),
+    /// The page asked for `redirect: "manual"` and gets an answer that says nothing.
+    OpaqueRedirect,
+}
+
+impl Fetch {
+    /// Begins a page's request.
+    ///
+    /// # Errors
+    /// What fails before anything is sent.
+    pub fn new(page: &PageRequest) -> Result<Self, Block> {
+        Self::started(Request::new(page)?)
+    }
+
+    /// Main fetch, steps 7 to 12: what may not be asked at all, and how much of the answer the page may see.
+    fn started(mut request: Request) -> Result<Self, Block> {
+        if let Some(port) = request.url.port().filter(|port| is_bad_port(*port)) {
+            let reason = format!("No browser connects to port {port}, which belongs to another protocol.");
+            return Err(refused(None, Step::PORT_BLOCKING, reason, "another port"));
+        }
+        if request.origin.is_https() && request.url.scheme() == "http" && !is_trustworthy(&request.url) {
+            let reason = "The page is served over TLS, and the URL is not: browsers block mixed content.".to_owned();
+            return Err(refused(None, Step::main_fetch("7"), reason, "an https URL"));
+        }
+        if preflight::is_same_origin(&request) {
+            return Ok(Self { request, reasons: Vec::new() });
+        }
+        match request.mode {
+            Mode::SameOrigin => {
+                let reason = "The request's mode is same-origin, and the URL is of another origin.".to_owned();
+                Err(refused(Some(Code::DisallowedByMode), Step::main_fetch("12"), reason, "mode: \"cors\""))
+            }
+            Mode::NoCors if request.redirect != RedirectMode::Follow => {
+                let reason = "A request of mode no-cors must follow redirects.".to_owned();
+                let step = Step::main_fetch("12");
+                Err(refused(Some(Code::NoCorsRedirectModeNotFollow), step, reason, "redirect: \"follow\""))
+            }
+            Mode::NoCors => {
+                request.tainting = Tainting::Opaque;
+                Ok(Self { request, reasons: Vec::new() })
+            }
+            Mode::Cors if !matches!(request.url.scheme(), "http" | "https") => {
+                let reason = format!("`{}:` URLs cannot be asked from another origin.", request.url.scheme());
+                let step = Step::main_fetch("12");
+                Err(refused(Some(Code::CorsDisabledScheme), step, reason, "an http or https URL"))
+            }
+            Mode::Cors => {
+                let reasons = preflight::needed(&request);
+                request.tainting = Tainting::Cors;
+                Ok(Self { request, reasons })
+            }
+        }
+    }
+
+    /// The request as it stands.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Why a preflight must come first; empty where none does.
+    pub fn preflight_reasons(&self) -> &[Reason] {
+        &self.reasons
+    }
+
+    /// The preflight that must come first, if one must.
+    pub fn preflight(&self) -> Option<Preflight> {
+        (!self.reasons.is_empty()).then(|| Preflight::of(&self.request))
+    }
+
+    /// Judges the preflight's answer; where it passes, [`Fetch::outgoing`] is next.
+    ///
+    /// # Errors
+    /// The first step that fails.
+    pub fn preflight_answered(&self, answer: &Answer) -> Result<Allowed, Block> {
+        preflight::check(&self.request, answer)
+    }
+
+    /// The request itself.
+    pub fn outgoing(&self) -> Outgoing {
+        let request = &self.request;
+        let mut headers = request.headers.clone();
+        let accept = if request.kind == Kind::EventSource { "text/event-stream" } else { "*/*" };
+        set_default(&mut headers, header::ACCEPT, accept);
+        if request.kind == Kind::EventSource {
+            // HTML §9.2.2: the cache mode `no-store`, which Fetch §4.6, step 8.18, makes these
+            set_default(&mut headers, header::CACHE_CONTROL, "no-cache");
+            set_default(&mut headers, header::PRAGMA, "no-cache");
+        }
+        if self.sends_origin() {
+            let origin = HeaderValue::from_str(request.serialized_origin());
+            headers.insert(header::ORIGIN, origin.expect("a serialised origin is visible ASCII"));
+        }
+        Outgoing {
+            method: request.method.clone(),
+            url: request.url.clone(),
+            headers,
+            credentials: request.sends_credentials(),
+            body: request.body != super::request::Body::None,
+        }
+    }
+
+    /// Fetch §3.2, "append a request `Origin` header".
+    fn sends_origin(&self) -> bool {
+        let safe = matches!(self.request.method, Method::GET | Method::HEAD);
+        self.request.tainting == Tainting::Cors || !safe
+    }
+
+    /// Judges the answer to the request itself.
+    ///
+    /// # Errors
+    /// The first step that fails.
+    pub fn answered(&self, answer: &Answer) -> Result<Progress, Block> {
+        let request = &self.request;
+        // §4.4, step 4.4, before the answer is looked at for a redirect
+        if request.tainting == Tainting::Cors {
+            cors_check(request, answer)?;
+        }
+        if !redirect::is_redirect(answer.status) {
+            return Ok(Progress::Done(readable(request, answer)));
+        }
+        match request.redirect {
+            RedirectMode::Error => {
+                let reason = "The answer is a redirect, and the page asked for redirect: \"error\".".to_owned();
+                Err(Block {
+                    stage: Stage::Redirect,
+                    ..refused(None, Step::http_fetch("6.3"), reason, "redirect: \"follow\"")
+                })
+            }
+            RedirectMode::Manual => Ok(Progress::OpaqueRedirect),
+            RedirectMode::Follow => match redirect::follow(request, answer)? {
+                None => Ok(Progress::Done(readable(request, answer))),
+                Some((next, changes)) => Ok(Progress::Redirected(Box::new(Self::started(next)?), changes)),
+            },
+        }
+    }
+}
+
+fn set_default(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
+    headers.entry(name).or_insert(HeaderValue::from_static(value));
+}
+
+fn refused(code: Option<Code>, step: Step, reason: String, needed: &str) -> Block {
+    Block { code, stage: Stage::Page, step, reason, received: Vec::new(), needed: needed.to_owned() }
+}
+
+/// Secure Contexts §3.1, "is origin potentially trustworthy", as far as a URL of `http` can be: this machine.
+pub(super) fn is_trustworthy(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+/// Fetch §2.9, "bad port".
+fn is_bad_port(port: u16) -> bool {
+    const BAD: [u16; 83] = [
+        0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104,
+        109, 110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526,
+        530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045,
+        4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+    ];
+    BAD.contains(&port)
+}

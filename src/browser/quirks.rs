@@ -1,0 +1,161 @@
+//! Where browsers do otherwise than the standard says, as data; and the decisions of this crate that depend on it.
+
+use std::fmt;
+
+/// Whose rules decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Browser {
+    /// The Fetch standard, to the letter.
+    Standard,
+    /// Chrome, Edge, Opera and others on Blink.
+    #[default]
+    Chromium,
+    /// Firefox.
+    Firefox,
+    /// Safari, and every browser on iOS.
+    Safari,
+}
+
+/// One difference between browsers and the standard that decides whether a page's request succeeds, or how often it is
+/// preflighted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quirk {
+    /// A name for tests and `--json`.
+    pub id: &'static str,
+    /// Who does otherwise.
+    pub browsers: &'static [Browser],
+    /// What the standard says.
+    pub standard: &'static str,
+    /// What these browsers do.
+    pub instead: &'static str,
+}
+
+/// Every known difference.
+pub const QUIRKS: [Quirk; 11] = [
+    Quirk {
+        id: "wildcard-covers-authorization",
+        browsers: &[Browser::Chromium, Browser::Firefox, Browser::Safari],
+        standard: "`*` in Access-Control-Allow-Headers does not cover `authorization` (§4.8, step 7.6)",
+        instead: "it covers `authorization`, with a warning in the console of Chromium and Firefox that this will end",
+    },
+    Quirk {
+        id: "max-age-two-hours",
+        browsers: &[Browser::Chromium],
+        standard: "Access-Control-Max-Age has an imposed limit (§4.8, step 7.10)",
+        instead: "the limit is 7200 seconds",
+    },
+    Quirk {
+        id: "max-age-one-day",
+        browsers: &[Browser::Firefox],
+        standard: "Access-Control-Max-Age has an imposed limit (§4.8, step 7.10)",
+        instead: "the limit is 86400 seconds",
+    },
+    Quirk {
+        id: "max-age-ten-minutes",
+        browsers: &[Browser::Safari],
+        standard: "Access-Control-Max-Age has an imposed limit (§4.8, step 7.10)",
+        instead: "the limit is 600 seconds",
+    },
+    Quirk {
+        id: "user-agent-dropped",
+        browsers: &[Browser::Chromium],
+        standard: "`user-agent` is a header that a page may set; it is not safelisted, so it is preflighted (§2.2.2)",
+        instead: "the page's `user-agent` is silently dropped, and asks for no preflight; Firefox and Safari send it",
+    },
+    Quirk {
+        id: "client-hints-safelisted",
+        browsers: &[Browser::Chromium],
+        standard: "only accept, accept-language, content-language, content-type and range are safelisted (§2.2.2)",
+        instead: "device-memory, dpr, width, viewport-width, rtt, downlink, ect, save-data and intervention are, too",
+    },
+    Quirk {
+        id: "range-not-safelisted",
+        browsers: &[Browser::Safari],
+        standard: "a single `range: bytes=a-b` is safelisted (§2.2.2)",
+        instead: "any `range` is preflighted",
+    },
+    Quirk {
+        id: "lines-joined",
+        browsers: &[Browser::Chromium, Browser::Safari],
+        standard: "two lines of one request header are judged one by one, each up to 128 bytes (§2.2.2)",
+        instead: "they are judged as one, joined by a comma",
+    },
+    Quirk {
+        id: "third-party-cookies-blocked",
+        browsers: &[Browser::Firefox, Browser::Safari],
+        standard: "whether a cookie of another site is kept is the browser's choice",
+        instead: "cookies of another site are partitioned (Firefox) or blocked (Safari) unless they are `Partitioned`",
+    },
+    Quirk {
+        id: "same-site-unset",
+        browsers: &[Browser::Firefox, Browser::Safari],
+        standard: "a cookie without SameSite is taken for Lax (RFC 6265bis §5.6.7)",
+        instead: "it is taken for None, though not shared between sites",
+    },
+    Quirk {
+        id: "no-streaming-upload",
+        browsers: &[Browser::Firefox, Browser::Safari],
+        standard: "a request's body can be a ReadableStream, which is always preflighted (§5.4)",
+        instead: "there is no such body: the stream's text form is sent, or an error is thrown",
+    },
+];
+
+impl Browser {
+    /// Every one.
+    pub const ALL: [Browser; 4] = [Browser::Standard, Browser::Chromium, Browser::Firefox, Browser::Safari];
+
+    /// `standard`, `chromium`, `firefox` or `safari`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Browser::Standard => "standard",
+            Browser::Chromium => "chromium",
+            Browser::Firefox => "firefox",
+            Browser::Safari => "safari",
+        }
+    }
+
+    /// The longest time for which it keeps a preflight's answer, in seconds; the standard leaves it open.
+    pub fn longest_max_age(self) -> Option<u64> {
+        match self {
+            Browser::Standard => None,
+            Browser::Chromium => Some(7_200),
+            Browser::Firefox => Some(86_400),
+            Browser::Safari => Some(600),
+        }
+    }
+
+    /// What it does otherwise than the standard.
+    pub fn quirks(self) -> impl Iterator<Item = &'static Quirk> {
+        QUIRKS.iter().filter(move |quirk| quirk.browsers.contains(&self))
+    }
+
+    pub(super) fn wildcard_covers_authorization(self) -> bool {
+        self != Browser::Standard
+    }
+
+    pub(super) fn drops_user_agent(self) -> bool {
+        self == Browser::Chromium
+    }
+
+    pub(super) fn safelists_client_hints(self) -> bool {
+        self == Browser::Chromium
+    }
+
+    pub(super) fn defaults_to_lax(self) -> bool {
+        matches!(self, Browser::Standard | Browser::Chromium)
+    }
+
+    pub(super) fn joins_lines(self) -> bool {
+        matches!(self, Browser::Chromium | Browser::Safari)
+    }
+
+    pub(super) fn safelists_range(self) -> bool {
+        self != Browser::Safari
+    }
+}
+
+impl fmt::Display for Browser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,89 @@
+//! Places in the Fetch standard.
+
+use std::fmt;
+
+/// A step of an algorithm of the Fetch standard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Step {
+    /// Where the algorithm stands.
+    pub section: &'static Section,
+    /// The step's number within the algorithm, such as `4` or `7.5`; empty where the section is a definition.
+    pub step: &'static str,
+}
+
+/// A section, or a definition in one.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Section {
+    /// Its number, such as `4.10`.
+    pub number: &'static str,
+    /// Its name, such as `CORS check`.
+    pub title: &'static str,
+    /// Its fragment, such as `cors-check`.
+    pub anchor: &'static str,
+}
+
+impl Step {
+    /// The address of the section.
+    pub fn url(&self) -> String {
+        format!("https://fetch.spec.whatwg.org/#{}", self.section.anchor)
+    }
+
+    pub(super) const fn main_fetch(step: &'static str) -> Self {
+        Self { section: &Section { number: "4.1", title: "main fetch", anchor: "main-fetch" }, step }
+    }
+
+    pub(super) const fn http_fetch(step: &'static str) -> Self {
+        Self { section: &Section { number: "4.4", title: "HTTP fetch", anchor: "http-fetch" }, step }
+    }
+
+    pub(super) const fn redirect(step: &'static str) -> Self {
+        Self { section: &Section { number: "4.5", title: "HTTP-redirect fetch", anchor: "http-redirect-fetch" }, step }
+    }
+
+    pub(super) const fn preflight(step: &'static str) -> Self {
+        Self {
+            section: &Section { number: "4.8", title: "CORS-preflight fetch", anchor: "cors-preflight-fetch" },
+            step,
+        }
+    }
+
+    pub(super) const fn cors_check(step: &'static str) -> Self {
+        Self { section: &Section { number: "4.10", title: "CORS check", anchor: "cors-check" }, step }
+    }
+
+    pub(super) const fn request_constructor(step: &'static str) -> Self {
+        Self { section: &Section { number: "5.4", title: "new Request()", anchor: "dom-request" }, step }
+    }
+
+    pub(super) const HEADERS_VALIDATE: Self =
+        Self { section: &Section { number: "5.1", title: "validate", anchor: "headers-validate" }, step: "1" };
+    pub(super) const SAFELISTED_METHOD: Self = Self {
+        section: &Section { number: "2.2.1", title: "CORS-safelisted method", anchor: "cors-safelisted-method" },
+        step: "",
+    };
+    pub(super) const SAFELISTED_HEADER: Self = Self {
+        section: &Section {
+            number: "2.2.2",
+            title: "CORS-safelisted request-header",
+            anchor: "cors-safelisted-request-header",
+        },
+        step: "",
+    };
+    pub(super) const UNSAFE_NAMES: Self = Self {
+        section: &Section {
+            number: "2.2.2",
+            title: "CORS-unsafe request-header names",
+            anchor: "cors-unsafe-request-header-names",
+        },
+        step: "5",
+    };
+    pub(super) const PORT_BLOCKING: Self =
+        Self { section: &Section { number: "2.9", title: "port blocking", anchor: "port-blocking" }, step: "" };
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fetch §{}, “{}”", self.section.number, self.section.title)?;
+        if self.step.is_empty() { Ok(()) } else { write!(f, ", step {}", self.step) }
+    }
+}
