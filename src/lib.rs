@@ -45,4 +45,5 @@ pub mod server;
 pub mod demo;
 // the tools that look at any server
 pub mod dial;
+pub mod load;
 pub mod cli;

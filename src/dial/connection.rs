@@ -24,7 +24,7 @@ const MAX_HEADERS: usize = 1024;
 /// Most bytes of an answer's head, and of what is read ahead of whoever takes its body.
 const MAX_HEAD: usize = 1024 * 1024;
 
-/// A connection. It is closed when this is dropped, its answers with it.
+/// A connection. It is closed when its last handle is dropped, its answers with it.
 #[derive(Debug)]
 pub struct Connection {
     /// How long it took to make.
@@ -34,8 +34,12 @@ pub struct Connection {
     /// What its socket brings.
     pub tap: Arc<Tap>,
     sender: Sender,
-    driver: AbortHandle,
+    driver: Arc<Driver>,
 }
+
+/// The task that moves the bytes; it ends with the last handle.
+#[derive(Debug)]
+struct Driver(AbortHandle);
 
 #[derive(Debug)]
 enum Sender {
@@ -81,7 +85,7 @@ impl Connection {
             let (sender, connection) = builder.handshake(io).await?;
             (Sender::Http1(sender), tokio::spawn(async { drop(connection.await) }))
         };
-        Ok(Self { phases, peer, tap, sender, driver: driver.abort_handle() })
+        Ok(Self { phases, peer, tap, sender, driver: Arc::new(Driver(driver.abort_handle())) })
     }
 
     /// Which version is spoken.
@@ -90,6 +94,14 @@ impl Connection {
             Sender::Http1(_) => Version::HTTP_11,
             Sender::Http2(_) => Version::HTTP_2,
         }
+    }
+
+    /// Another handle on the same connection, for another stream of it; `None` with HTTP/1.1, which has one at a time.
+    pub fn share(&self) -> Option<Self> {
+        let Sender::Http2(sender) = &self.sender else { return None };
+        let Self { phases, peer, .. } = *self;
+        let (tap, driver) = (Arc::clone(&self.tap), Arc::clone(&self.driver));
+        Some(Self { phases, peer, tap, sender: Sender::Http2(sender.clone()), driver })
     }
 
     /// Whether a request can be sent: open, and with HTTP/1.1 no answer under way.
@@ -143,9 +155,9 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for Driver {
     fn drop(&mut self) {
-        self.driver.abort();
+        self.0.abort();
     }
 }
 

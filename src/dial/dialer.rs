@@ -74,6 +74,16 @@ impl Dialer {
         &self.target
     }
 
+    /// Whether a connection may come out as HTTP/2: `None` where only the handshake will tell.
+    pub fn is_http2(&self) -> Option<bool> {
+        match self.versions {
+            Versions::Http1 => Some(false),
+            Versions::Http2 => Some(true),
+            Versions::Any if self.target.is_tls() => None,
+            Versions::Any => Some(false),
+        }
+    }
+
     /// A new connection, ready for requests.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 
 mod browser;
 mod cors_table;
+mod dial;
 mod drain_streams;
 mod examples;
 mod faults;

@@ -1,0 +1,6 @@
+//! The load tester's engine: starts streams by a schedule, takes their times, and hands over one sample for each.
+
+mod pool;
+pub mod prompts;
+pub mod schedule;
+pub mod sse;
