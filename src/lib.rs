@@ -45,5 +45,6 @@ pub mod server;
 pub mod demo;
 // the tools that look at any server
 pub mod dial;
+pub mod doctor;
 pub mod load;
 pub mod cli;

@@ -2,5 +2,6 @@
 
 pub mod check;
 pub mod demo_upstream;
+pub mod doctor;
 mod probe;
 pub mod serve;

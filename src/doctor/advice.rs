@@ -18,9 +18,9 @@ pub fn on(block: &Block, status: Option<u16>, location: Option<&str>) -> Advice 
     let page = |text: String| Advice { text, by_policy: false };
     match block.code {
         Some(code) => match code {
-            Code::PreflightInvalidStatus | Code::PreflightMissingAllowOriginHeader if status == Some(429) => {
-                policy("Take OPTIONS out of the rate limit: a preflight is the browser's, and the page cannot wait and try again.")
-            }
+            Code::PreflightInvalidStatus | Code::PreflightMissingAllowOriginHeader if status == Some(429) => policy(
+                "Take OPTIONS out of the rate limit: a preflight is the browser's, and the page cannot wait and try again.",
+            ),
             Code::PreflightInvalidStatus | Code::PreflightMissingAllowOriginHeader
                 if matches!(status, Some(401 | 403 | 407)) =>
             {
@@ -36,7 +36,9 @@ pub fn on(block: &Block, status: Option<u16>, location: Option<&str>) -> Advice 
             }
             Code::PreflightInvalidStatus => policy("Answer preflights by hand, with status 204, before anything else."),
             Code::PreflightDisallowedRedirect => page(match location {
-                Some(location) => format!("Call the URL that it redirects to: {location}. Then see what that one answers."),
+                Some(location) => {
+                    format!("Call the URL that it redirects to: {location}. Then see what that one answers.")
+                }
                 None => "Call the final URL: no browser follows a redirect of a preflight.".to_owned(),
             }),
             Code::MissingAllowOriginHeader if status.is_some_and(|status| status >= 400) => policy(
@@ -66,10 +68,12 @@ pub fn on(block: &Block, status: Option<u16>, location: Option<&str>) -> Advice 
             Code::InvalidAllowMethodsPreflightResponse | Code::InvalidAllowHeadersPreflightResponse => {
                 policy("Write the list as names with commas between, without quotes or brackets.")
             }
-            Code::MethodDisallowedByPreflightResponse => policy("Allow the method. Methods other than the usual ones are not upper-cased: write it as the page does."),
-            Code::HeaderDisallowedByPreflightResponse => {
-                policy("Allow the header; or let the page not send it. Headers are listed by name: with credentials, `*` is no wildcard.")
-            }
+            Code::MethodDisallowedByPreflightResponse => policy(
+                "Allow the method. Methods other than the usual ones are not upper-cased: write it as the page does.",
+            ),
+            Code::HeaderDisallowedByPreflightResponse => policy(
+                "Allow the header; or let the page not send it. Headers are listed by name: with credentials, `*` is no wildcard.",
+            ),
             Code::RedirectContainsCredentials => page(
                 "Let the server redirect to a URL without user name and password, or call the final URL with an \
                  `authorization` header."

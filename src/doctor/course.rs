@@ -124,12 +124,7 @@ impl Course {
     }
 }
 
-async fn go(
-    mut fetch: Fetch,
-    plan: &Plan,
-    client: &mut Client,
-    events: &mut Vec<Event>,
-) -> Result<End, Unreachable> {
+async fn go(mut fetch: Fetch, plan: &Plan, client: &mut Client, events: &mut Vec<Event>) -> Result<End, Unreachable> {
     loop {
         let request = fetch.request().clone();
         events.push(Event::Preflight { reasons: fetch.preflight_reasons().to_vec(), request: request.clone() });
@@ -173,7 +168,7 @@ pub fn preflight_ask(preflight: &Preflight, request: &Request) -> Ask {
 }
 
 /// The request itself, with what browsers add of themselves, and the cookies where they go along.
-fn request_ask(fetch: &Fetch, plan: &Plan) -> Ask {
+pub fn request_ask(fetch: &Fetch, plan: &Plan) -> Ask {
     let outgoing = fetch.outgoing();
     let mut headers = as_a_browser(outgoing.headers, fetch.request());
     if let Some(cookie) = plan.cookie.as_ref().filter(|_| outgoing.credentials) {

@@ -10,8 +10,14 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
+use super::watch::Watched;
 use crate::browser::answer::Answer;
-use crate::dial::{Connection, Dialer, Error, Target, Trust, Versions};
+use crate::dial::{Connection, Dialer, Error, SendError, Target, Trust, Versions};
+
+/// A kept connection that is not free by then is not waited for.
+const REUSE: Duration = Duration::from_millis(100);
+/// A body that nobody wants is read for so long, for the sake of the connection.
+const REST: Duration = Duration::from_millis(200);
 
 /// A request, whole.
 #[derive(Debug, Clone)]
@@ -48,7 +54,8 @@ pub struct Client {
     versions: Versions,
     trust: Trust,
     timeout: Duration,
-    open: HashMap<(String, u16), Connection>,
+    /// By authority, and whether it speaks TLS.
+    open: HashMap<(String, bool), Connection>,
 }
 
 impl Client {
@@ -62,29 +69,54 @@ impl Client {
         self.timeout
     }
 
+    /// The same from here on with less patience: what is only probed may stay unanswered.
+    pub fn hurry(&mut self, timeout: Duration) {
+        self.timeout = self.timeout.min(timeout);
+    }
+
     /// Sends a request and waits for the head of its answer. Follows nothing, keeps no cookies, adds no header but `host`.
     ///
     /// # Errors
     /// There is no answer.
     pub async fn ask(&mut self, ask: &Ask) -> Result<Got, Unreachable> {
         let target = Target::parse(ask.url.as_str())?;
-        let key = (target.authority(), target.port());
-        // a kept connection may be closed by now: the request is then sent on a new one, once
+        let key = (target.authority(), target.is_tls());
         if let Some(mut kept) = self.open.remove(&key)
-            && kept.is_ready()
-            && let Ok(got) = self.send(&mut kept, &target, ask).await
+            && timeout(REUSE, kept.ready()).await == Ok(true)
         {
-            self.open.insert(key, kept);
-            return Ok(got);
+            match self.send(&mut kept, &target, ask).await {
+                // closed meanwhile: it goes on a new one
+                Err(Failed::Unsent) => {}
+                Err(Failed::For(unreachable)) => return Err(unreachable),
+                Ok(got) => {
+                    self.open.insert(key, kept);
+                    return Ok(got);
+                }
+            }
         }
         let dialer = Dialer::new(target, self.versions, &self.trust, self.timeout)?;
         let mut connection = dialer.dial().await?;
-        let got = self.send(&mut connection, dialer.target(), ask).await?;
-        self.open.insert(key, connection);
-        Ok(got)
+        match self.send(&mut connection, dialer.target(), ask).await {
+            Ok(got) => {
+                self.open.insert(key, connection);
+                Ok(got)
+            }
+            Err(Failed::For(unreachable)) => Err(unreachable),
+            Err(Failed::Unsent) => Err(Unreachable(format!("{}: {}", dialer.target().authority(), SendError::Unsent))),
+        }
     }
 
-    async fn send(&self, connection: &mut Connection, target: &Target, ask: &Ask) -> Result<Got, Unreachable> {
+    /// The head of an answer alone; its body is read within bounds and thrown away.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn head(&mut self, ask: &Ask) -> Result<Answer, Unreachable> {
+        let got = self.ask(ask).await?;
+        Watched::body(got.body, REST).await;
+        Ok(got.answer)
+    }
+
+    async fn send(&self, connection: &mut Connection, target: &Target, ask: &Ask) -> Result<Got, Failed> {
         let place = target.authority();
         let mut request = connection.request(ask.method.clone(), target);
         for (name, value) in &ask.headers {
@@ -93,14 +125,21 @@ impl Client {
         *request.body_mut() = Full::new(ask.body.clone());
         let begun = Instant::now();
         let answer = timeout(self.timeout, connection.send(request)).await;
-        let answer = answer.map_err(|_| {
-            Unreachable(format!("{place}: no answer within {:?}; allow it more with --timeout", self.timeout))
+        let late = || format!("{place}: no answer within {:?}; allow it more with --timeout", self.timeout);
+        let answer = answer.map_err(|_| Failed::For(Unreachable(late())))?.map_err(|error| match error {
+            SendError::Unsent => Failed::Unsent,
+            error => Failed::For(Unreachable(format!("{place}: {error}"))),
         })?;
-        let answer = answer.map_err(|error| Unreachable(format!("{place}: {error}")))?;
         let after = begun.elapsed();
         let (head, body) = answer.into_parts();
         Ok(Got { answer: Answer { status: head.status, headers: head.headers }, version: head.version, after, body })
     }
+}
+
+enum Failed {
+    /// Nothing was sent.
+    Unsent,
+    For(Unreachable),
 }
 
 impl From<Error> for Unreachable {

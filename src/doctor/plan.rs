@@ -87,7 +87,8 @@ impl Plan {
             preset => preset.unwrap_or(Preset::Fetch),
         };
 
-        let url = url.or_else(|| is_pasted.then(|| pasted.url.clone())).ok_or("no URL: name the one that the page calls")?;
+        let url =
+            url.or_else(|| is_pasted.then(|| pasted.url.clone())).ok_or("no URL: name the one that the page calls")?;
         let mut url = parse_url(&url)?;
         let origin = origin.or(pasted.origin).unwrap_or_else(|| {
             notes.push(format!("no --origin: a page of {ASSUMED_ORIGIN} is assumed"));
@@ -108,7 +109,8 @@ impl Plan {
         }
         let own = headers.iter().filter_map(|line| header(line).ok()).filter(|(name, _)| name != "cookie");
         pasted.headers.extend(own);
-        let cookie = cookie.map(|cookie| HeaderValue::try_from(cookie).map_err(|_| "the cookie holds a control character"));
+        let cookie =
+            cookie.map(|cookie| HeaderValue::try_from(cookie).map_err(|_| "the cookie holds a control character"));
         let mut cookie = cookie.transpose()?;
         if let Some(cookie) = &mut cookie {
             cookie.set_sensitive(true);
@@ -136,7 +138,10 @@ impl Plan {
         let with_jar = pasted.with_credentials || cookie.is_some();
         let credentials = credentials.unwrap_or(if with_jar { Credentials::Include } else { Credentials::SameOrigin });
         if cookie.is_some() && credentials != Credentials::Include {
-            notes.push("the cookie stays in its jar: with these credentials the browser does not send it to another origin".to_owned());
+            notes.push(
+                "the cookie stays in its jar: with these credentials the browser does not send it to another origin"
+                    .to_owned(),
+            );
         }
         let kind = if preset == Preset::Eventsource { Kind::EventSource } else { Kind::Fetch };
         let wants_stream = kind == Kind::EventSource || wants_stream(&pasted.headers, body.as_deref());
@@ -170,10 +175,12 @@ fn header(line: &str) -> Result<(String, String), String> {
     let (name, value) = line
         .split_once(':')
         .ok_or("a --header has no colon: write 'name: value', such as 'content-type: application/json'")?;
-    let known = HeaderName::from_bytes(name.trim().as_bytes())
-        .map_err(|_| format!("--header {name:?}: this is no header name; write 'name: value' without blanks in the name"))?;
-    HeaderValue::from_str(value.trim())
-        .map_err(|_| format!("--header {name}: its value holds a line end or control character; write it on one line"))?;
+    let known = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| {
+        format!("--header {name:?}: this is no header name; write 'name: value' without blanks in the name")
+    })?;
+    HeaderValue::from_str(value.trim()).map_err(|_| {
+        format!("--header {name}: its value holds a line end or control character; write it on one line")
+    })?;
     Ok((known.as_str().to_owned(), value.trim().to_owned()))
 }
 
@@ -247,7 +254,8 @@ mod tests {
         let plan = Plan::new(wanted("https://api.example/v1")).unwrap();
         assert_eq!((plan.page.method.as_str(), plan.page.credentials), ("GET", Credentials::SameOrigin));
         assert!(plan.notes.is_empty() && plan.body.is_empty() && !plan.wants_stream);
-        let plan = Plan::new(Wanted { data: Some("{\"stream\":true}".into()), ..wanted("https://api.example/v1") }).unwrap();
+        let plan =
+            Plan::new(Wanted { data: Some("{\"stream\":true}".into()), ..wanted("https://api.example/v1") }).unwrap();
         assert_eq!((plan.page.method.as_str(), plan.page.body), ("POST", Body::Text));
         assert!(plan.wants_stream);
         let plan = Plan::new(Wanted { origin: None, ..wanted("https://api.example/v1") }).unwrap();
@@ -315,18 +323,27 @@ mod tests {
             ("no header name", with(|wanted| wanted.headers = vec!["a b: canary".into()])),
             ("line end", with(|wanted| wanted.headers = vec!["a: canary\nb: c".into()])),
             ("--from-curl", with(|wanted| wanted.preset = Some(Preset::Page))),
-            ("EventSource sends GET alone", with(|wanted| {
-                wanted.preset = Some(Preset::Eventsource);
-                wanted.method = Some("POST".into());
-            })),
-            ("EventSource sends no headers", with(|wanted| {
-                wanted.preset = Some(Preset::Eventsource);
-                wanted.headers = vec!["authorization: canary".into()];
-            })),
-            ("EventSource sends no body", with(|wanted| {
-                wanted.preset = Some(Preset::Eventsource);
-                wanted.data = Some("canary".into());
-            })),
+            (
+                "EventSource sends GET alone",
+                with(|wanted| {
+                    wanted.preset = Some(Preset::Eventsource);
+                    wanted.method = Some("POST".into());
+                }),
+            ),
+            (
+                "EventSource sends no headers",
+                with(|wanted| {
+                    wanted.preset = Some(Preset::Eventsource);
+                    wanted.headers = vec!["authorization: canary".into()];
+                }),
+            ),
+            (
+                "EventSource sends no body",
+                with(|wanted| {
+                    wanted.preset = Some(Preset::Eventsource);
+                    wanted.data = Some("canary".into());
+                }),
+            ),
         ] {
             assert!(error.contains(said) && !error.contains('\n') && !error.contains("canary"), "{said}: {error}");
         }

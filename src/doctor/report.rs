@@ -96,7 +96,7 @@ pub struct Paste {
 }
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Step {
     /// What kind of step, such as `preflight-needed`; stable.
     pub id: &'static str,

@@ -1,4 +1,6 @@
-//! What may be shown of a header. Pure.
+//! What may be shown of headers and URLs. Pure.
+
+use url::Url;
 
 /// The value as people may see it: of what proves who one is, the kind alone.
 pub fn shown(name: &str, value: &[u8]) -> String {
@@ -21,6 +23,22 @@ pub fn shown(name: &str, value: &[u8]) -> String {
     }
 }
 
+/// The URL without user name, password and the values of parameters that are called like keys.
+pub fn shown_url(url: &Url) -> String {
+    let mut url = url.clone();
+    // these fail where a URL has no host, and then it has neither
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    let Some(query) = url.query().map(str::to_owned) else { return printable(url.as_str()) };
+    url.set_query(None);
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if !matches!(kind(name), Kind::Open) || name.eq_ignore_ascii_case("sig") => format!("{name}=…"),
+        _ => pair.to_owned(),
+    });
+    let pairs: Vec<String> = pairs.collect();
+    printable(&format!("{url}?{}", pairs.join("&")))
+}
+
 enum Kind {
     Open,
     /// `Bearer …`
@@ -37,7 +55,7 @@ fn kind(name: &str) -> Kind {
         "cookie" => Kind::Secret,
         name if ["key", "token", "secret", "password", "signature", "credential", "session", "auth"]
             .iter()
-            .any(|part| name.split('-').any(|word| word.contains(part))) =>
+            .any(|part| name.contains(part)) =>
         {
             // `access-control-*` and `www-authenticate` say what is wanted, not what is had
             if name.starts_with("access-control-") || name == "www-authenticate" { Kind::Open } else { Kind::Secret }
@@ -85,6 +103,13 @@ mod tests {
         ] {
             assert_eq!(shown(name, value.as_bytes()), seen, "{name}: {value}");
         }
+    }
+
+    #[test]
+    fn of_a_url_neither_user_nor_keys_are_shown() {
+        let url = Url::parse("https://u:canary@a.example/p?model=x&api_key=canary&X-Goog-Signature=canary&sig=canary")
+            .unwrap();
+        assert_eq!(shown_url(&url), "https://a.example/p?model=x&api_key=…&X-Goog-Signature=…&sig=…");
     }
 
     proptest! {

@@ -5,8 +5,8 @@ use http::{HeaderMap, Version};
 use super::course::{Course, End, Event, Sent};
 use super::plan::Plan;
 use super::report::Step;
-use super::secret::shown;
-use crate::browser::cookie::{self, Context, Fate};
+use super::secret::{printable, shown, shown_url};
+use crate::browser::cookie::{Context, Fate, Loss, SetCookie};
 use crate::browser::preflight::{Allowed, Reason};
 use crate::browser::redirect::Change;
 use crate::browser::request::{Kind, Request, Tainting};
@@ -67,13 +67,7 @@ fn why_ask(reasons: &[Reason], request: &Request) -> Step {
 }
 
 fn exchange(id: &'static str, sent: &Sent) -> Step {
-    let path = match sent.url.query() {
-        // a query may hold a key
-        Some(_) => format!("{}?…", sent.url.path()),
-        None => sent.url.path().to_owned(),
-    };
-    let status = sent.answer.status;
-    let title = format!("{} {path}: {} {status}", sent.method, version(sent.version));
+    let title = format!("{} {}: {} {}", sent.method, sent.url.path(), version(sent.version), sent.answer.status);
     let (sends, gets): (&[&str], &[&str]) = match id {
         "preflight" => (
             &["origin", "access-control-request-method", "access-control-request-headers"],
@@ -81,7 +75,15 @@ fn exchange(id: &'static str, sent: &Sent) -> Step {
         ),
         _ => (
             &["origin", "authorization", "cookie"],
-            &["access-control-", "location", "vary", "content-type", "content-encoding", "content-length", "set-cookie"],
+            &[
+                "access-control-",
+                "location",
+                "vary",
+                "content-type",
+                "content-encoding",
+                "content-length",
+                "set-cookie",
+            ],
         ),
     };
     let mut lines = picked('>', &sent.headers, |name| sends.contains(&name));
@@ -122,10 +124,6 @@ pub(super) fn duration(seconds: u64) -> String {
 }
 
 fn redirected(url: &url::Url, changes: &[Change]) -> Step {
-    let mut url = url.clone();
-    if url.query().is_some() {
-        url.set_query(Some("…"));
-    }
     let lines = changes.iter().map(|change| {
         match change {
             Change::ToGet => "the method becomes GET, and the body is gone",
@@ -134,7 +132,7 @@ fn redirected(url: &url::Url, changes: &[Change]) -> Step {
         }
         .to_owned()
     });
-    Step::told("redirect", format!("redirected to {url}")).with_lines(lines.collect())
+    Step::told("redirect", format!("redirected to {}", shown_url(url))).with_lines(lines.collect())
 }
 
 fn response_passed(request: &Request, tainting: Tainting) -> Step {
@@ -154,7 +152,8 @@ fn readable_step(readable: &Readable) -> Step {
     let own = readable.headers.iter().map(|name| name.as_str()).filter(|name| !is_of_cors(name));
     let title = format!("the page can read {}", names(own.collect()));
     // what no page has a use for needs no line
-    let hidden: Vec<&str> = readable.hidden.iter().filter(|hidden| is_worth_a_line(hidden)).map(|h| h.name.as_str()).collect();
+    let hidden: Vec<&str> =
+        readable.hidden.iter().filter(|hidden| is_worth_a_line(hidden)).map(|h| h.name.as_str()).collect();
     let lines = if hidden.is_empty() { Vec::new() } else { vec![format!("not: {}", names(hidden))] };
     Step::told("readable-headers", title).with_lines(lines)
 }
@@ -177,17 +176,27 @@ fn cookies(plan: &Plan, request: &Request, sent: &Sent) -> Option<Step> {
         page: &plan.page.origin,
         credentials: request.sends_credentials(),
         browser: request.browser(),
+        third_parties_blocked: false,
     };
+    let blocking = Context { third_parties_blocked: true, ..context.clone() };
     let lines: Vec<String> = sent
         .answer
         .headers
         .get_all(http::header::SET_COOKIE)
         .iter()
         .map(|line| {
-            let parsed = cookie::SetCookie::parse(line.as_bytes());
-            let name = parsed.as_ref().map_or("a cookie", |cookie| cookie.name.as_str());
-            match cookie::fate(line.as_bytes(), &context) {
-                Fate::Kept => format!("{name}: stored, and sent with the page's next request"),
+            let Some(cookie) = SetCookie::parse(line.as_bytes()) else { return "one that cannot be read".to_owned() };
+            let name = printable(&cookie.name);
+            match cookie.fate(&context) {
+                Fate::Kept => match cookie.fate(&blocking) {
+                    Fate::Lost(Loss::ThirdParty) => {
+                        format!(
+                            "{name}: stored and sent, but lost where third-party cookies are blocked: add Partitioned"
+                        )
+                    }
+                    _ => format!("{name}: stored, and sent with the page's next request"),
+                },
+                Fate::Removed => format!("{name}: removed"),
                 Fate::Partitioned => format!("{name}: stored apart for each site that embeds it, and sent from there"),
                 Fate::Lost(loss) => format!("{name}: lost: {loss}"),
             }

@@ -35,7 +35,10 @@ pub fn write(report: &Report, style: Style) -> String {
     let mut page = Page { text: String::new(), colour: style.colour };
     let request = &report.request;
     page.line(0, &format!("{} {}", page.bold(&request.method), page.bold(&printable(&request.url))));
-    let by = format!("{}, by {}, credentials {}, {} rules", request.origin, request.interface, request.credentials, request.browser);
+    let by = format!(
+        "{}, by {}, credentials {}, {} rules",
+        request.origin, request.interface, request.credentials, request.browser
+    );
     page.line(0, &page.dim(&format!("from a page of {by}")));
     for note in &report.notes {
         page.sentence(0, "note: ", note, Paint::Dim);

@@ -96,7 +96,9 @@ impl Target {
         if headers.keys().any(|name| name.as_str().starts_with("tokenway-")) {
             return Some(Target::Tokenway);
         }
-        let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+        let value = |name: &str| {
+            headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase()
+        };
         let (server, powered, via) = (value("server"), value("x-powered-by"), value("via"));
         match () {
             () if server.starts_with("nginx") || server.starts_with("openresty") => Some(Target::Nginx),

@@ -84,7 +84,9 @@ pub(super) fn nginx(needs: &Needs) -> Result<String, String> {
         let _ = writeln!(text, "add_header Access-Control-Expose-Headers \"{}\" always;", expose.join(", "));
     }
     // two layers that both answer make two lines, which no browser takes
-    text.push_str("proxy_hide_header Access-Control-Allow-Origin;\nproxy_hide_header Access-Control-Allow-Credentials;\n");
+    text.push_str(
+        "proxy_hide_header Access-Control-Allow-Origin;\nproxy_hide_header Access-Control-Allow-Credentials;\n",
+    );
     Ok(text)
 }
 
@@ -199,7 +201,9 @@ pub(super) fn caddy(needs: &Needs) -> Result<String, String> {
     }
     text.push_str("}\n");
     if *preflight {
-        text.push_str("@preflight {\n    method OPTIONS\n    header Access-Control-Request-Method *\n}\nrespond @preflight 204\n");
+        text.push_str(
+            "@preflight {\n    method OPTIONS\n    header Access-Control-Request-Method *\n}\nrespond @preflight 204\n",
+        );
     }
     text.push_str("# in reverse_proxy { }: header_down -Access-Control-*\n# basic_auth runs before respond: give it a matcher that leaves OPTIONS out\n");
     Ok(text)

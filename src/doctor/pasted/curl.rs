@@ -105,18 +105,36 @@ fn long(line: &mut Line, name: &str, words: &mut impl Iterator<Item = String>) -
         "head" => Means::Head,
         "insecure" => Means::Told("--insecure"),
         "cacert" => Means::ToldOfValue("--ca"),
-        "compressed" | "silent" | "show-error" | "no-buffer" | "location" | "include" | "verbose" | "fail"
-        | "fail-with-body" | "globoff" | "http1.1" | "http2" | "http2-prior-knowledge" | "http3" | "ipv4" | "ipv6"
-        | "progress-bar" | "no-progress-meter" | "tcp-nodelay" | "no-keepalive" | "tlsv1.2" | "tlsv1.3" | "remote-name" => {
-            Means::Nothing
-        }
+        "compressed"
+        | "silent"
+        | "show-error"
+        | "no-buffer"
+        | "location"
+        | "include"
+        | "verbose"
+        | "fail"
+        | "fail-with-body"
+        | "globoff"
+        | "http1.1"
+        | "http2"
+        | "http2-prior-knowledge"
+        | "http3"
+        | "ipv4"
+        | "ipv6"
+        | "progress-bar"
+        | "no-progress-meter"
+        | "tcp-nodelay"
+        | "no-keepalive"
+        | "tlsv1.2"
+        | "tlsv1.3"
+        | "remote-name" => Means::Nothing,
         "output" | "write-out" | "max-time" | "connect-timeout" | "retry" | "retry-delay" | "cookie-jar" | "proxy"
-        | "resolve" | "connect-to" | "cert" | "key" | "trace" | "trace-ascii" | "dump-header" | "speed-limit" | "speed-time" => {
-            Means::NothingOfValue
-        }
+        | "resolve" | "connect-to" | "cert" | "key" | "trace" | "trace-ascii" | "dump-header" | "speed-limit"
+        | "speed-time" => Means::NothingOfValue,
         _ => return Err(format!("--{name} is not known here: take it off the line")),
     };
-    let value = if means.takes_value() { words.next().ok_or_else(|| format!("--{name} has no value"))? } else { String::new() };
+    let value =
+        if means.takes_value() { words.next().ok_or_else(|| format!("--{name} has no value"))? } else { String::new() };
     line.apply(means, &format!("--{name}"), value)
 }
 
@@ -137,7 +155,9 @@ fn short(line: &mut Line, letters: &str, words: &mut impl Iterator<Item = String
             'G' => Means::Get,
             'I' => Means::Head,
             'k' => Means::Told("--insecure"),
-            's' | 'S' | 'N' | 'L' | 'i' | 'v' | 'f' | 'g' | '4' | '6' | '0' | '1' | '2' | '3' | '#' | 'O' => Means::Nothing,
+            's' | 'S' | 'N' | 'L' | 'i' | 'v' | 'f' | 'g' | '4' | '6' | '0' | '1' | '2' | '3' | '#' | 'O' => {
+                Means::Nothing
+            }
             'o' | 'w' | 'm' | 'x' | 'c' | 'E' | 'D' => Means::NothingOfValue,
             _ => return Err(format!("-{letter} is not known here: take it off the line")),
         };

@@ -16,8 +16,11 @@ pub fn parse(text: &[u8], url: Option<&str>) -> Result<Pasted, String> {
         .map_err(|error| format!("it is no HAR file (line {}): save it from the network panel as HAR", error.line()))?;
     let entries = archive.log.entries;
     let total = entries.len();
-    let mut calls: Vec<(usize, Entry)> =
-        entries.into_iter().enumerate().filter(|(_, entry)| !entry.request.method.eq_ignore_ascii_case("OPTIONS")).collect();
+    let mut calls: Vec<(usize, Entry)> = entries
+        .into_iter()
+        .enumerate()
+        .filter(|(_, entry)| !entry.request.method.eq_ignore_ascii_case("OPTIONS"))
+        .collect();
     let place = match url {
         Some(url) => calls.iter().position(|(_, entry)| entry.request.url == url),
         None => (calls.iter().position(|(_, entry)| entry.response.status == 0 && entry.is_a_call()))

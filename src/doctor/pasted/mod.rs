@@ -45,7 +45,9 @@ fn keep_what_a_page_sets(mut pasted: Pasted) -> Pasted {
     let no_cache = value("pragma").is_some_and(|value| value == "no-cache");
     pasted.origin = match value("origin") {
         Some(origin) => Some(origin.clone()),
-        None => value("referer").and_then(|referer| url::Url::parse(referer).ok()).map(|page| page.origin().ascii_serialization()),
+        None => value("referer")
+            .and_then(|referer| url::Url::parse(referer).ok())
+            .map(|page| page.origin().ascii_serialization()),
     };
     pasted.cookie = value("cookie").filter(|cookie| cookie.contains('=')).cloned();
     pasted.with_credentials |= value("cookie").is_some();
@@ -55,7 +57,8 @@ fn keep_what_a_page_sets(mut pasted: Pasted) -> Pasted {
         let lower = name.to_ascii_lowercase();
         // Developer tools that are told to disable the cache add both; a page that sets only one of them does so itself.
         let of_the_tools = matches!(lower.as_str(), "pragma" | "cache-control") && no_cache && value == "no-cache";
-        let of_the_browser = matches!(lower.as_str(), "user-agent" | "priority" | "upgrade-insecure-requests") || of_the_tools;
+        let of_the_browser =
+            matches!(lower.as_str(), "user-agent" | "priority" | "upgrade-insecure-requests") || of_the_tools;
         // `accept` and `accept-language` as browsers write them by themselves; safelisted, so nothing changes but the story.
         let by_default = matches!(lower.as_str(), "accept-language") || lower == "accept" && value == "*/*";
         if lower == "cookie" {

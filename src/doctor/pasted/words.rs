@@ -23,7 +23,8 @@ fn without_ansi_c(line: &str) -> Result<String, String> {
             '\\' => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
             '$' if rest.starts_with("$'") => {
                 let (text, length) = ansi_c(&rest[2..])?;
-                plain.push_str(&shlex::try_quote(&text).map_err(|_| "a NUL byte has no place in a request".to_owned())?);
+                plain
+                    .push_str(&shlex::try_quote(&text).map_err(|_| "a NUL byte has no place in a request".to_owned())?);
                 rest = &rest[2 + length..];
                 continue;
             }

@@ -23,7 +23,10 @@ pub fn on(origin: &str) -> Vec<Trick> {
     {
         let (scheme, port) = (page.scheme(), page.port().map_or(String::new(), |port| format!(":{port}")));
         if scheme == "https" {
-            add("the same page without TLS, which anyone on the visitor's network can play", format!("http://{host}{port}"));
+            add(
+                "the same page without TLS, which anyone on the visitor's network can play",
+                format!("http://{host}{port}"),
+            );
         }
         if let Host::Domain(domain) = host {
             // where only the beginning is compared

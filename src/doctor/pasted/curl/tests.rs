@@ -37,7 +37,8 @@ fn what_chromium_copies_becomes_what_the_page_wrote() {
 
 #[test]
 fn what_documentation_writes_is_taken_as_the_page_would_send_it() {
-    let pasted = parse("curl api.example/v1 -sSN -XPATCH -H'x-team: a' -H 'Host: b' --json '{\"a\":1}' -A tool").unwrap();
+    let pasted =
+        parse("curl api.example/v1 -sSN -XPATCH -H'x-team: a' -H 'Host: b' --json '{\"a\":1}' -A tool").unwrap();
     assert_eq!((pasted.url.as_str(), pasted.method.as_deref()), ("http://api.example/v1", Some("PATCH")));
     let wanted = [("x-team", "a"), ("content-type", "application/json"), ("accept", "application/json")];
     assert_eq!(headers(&pasted), wanted);
@@ -63,13 +64,17 @@ fn methods_and_types_follow_from_what_is_sent() {
         let written = pasted.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
         assert_eq!(written.map(|(_, value)| value.as_str()), content_type, "{line}");
     }
-    assert_eq!(parse("curl -G 'https://a?z=0' -d x=1 --data-urlencode 'q=a b'").unwrap().url, "https://a?z=0&x=1&q=a+b");
+    assert_eq!(
+        parse("curl -G 'https://a?z=0' -d x=1 --data-urlencode 'q=a b'").unwrap().url,
+        "https://a?z=0&x=1&q=a+b"
+    );
     assert_eq!(parse("curl https://a -d x=1 -d y=2").unwrap().body.as_deref(), Some(&b"x=1&y=2"[..]));
 }
 
 #[test]
 fn an_event_source_is_known_by_what_it_asks_for() {
-    let browser = "-H 'accept: text/event-stream' -H 'cache-control: no-cache' -H 'pragma: no-cache' -H 'sec-fetch-mode: cors'";
+    let browser =
+        "-H 'accept: text/event-stream' -H 'cache-control: no-cache' -H 'pragma: no-cache' -H 'sec-fetch-mode: cors'";
     assert!(parse(&format!("curl https://a {browser}")).unwrap().event_source);
     assert!(!parse(&format!("curl https://a {browser} -H 'x-own: 1'")).unwrap().event_source);
     assert!(!parse("curl https://a -H 'accept: text/event-stream'").unwrap().event_source);
