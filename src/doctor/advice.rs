@@ -22,13 +22,13 @@ pub fn on(block: &Block, status: Option<u16>, location: Option<&str>) -> Advice 
                 "Take OPTIONS out of the rate limit: a preflight is the browser's, and the page cannot wait and try again.",
             ),
             Code::PreflightInvalidStatus | Code::PreflightMissingAllowOriginHeader
-                if matches!(status, Some(401 | 403 | 407)) =>
+                if matches!(status, Some(401 | 407)) =>
             {
-                policy(
-                    "Answer OPTIONS before authentication: a preflight never carries credentials. If CORS is configured \
-                     already, this origin is not in it.",
-                )
+                policy("Answer OPTIONS before authentication: a preflight never carries credentials.")
             }
+            Code::PreflightInvalidStatus | Code::PreflightMissingAllowOriginHeader if status == Some(403) => policy(
+                "Let the server allow this origin. If it does already, something answers before CORS: authentication, a firewall.",
+            ),
             Code::PreflightInvalidStatus | Code::PreflightMissingAllowOriginHeader
                 if matches!(status, Some(404 | 405 | 501)) =>
             {

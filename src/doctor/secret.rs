@@ -19,6 +19,15 @@ pub fn shown(name: &str, value: &[u8]) -> String {
             }
             None => "…".to_owned(),
         },
+        Kind::Address => match Url::parse(&text) {
+            Ok(url) => shown_url(&url),
+            // a user name stands there in a relative address, too
+            Err(_) if text.contains('@') => "…".to_owned(),
+            Err(_) => match text.split_once('?') {
+                Some((path, query)) => printable(&format!("{path}?{}", shown_query(query))),
+                None => printable(&text),
+            },
+        },
         Kind::Secret => "…".to_owned(),
     }
 }
@@ -31,12 +40,16 @@ pub fn shown_url(url: &Url) -> String {
     let _ = url.set_password(None);
     let Some(query) = url.query().map(str::to_owned) else { return printable(url.as_str()) };
     url.set_query(None);
+    printable(&format!("{url}?{}", shown_query(&query)))
+}
+
+fn shown_query(query: &str) -> String {
+    let is_secret = |name: &str| !matches!(kind(name), Kind::Open) || name.eq_ignore_ascii_case("sig");
     let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if !matches!(kind(name), Kind::Open) || name.eq_ignore_ascii_case("sig") => format!("{name}=…"),
+        Some((name, _)) if is_secret(name) => format!("{name}=…"),
         _ => pair.to_owned(),
     });
-    let pairs: Vec<String> = pairs.collect();
-    printable(&format!("{url}?{}", pairs.join("&")))
+    pairs.collect::<Vec<_>>().join("&")
 }
 
 enum Kind {
@@ -45,6 +58,8 @@ enum Kind {
     Scheme,
     /// `name=…; attributes`
     Pairs,
+    /// A URL, whole or relative.
+    Address,
     Secret,
 }
 
@@ -53,6 +68,7 @@ fn kind(name: &str) -> Kind {
         "authorization" | "proxy-authorization" => Kind::Scheme,
         "set-cookie" => Kind::Pairs,
         "cookie" => Kind::Secret,
+        "location" | "content-location" | "referer" => Kind::Address,
         name if ["key", "token", "secret", "password", "signature", "credential", "session", "auth"]
             .iter()
             .any(|part| name.contains(part)) =>
@@ -97,6 +113,9 @@ mod tests {
             ("x-goog-api-key", "canary", "…"),
             ("x-auth-token", "canary", "…"),
             ("content-type", "text/plain", "text/plain"),
+            ("location", "https://u:canary@a.example/?token=canary", "https://a.example/?token=…"),
+            ("location", "//u:canary@a.example/", "…"),
+            ("location", "/login?key=canary&next=x", "/login?key=…&next=x"),
             ("www-authenticate", "Bearer realm=\"x\"", "Bearer realm=\"x\""),
             ("access-control-allow-headers", "authorization", "authorization"),
             ("server", "x\u{1b}[31m", "x\u{fffd}[31m"),

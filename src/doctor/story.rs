@@ -11,6 +11,7 @@ use crate::browser::preflight::{Allowed, Reason};
 use crate::browser::redirect::Change;
 use crate::browser::request::{Kind, Request, Tainting};
 use crate::browser::response::{Hidden, Readable, Why};
+use crate::browser::safelist::Unsafe;
 
 /// Most headers that one line lists.
 const LISTED: usize = 12;
@@ -55,7 +56,7 @@ pub fn tell(plan: &Plan, course: &Course) -> Vec<Step> {
 fn why_ask(reasons: &[Reason], request: &Request) -> Step {
     if let Some(first) = reasons.first() {
         let step = Step::told("preflight-needed", "preflight needed, because");
-        let lines = reasons.iter().map(ToString::to_string).collect();
+        let lines = because(reasons);
         return Step { standard: Some(first.step().to_string()), ..step.with_lines(lines) };
     }
     let why = match request.tainting() {
@@ -64,6 +65,23 @@ fn why_ask(reasons: &[Reason], request: &Request) -> Step {
         _ => "no preflight: a form could send this method and these headers",
     };
     Step::told("preflight-needed", why)
+}
+
+/// One line a reason; the headers that are merely not on the list share one.
+fn because(reasons: &[Reason]) -> Vec<String> {
+    let by_name = |reason: &Reason| matches!(reason, Reason::Header(_, Unsafe::Name));
+    let mut lines: Vec<String> = reasons.iter().filter(|reason| !by_name(reason)).map(ToString::to_string).collect();
+    let named = reasons.iter().filter_map(|reason| match reason {
+        Reason::Header(name, Unsafe::Name) => Some(name.as_str()),
+        _ => None,
+    });
+    let named: Vec<&str> = named.collect();
+    match named[..] {
+        [] => {}
+        [_] => lines.extend(reasons.iter().filter(|reason| by_name(reason)).map(ToString::to_string)),
+        _ => lines.push(format!("not safelisted: {}", named.join(", "))),
+    }
+    lines
 }
 
 fn exchange(id: &'static str, sent: &Sent) -> Step {

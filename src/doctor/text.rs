@@ -132,7 +132,7 @@ impl Page {
         let number = self.bold(&format!("{number:>2}"));
         self.line(0, &format!("{number}  {mark}{}{}", printable(&step.title), self.dim(&took)));
         for line in &step.lines {
-            self.line(6, &self.dim(&printable(line)));
+            self.line(6, &self.dim(&shortened(&printable(line), WIDTH - 6)));
         }
     }
 
@@ -141,7 +141,6 @@ impl Page {
         let code = report.code.map_or("no step of CORS", |code| code.as_str());
         let code = self.bold(code);
         self.line(0, &format!("{verdict}  {code}"));
-        self.sentence(2, "why       ", &block.reason, Paint::Dim);
         match &block.received[..] {
             [] if report.code.is_some() => self.sentence(2, "received  ", "no such header", Paint::Dim),
             lines => {
@@ -235,6 +234,19 @@ fn wrapped(sentence: &str, width: usize) -> Vec<String> {
     rows
 }
 
+/// One row: of a list that is longer, its first members and how many more there are. `--json` has all of them.
+fn shortened(line: &str, width: usize) -> String {
+    if line.chars().count() <= width {
+        return line.to_owned();
+    }
+    // room for what is said of the rest
+    let room: String = line.chars().take(width.saturating_sub(12)).collect();
+    match room.rfind(',') {
+        Some(end) => format!("{}, … {} more", &room[..end], line[end + 1..].split(',').count()),
+        None => format!("{room}…"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -306,7 +318,19 @@ mod tests {
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
     }
 
+    #[test]
+    fn a_long_list_is_cut_at_a_member_and_counted() {
+        assert_eq!(shortened("a, b", 10), "a, b");
+        assert_eq!(shortened("alpha, beta, gamma, delta", 24), "alpha, beta, … 2 more");
+        assert_eq!(shortened("abcdefghijklmnopqrstuvwxyz", 20), "abcdefgh…");
+    }
+
     proptest! {
+        #[test]
+        fn no_line_is_cut_within_a_character(line in "\\PC{0,80}", width in 0_usize..40) {
+            let _ = shortened(&line, width);
+        }
+
         #[test]
         fn wrapping_changes_nothing_but_blanks(sentence in "[a-z ]{0,200}", width in 1_usize..60) {
             let rows = wrapped(&sentence, width);

@@ -6,6 +6,7 @@
 mod browser;
 mod cors_table;
 mod dial;
+mod doctor;
 mod drain_streams;
 mod examples;
 mod faults;

@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    fn entry(method: &str, url: &str, status: i32, headers: Value) -> Value {
+    fn entry(method: &str, url: &str, status: i32, headers: &Value) -> Value {
         json!({ "request": { "method": method, "url": url, "headers": headers, "cookies": [] }, "response": { "status": status } })
     }
 
@@ -131,10 +131,10 @@ mod tests {
     fn the_request_that_failed_is_taken_before_others() {
         let origin = json!([{ "name": "Origin", "value": "https://app.example" }]);
         let text = har(json!([
-            entry("GET", "https://app.example/", 200, json!([])),
-            entry("POST", "https://api.example/ok", 200, origin),
-            entry("OPTIONS", "https://api.example/v1", 0, origin),
-            entry("POST", "https://api.example/v1", 0, origin),
+            entry("GET", "https://app.example/", 200, &json!([])),
+            entry("POST", "https://api.example/ok", 200, &origin),
+            entry("OPTIONS", "https://api.example/v1", 0, &origin),
+            entry("POST", "https://api.example/v1", 0, &origin),
         ]));
         let pasted = parse(&text, None).unwrap();
         assert_eq!((pasted.url.as_str(), pasted.method.as_deref()), ("https://api.example/v1", Some("POST")));

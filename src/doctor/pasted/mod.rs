@@ -64,7 +64,11 @@ fn keep_what_a_page_sets(mut pasted: Pasted) -> Pasted {
         if lower == "cookie" {
             continue;
         } else if lower.starts_with(':') || is_forbidden_in_requests(&lower) {
-            dropped.push(lower);
+            // the doctor sends these as a browser does
+            let known = ["origin", "referer", "content-length", "accept-encoding", "connection"];
+            if !known.contains(&lower.as_str()) && !lower.starts_with(':') {
+                dropped.push(lower);
+            }
         } else if !(from_a_browser && (of_the_browser || by_default)) {
             pasted.headers.push((name.clone(), value.clone()));
         }

@@ -20,6 +20,11 @@ fn without_ansi_c(line: &str) -> Result<String, String> {
         let taken = match first {
             '\'' => 1 + rest[1..].find('\'').map_or(rest.len() - 1, |end| end + 1),
             '"' => double_quoted(rest),
+            // a line that goes on; shlex would make a word of it
+            '\\' if rest.starts_with("\\\n") => {
+                rest = &rest[2..];
+                continue;
+            }
             '\\' => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
             '$' if rest.starts_with("$'") => {
                 let (text, length) = ansi_c(&rest[2..])?;
