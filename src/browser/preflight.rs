@@ -70,7 +70,7 @@ pub fn needed(request: &Request) -> Vec<Reason> {
     }
     let unsafe_names = safelist::unsafe_names(&request.headers, request.browser);
     reasons.extend(unsafe_names.into_iter().map(|(name, why)| Reason::Header(name, why)));
-    if request.upload_listener {
+    if request.upload_listener && request.kind == Kind::Xhr && request.body != Body::None {
         reasons.push(Reason::UploadListener);
     }
     if request.body == Body::Stream {

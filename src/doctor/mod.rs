@@ -70,6 +70,7 @@ fn summary(plan: &Plan) -> Summary {
         credentials: page.credentials.as_str(),
         interface: match page.kind {
             Kind::Fetch => "fetch",
+            Kind::Xhr => "XMLHttpRequest",
             Kind::EventSource => "eventsource",
         },
         browser: page.browser.as_str(),

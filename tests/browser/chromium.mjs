@@ -98,6 +98,7 @@ export class Page {
   #browser;
   #session;
   #listeners = new Map();
+  #lasting = new Set();
   /** Requests in the order in which they were sent, preflights among them. */
   requests = [];
   /** What the page or the browser wrote to the console as an error, and uncaught exceptions. */
@@ -146,6 +147,12 @@ export class Page {
     return new Promise((resolve) => {
       this.#listeners.set(method, [...(this.#listeners.get(method) ?? []), resolve]);
     });
+  }
+
+  /** Calls `listener` with each event of this name. */
+  on(method, listener) {
+    this.#listeners.set(method, [...(this.#listeners.get(method) ?? []), listener]);
+    this.#lasting.add(listener);
   }
 
   /** Presses a key with modifiers (1 Alt, 2 Ctrl, 4 Meta, 8 Shift). */
@@ -209,8 +216,8 @@ export class Page {
         break;
     }
     const waiting = this.#listeners.get(method) ?? [];
-    this.#listeners.delete(method);
-    for (const resolve of waiting) resolve(params);
+    this.#listeners.set(method, waiting.filter((listener) => this.#lasting.has(listener)));
+    for (const listener of waiting) listener(params);
   }
 }
 

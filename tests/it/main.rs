@@ -7,6 +7,7 @@ mod browser;
 mod cors_table;
 mod dial;
 mod doctor;
+mod differential;
 mod drain_streams;
 mod examples;
 mod faults;

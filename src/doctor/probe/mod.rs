@@ -115,6 +115,7 @@ fn from_heads(plan: &Plan, course: &Course, probed: &mut Probed) {
         watched,
         head_after: sent.after,
         by_event_source: request.kind() == Kind::EventSource,
+        browser: request.browser(),
     };
     probed.ids.extend(stream::IDS.iter().filter(|id| seen.by_event_source || **id != "event-source-gives-up"));
     probed.findings.extend(stream::judge(seen));

@@ -7,6 +7,7 @@ use http::header;
 use crate::browser::answer::Answer;
 use crate::browser::event_source::{self, Verdict};
 use crate::browser::mime;
+use crate::browser::quirks::Browser;
 use crate::doctor::report::{Finding, Severity};
 use crate::doctor::watch::{End, Piece, Watched};
 
@@ -41,13 +42,15 @@ pub struct Seen<'a> {
     pub head_after: Duration,
     /// Whether the page uses `EventSource`.
     pub by_event_source: bool,
+    /// Whose rules decide.
+    pub browser: Browser,
 }
 
 /// Everything that is wrong with it.
 pub fn judge(seen: Seen<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if seen.by_event_source
-        && let Verdict::GivesUp(why) = event_source::judge(seen.answer)
+        && let Verdict::GivesUp(why) = event_source::judge(seen.answer, seen.browser)
     {
         findings.push(Finding {
             id: "event-source-gives-up",
@@ -225,7 +228,7 @@ mod tests {
 
     fn ids(answer: &Answer, watched: &Watched, head_after: u64, by_event_source: bool) -> Vec<&'static str> {
         let head_after = Duration::from_millis(head_after);
-        judge(Seen { answer, watched, head_after, by_event_source }).iter().map(|finding| finding.id).collect()
+        judge(Seen { answer, watched, head_after, by_event_source, browser: Browser::Chromium }).iter().map(|finding| finding.id).collect()
     }
 
     fn good() -> Answer {
