@@ -1,7 +1,13 @@
 //! The load tester's engine: starts streams by a schedule, takes their times, and hands over one sample for each.
 
+mod asker;
+mod body;
 pub mod page;
 mod pool;
 pub mod prompts;
+pub mod run;
 pub mod schedule;
 pub mod sse;
+mod verdict;
+
+pub use asker::Asker;
