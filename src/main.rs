@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokenway::cli::{check, demo_upstream, serve};
+use tokenway::cli::{bench, check, demo_upstream, serve};
 
 /// The edge gateway between browsers and LLM APIs.
 ///
@@ -24,6 +24,8 @@ enum Command {
     Serve(serve::Args),
     /// Checks a configuration: every mistake at once, with its place and the mend
     Check(check::Args),
+    /// Measures streamed completions of any server: first token, tokens a second, buffering
+    Bench(bench::Args),
     /// Starts an OpenAI-compatible server that needs no key and no model, with faults on demand
     DemoUpstream(demo_upstream::Args),
 }
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::DemoUpstream(args) => block_on(demo_upstream::run(args)),
     }
 }

@@ -1,5 +1,6 @@
 //! One stream, from its connection to its last event, and the times of all that happens to it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -148,9 +149,10 @@ impl Asker {
     /// Reads events to the end of the body.
     async fn read(&self, lease: Lease, body: Incoming, taking: &mut Taking) -> Result<Outcome, Failure> {
         let (chunks, notes) = Chunks::new(body, lease.connection.tap.clone());
+        taking.notes = Arc::clone(&notes);
         let mut events = Events::new(chunks, MAX_EVENT);
         let mut done = false;
-        let outcome = loop {
+        loop {
             // what comes after [DONE] is nobody's, but its end frees the connection
             let next = match done {
                 false => events.next().await,
@@ -159,29 +161,21 @@ impl Asker {
             match next {
                 Some(Ok(_)) if done => {}
                 Some(Ok(event)) => match event::inspect(Some(event.event.as_bytes()), event.data.as_bytes()) {
-                    Chunk::Error(_) => {
-                        taking.note(&notes);
-                        return Err(self.error_event());
-                    }
+                    Chunk::Error(_) => return Err(self.error_event()),
                     chunk => {
-                        taking.arrived(&chunk, &notes);
+                        taking.arrived(&chunk);
                         done = chunk == Chunk::Done;
                     }
                 },
                 None => {
                     self.pool.give_back(lease);
-                    break if done || taking.finished { Outcome::Whole } else { Outcome::Truncated };
+                    return Ok(if done || taking.finished { Outcome::Whole } else { Outcome::Truncated });
                 }
-                Some(Err(_)) if done => break Outcome::Whole,
-                Some(Err(Broken::Body(_))) => break Outcome::Truncated,
-                Some(Err(Broken::TooLong)) => {
-                    taking.note(&notes);
-                    return Err(self.event_too_long());
-                }
+                Some(Err(_)) if done => return Ok(Outcome::Whole),
+                Some(Err(Broken::Body(_))) => return Ok(Outcome::Truncated),
+                Some(Err(Broken::TooLong)) => return Err(self.event_too_long()),
             }
-        };
-        taking.note(&notes);
-        Ok(outcome)
+        }
     }
 
     /// Reads a body that nobody wants, if it is short.
@@ -236,6 +230,8 @@ fn code(block: &Block) -> &'static str {
 struct Taking {
     sample: Sample,
     scheduled: Instant,
+    /// Of the body, once there is one.
+    notes: Arc<Notes>,
     finished: bool,
     text_bytes: u64,
     outputs: u64,
@@ -263,8 +259,16 @@ impl Taking {
             cors: None,
             outcome: Outcome::Truncated,
         };
-        let (finished, text_bytes, outputs, usage, last) = (false, 0, 0, None, None);
-        Self { sample, scheduled: place.scheduled, finished, text_bytes, outputs, usage, last }
+        Self {
+            sample,
+            scheduled: place.scheduled,
+            notes: Arc::default(),
+            finished: false,
+            text_bytes: 0,
+            outputs: 0,
+            usage: None,
+            last: None,
+        }
     }
 
     /// The time since the stream was to start.
@@ -279,7 +283,7 @@ impl Taking {
         self.sample.reused = lease.reused;
     }
 
-    fn arrived(&mut self, chunk: &Chunk, notes: &Notes) {
+    fn arrived(&mut self, chunk: &Chunk) {
         let at = self.now();
         let mut output = false;
         if let Chunk::Delta(delta) = chunk {
@@ -291,12 +295,7 @@ impl Taking {
             self.usage = delta.usage.or(self.usage);
         }
         self.last = Some(at);
-        self.sample.events.push(Arrival { at, read: notes.read(), output });
-    }
-
-    fn note(&mut self, notes: &Notes) {
-        self.sample.first_byte = notes.first().map(|first| first.saturating_duration_since(self.scheduled));
-        self.sample.bytes = notes.bytes();
+        self.sample.events.push(Arrival { at, read: self.notes.read(), output });
     }
 
     fn end(mut self, outcome: Outcome) -> Sample {
@@ -304,6 +303,8 @@ impl Taking {
             (Outcome::Whole, Some(last)) => last,
             _ => self.now(),
         };
+        self.sample.first_byte = self.notes.first().map(|first| first.saturating_duration_since(self.scheduled));
+        self.sample.bytes = self.notes.bytes();
         self.sample.counted = self.usage.is_some();
         self.sample.output_tokens = match self.usage {
             Some(usage) => usage.completion,

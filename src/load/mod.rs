@@ -7,6 +7,7 @@ mod pool;
 pub mod prompts;
 pub mod run;
 pub mod schedule;
+pub mod self_test;
 pub mod sse;
 mod verdict;
 

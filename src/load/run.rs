@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::asker::{Asker, Place};
 use super::prompts::Prompts;
 use super::schedule::{Load, Plan, Times, Turn, Turns, user_comes};
-use crate::report::sample::Sample;
+use crate::report::sample::{Outcome, Sample};
+
+/// How long a user of a closed loop waits after a failure: one that fails at once must not become a flood.
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// All that a run needs.
 pub struct Run {
@@ -105,7 +108,9 @@ impl Streams {
             let turn = turns.lock().unwrap_or_else(PoisonError::into_inner).next_at(at);
             let Some(turn) = turn else { return };
             for target in turn.order(self.askers.len()) {
-                self.stream(turn, target, Instant::now()).await;
+                if !self.stream(turn, target, Instant::now()).await {
+                    sleep(AFTER_FAILURE).await;
+                }
             }
         }
     }
@@ -128,16 +133,19 @@ impl Streams {
         while under_way.join_next().await.is_some() {}
     }
 
-    async fn stream(&self, turn: Turn, target: usize, scheduled: Instant) {
+    /// Runs one stream; `false` where it failed.
+    async fn stream(&self, turn: Turn, target: usize, scheduled: Instant) -> bool {
         if turn.measured {
             // nobody listens any more when the run has been stopped
             let _ = self.out.send(Told::Started);
         }
         let place = Place { target, number: turn.number, beginning: self.beginning, scheduled };
         let sample = self.askers[target].stream(self.prompts.body(turn.number), place).await;
+        let failed = matches!(sample.outcome, Outcome::Failed(_));
         if turn.measured {
             let _ = self.out.send(Told::Ended(Box::new(sample)));
         }
+        !failed
     }
 }
 
