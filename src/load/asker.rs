@@ -304,7 +304,8 @@ impl Taking {
             self.usage = delta.usage.or(self.usage);
         }
         self.last = Some(at);
-        self.sample.events.push(Arrival { at, read: self.notes.read(), output });
+        let (read, bytes) = (self.notes.read(), self.notes.bytes());
+        self.sample.events.push(Arrival { at, read, bytes, output });
     }
 
     fn end(mut self, outcome: Outcome) -> Sample {

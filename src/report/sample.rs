@@ -60,6 +60,8 @@ pub struct Arrival {
     pub at: Duration,
     /// In which read of the connection's socket: events with equal numbers came together.
     pub read: u64,
+    /// Bytes of the body that had come by then, all of its read that was at hand included.
+    pub bytes: u64,
     /// Whether it carried output: content, reasoning, a refusal or a tool call.
     pub output: bool,
 }
