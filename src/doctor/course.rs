@@ -75,7 +75,7 @@ pub enum End {
     /// The page gets an answer.
     Delivered {
         /// The request as it was in the end.
-        request: Request,
+        request: Box<Request>,
         /// What the page can read.
         readable: Readable,
         /// The body, as it arrived.
@@ -144,7 +144,7 @@ async fn go(mut fetch: Fetch, plan: &Plan, client: &mut Client, events: &mut Vec
             Err(block) => return Ok(End::Blocked(block)),
             Ok(Progress::Done(readable)) => {
                 let watched = Watched::body(got.body, client.timeout()).await;
-                return Ok(End::Delivered { request, readable, watched });
+                return Ok(End::Delivered { request: Box::new(request), readable, watched });
             }
             Ok(Progress::OpaqueRedirect) => unreachable!("the doctor's pages follow redirects"),
             Ok(Progress::Redirected(next, changes)) => {

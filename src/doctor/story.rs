@@ -1,5 +1,7 @@
 //! What happened, told in order. Pure.
 
+use std::collections::BTreeSet;
+
 use http::{HeaderMap, Version};
 
 use super::course::{Course, End, Event, Sent};
@@ -8,10 +10,11 @@ use super::report::Step;
 use super::secret::{printable, shown, shown_url};
 use crate::browser::cookie::{Context, Fate, Loss, SetCookie};
 use crate::browser::preflight::{Allowed, Reason};
+use crate::browser::quirks::Browser;
 use crate::browser::redirect::Change;
-use crate::browser::request::{Kind, Request, Tainting};
+use crate::browser::request::{Kind, PageRequest, Request, Tainting};
 use crate::browser::response::{Hidden, Readable, Why};
-use crate::browser::safelist::Unsafe;
+use crate::browser::safelist::{Unsafe, unsafe_names};
 
 /// Most headers that one line lists.
 const LISTED: usize = 12;
@@ -24,7 +27,11 @@ pub fn tell(plan: &Plan, course: &Course) -> Vec<Step> {
         match event {
             Event::Preflight { reasons, request } => {
                 tainting = request.tainting();
-                steps.push(why_ask(reasons, request));
+                let mut step = why_ask(reasons, request);
+                if request.redirects() == 0 {
+                    step.lines.extend(elsewhere(plan, request));
+                }
+                steps.push(step);
             }
             Event::Preflighted(sent) => steps.push(exchange("preflight", sent)),
             Event::Allowed(allowed) => steps.push(allowed_step(allowed)),
@@ -65,6 +72,33 @@ fn why_ask(reasons: &[Reason], request: &Request) -> Step {
         _ => "no preflight: a form could send this method and these headers",
     };
     Step::told("preflight-needed", why)
+}
+
+/// Where other browsers ask for more or less: one line for each difference.
+fn elsewhere(plan: &Plan, request: &Request) -> Vec<String> {
+    let own = names_asked_for(request);
+    let mut lines: Vec<(String, Vec<&str>)> = Vec::new();
+    for browser in Browser::ALL.into_iter().filter(|browser| *browser != plan.page.browser) {
+        let Ok(other) = Request::new(&PageRequest { browser, ..plan.page.clone() }) else { continue };
+        let names = names_asked_for(&other);
+        let list = |names: Vec<&String>| names.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let (more, less) = (list(names.difference(&own).collect()), list(own.difference(&names).collect()));
+        let line = match (more.as_str(), less.as_str()) {
+            ("", "") => continue,
+            (more, "") => format!("also {more}"),
+            ("", less) => format!("not {less}"),
+            (more, less) => format!("also {more}, not {less}"),
+        };
+        match lines.iter_mut().find(|(known, _)| *known == line) {
+            Some((_, browsers)) => browsers.push(browser.as_str()),
+            None => lines.push((line, vec![browser.as_str()])),
+        }
+    }
+    lines.into_iter().map(|(line, browsers)| format!("by {} rules: {line}", browsers.join(", "))).collect()
+}
+
+fn names_asked_for(request: &Request) -> BTreeSet<String> {
+    unsafe_names(request.headers(), request.browser()).into_keys().collect()
 }
 
 /// One line a reason; the headers that are merely not on the list share one.

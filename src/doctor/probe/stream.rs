@@ -228,7 +228,10 @@ mod tests {
 
     fn ids(answer: &Answer, watched: &Watched, head_after: u64, by_event_source: bool) -> Vec<&'static str> {
         let head_after = Duration::from_millis(head_after);
-        judge(Seen { answer, watched, head_after, by_event_source, browser: Browser::Chromium }).iter().map(|finding| finding.id).collect()
+        judge(Seen { answer, watched, head_after, by_event_source, browser: Browser::Chromium })
+            .iter()
+            .map(|finding| finding.id)
+            .collect()
     }
 
     fn good() -> Answer {
