@@ -187,7 +187,8 @@ impl Page {
             return;
         }
         self.gap();
-        let probes = format!("{} probes", report.probed.len());
+        let rest = if report.block.is_some() { "; the others wait for an allowed page" } else { "" };
+        let probes = format!("{} probes{rest}", report.probed.len());
         match report.findings.len() {
             0 => {
                 let none = self.paint(Paint::Good, "no findings");
@@ -207,13 +208,13 @@ impl Page {
             Severity::Warning => Paint::Warn,
             Severity::Note => Paint::Plain,
         };
-        let severity = self.paint(paint, &format!("{:<8}", finding.severity.as_str()));
+        let severity = self.paint(paint, &format!("{:<9}", finding.severity.as_str()));
         self.line(2, &format!("{severity}{}", self.dim(finding.id)));
-        self.sentence(10, "", &finding.title, Paint::Plain);
+        self.sentence(11, "", &finding.title, Paint::Plain);
         for seen in &finding.seen {
-            self.sentence(10, "seen  ", seen, Paint::Dim);
+            self.sentence(11, "seen  ", seen, Paint::Dim);
         }
-        self.sentence(10, "mend  ", &finding.mend, Paint::Dim);
+        self.sentence(11, "mend  ", &finding.mend, Paint::Dim);
     }
 }
 
