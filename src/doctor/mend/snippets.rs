@@ -143,7 +143,9 @@ pub(super) fn flask(needs: &Needs) -> String {
     let is_pattern = needs.origin.contains(['[', '*', '?', '$', '^', '(', '\\', '+', '|']);
     let origin = if is_pattern { format!("^{}$", escaped_pattern(&needs.origin)) } else { needs.origin.clone() };
     let mut text = format!(
-        "from flask_cors import CORS  # pip install flask-cors\n\nCORS(\n    app,\n    origins={},\n",
+        "from flask_cors import CORS  # pip install flask-cors\n\n\n\
+         @app.after_request\ndef vary(response):\n    response.vary.add(\"Origin\")  # flask-cors does not for one origin\n    \
+         return response\n\n\nCORS(\n    app,\n    origins={},\n",
         list([origin.as_str()])
     );
     let mut line = |key: &str, value: String| {
