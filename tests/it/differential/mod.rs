@@ -11,6 +11,7 @@ mod stage;
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proptest::strategy::{Strategy, ValueTree};
@@ -20,6 +21,7 @@ use case::Case;
 use chromium::Chromium;
 use foretold::{Outcome, foretell};
 use stage::{Seen, Stage};
+use tokenway::browser::block::Block;
 
 /// Cases in a run.
 const CASES: usize = 1000;
@@ -60,7 +62,7 @@ async fn a_real_browser_does_what_is_foretold() {
     let failed = failures.len();
     let mut shown = String::new();
     for tree in failures.into_iter().take(MOST_SHOWN) {
-        shown += &format!("\n{:#?}\n", bench.shrunk(tree).await);
+        shown += &format!("\n{}\n", bench.shrunk(tree).await);
     }
     bench.close().await;
     assert!(failed == 0, "seed {seed}: {failed} of {cases} cases came out otherwise; the first, shrunk:{shown}");
@@ -79,7 +81,6 @@ struct Bench {
 }
 
 /// One case, as foretold and as it came.
-#[derive(Debug)]
 struct Comparison {
     case: Case,
     foretold: Outcome,
@@ -88,12 +89,32 @@ struct Comparison {
     seen_requests: Vec<Seen>,
     /// Chromium's word for a failure, where it has none of CORS.
     net_error: Option<String>,
-    because: Option<tokenway::browser::block::Block>,
+    because: Option<Block>,
 }
 
 impl Comparison {
     fn agrees(&self) -> bool {
         self.foretold == self.came && self.foretold_requests == self.seen_requests
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:#?}", self.case)?;
+        writeln!(
+            f,
+            "foretold {:?}\ncame     {:?} {}",
+            self.foretold,
+            self.came,
+            self.net_error.as_deref().unwrap_or("")
+        )?;
+        if let Some(block) = &self.because {
+            writeln!(f, "because  {}: {}", block.step, block.reason)?;
+        }
+        if self.foretold_requests != self.seen_requests {
+            writeln!(f, "requests foretold {:#?}\nseen {:#?}", self.foretold_requests, self.seen_requests)?;
+        }
+        Ok(())
     }
 }
 
@@ -151,6 +172,7 @@ impl Bench {
 /// What a run has covered.
 #[derive(Default)]
 struct Tally {
+    cases: usize,
     shown: usize,
     preflighted: usize,
     codes: BTreeMap<String, usize>,
@@ -158,6 +180,7 @@ struct Tally {
 
 impl Tally {
     fn count(&mut self, comparison: &Comparison) {
+        self.cases += 1;
         self.preflighted += usize::from(comparison.seen_requests.iter().any(|seen| seen.asks_method.is_some()));
         match &comparison.came {
             Outcome::Shown { .. } => self.shown += 1,
@@ -169,14 +192,14 @@ impl Tally {
 
     /// A generator whose cases all fail at their first step would prove little.
     fn assert_breadth(&self) {
-        assert!(self.shown * 10 >= CASES, "only {} pages saw an answer", self.shown);
-        assert!(self.preflighted * 5 >= CASES, "only {} cases were preflighted", self.preflighted);
+        assert!(self.shown * 10 >= self.cases, "only {} pages saw an answer", self.shown);
+        assert!(self.preflighted * 5 >= self.cases, "only {} cases were preflighted", self.preflighted);
         assert!(self.codes.len() >= 15, "only these failures: {:?}", self.codes);
     }
 }
 
-impl std::fmt::Display for Tally {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} shown, {} preflighted, blocked: {:?}", self.shown, self.preflighted, self.codes)
     }
 }
