@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use super::watch::Watched;
@@ -54,6 +54,8 @@ pub struct Client {
     versions: Versions,
     trust: Trust,
     timeout: Duration,
+    /// When everything must be over.
+    deadline: Option<Instant>,
     /// By authority, and whether it speaks TLS.
     open: HashMap<(String, bool), Connection>,
 }
@@ -61,7 +63,7 @@ pub struct Client {
 impl Client {
     /// A client that waits so long for a connection, and as long again for the head of an answer.
     pub fn new(versions: Versions, trust: Trust, timeout: Duration) -> Self {
-        Self { versions, trust, timeout, open: HashMap::new() }
+        Self { versions, trust, timeout, deadline: None, open: HashMap::new() }
     }
 
     /// How long it waits.
@@ -69,9 +71,15 @@ impl Client {
         self.timeout
     }
 
-    /// The same from here on with less patience: what is only probed may stay unanswered.
-    pub fn hurry(&mut self, timeout: Duration) {
+    /// From here on it has less patience with each answer, and with all of them together.
+    pub fn hurry(&mut self, timeout: Duration, in_all: Duration) {
         self.timeout = self.timeout.min(timeout);
+        self.deadline = Some(Instant::now() + in_all);
+    }
+
+    /// Whether the time for all of them is over.
+    pub fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// Sends a request and waits for the head of its answer. Follows nothing, keeps no cookies, adds no header but `host`.
@@ -111,7 +119,13 @@ impl Client {
     /// # Errors
     /// There is no answer.
     pub async fn head(&mut self, ask: &Ask) -> Result<Answer, Unreachable> {
-        let got = self.ask(ask).await?;
+        let got = match self.deadline {
+            None => self.ask(ask).await?,
+            Some(deadline) => {
+                let late = |_| Unreachable("the time for probes is over".to_owned());
+                timeout_at(deadline, self.ask(ask)).await.map_err(late)??
+            }
+        };
         Watched::body(got.body, REST).await;
         Ok(got.answer)
     }

@@ -58,7 +58,7 @@ pub fn write(report: &Report, style: Style) -> String {
     for other in &report.elsewhere {
         let verdict = match other.verdict {
             Verdict::Allowed => "allowed".to_owned(),
-            Verdict::Blocked => format!("blocked, {}", other.code.map_or("no step of CORS", |code| code.as_str())),
+            Verdict::Blocked => format!("blocked, {}", other.code.map_or("not by CORS", |code| code.as_str())),
         };
         page.sentence(2, &format!("{}: ", other.browser), &format!("{verdict}. {}", other.reason), Paint::Warn);
     }
@@ -138,7 +138,7 @@ impl Page {
 
     fn block(&mut self, report: &Report, block: &Blocked, shown: Shown) {
         let verdict = self.paint(Paint::Bad, "BLOCKED");
-        let code = report.code.map_or("no step of CORS", |code| code.as_str());
+        let code = report.code.map_or("not by CORS", |code| code.as_str());
         let code = self.bold(code);
         self.line(0, &format!("{verdict}  {code}"));
         match &block.received[..] {

@@ -51,8 +51,7 @@ fn asks(scene: &Scene<'_>) -> Vec<(&'static str, Ask)> {
         headers.remove(header::CONTENT_TYPE);
         headers
     };
-    let mut anonymous = own.headers.clone();
-    anonymous.retain_keys(|name| !is_credential(name));
+    let anonymous = without_credentials(own.headers.clone());
     let mut asks = vec![
         (
             "an unknown path",
@@ -91,18 +90,12 @@ fn is_credential(name: &str) -> bool {
     matches!(name, "authorization" | "cookie") || name.contains("key") || name.contains("token")
 }
 
-/// A helper that `HeaderMap` has not.
-trait RetainKeys {
-    fn retain_keys(&mut self, keep: impl Fn(&str) -> bool);
-}
-
-impl RetainKeys for HeaderMap {
-    fn retain_keys(&mut self, keep: impl Fn(&str) -> bool) {
-        let gone: Vec<_> = self.keys().filter(|name| !keep(name.as_str())).cloned().collect();
-        for name in gone {
-            self.remove(name);
-        }
+fn without_credentials(mut headers: HeaderMap) -> HeaderMap {
+    let credentials: Vec<_> = headers.keys().filter(|name| is_credential(name.as_str())).cloned().collect();
+    for name in credentials {
+        headers.remove(name);
     }
+    headers
 }
 
 /// Errors that the page cannot read.

@@ -20,6 +20,8 @@ use crate::browser::request::{Kind, Request, Tainting};
 
 /// A probe that gets no answer within this is given up.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// All of them together have this long.
+const IN_ALL: Duration = Duration::from_secs(30);
 
 /// What probes have to go by.
 pub struct Scene<'a> {
@@ -58,7 +60,7 @@ impl Scene<'_> {
 /// Runs every probe that says something here.
 pub async fn run(plan: &Plan, course: &Course, client: &mut Client) -> Probed {
     let mut probed = Probed::default();
-    client.hurry(PATIENCE);
+    client.hurry(PATIENCE, IN_ALL);
     from_heads(plan, course, &mut probed);
     let Ok(fetch) = Fetch::new(&plan.page) else { return probed };
     let request = fetch.request().clone();
@@ -85,6 +87,9 @@ pub async fn run(plan: &Plan, course: &Course, client: &mut Client) -> Probed {
             let answers = burst::run(&mut scene).await;
             probed.look("preflight-rate-limited", burst::judge(&scene.request, &answers));
         }
+    }
+    if scene.client.is_late() {
+        probed.findings.push(unfinished());
     }
     finished(probed)
 }
@@ -134,6 +139,16 @@ fn error_answer(status: http::StatusCode, wants_stream: bool) -> Option<Finding>
         mend: "Give what the server wants, such as --header 'authorization: Bearer …' and --data, and look again."
             .to_owned(),
     })
+}
+
+fn unfinished() -> Finding {
+    Finding {
+        id: "probes-unfinished",
+        severity: Severity::Note,
+        title: "The server answers too slowly for all probes: some were left out.".to_owned(),
+        seen: vec![format!("{} s were over", IN_ALL.as_secs())],
+        mend: "Look again when the server is less busy.".to_owned(),
+    }
 }
 
 fn html() -> Finding {
