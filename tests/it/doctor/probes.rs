@@ -1,9 +1,12 @@
 //! Each probe finds what it is for, and nothing where all is well.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 use tokenway::browser::request::Credentials;
+use tokenway::dial::{Trust, Versions};
+use tokenway::doctor::exchange::{Ask, Client};
 use tokenway::doctor::plan::{Preset, Wanted};
 
 use super::server::{Heard, Server, reply};
@@ -168,4 +171,16 @@ async fn without_probes_nothing_but_the_request_is_sent() {
     let report = report(post(&server.url), false).await;
     assert_eq!((&report["findings"], &report["probed"]), (&json!([]), &json!([])));
     assert_eq!(server.heard().len(), 2);
+}
+
+#[tokio::test]
+async fn when_the_time_for_probes_is_over_nobody_is_asked() {
+    let server = Server::start(good).await;
+    let mut client = Client::new(Versions::Any, Trust::PublicRoots, Duration::from_secs(10));
+    let url = server.url.parse().unwrap();
+    let ask = Ask { url, method: http::Method::GET, headers: http::HeaderMap::new(), body: bytes::Bytes::new() };
+    assert!(client.head(&ask).await.is_ok() && !client.is_late());
+    client.hurry(Duration::from_secs(5), Duration::ZERO);
+    assert!(client.is_late() && client.head(&ask).await.is_err());
+    assert_eq!(server.heard().len(), 1);
 }
