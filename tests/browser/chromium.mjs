@@ -1,6 +1,6 @@
 // Debian's Chromium, driven over the DevTools protocol through a pipe (file descriptors 3 and 4): no port, no package.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -18,10 +18,17 @@ export class Chromium {
   #sessions = new Map();
   #lastId = 0;
 
-  /** @param {{spki?: string[], flags?: string[]}} options `spki`: base64 SHA-256 hashes of the leaf keys to trust. */
-  static async launch({ spki = [], flags = [] } = {}) {
+  /**
+   * @param {{spki?: string[], flags?: string[], preferences?: object}} options `spki`: base64 SHA-256 hashes of the leaf keys to
+   * trust. `preferences`: of the profile, where they are not to be the distribution's.
+   */
+  static async launch({ spki = [], flags = [], preferences } = {}) {
     const browser = new Chromium();
     browser.#profile = mkdtempSync(join(tmpdir(), 'tokenway-chromium-'));
+    if (preferences) {
+      mkdirSync(join(browser.#profile, 'Default'));
+      writeFileSync(join(browser.#profile, 'Default', 'Preferences'), JSON.stringify(preferences));
+    }
     const trust = spki.length > 0 ? [`--ignore-certificate-errors-spki-list=${spki.join(',')}`] : [];
     browser.#process = spawn(
       process.env.CHROMIUM ?? 'chromium',

@@ -3,8 +3,8 @@
 import { createInterface } from 'node:readline';
 import { Chromium } from './chromium.mjs';
 
-const [origin] = process.argv.slice(2);
-const browser = await Chromium.launch();
+const [origin, thirdParties] = process.argv.slice(2); // `allowed` or `blocked`: cookies of other sites
+const browser = await Chromium.launch({ preferences: { profile: { cookie_controls_mode: thirdParties === 'allowed' ? 0 : 1 } } });
 try {
   const page = await browser.newPage();
   await page.goto(`${origin}/`);

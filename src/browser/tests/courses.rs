@@ -6,8 +6,9 @@ use super::*;
 use crate::browser::block::{Block, Stage};
 use crate::browser::code::Code;
 use crate::browser::fetch::{Fetch, Progress};
+use crate::browser::preflight::Reason;
 use crate::browser::redirect::{Change, MOST_REDIRECTS};
-use crate::browser::request::{Body, Mode, RedirectMode, Tainting};
+use crate::browser::request::{Body, Kind, Mode, RedirectMode, Tainting};
 
 const ALLOWED: [(&str, &str); 2] =
     [("access-control-allow-origin", PAGE), ("access-control-allow-credentials", "true")];
@@ -52,6 +53,13 @@ fn post_becomes_get_on_301_302_303_and_loses_its_body() {
     }
     let head = PageRequest { method: "HEAD".into(), ..page() };
     assert_eq!(followed(&start(&head), 303, "/").0.outgoing().method.as_str(), "HEAD");
+}
+
+#[test]
+fn a_redirect_that_takes_the_body_leaves_the_preflight_of_its_listener() {
+    let xhr = PageRequest { kind: Kind::Xhr, upload_listener: true, headers: Vec::new(), ..post() };
+    let (next, _) = followed(&start(&xhr), 303, "/");
+    assert_eq!(next.preflight_reasons(), [Reason::UploadListener]);
 }
 
 #[test]

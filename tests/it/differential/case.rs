@@ -47,7 +47,7 @@ pub enum Site {
     Third,
 }
 
-/// An answer's status and lines, in which `{own}`, `{other}` and `{third}` stand for origins.
+/// An answer's status and lines, in which `{own}`, `{other}` and `{third}` stand for origins, `{id}` for the case's number.
 #[derive(Debug, Clone)]
 pub struct Play {
     pub status: u16,
@@ -325,6 +325,73 @@ fn access() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
     ];
     (origin, credentials).prop_map(|(origin, credentials)| [origin, credentials].concat())
 }
+
+/// A call whose answer sets one cookie, `c{id}`.
+pub fn cookie_case() -> impl Strategy<Value = (Case, &'static str)> {
+    let attributes = vec(select(ATTRIBUTES), 0..5).prop_map(|parts| parts.concat());
+    let line = (select(&["", "", "", "__Host-", "__Secure-", "__secure-"][..]), attributes)
+        .prop_map(|(prefix, attributes)| &*format!("{prefix}c{{id}}=v{attributes}").leak());
+    let site = select(&[Site::Other, Site::Own, Site::Third][..]);
+    (line, site, select(&["include", "include", "same-origin", "omit"][..])).prop_map(|(line, site, credentials)| {
+        let lines = vec![
+            ("access-control-allow-origin", "{own}"),
+            ("access-control-allow-credentials", "true"),
+            ("set-cookie", line),
+        ];
+        let play = Play { status: 200, lines };
+        let hop = Hop { site, preflight: play.clone(), response: play, location: Location::Absolute };
+        let case = Case {
+            interface: Interface::Fetch,
+            method: "GET",
+            headers: Vec::new(),
+            credentials,
+            mode: "cors",
+            redirect: "follow",
+            body: false,
+            hops: vec![hop],
+        };
+        (case, line)
+    })
+}
+
+const ATTRIBUTES: &[&str] = &[
+    "; Secure",
+    "; secure",
+    "; SameSite=None",
+    "; SameSite=None; Secure",
+    "; SameSite=Lax",
+    "; samesite=strict",
+    "; SameSite=Other",
+    "; SameSite",
+    "; Partitioned",
+    "; Partitioned; Secure; SameSite=None",
+    "; HttpOnly",
+    "; Path=/",
+    "; Path=/case",
+    "; Path=/case/",
+    "; Path=/ca",
+    "; Path=/other",
+    "; Path=x",
+    "; Path=",
+    "; Domain=localhost",
+    "; Domain=LOCALHOST",
+    "; Domain=127.0.0.1",
+    "; Domain=third.localhost",
+    "; Domain=.third.localhost",
+    "; Domain=0.0.1",
+    "; Domain=example.com",
+    "; Domain=",
+    "; Domain",
+    "; Max-Age=60",
+    "; Max-Age=0",
+    "; Max-Age=-1",
+    "; Max-Age=x",
+    "; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+    "; Expires=Thu, 01 Jan 2099 00:00:00 GMT",
+    "; Unknown=1",
+    ";",
+    "; ;",
+];
 
 /// None, one, or two lines.
 fn lines(

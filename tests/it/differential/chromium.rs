@@ -18,11 +18,20 @@ pub struct Chromium {
     output: Lines<BufReader<ChildStdout>>,
 }
 
+/// Whether the user has cookies of other sites blocked. Distributions differ in what is the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThirdParties {
+    Allowed,
+    Blocked,
+}
+
 impl Chromium {
-    pub fn start(origin: &str) -> Self {
+    /// Opens a page of this origin.
+    pub fn start(origin: &str, third_parties: ThirdParties) -> Self {
         let mut process = Command::new("node")
             .arg(root().join("tests/browser/differential.mjs"))
             .arg(origin)
+            .arg(if third_parties == ThirdParties::Allowed { "allowed" } else { "blocked" })
             .env("TMPDIR", env!("CARGO_TARGET_TMPDIR"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

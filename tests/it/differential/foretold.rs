@@ -73,7 +73,7 @@ fn course(case: &Case, id: u64, sites: &Sites, seen: &mut Vec<Seen>) -> Result<O
     }
 }
 
-fn page_request(case: &Case, id: u64, sites: &Sites) -> PageRequest {
+pub fn page_request(case: &Case, id: u64, sites: &Sites) -> PageRequest {
     PageRequest {
         url: sites.url(case, id, 0).parse().unwrap(),
         origin: PageOrigin::parse(sites.of(Site::Own)).unwrap(),

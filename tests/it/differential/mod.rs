@@ -6,6 +6,7 @@
 
 mod case;
 mod chromium;
+mod cookies;
 mod foretold;
 mod stage;
 
@@ -18,7 +19,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use case::Case;
-use chromium::Chromium;
+use chromium::{Chromium, ThirdParties};
 use foretold::{Outcome, foretell};
 use stage::{Seen, Stage};
 use tokenway::browser::block::Block;
@@ -36,15 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_real_browser_does_what_is_foretold() {
-    let seed = env::var("TOKENWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand_seed);
+    let (mut runner, seed) = seeded();
     let cases = env::var("TOKENWAY_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES);
     println!("TOKENWAY_SEED={seed} TOKENWAY_CASES={cases}");
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&u64::to_le_bytes(seed));
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-
-    let mut bench = Bench::open().await;
+    let mut bench = Bench::open(ThirdParties::Blocked).await;
     let strategy = case::case();
     let mut trees: Vec<_> = (0..cases).map(|_| strategy.new_tree(&mut runner).unwrap()).collect();
     let mut failures = Vec::new();
@@ -69,8 +65,14 @@ async fn a_real_browser_does_what_is_foretold() {
     tally.assert_breadth();
 }
 
-fn rand_seed() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| u64::from(now.subsec_nanos()))
+/// A source of cases, and what it began with.
+fn seeded() -> (TestRunner, u64) {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| u64::from(now.subsec_nanos()));
+    let seed = env::var("TOKENWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(now);
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&u64::to_le_bytes(seed));
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    (TestRunner::new_with_rng(Config::default(), rng), seed)
 }
 
 /// A browser and its server.
@@ -119,9 +121,9 @@ impl fmt::Display for Comparison {
 }
 
 impl Bench {
-    async fn open() -> Self {
+    async fn open(third_parties: ThirdParties) -> Self {
         let stage = Stage::open().await;
-        let chromium = Chromium::start(stage.sites.of(case::Site::Own));
+        let chromium = Chromium::start(stage.sites.of(case::Site::Own), third_parties);
         Self { stage, chromium, last_id: 0 }
     }
 

@@ -69,6 +69,8 @@ pub fn told(headers: &[(String, String)]) -> Vec<(String, String)> {
 struct Played {
     hops: Vec<(Vec<u8>, Vec<u8>)>,
     seen: Vec<Seen>,
+    /// The `Cookie` of each request.
+    cookies: Vec<String>,
 }
 
 impl Sites {
@@ -93,8 +95,10 @@ impl Sites {
         let here = &case.hops[hop];
         let play = if preflight { &here.preflight } else { &here.response };
         let Play { mut status, lines } = play.clone();
-        let mut lines: Vec<(String, String)> =
-            lines.into_iter().map(|(name, value)| (name.to_owned(), self.render(value))).collect();
+        let mut lines: Vec<(String, String)> = lines
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), self.render(value).replace("{id}", &id.to_string())))
+            .collect();
         if let Some(next) = case.hops.get(hop + 1).filter(|_| !preflight) {
             if !matches!(status, 301 | 302 | 303 | 307 | 308) {
                 status = [302, 307, 303, 301, 308][usize::from(status) % 5];
@@ -150,7 +154,12 @@ impl Stage {
             head
         };
         let hops = (0..case.hops.len()).map(|hop| (bytes(hop, true), bytes(hop, false))).collect();
-        self.plays.lock().unwrap().insert(id, Played { hops, seen: Vec::new() });
+        self.plays.lock().unwrap().insert(id, Played { hops, seen: Vec::new(), cookies: Vec::new() });
+    }
+
+    /// The `Cookie` of the last request.
+    pub fn last_cookies(&self, id: u64) -> String {
+        self.plays.lock().unwrap()[&id].cookies.last().unwrap().clone()
     }
 
     /// What was asked, in order.
@@ -189,6 +198,7 @@ async fn serve(socket: TcpStream, plays: Arc<Mutex<HashMap<u64, Played>>>) {
                 let mut plays = plays.lock().unwrap();
                 let Some(played) = plays.get_mut(&id) else { return };
                 played.seen.push(seen);
+                played.cookies.push(get("cookie").unwrap_or_default());
                 let (to_preflight, to_request) = played.hops[hop].clone();
                 if preflight { to_preflight } else { to_request }
             }
