@@ -119,12 +119,11 @@ impl Client {
     /// # Errors
     /// There is no answer.
     pub async fn head(&mut self, ask: &Ask) -> Result<Answer, Unreachable> {
+        let over = || Unreachable("the time for probes is over".to_owned());
         let got = match self.deadline {
             None => self.ask(ask).await?,
-            Some(deadline) => {
-                let late = |_| Unreachable("the time for probes is over".to_owned());
-                timeout_at(deadline, self.ask(ask)).await.map_err(late)??
-            }
+            Some(_) if self.is_late() => return Err(over()),
+            Some(deadline) => timeout_at(deadline, self.ask(ask)).await.map_err(|_| over())??,
         };
         Watched::body(got.body, REST).await;
         Ok(got.answer)
