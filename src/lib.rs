@@ -23,6 +23,7 @@ pub mod cors;
 pub mod browser;
 pub mod route;
 pub mod chat;
+pub mod report;
 // configuration
 pub mod config;
 // parts with state and I/O
@@ -43,4 +44,8 @@ pub mod live;
 // what listens, and the commands
 pub mod server;
 pub mod demo;
+// the tools that look at any server
+pub mod dial;
+pub mod doctor;
+pub mod load;
 pub mod cli;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokenway::cli::{check, demo_upstream, serve};
+use tokenway::cli::{bench, check, demo_upstream, doctor, serve};
 
 /// The edge gateway between browsers and LLM APIs.
 ///
@@ -24,6 +24,10 @@ enum Command {
     Serve(serve::Args),
     /// Checks a configuration: every mistake at once, with its place and the mend
     Check(check::Args),
+    /// Does what a browser would do with a request to any server, and says why it is blocked
+    Doctor(Box<doctor::Args>),
+    /// Measures streamed completions of any server: first token, tokens a second, buffering
+    Bench(Box<bench::Args>),
     /// Starts an OpenAI-compatible server that needs no key and no model, with faults on demand
     DemoUpstream(demo_upstream::Args),
 }
@@ -41,13 +45,20 @@ fn main() -> ExitCode {
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => block_on(doctor::run(*args)),
+        Command::Bench(args) => bench::run(&args),
         Command::DemoUpstream(args) => block_on(demo_upstream::run(args)),
     }
 }
 
 fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime.block_on(command),
+        Ok(runtime) => {
+            let code = runtime.block_on(command);
+            // a name that is being looked up cannot be interrupted: nobody waits for it
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => {
             eprintln!("cannot start worker threads: {error}");
             ExitCode::FAILURE

@@ -4,6 +4,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -50,6 +51,14 @@ const MAX_UNREAD: usize = 64 * 1024;
 /// The client has left.
 struct Gone;
 
+/// How late the last write was that was due at this time: the role is due with the first output, and goes before it.
+struct Stamp {
+    /// Of the request.
+    body: Bytes,
+    due: Duration,
+    late: Option<Duration>,
+}
+
 struct Connection<'a, S> {
     socket: S,
     /// Of the next request.
@@ -63,8 +72,13 @@ impl<S: Socket> Connection<'_, S> {
             request.connection = number;
             self.observer.asked(&request);
             let steps = steps(&request, knobs);
+            let mut stamp =
+                knobs.stamp.then(|| Stamp { body: request.body.clone(), due: knobs.first_token, late: None });
             drop(request);
-            let played = self.play(steps).await;
+            let played = self.play(steps, &mut stamp).await;
+            if let Some(Stamp { body, late: Some(late), .. }) = stamp {
+                self.observer.late(body, late);
+            }
             self.observer.answered(played.is_err());
             match played? {
                 Ending::KeepAlive => {}
@@ -107,13 +121,13 @@ impl<S: Socket> Connection<'_, S> {
     }
 
     /// Plays a script. Due times count from now.
-    async fn play(&mut self, steps: Steps) -> Result<Ending, Gone> {
+    async fn play(&mut self, steps: Steps, stamp: &mut Option<Stamp>) -> Result<Ending, Gone> {
         let start = Instant::now();
         let mut sleep = pin!(sleep_until(start));
         for step in steps {
             match step {
-                Step::Write { due, bytes } => {
-                    let due = start + due;
+                Step::Write { due: after, bytes } => {
+                    let due = start + after;
                     if due > Instant::now() {
                         sleep.as_mut().reset(due);
                         tokio::select! {
@@ -121,6 +135,9 @@ impl<S: Socket> Connection<'_, S> {
                             () = sleep.as_mut() => {}
                             gone = self.gone() => return Err(gone),
                         }
+                    }
+                    if let Some(stamp) = stamp.as_mut().filter(|stamp| stamp.due == after) {
+                        stamp.late = Some(due.elapsed());
                     }
                     self.write(bytes).await?;
                 }

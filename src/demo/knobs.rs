@@ -44,6 +44,8 @@ pub struct Knobs {
     pub redirect_to: SocketAddr,
     /// How many of the latest requests are kept for [`Demo::requests`](super::Demo::requests).
     pub record: usize,
+    /// Whether it is kept how late each first output event was, for [`Demo::lateness`](super::Demo::lateness).
+    pub stamp: bool,
 }
 
 impl Default for Knobs {
@@ -62,6 +64,7 @@ impl Default for Knobs {
             // the discard port: nobody listens there
             redirect_to: SocketAddr::from(([127, 0, 0, 1], 9)),
             record: 1024,
+            stamp: false,
         }
     }
 }

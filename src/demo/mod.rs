@@ -103,6 +103,13 @@ impl Demo {
         self.observer.bytes()
     }
 
+    /// How late the first output event of each answer was handed to its socket, by the body of the request, where
+    /// [`Knobs::stamp`] says that it is kept. Timers are late, and so is a busy machine: whoever measures a delay wants to
+    /// know which part of it was not asked for.
+    pub fn lateness(&self) -> Vec<(Bytes, Duration)> {
+        self.observer.lateness()
+    }
+
     /// Lets this many answers go on that wait, or will wait, at [`Knobs::hold`].
     pub fn release(&self, answers: usize) {
         self.observer.release(answers);

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
 use super::request::Request;
@@ -35,6 +37,7 @@ pub(super) struct Observer {
     record: usize,
     bytes: AtomicU64,
     releases: Semaphore,
+    lateness: Mutex<Vec<(Bytes, Duration)>>,
 }
 
 impl Observer {
@@ -46,6 +49,7 @@ impl Observer {
             record,
             bytes: AtomicU64::new(0),
             releases: Semaphore::new(0),
+            lateness: Mutex::default(),
         }
     }
 
@@ -69,6 +73,15 @@ impl Observer {
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Keeps how late the first output event of the answer to a request with this body was.
+    pub(super) fn late(&self, body: Bytes, by: Duration) {
+        self.lateness.lock().unwrap_or_else(PoisonError::into_inner).push((body, by));
+    }
+
+    pub(super) fn lateness(&self) -> Vec<(Bytes, Duration)> {
+        self.lateness.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn release(&self, answers: usize) {

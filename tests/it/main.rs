@@ -5,6 +5,8 @@
 
 mod browser;
 mod cors_table;
+mod dial;
+mod doctor;
 mod differential;
 mod drain_streams;
 mod examples;

@@ -1,0 +1,142 @@
+//! From what was typed to a run that can start; every mistake is one line with its mend.
+
+use std::path::Path;
+use std::time::Duration;
+
+use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Map, Value};
+
+use super::args::{Args, Http};
+use crate::browser::origin::PageOrigin;
+use crate::config::{Env, Secret};
+use crate::dial::{Dialer, Target, Trust, Versions};
+use crate::load::Asker;
+use crate::load::page::Page;
+use crate::load::prompts::{Common, Prompts};
+use crate::load::run::Run;
+use crate::load::schedule::{Limit, Load, Plan};
+
+/// Streams to each target where neither a number nor a time is given.
+const DEFAULT_STREAMS: u64 = 100;
+/// No server that works takes longer to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A run, and whom it asks.
+pub(super) struct Setup {
+    pub(super) run: Run,
+    pub(super) targets: Vec<Target>,
+}
+
+impl Setup {
+    /// # Errors
+    /// One line: which flag, what is wrong, the mend. Never a header's value, a key or a prompt.
+    pub(super) fn new(args: &Args, env: Env<'_>) -> Result<Self, String> {
+        let targets = args.url.iter().chain(&args.compare).map(|url| target(url)).collect::<Result<Vec<_>, _>>()?;
+        let common = Common { model: args.model.clone(), max_tokens: args.max_tokens, members: members(args)? };
+        let prompts = match &args.prompts {
+            Some(file) => prompts(file, &common)?,
+            None => Prompts::one(&args.prompt, &common),
+        };
+        let headers = headers(args, env)?;
+        let askers = targets.iter().map(|target| asker(args, target, &headers)).collect::<Result<_, _>>()?;
+        let run = Run { plan: plan(args, targets.len()), prompts, askers };
+        Ok(Self { run, targets })
+    }
+}
+
+/// A URL, with the usual path where it has none.
+fn target(url: &str) -> Result<Target, String> {
+    let target = Target::parse(url).map_err(|error| error.to_string())?;
+    match target.url().path() {
+        "/" | "/v1" | "/v1/" => target.with_path("/v1/chat/completions").map_err(|error| error.to_string()),
+        _ => Ok(target),
+    }
+}
+
+fn plan(args: &Args, targets: usize) -> Plan {
+    let load = match args.rate {
+        Some(rate) => Load::Open { rate, arrivals: args.arrivals },
+        None => Load::Closed { users: args.concurrency as usize },
+    };
+    let limit = match args.duration {
+        Some(duration) => Limit::Duration(duration),
+        None => Limit::Streams(args.streams.unwrap_or(DEFAULT_STREAMS)),
+    };
+    Plan { load, targets, limit, warmup: args.warmup, ramp: args.ramp, seed: args.seed }
+}
+
+fn members(args: &Args) -> Result<Map<String, Value>, String> {
+    let Some(body) = &args.body else { return Ok(Map::new()) };
+    match serde_json::from_str(body) {
+        Ok(Value::Object(members)) => Ok(members),
+        _ => Err(r#"--body: is no JSON object; write one such as '{"temperature": 0}'"#.to_owned()),
+    }
+}
+
+fn prompts(file: &Path, common: &Common) -> Result<Prompts, String> {
+    let place = || format!("--prompts {}", file.display());
+    let text = std::fs::read(file).map_err(|error| format!("{}: {error}; name a file of JSON lines", place()))?;
+    let text = String::from_utf8(text).map_err(|_| format!("{}: is not UTF-8; save it as UTF-8", place()))?;
+    Prompts::parse(&text, common).map_err(|mistake| format!("{}: {mistake}", place()))
+}
+
+/// What every request carries; what was typed replaces what is usual.
+fn headers(args: &Args, env: Env<'_>) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for written in &args.headers {
+        let (name, value) = header(written)?;
+        headers.append(name, value);
+    }
+    if let Some(name) = &args.key_env {
+        let key = env(name).ok_or_else(|| format!("--key-env {name}: no such variable; export {name}=… first"))?;
+        let wrong = |reason: &str, mend: &str| format!("--key-env {name}: the variable {reason}; {mend}");
+        let key = Secret::parse(key.as_bytes()).map_err(|mistake| wrong(&mistake.reason, &mistake.mend))?;
+        let value = HeaderValue::try_from(format!("Bearer {}", key.expose()));
+        let mut value = value.map_err(|_| wrong("holds a byte that no header has", "put the key alone there"))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    headers.entry(ACCEPT).or_insert(HeaderValue::from_static("text/event-stream"));
+    Ok(headers)
+}
+
+fn header(written: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let wrong = |reason: &str| format!("--header: {reason}; write it as 'name: value'");
+    let (name, value) = written.split_once(':').ok_or_else(|| wrong("has no colon"))?;
+    let name = HeaderName::try_from(name.trim()).map_err(|_| wrong("has a name that is none"))?;
+    if [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(&name) {
+        return Err(format!("--header: {name} is the connection's own; leave it out"));
+    }
+    // it may be a key: no message shows it
+    let value = HeaderValue::try_from(value.trim());
+    let mut value =
+        value.map_err(|_| format!("--header {name}: the value holds a byte that no header has; remove it"))?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
+fn asker(args: &Args, target: &Target, headers: &HeaderMap) -> Result<Asker, String> {
+    let versions = match args.http {
+        Http::Any => Versions::Any,
+        Http::One => Versions::Http1,
+        Http::Two => Versions::Http2,
+    };
+    let trust = match (&args.ca, args.insecure) {
+        (Some(file), _) => Trust::from_file(file).map_err(|error| error.to_string())?,
+        (None, true) => Trust::DangerouslyAnyone,
+        (None, false) => Trust::PublicRoots,
+    };
+    let page = args.origin.as_deref().map(|origin| page(origin, target, headers)).transpose()?;
+    let dialer = Dialer::new(target.clone(), versions, &trust, args.timeout.min(CONNECT_TIMEOUT));
+    let dialer = dialer.map_err(|error| error.to_string())?;
+    Ok(Asker::new(dialer, !args.new_connections, headers.clone(), page, args.timeout))
+}
+
+fn page(origin: &str, target: &Target, headers: &HeaderMap) -> Result<Page, String> {
+    let wrong = || "--origin: is no origin; write scheme and host, such as https://app.example.com".to_owned();
+    let origin = PageOrigin::parse(origin).map_err(|_| wrong())?;
+    Page::new(origin, target.url(), headers)
+        .map_err(|block| format!("--origin: no page can send this: {}", block.reason))
+}

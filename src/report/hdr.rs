@@ -1,0 +1,188 @@
+//! HDR histograms: values of any size to three digits, in bounded memory. Pure.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// Every value is kept to so many digits.
+const DIGITS: u8 = 3;
+/// What is larger counts as this: 146,000 years, in microseconds.
+const MOST: u64 = 1 << 62;
+
+/// Durations, to the microsecond.
+#[derive(Debug, Clone)]
+pub struct Durations(Values);
+
+/// Whole numbers.
+#[derive(Debug, Clone)]
+pub struct Values(Histogram<u64>);
+
+/// Differences of durations, which may be negative, to the microsecond.
+#[derive(Debug, Clone, Default)]
+pub struct Differences {
+    below: Values,
+    from_zero: Values,
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        // three digits are within what the crate allows
+        Self(Histogram::new(DIGITS).expect("three digits"))
+    }
+}
+
+impl Default for Durations {
+    fn default() -> Self {
+        Self(Values::default())
+    }
+}
+
+impl Values {
+    /// Adds one.
+    pub fn add(&mut self, value: u64) {
+        // it grows by itself, and has room for every value of 62 bits
+        self.0.record(value.min(MOST)).expect("a value of 62 bits");
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// The value that this share (0 to 1) of all does not exceed; `None` where there is none.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        match (self.count(), share) {
+            (0, _) => None,
+            (_, share) if share <= 0.0 => Some(self.0.min() as f64),
+            (_, share) if share >= 1.0 => Some(self.0.max() as f64),
+            // the middle of what three digits tell apart, not its end
+            (_, share) => Some(self.0.median_equivalent(self.0.value_at_quantile(share)) as f64),
+        }
+    }
+
+    /// The arithmetic mean.
+    pub fn mean(&self) -> Option<f64> {
+        (self.count() > 0).then(|| self.0.mean())
+    }
+
+    /// Each value that there is, in order of size, with how often.
+    pub fn each(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.0.iter_recorded().map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
+    }
+}
+
+impl Durations {
+    /// Adds one.
+    pub fn add(&mut self, duration: Duration) {
+        self.0.add(micros(duration));
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.0.count()
+    }
+
+    /// The duration in milliseconds that this share (0 to 1) of all does not exceed.
+    pub fn quantile_ms(&self, share: f64) -> Option<f64> {
+        self.0.quantile(share).map(|micros| micros / 1e3)
+    }
+
+    /// The arithmetic mean in milliseconds.
+    pub fn mean_ms(&self) -> Option<f64> {
+        self.0.mean().map(|micros| micros / 1e3)
+    }
+
+    /// Each duration in milliseconds, in order of size, with how often.
+    pub fn each_ms(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        self.0.each().map(|(micros, count)| (micros as f64 / 1e3, count))
+    }
+}
+
+impl Differences {
+    /// Adds `a` less `b`.
+    pub fn add(&mut self, a: Duration, b: Duration) {
+        match (micros(a), micros(b)) {
+            (a, b) if a < b => self.below.add(b - a),
+            (a, b) => self.from_zero.add(a - b),
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.below.count() + self.from_zero.count()
+    }
+
+    /// The difference in milliseconds with this place in the order of size, from 1.
+    pub fn at_ms(&self, place: u64) -> Option<f64> {
+        let below = self.below.count();
+        let micros = if place <= below {
+            // the largest distance below zero is the smallest difference
+            -nth(&self.below, below + 1 - place)?
+        } else {
+            nth(&self.from_zero, place - below)?
+        };
+        Some(micros / 1e3)
+    }
+}
+
+fn nth(values: &Values, place: u64) -> Option<f64> {
+    let mut seen = 0;
+    let mut each = values.each();
+    each.find(|(_, count)| {
+        seen += count;
+        seen >= place
+    })
+    .filter(|_| place > 0)
+    .map(|(value, _)| value as f64)
+}
+
+fn micros(duration: Duration) -> u64 {
+    // to the nearest: cutting off would make everything half a microsecond shorter
+    u64::try_from((duration.as_nanos() + 500) / 1000).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn nothing_has_no_quantile_and_no_mean() {
+        let none = Durations::default();
+        assert_eq!((none.count(), none.quantile_ms(0.5), none.mean_ms()), (0, None, None));
+        assert_eq!(Differences::default().at_ms(1), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_quantile_is_the_value_of_the_sorted_list_to_three_digits(
+            mut list in prop::collection::vec(0..100_000_000_u64, 1..200),
+            share in 0.0..=1.0_f64,
+        ) {
+            let mut durations = Durations::default();
+            list.iter().for_each(|micros| durations.add(Duration::from_micros(*micros)));
+            list.sort_unstable();
+            let place = ((share * list.len() as f64).ceil() as usize).clamp(1, list.len());
+            let (want, is) = (list[place - 1] as f64 / 1e3, durations.quantile_ms(share).unwrap());
+            prop_assert!((want - is).abs() <= want * 0.001 + 1e-9, "{want} {is}");
+        }
+
+        #[test]
+        fn differences_come_in_the_order_of_the_sorted_list(
+            pairs in prop::collection::vec((0..10_000_000_u64, 0..10_000_000_u64), 1..100),
+        ) {
+            let mut differences = Differences::default();
+            pairs.iter().for_each(|(a, b)| differences.add(Duration::from_micros(*a), Duration::from_micros(*b)));
+            let mut list: Vec<_> = pairs.iter().map(|(a, b)| *a as f64 / 1e3 - *b as f64 / 1e3).collect();
+            list.sort_by(f64::total_cmp);
+            prop_assert_eq!(differences.count(), list.len() as u64);
+            prop_assert_eq!(differences.at_ms(0), None);
+            prop_assert_eq!(differences.at_ms(list.len() as u64 + 1), None);
+            for (index, want) in list.into_iter().enumerate() {
+                let is = differences.at_ms(index as u64 + 1).unwrap();
+                prop_assert!((want - is).abs() <= want.abs() * 0.001 + 1e-9, "{want} {is}");
+            }
+        }
+    }
+}
