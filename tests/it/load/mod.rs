@@ -3,6 +3,7 @@
 mod cors;
 mod ends;
 mod loops;
+mod self_test;
 
 use std::time::Duration;
 
