@@ -111,8 +111,8 @@ impl Asker {
         self.pool.fresh().await.map_err(|error| no_connection(&error))
     }
 
-    /// Sends the request and waits for the head of its answer. A connection that was used again may be found closed:
-    /// that costs no stream, since nothing was sent.
+    /// Sends the request and waits for the head of its answer. A connection that is used again may be found closed by a
+    /// server that was done with it (RFC 9112 §9.3.1): as in browsers, that costs no stream.
     async fn ask(
         &self,
         mut lease: Lease,
@@ -121,7 +121,7 @@ impl Asker {
     ) -> Result<(Lease, Response<Incoming>), Failure> {
         let request = self.request(&lease, body.clone());
         match lease.connection.send(request).await {
-            Err(SendError::Unsent) if lease.reused => {}
+            Err(SendError::Unsent | SendError::Broken) if lease.reused => {}
             answer => return answer.map(|answer| (lease, answer)).map_err(|error| no_answer(self.target(), error)),
         }
         let mut lease = self.pool.fresh().await.map_err(|error| no_connection(&error))?;

@@ -8,10 +8,12 @@ use tokenway::demo::Knobs;
 use tokenway::dial::{Trust, Versions};
 use tokenway::load::schedule::{Arrivals, Limit, Load};
 use tokenway::report::sample::Outcome;
+use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
 use super::{Way, demo, one_by_one, run, run_until, url};
 use crate::support::edge::{Edge, Setup};
+use crate::support::scripted::{Scripted, read_request};
 use crate::support::soon;
 
 #[tokio::test]
@@ -84,6 +86,27 @@ async fn a_connection_that_was_closed_meanwhile_costs_no_stream() {
         run(one_by_one(3), vec![Way::default().asker(&url(&demo))], json!({ "demo": { "fault": "http10" } })).await;
     assert!(samples.iter().all(|sample| sample.outcome == Outcome::Whole));
     assert_eq!(demo.counts().connections, 3);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closes_as_the_next_request_comes_costs_no_stream_either() {
+    let stream = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n";
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {}\r\n\r\n{stream}",
+        stream.len()
+    );
+    let server = Scripted::start(move |mut socket| {
+        let answer = answer.clone();
+        async move {
+            read_request(&mut socket).await.unwrap();
+            socket.write_all(answer.as_bytes()).await.unwrap();
+            read_request(&mut socket).await;
+        }
+    })
+    .await;
+    let asker = Way::default().asker(&format!("http://{}/", server.address));
+    let samples = run(one_by_one(4), vec![asker], json!({})).await;
+    assert!(samples.iter().all(|sample| sample.outcome == Outcome::Whole && sample.connect.is_some()), "{samples:?}");
 }
 
 #[tokio::test]
