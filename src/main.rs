@@ -25,7 +25,7 @@ enum Command {
     /// Checks a configuration: every mistake at once, with its place and the mend
     Check(check::Args),
     /// Measures streamed completions of any server: first token, tokens a second, buffering
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
     /// Starts an OpenAI-compatible server that needs no key and no model, with faults on demand
     DemoUpstream(demo_upstream::Args),
 }

@@ -80,7 +80,7 @@ impl Asker {
         if let Some(page) = &self.page {
             let answer = Answer { status: head.status, headers: head.headers.clone() };
             let checked = page.check(&answer);
-            taking.sample.cors = Some(checked.as_ref().map_or_else(refused_answer, |()| Cors::Allowed));
+            taking.sample.cors = Some(checked.as_ref().map_or_else(|block| refused_answer(block), |()| Cors::Allowed));
             checked.map_err(|block| self.refused(&block))?;
         }
         if let Err(failure) = check_head(self.target(), head.status, &head.headers) {
@@ -111,8 +111,8 @@ impl Asker {
         self.pool.fresh().await.map_err(|error| no_connection(&error))
     }
 
-    /// Sends the request and waits for the head of its answer. A connection that was used again may be found closed:
-    /// that costs no stream, since nothing was sent.
+    /// Sends the request and waits for the head of its answer. A connection that is used again may be found closed by a
+    /// server that was done with it (RFC 9112 §9.3.1): as in browsers, that costs no stream.
     async fn ask(
         &self,
         mut lease: Lease,
@@ -121,7 +121,7 @@ impl Asker {
     ) -> Result<(Lease, Response<Incoming>), Failure> {
         let request = self.request(&lease, body.clone());
         match lease.connection.send(request).await {
-            Err(SendError::Unsent) if lease.reused => {}
+            Err(SendError::Unsent | SendError::Broken) if lease.reused => {}
             answer => return answer.map(|answer| (lease, answer)).map_err(|error| no_answer(self.target(), error)),
         }
         let mut lease = self.pool.fresh().await.map_err(|error| no_connection(&error))?;
@@ -169,9 +169,9 @@ impl Asker {
                 },
                 None => {
                     self.pool.give_back(lease);
-                    return Ok(if done || taking.finished { Outcome::Whole } else { Outcome::Truncated });
+                    return self.over(done || taking.finished, taking);
                 }
-                Some(Err(_)) if done => return Ok(Outcome::Whole),
+                Some(Err(_)) if done => return self.over(true, taking),
                 Some(Err(Broken::Body(_))) => return Ok(Outcome::Truncated),
                 Some(Err(Broken::TooLong)) => return Err(self.event_too_long()),
             }
@@ -185,40 +185,49 @@ impl Asker {
         }
     }
 
+    /// The body has ended.
+    fn over(&self, whole: bool, taking: &Taking) -> Result<Outcome, Failure> {
+        match (whole, taking.outputs) {
+            (false, _) => Ok(Outcome::Truncated),
+            (true, 0) => {
+                Err(self.failure(Kind::NoOutput, "whole, and said nothing; check --max-tokens and the prompt"))
+            }
+            (true, _) => Ok(Outcome::Whole),
+        }
+    }
+
     fn target(&self) -> &Target {
         self.pool.target()
     }
 
+    fn failure(&self, kind: Kind, words: &str) -> Failure {
+        Failure { kind, words: format!("{}: {words}", self.target()) }
+    }
+
     fn refused(&self, block: &Block) -> Failure {
-        let words = format!(
-            "{}: a browser keeps the answer from the page: {}; `tokenway doctor` tells the whole story",
-            self.target(),
-            code(block)
-        );
-        Failure { kind: Kind::Cors, words }
+        let code = code(block);
+        self.failure(
+            Kind::Cors,
+            &format!("a browser keeps the answer from the page: {code}; `tokenway doctor` tells why"),
+        )
     }
 
     fn error_event(&self) -> Failure {
-        let words = format!("{}: the stream ended with an error event; look at the server's log", self.target());
-        Failure { kind: Kind::ErrorEvent, words }
+        self.failure(Kind::ErrorEvent, "the stream ended with an error event; look at the server's log")
     }
 
     fn event_too_long(&self) -> Failure {
-        let words = format!("{}: an event has more than {MAX_EVENT} bytes; this is no completion", self.target());
-        Failure { kind: Kind::EventTooLong, words }
+        self.failure(Kind::EventTooLong, &format!("an event has more than {MAX_EVENT} bytes; this is no completion"))
     }
 
     fn timed_out(&self) -> Failure {
-        let words = format!(
-            "{}: a stream was not over after {} s; allow more with --timeout, or ask for less with --max-tokens",
-            self.target(),
-            self.timeout.as_secs_f64()
-        );
-        Failure { kind: Kind::TimedOut, words }
+        let after = self.timeout.as_secs_f64();
+        let words = format!("not over after {after} s; allow more with --timeout, or ask for less with --max-tokens");
+        self.failure(Kind::TimedOut, &words)
     }
 }
 
-fn refused_answer(block: &Box<Block>) -> Cors {
+fn refused_answer(block: &Block) -> Cors {
     Cors::AnswerRefused { code: code(block) }
 }
 

@@ -118,6 +118,8 @@ pub enum Kind {
     Status(u16),
     /// An answer that is no event stream.
     NotAnEventStream,
+    /// It was whole, and said nothing.
+    NoOutput,
     /// An event that says that the server failed.
     ErrorEvent,
     /// An event is longer than this client reads.
@@ -162,6 +164,7 @@ impl Kind {
             Kind::Cors => "cors",
             Kind::Status(status) => return Cow::Owned(format!("status_{status}")),
             Kind::NotAnEventStream => "not_an_event_stream",
+            Kind::NoOutput => "no_output",
             Kind::ErrorEvent => "error_event",
             Kind::EventTooLong => "event_too_long",
             Kind::TimedOut => "timed_out",

@@ -12,7 +12,7 @@ use crate::load::schedule::Arrivals;
 /// Works against any server of OpenAI's chat completions. The table goes to stdout, progress and failures to stderr.
 /// Exit status: 0 good, 1 if no stream came whole, 64 wrong usage.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, args_override_self = true)]
 pub struct Args {
     /// Where completions are asked for. A URL without a path, or one that ends in /v1, gets the rest of
     /// /v1/chat/completions
