@@ -6,7 +6,11 @@
 
 pub mod compare;
 pub mod delivery;
+pub mod document;
+mod finish;
 pub mod format;
 pub mod hdr;
 pub mod sample;
+pub mod setting;
 pub mod thinned;
+pub mod totals;
