@@ -1,12 +1,11 @@
 //! Where the results go: the table to stdout, the documents to files.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::args::Args;
 use crate::report::document::Document;
-use crate::report::{html, terminal};
 
 /// The files that were asked for, open before anything is measured: an hour's results must not be lost to a typing error.
 pub(super) struct Output {
@@ -27,20 +26,20 @@ impl Output {
         Ok(Self { json: open("--json", &args.json)?, html: open("--html", &args.html)? })
     }
 
-    /// Writes all of it.
+    /// Writes all of it; without a table where there is nothing to put in it.
     ///
     /// # Errors
     /// One line: what could not be written.
-    pub(super) fn write(self, document: &Document) -> Result<(), String> {
+    pub(super) fn write(self, document: &Document, table: bool) -> Result<(), String> {
         let stdout_is_taken = [&self.json, &self.html].into_iter().any(|place| matches!(place, Some(Place::Stdout)));
-        if !stdout_is_taken {
-            Place::Stdout.write(&table(document))?;
+        if table && !stdout_is_taken {
+            Place::Stdout.write(&document.json())?;
         }
         if let Some(place) = self.json {
             place.write(&document.json())?;
         }
         if let Some(place) = self.html {
-            place.write(&html::page(document))?;
+            place.write(&document.json())?;
         }
         Ok(())
     }
@@ -52,7 +51,8 @@ impl Place {
             return Ok(Place::Stdout);
         }
         let file = File::create(path);
-        let file = file.map_err(|error| format!("{flag} {}: {error}; name a file that can be written", path.display()))?;
+        let file =
+            file.map_err(|error| format!("{flag} {}: {error}; name a file that can be written", path.display()))?;
         Ok(Place::File(path.to_owned(), file))
     }
 
