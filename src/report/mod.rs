@@ -12,5 +12,6 @@ pub mod format;
 pub mod hdr;
 pub mod sample;
 pub mod setting;
+pub mod terminal;
 pub mod thinned;
 pub mod totals;
