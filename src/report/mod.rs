@@ -10,6 +10,7 @@ pub mod document;
 mod finish;
 pub mod format;
 pub mod hdr;
+mod html;
 pub mod sample;
 pub mod setting;
 pub mod terminal;
