@@ -47,6 +47,12 @@ pub struct Args {
     /// Give a stream up that is not over after so long
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = length, help_heading = "Load")]
     pub timeout: Duration,
+    /// A stream counts as goodput only if its first token comes within this
+    #[arg(long, value_name = "DURATION", value_parser = length, help_heading = "Load")]
+    pub goal_first_token: Option<Duration>,
+    /// A stream counts as goodput only if a token after the first takes no more than this, on the average
+    #[arg(long, value_name = "DURATION", value_parser = length, help_heading = "Load")]
+    pub goal_token: Option<Duration>,
     /// Chooses the times of an open loop: the same seed, the same times
     #[arg(long, value_name = "NUMBER", default_value_t = 0, help_heading = "Load")]
     pub seed: u64,

@@ -52,6 +52,8 @@ async fn a_page_without_need_of_a_preflight_is_refused_by_the_answer() {
     way.headers.insert("content-type", "text/plain".parse().unwrap());
     let samples = run(one_by_one(1), vec![way.asker(&url(&demo))], json!({})).await;
     assert_eq!(samples[0].cors, Some(Cors::AnswerRefused { code: "MissingAllowOriginHeader" }));
+    let Outcome::Failed(failure) = &samples[0].outcome else { panic!("{samples:?}") };
+    assert_eq!((failure.kind, samples[0].events.len()), (Kind::Cors, 0));
     assert_eq!((samples[0].preflight, demo.requests()[0].method.as_str()), (None, "POST"));
 }
 
