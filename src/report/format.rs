@@ -66,6 +66,20 @@ pub fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", thousands(count as f64), if count == 1 { one } else { many })
 }
 
+/// Seconds since 1970-01-01 as `2026-11-22 19:30`. The date is Howard Hinnant's `civil_from_days`.
+pub fn date_time(unix: u64) -> String {
+    let (days, minute) = (unix / 86_400, unix / 60 % 1440);
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = 400 * era + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", minute / 60, minute % 60)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +102,15 @@ mod tests {
         assert_eq!(
             (plural(1, "stream", "streams"), plural(0, "stream", "streams")),
             ("1 stream".into(), "0 streams".into())
+        );
+    }
+
+    #[test]
+    fn seconds_since_1970_are_a_date() {
+        let shown: Vec<_> = [0, 951_782_400, 1_709_164_799, 1_700_000_000, 4_102_444_800].map(date_time).into();
+        assert_eq!(
+            shown,
+            ["1970-01-01 00:00", "2000-02-29 00:00", "2024-02-28 23:59", "2023-11-14 22:13", "2100-01-01 00:00"]
         );
     }
 }
