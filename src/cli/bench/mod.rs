@@ -46,7 +46,7 @@ async fn start(args: &Args) -> ExitCode {
         return self_test::run(stop).await;
     }
     let env = |name: &str| std::env::var(name).ok();
-    let ready = Setup::new(args, &env).and_then(|setup| Ok((setup, Output::open(args)?)));
+    let ready = Setup::new(args, &env).and_then(|setup| Ok((setup, Output::open(args, &env)?)));
     match ready {
         Ok((setup, output)) => measure(setup, output, stop).await,
         Err(mistake) => {
