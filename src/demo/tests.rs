@@ -608,3 +608,21 @@ async fn a_fault_that_is_the_answer_comes_when_the_first_token_would() {
         assert_eq!(start.elapsed(), Duration::from_millis(700), "{fault}");
     }
 }
+
+#[tokio::test]
+async fn how_late_first_outputs_were_is_kept_by_request_where_it_is_wanted() {
+    let first_token = Duration::from_millis(5);
+    for stamp in [true, false] {
+        let knobs = Knobs { first_token, tokens_per_second: 500.0, tokens: Some(3), stamp, ..Knobs::default() };
+        let demo = start(knobs).await;
+        let asked = [body(json!({ "seed": 1 })), body(json!({ "seed": 2 }))];
+        for body in &asked {
+            ask(&demo, body).await;
+        }
+        let lateness = demo.lateness();
+        let bodies: Vec<_> = lateness.iter().map(|(body, _)| body.to_vec()).collect();
+        let expected = if stamp { asked.map(String::into_bytes).to_vec() } else { Vec::new() };
+        assert_eq!(bodies, expected);
+        assert!(lateness.iter().all(|(_, late)| *late < Duration::from_secs(5)));
+    }
+}

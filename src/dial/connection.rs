@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::Either;
@@ -15,7 +16,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 
-use super::dialer::Phases;
 use super::tap::Tap;
 use super::target::Target;
 
@@ -35,6 +35,17 @@ pub struct Connection {
     pub tap: Arc<Tap>,
     sender: Sender,
     driver: Arc<Driver>,
+}
+
+/// How long each phase of making a connection took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Phases {
+    /// The look-up of the name; zero for an address, and where it was known already.
+    pub dns: Duration,
+    /// From the first SYN to a connection.
+    pub tcp: Duration,
+    /// The handshake, where there is one.
+    pub tls: Option<Duration>,
 }
 
 /// The task that moves the bytes; it ends with the last handle.

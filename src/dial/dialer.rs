@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service;
 use url::Host;
 
-use super::connection::Connection;
+use super::connection::{Connection, Phases};
 use super::error::Error;
 use super::tap::{Tap, Tapped};
 use super::target::{Target, Versions};
@@ -32,17 +32,6 @@ pub struct Dialer {
     tls: Option<(TlsConnector, ServerName<'static>)>,
     timeout: Duration,
     addresses: OnceCell<Vec<SocketAddr>>,
-}
-
-/// How long each phase of making a connection took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Phases {
-    /// The look-up of the name; zero for an address, and where it was known already.
-    pub dns: Duration,
-    /// From the first SYN to a connection.
-    pub tcp: Duration,
-    /// The handshake, where there is one.
-    pub tls: Option<Duration>,
 }
 
 impl Dialer {

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError};
 
+/// On Linux, macOS and the BSDs alike.
+const EMFILE: i32 = 24;
+
 /// Why a server cannot be connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
@@ -120,6 +123,9 @@ impl Error {
         match io.map(io::Error::kind) {
             Some(io::ErrorKind::ConnectionRefused) => Error::Refused { place },
             Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => Error::Unreachable { place },
+            _ if io.and_then(io::Error::raw_os_error) == Some(EMFILE) => {
+                Error::Socket { place, reason: "too many open files; allow more with `ulimit -n`".to_owned() }
+            }
             _ => Error::Socket { place, reason: io.map_or_else(|| error.to_string(), ToString::to_string) },
         }
     }

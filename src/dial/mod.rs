@@ -22,8 +22,8 @@ mod tap;
 mod target;
 mod trust;
 
-pub use connection::{Connection, SendError};
-pub use dialer::{Dialer, Phases};
+pub use connection::{Connection, Phases, SendError};
+pub use dialer::Dialer;
 pub use error::Error;
 pub use tap::Tap;
 pub use target::{Target, Versions};

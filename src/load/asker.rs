@@ -10,18 +10,17 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
-use super::body::{Chunks, Notes};
+use super::body::Chunks;
 use super::page::Page;
 use super::pool::{Lease, Pool};
 use super::sse::{Broken, Events};
+use super::taking::{Place, Taking};
 use super::verdict::{check_head, no_answer, no_connection};
 use crate::browser::answer::Answer;
 use crate::browser::block::Block;
-use crate::chat::estimate;
 use crate::chat::event::{self, Chunk};
-use crate::chat::usage::Usage;
 use crate::dial::{Dialer, SendError, Target};
-use crate::report::sample::{Arrival, Connect, Cors, Failure, Kind, Outcome, Sample};
+use crate::report::sample::{Cors, Failure, Kind, Outcome, Sample};
 
 /// Most bytes of one event: larger than any tool call in one piece.
 const MAX_EVENT: usize = 4 * 1024 * 1024;
@@ -36,17 +35,6 @@ pub struct Asker {
     headers: HeaderMap,
     page: Option<Page>,
     timeout: Duration,
-}
-
-/// One stream's place in the run.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    pub(super) target: usize,
-    pub(super) number: u64,
-    /// Of the run.
-    pub(super) beginning: Instant,
-    /// When the stream is to start.
-    pub(super) scheduled: Instant,
 }
 
 impl Asker {
@@ -74,7 +62,7 @@ impl Asker {
             Some(page) => self.ask_first(page, lease, taking).await?,
             None => lease,
         };
-        let (lease, answer) = self.ask(lease, body, taking).await?;
+        let (lease, answer) = self.exchange(lease, taking, |lease| self.request(lease, body.clone())).await?;
         taking.sample.head = Some(taking.now());
         let (head, body) = answer.into_parts();
         if let Some(page) = &self.page {
@@ -91,12 +79,15 @@ impl Asker {
     }
 
     /// The preflight, where the page's request needs one.
-    async fn ask_first(&self, page: &Page, mut lease: Lease, taking: &mut Taking) -> Result<Lease, Failure> {
+    async fn ask_first(&self, page: &Page, lease: Lease, taking: &mut Taking) -> Result<Lease, Failure> {
         let Some(preflight) = page.preflight() else { return Ok(lease) };
         let begun = Instant::now();
-        let mut request = lease.connection.request(Method::OPTIONS, self.target());
-        request.headers_mut().extend(preflight.headers);
-        let answer = lease.connection.send(request).await.map_err(|error| no_answer(self.target(), error))?;
+        let request = |lease: &Lease| {
+            let mut request = lease.connection.request(Method::OPTIONS, self.target());
+            request.headers_mut().extend(preflight.headers.clone());
+            request
+        };
+        let (mut lease, answer) = self.exchange(lease, taking, request).await?;
         taking.sample.preflight = Some(begun.elapsed());
         let (head, body) = answer.into_parts();
         let answer = Answer { status: head.status, headers: head.headers };
@@ -111,24 +102,23 @@ impl Asker {
         self.pool.fresh().await.map_err(|error| no_connection(&error))
     }
 
-    /// Sends the request and waits for the head of its answer. A connection that was used again may be found closed:
-    /// that costs no stream, since nothing was sent.
-    async fn ask(
+    /// Sends a request and waits for the head of its answer. A connection that is used again may be found closed by a
+    /// server that was done with it (RFC 9112 §9.3.1): as in browsers, that costs no stream.
+    async fn exchange(
         &self,
         mut lease: Lease,
-        body: Bytes,
         taking: &mut Taking,
+        request: impl Fn(&Lease) -> Request<Full<Bytes>>,
     ) -> Result<(Lease, Response<Incoming>), Failure> {
-        let request = self.request(&lease, body.clone());
-        match lease.connection.send(request).await {
-            Err(SendError::Unsent) if lease.reused => {}
-            answer => return answer.map(|answer| (lease, answer)).map_err(|error| no_answer(self.target(), error)),
+        let sent = request(&lease);
+        let mut answer = lease.connection.send(sent).await;
+        if lease.reused && matches!(answer, Err(SendError::Unsent | SendError::Broken)) {
+            lease = self.pool.fresh().await.map_err(|error| no_connection(&error))?;
+            taking.connected(&lease);
+            let sent = request(&lease);
+            answer = lease.connection.send(sent).await;
         }
-        let mut lease = self.pool.fresh().await.map_err(|error| no_connection(&error))?;
-        taking.connected(&lease);
-        let request = self.request(&lease, body);
-        let answer = lease.connection.send(request).await.map_err(|error| no_answer(self.target(), error))?;
-        Ok((lease, answer))
+        answer.map(|answer| (lease, answer)).map_err(|error| no_answer(self.target(), error))
     }
 
     fn request(&self, lease: &Lease, body: Bytes) -> Request<Full<Bytes>> {
@@ -233,94 +223,4 @@ fn refused_answer(block: &Block) -> Cors {
 
 fn code(block: &Block) -> &'static str {
     block.code.map_or("refused", |code| code.as_str())
-}
-
-/// A sample that is being taken.
-struct Taking {
-    sample: Sample,
-    scheduled: Instant,
-    /// Of the body, once there is one.
-    notes: Arc<Notes>,
-    finished: bool,
-    text_bytes: u64,
-    outputs: u64,
-    usage: Option<Usage>,
-    last: Option<Duration>,
-}
-
-impl Taking {
-    fn begin(place: Place) -> Self {
-        let sample = Sample {
-            target: place.target,
-            number: place.number,
-            scheduled: place.scheduled - place.beginning,
-            started: place.beginning.elapsed(),
-            connect: None,
-            reused: false,
-            preflight: None,
-            head: None,
-            first_byte: None,
-            events: Vec::new(),
-            total: Duration::ZERO,
-            bytes: 0,
-            output_tokens: 0,
-            counted: false,
-            cors: None,
-            outcome: Outcome::Truncated,
-        };
-        Self {
-            sample,
-            scheduled: place.scheduled,
-            notes: Arc::default(),
-            finished: false,
-            text_bytes: 0,
-            outputs: 0,
-            usage: None,
-            last: None,
-        }
-    }
-
-    /// The time since the stream was to start.
-    fn now(&self) -> Duration {
-        self.scheduled.elapsed()
-    }
-
-    fn connected(&mut self, lease: &Lease) {
-        let phases = lease.connection.phases;
-        let made = Connect { dns: phases.dns, tcp: phases.tcp, tls: phases.tls };
-        self.sample.connect = (!lease.reused).then_some(made);
-        self.sample.reused = lease.reused;
-    }
-
-    fn arrived(&mut self, chunk: &Chunk) {
-        let at = self.now();
-        let mut output = false;
-        if let Chunk::Delta(delta) = chunk {
-            output = delta.output;
-            self.outputs += u64::from(delta.output);
-            self.text_bytes += delta.text_bytes;
-            self.finished |= delta.finished;
-            // some servers send a running count with every chunk: the last one holds
-            self.usage = delta.usage.or(self.usage);
-        }
-        self.last = Some(at);
-        let (read, bytes) = (self.notes.read(), self.notes.bytes());
-        self.sample.events.push(Arrival { at, read, bytes, output });
-    }
-
-    fn end(mut self, outcome: Outcome) -> Sample {
-        self.sample.total = match (&outcome, self.last) {
-            (Outcome::Whole, Some(last)) => last,
-            _ => self.now(),
-        };
-        self.sample.first_byte = self.notes.first().map(|first| first.saturating_duration_since(self.scheduled));
-        self.sample.bytes = self.notes.bytes();
-        self.sample.counted = self.usage.is_some();
-        self.sample.output_tokens = match self.usage {
-            Some(usage) => usage.completion,
-            None => estimate::output_tokens(self.text_bytes, self.outputs),
-        };
-        self.sample.outcome = outcome;
-        self.sample
-    }
 }

@@ -9,6 +9,7 @@ pub mod run;
 pub mod schedule;
 pub mod self_test;
 pub mod sse;
+mod taking;
 mod verdict;
 
 pub use asker::Asker;

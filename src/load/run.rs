@@ -8,9 +8,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::asker::{Asker, Place};
+use super::asker::Asker;
 use super::prompts::Prompts;
 use super::schedule::{Load, Plan, Times, Turn, Turns, user_comes};
+use super::taking::Place;
 use crate::report::sample::{Outcome, Sample};
 
 /// How long a user of a closed loop waits after a failure: one that fails at once must not become a flood.

@@ -67,7 +67,8 @@ impl Values {
 
     /// Each value that there is, in order of size, with how often.
     pub fn each(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.0.iter_recorded().map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
+        let middle = |value| self.0.median_equivalent(value);
+        self.0.iter_recorded().map(move |bucket| (middle(bucket.value_iterated_to()), bucket.count_at_value()))
     }
 }
 

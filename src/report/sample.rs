@@ -138,6 +138,20 @@ impl Sample {
     pub fn outputs(&self) -> impl DoubleEndedIterator<Item = Duration> + Clone {
         self.events.iter().filter(|event| event.output).map(|event| event.at)
     }
+
+    /// From the first output to the last, shared out over the tokens after the first; `None` for fewer than two.
+    pub fn time_per_output_token(&self) -> Option<Duration> {
+        let mut outputs = self.outputs();
+        let (first, last) = (outputs.next()?, outputs.next_back()?);
+        let after_first = self.output_tokens.checked_sub(1).filter(|tokens| *tokens > 0)?;
+        Some(last.saturating_sub(first).div_f64(after_first as f64))
+    }
+
+    /// Output tokens a second after the first; `None` for fewer than two, or if all came at one moment.
+    pub fn tokens_per_second(&self) -> Option<f64> {
+        let each = self.time_per_output_token()?.as_secs_f64();
+        (each > 0.0).then(|| 1.0 / each)
+    }
 }
 
 impl Kind {
@@ -167,5 +181,51 @@ impl fmt::Display for Kind {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.words)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A whole stream of one event a read, with these milliseconds to the first and from each to the next.
+    pub(in crate::report) fn sample(target: usize, number: u64, first_ms: u64, gaps_ms: &[u64]) -> Sample {
+        let mut at = Duration::from_millis(first_ms);
+        let mut events = vec![Arrival { at, read: 0, bytes: 200, output: true }];
+        for gap in gaps_ms {
+            at += Duration::from_millis(*gap);
+            let (read, bytes) = (events.len() as u64, 200 * (events.len() as u64 + 1));
+            events.push(Arrival { at, read, bytes, output: true });
+        }
+        Sample {
+            target,
+            number,
+            scheduled: Duration::from_millis(10 * number),
+            started: Duration::from_millis(10 * number),
+            connect: None,
+            reused: true,
+            preflight: None,
+            head: Some(Duration::from_millis(first_ms / 2)),
+            first_byte: Some(Duration::from_millis(first_ms)),
+            total: at,
+            bytes: 200 * events.len() as u64,
+            output_tokens: events.len() as u64,
+            counted: true,
+            events,
+            cors: None,
+            outcome: Outcome::Whole,
+        }
+    }
+
+    #[test]
+    fn time_per_token_leaves_the_first_out() {
+        let mut of_three = sample(0, 0, 500, &[10, 30]);
+        assert_eq!(of_three.time_per_output_token(), Some(Duration::from_millis(20)));
+        assert_eq!(of_three.tokens_per_second(), Some(50.0));
+        // an event may hold more tokens than one: the server's count holds
+        of_three.output_tokens = 9;
+        assert_eq!(of_three.time_per_output_token(), Some(Duration::from_millis(5)));
+        assert_eq!(sample(0, 0, 500, &[]).time_per_output_token(), None);
+        assert_eq!(sample(0, 0, 500, &[0]).tokens_per_second(), None);
     }
 }

@@ -12,7 +12,7 @@ use crate::load::schedule::Arrivals;
 /// Works against any server of OpenAI's chat completions. The table goes to stdout, progress and failures to stderr.
 /// Exit status: 0 good, 1 if no stream came whole, 64 wrong usage.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, args_override_self = true)]
 pub struct Args {
     /// Where completions are asked for. A URL without a path, or one that ends in /v1, gets the rest of
     /// /v1/chat/completions
@@ -47,6 +47,12 @@ pub struct Args {
     /// Give a stream up that is not over after so long
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = length, help_heading = "Load")]
     pub timeout: Duration,
+    /// A stream counts as goodput only if its first token comes within this
+    #[arg(long, value_name = "DURATION", value_parser = length, help_heading = "Load")]
+    pub goal_first_token: Option<Duration>,
+    /// A stream counts as goodput only if a token after the first takes no more than this, on the average
+    #[arg(long, value_name = "DURATION", value_parser = length, help_heading = "Load")]
+    pub goal_token: Option<Duration>,
     /// Chooses the times of an open loop: the same seed, the same times
     #[arg(long, value_name = "NUMBER", default_value_t = 0, help_heading = "Load")]
     pub seed: u64,
@@ -127,10 +133,12 @@ const EXAMPLES: &str = r#"Examples:
     tokenway bench http://127.0.0.1:8000/v1 --model gemma --max-tokens 64
 
   A provider, twenty streams a second for a minute, a page of results
-    tokenway bench https://api.example.com/v1 --key-env API_KEY --model gpt-4o --rate 20 --duration 60s --html bench.html
+    tokenway bench https://api.example.com/v1 --key-env API_KEY --model gpt-4o \
+      --rate 20 --duration 60s --html bench.html
 
   What a gateway adds
-    tokenway bench https://localhost:8443 --ca certs/ca.pem --compare http://127.0.0.1:9000 --streams 500
+    tokenway bench https://localhost:8443 --ca certs/ca.pem \
+      --compare http://127.0.0.1:9000 --streams 500
 
   What a page of another origin gets, over HTTP/2
     tokenway bench https://llm.example.com --origin https://app.example.com --http 2

@@ -14,7 +14,7 @@ const BOUND: Duration = Duration::from_millis(1);
 /// Exit status 0 if the tool is as exact as it should be.
 pub(super) async fn run(stop: CancellationToken) -> ExitCode {
     let exercise = Exercise::default();
-    let progress = Progress::of_streams(Some(exercise.streams));
+    let mut progress = Progress::of_streams(Some(exercise.streams));
     let found = exercise.run(stop, |done| progress.streams(done)).await;
     progress.finish();
     match found {

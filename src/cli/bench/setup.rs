@@ -15,17 +15,18 @@ use crate::load::Asker;
 use crate::load::page::Page;
 use crate::load::prompts::{Common, Prompts};
 use crate::load::run::Run;
-use crate::load::schedule::{Limit, Load, Plan};
+use crate::load::schedule::{Arrivals, Limit, Load, Plan};
+use crate::report::setting::{self, Goals, Setting};
 
 /// Streams to each target where neither a number nor a time is given.
 const DEFAULT_STREAMS: u64 = 100;
 /// No server that works takes longer to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A run, and whom it asks.
+/// A run, and what its report says of it; the fields about its course are still empty.
 pub(super) struct Setup {
     pub(super) run: Run,
-    pub(super) targets: Vec<Target>,
+    pub(super) setting: Setting,
 }
 
 impl Setup {
@@ -41,7 +42,7 @@ impl Setup {
         let headers = headers(args, env)?;
         let askers = targets.iter().map(|target| asker(args, target, &headers)).collect::<Result<_, _>>()?;
         let run = Run { plan: plan(args, targets.len()), prompts, askers };
-        Ok(Self { run, targets })
+        Ok(Self { setting: setting(args, &run.plan, &targets), run })
     }
 }
 
@@ -64,6 +65,29 @@ fn plan(args: &Args, targets: usize) -> Plan {
         None => Limit::Streams(args.streams.unwrap_or(DEFAULT_STREAMS)),
     };
     Plan { load, targets, limit, warmup: args.warmup, ramp: args.ramp, seed: args.seed }
+}
+
+fn setting(args: &Args, plan: &Plan, targets: &[Target]) -> Setting {
+    let load = match plan.load {
+        Load::Closed { users } => setting::Load::Closed { users: users as u64 },
+        Load::Open { rate, arrivals } => {
+            setting::Load::Open { streams_per_second: rate, even: arrivals == Arrivals::Uniform }
+        }
+    };
+    Setting {
+        urls: targets.iter().map(|target| target.url().clone()).collect(),
+        load,
+        warmup: plan.warmup,
+        ramp: plan.ramp,
+        model: args.model.clone(),
+        origin: args.origin.clone(),
+        goals: Goals { first_token: args.goal_first_token, time_per_output_token: args.goal_token },
+        seed: plan.seed,
+        began: 0,
+        elapsed: Duration::ZERO,
+        interrupted: false,
+        cut: 0,
+    }
 }
 
 fn members(args: &Args) -> Result<Map<String, Value>, String> {
@@ -139,4 +163,145 @@ fn page(origin: &str, target: &Target, headers: &HeaderMap) -> Result<Page, Stri
     let origin = PageOrigin::parse(origin).map_err(|_| wrong())?;
     Page::new(origin, target.url(), headers)
         .map_err(|block| format!("--origin: no page can send this: {}", block.reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::config::scratch::Scratch;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn args(words: &[&str]) -> Result<Args, clap::Error> {
+        Cli::try_parse_from(["bench"].iter().chain(words)).map(|cli| cli.args)
+    }
+
+    fn set_up(words: &[&str]) -> Result<Setup, String> {
+        let env = |name: &str| match name {
+            "KEY" => Some("sk-canary\n".to_owned()),
+            "BROKEN" => Some("two canary words".to_owned()),
+            _ => None,
+        };
+        Setup::new(&args(words).unwrap(), &env)
+    }
+
+    fn body(setup: &Setup) -> Value {
+        serde_json::from_slice(&setup.run.prompts.body(0)).unwrap()
+    }
+
+    #[test]
+    fn a_url_without_a_path_gets_the_usual_one() {
+        for (url, whole) in [
+            ("http://localhost:8000", "http://localhost:8000/v1/chat/completions"),
+            ("https://a.example/v1/", "https://a.example/v1/chat/completions"),
+            ("https://a.example/openai/chat?x=1", "https://a.example/openai/chat?x=1"),
+        ] {
+            assert_eq!(set_up(&[url]).unwrap().setting.urls[0].as_str(), whole);
+        }
+    }
+
+    #[test]
+    fn without_flags_ten_users_start_a_hundred_streams() {
+        let setup = set_up(&["http://a"]).unwrap();
+        let plan = setup.run.plan;
+        assert_eq!((plan.load, plan.limit), (Load::Closed { users: 10 }, Limit::Streams(100)));
+        assert_eq!((plan.targets, setup.run.askers.len(), plan.warmup), (1, 1, Duration::ZERO));
+    }
+
+    #[test]
+    fn flags_make_the_plan_and_the_body() {
+        let words = "http://a --compare http://b --rate 2.5 --arrivals uniform --duration 1m --warmup 5s --ramp 2s --seed 9 \
+                     --model m --max-tokens 7 --prompt hi";
+        let words: Vec<_> = words.split_whitespace().chain(["--body", r#"{"temperature":0}"#]).collect();
+        let setup = set_up(&words).unwrap();
+        let plan = Plan {
+            load: Load::Open { rate: 2.5, arrivals: Arrivals::Uniform },
+            targets: 2,
+            limit: Limit::Duration(Duration::from_secs(60)),
+            warmup: Duration::from_secs(5),
+            ramp: Duration::from_secs(2),
+            seed: 9,
+        };
+        assert_eq!(setup.run.plan, plan);
+        let body = body(&setup);
+        assert_eq!((&body["model"], &body["max_tokens"], &body["temperature"]), (&"m".into(), &7.into(), &0.into()));
+        assert_eq!(body["messages"][0]["content"], "hi");
+    }
+
+    #[test]
+    fn prompts_come_from_a_file() {
+        let dir = Scratch::new();
+        let file = dir.path().join("prompts.jsonl");
+        std::fs::write(&file, "\"one\"\n{\"prompt\":\"two\"}\n").unwrap();
+        let setup = set_up(&["http://a", "--prompts", file.to_str().unwrap()]).unwrap();
+        assert_eq!(body(&setup)["messages"][0]["content"], "one");
+        std::fs::write(&file, "\"one\"\ncanary\n").unwrap();
+        let mistake = set_up(&["http://a", "--prompts", file.to_str().unwrap()]).err().unwrap();
+        assert!(mistake.contains("prompts.jsonl: line 2: is no JSON") && !mistake.contains("canary"), "{mistake}");
+    }
+
+    #[test]
+    fn the_key_and_the_headers_are_sent_and_never_shown() {
+        let words = ["http://a", "--key-env", "KEY", "-H", "x-a: 1", "-H", "X-A:2", "-H", "content-type: text/plain"];
+        let env = |_: &str| Some("sk-canary\n".to_owned());
+        let headers = headers(&args(&words).unwrap(), &env).unwrap();
+        assert_eq!(headers["authorization"], "Bearer sk-canary");
+        assert_eq!(headers.get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(
+            (&headers["content-type"], &headers["accept"]),
+            (&"text/plain".parse().unwrap(), &"text/event-stream".parse().unwrap())
+        );
+        assert!(!format!("{headers:?}").contains("canary"));
+    }
+
+    #[test]
+    fn each_mistake_is_one_line_with_its_flag_and_its_mend() {
+        for (words, part) in [
+            (vec!["nowhere"], "the URL is no URL; write scheme"),
+            (vec!["http://a", "--compare", "ftp://b"], "begin it with https://"),
+            (vec!["http://a", "-H", "canary"], "--header: has no colon; write it as 'name: value'"),
+            (vec!["http://a", "-H", "na me: canary"], "--header: has a name that is none"),
+            (vec!["http://a", "-H", "x: can\nary"], "--header x: the value holds a byte"),
+            (vec!["http://a", "-H", "content-length: 7"], "leave it out"),
+            (vec!["http://a", "--key-env", "NONE"], "--key-env NONE: no such variable"),
+            (vec!["http://a", "--key-env", "BROKEN"], "--key-env BROKEN: the variable holds a byte"),
+            (vec!["http://a", "--body", "[canary]"], "--body: is no JSON object"),
+            (vec!["http://a", "--prompts", "/nowhere/p"], "--prompts /nowhere/p: No such file"),
+            (vec!["http://a", "--origin", "canary"], "--origin: is no origin; write scheme and host"),
+            (vec!["https://a", "--ca", "/nowhere/ca"], "--ca /nowhere/ca: No such file"),
+        ] {
+            let mistake = set_up(&words).err().unwrap_or_else(|| panic!("{words:?}"));
+            assert!(mistake.contains(part) && !mistake.contains('\n') && !mistake.contains("canary"), "{mistake}");
+        }
+    }
+
+    #[test]
+    fn contradictions_and_values_out_of_range_are_refused() {
+        for words in [
+            "",
+            "http://a -c 0",
+            "http://a --rate 0",
+            "http://a --rate nan",
+            "http://a -c 2 --rate 1",
+            "http://a --arrivals uniform",
+            "http://a -n 0",
+            "http://a -n 5 --duration 1s",
+            "http://a --duration 0s",
+            "http://a --duration 5",
+            "http://a --timeout 0s",
+            "http://a --http 3",
+            "http://a --ca x --insecure",
+            "http://a --prompt x --prompts y",
+            "http://a --self-test",
+        ] {
+            assert!(args(&words.split_whitespace().collect::<Vec<_>>()).is_err(), "{words}");
+        }
+        assert!(args(&["--self-test"]).is_ok());
+    }
 }

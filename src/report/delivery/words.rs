@@ -1,0 +1,108 @@
+//! A verdict in words, with where to look. Pure.
+
+use super::{Delivery, Pattern, Rule, Verdict, Why};
+use crate::report::format::{bytes, ms, whole_or_tenth};
+
+/// Nagle's algorithm (RFC 896) waits for the acknowledgement that the other end delays by this, on Linux.
+const DELAYED_ACK_MS: std::ops::RangeInclusive<f64> = 38.0..=48.0;
+
+impl Verdict {
+    /// Whether something holds events back by a rule.
+    pub fn is_buffered(&self) -> bool {
+        matches!(self.delivery, Delivery::Bursts(_) | Delivery::AtOnce)
+    }
+
+    /// The stable name, as the JSON document has it.
+    pub fn name(&self) -> &'static str {
+        match self.delivery {
+            Delivery::Streaming => "streaming",
+            Delivery::Uneven => "uneven",
+            Delivery::Bursts(pattern) => match pattern.rule {
+                Rule::Size => "bursts_of_fixed_size",
+                Rule::Count => "bursts_of_fixed_count",
+                Rule::Timer => "bursts_by_timer",
+                Rule::Either => "bursts_by_size_or_timer",
+            },
+            Delivery::AtOnce => "all_at_once",
+            Delivery::Unknown(_) => "unknown",
+        }
+    }
+
+    /// What was seen, in one sentence.
+    pub fn words(&self) -> String {
+        match self.delivery {
+            Delivery::Streaming => "Nothing buffers: events arrive one by one, as they are made.".to_owned(),
+            Delivery::Uneven => "Events arrive in groups of no fixed size or period: a network or a server under load does that, \
+                                 a buffer does not."
+                .to_owned(),
+            Delivery::Bursts(pattern) => of_bursts(pattern),
+            Delivery::AtOnce => "Something buffers: nearly all events arrive at once, when the stream is over.".to_owned(),
+            Delivery::Unknown(Why::FewEvents) => {
+                "No verdict on buffering: there are too few events in a stream; ask for longer answers (--max-tokens).".to_owned()
+            }
+            Delivery::Unknown(Why::TooFast) => {
+                "No verdict on buffering: the streams were over too soon to see any; ask for longer answers (--max-tokens).".to_owned()
+            }
+            Delivery::Unknown(Why::FewBursts) => "No verdict on buffering: events arrive in groups, too few of them to see a rule; \
+                                                  ask for longer answers (--max-tokens)."
+                .to_owned(),
+        }
+    }
+
+    /// Where to look; nothing where nothing buffers.
+    pub fn look_at(&self) -> Option<String> {
+        const PROXY: &str = "nginx: `proxy_buffering off`, or the header `X-Accel-Buffering: no` from the server";
+        let advice = match self.delivery {
+            Delivery::Bursts(Pattern { rule: Rule::Size, .. }) => {
+                format!(
+                    "{PROXY}; compression of text/event-stream (gzip fills its window first); the server's own output buffer."
+                )
+            }
+            Delivery::Bursts(Pattern { rule: Rule::Count, .. }) => {
+                "The model's server: some send only every n-th step (`--stream-interval` of vLLM, SGLang and others). \
+                 A proxy does not count events."
+                    .to_owned()
+            }
+            Delivery::Bursts(Pattern { rule: Rule::Timer, period, .. }) => {
+                let nagle = DELAYED_ACK_MS.contains(&(period.as_secs_f64() * 1e3));
+                let first = if nagle {
+                    "Nagle's algorithm and delayed acknowledgements make 40 ms: set TCP_NODELAY. "
+                } else {
+                    ""
+                };
+                format!(
+                    "{first}A proxy that flushes by the clock (`FlushInterval` of Go's ReverseProxy, `flushwait` of Apache's \
+                     mod_proxy), or a server that batches its output."
+                )
+            }
+            Delivery::Bursts(Pattern { rule: Rule::Either, .. }) => {
+                format!("{PROXY}; compression; a proxy that flushes by the clock; a server that sends every n-th step.")
+            }
+            Delivery::AtOnce => format!(
+                "{PROXY}; compression of text/event-stream; a CDN or security proxy that wants the whole answer; a function runtime \
+                 without response streaming. A server that answers from a cache looks the same, and is none of these."
+            ),
+            Delivery::Streaming | Delivery::Uneven | Delivery::Unknown(_) => return None,
+        };
+        Some(advice)
+    }
+}
+
+fn of_bursts(Pattern { rule, events, bytes: size, period }: Pattern) -> String {
+    let (events, size, period) = (whole_or_tenth(events), bytes(size), ms(period.as_secs_f64() * 1e3));
+    match rule {
+        Rule::Size => format!(
+            "Something buffers: events arrive in bursts of {size} (about {events} events, every {period} ms). A buffer of that size has \
+             to fill before anything goes on."
+        ),
+        Rule::Count => format!("Something holds events back: they arrive {events} at a time, every {period} ms."),
+        Rule::Timer => format!(
+            "Something buffers: every {period} ms a burst arrives (about {events} events, {size}), however much there is. A timer \
+             flushes."
+        ),
+        Rule::Either => format!(
+            "Something buffers: {events} events, {size}, arrive together every {period} ms. The source is too steady to tell a \
+             buffer of that size from a timer."
+        ),
+    }
+}

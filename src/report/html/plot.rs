@@ -1,0 +1,94 @@
+//! The frame that all charts share. Pure.
+//!
+//! The drawing is stretched to the width that there is, and labels are text beside it: they keep their size, on a phone as
+//! well. Strokes do not scale, so that lines stay thin and dots round.
+
+use std::fmt::Write;
+
+use super::axis::Axis;
+use super::escape::Text;
+
+/// Width and height of the drawing in its own units.
+const SIDE: f64 = 1000.0;
+
+/// A chart under construction.
+pub(super) struct Plot {
+    height: u32,
+    drawing: String,
+    labels: String,
+    /// For those who do not see it.
+    description: String,
+}
+
+impl Plot {
+    /// So many pixels high.
+    pub(super) fn new(height: u32, description: &str) -> Self {
+        Self { height, drawing: String::new(), labels: String::new(), description: description.to_owned() }
+    }
+
+    /// Labels and lines of a vertical axis.
+    pub(super) fn y(&mut self, axis: Axis) {
+        for (value, label) in axis.labels() {
+            let place = 1.0 - axis.place(value);
+            self.y_label(place, &label);
+            self.draw(format_args!("<path class='grid' d='M0 {:.1}h{SIDE}'/>", place * SIDE));
+        }
+    }
+
+    /// One label of the vertical axis, at a place from the top.
+    pub(super) fn y_label(&mut self, place: f64, label: &str) {
+        self.label("y", "top", place, label);
+    }
+
+    /// Labels and lines of a horizontal axis.
+    pub(super) fn x(&mut self, places: impl IntoIterator<Item = (f64, String)>) {
+        for (place, label) in places {
+            self.label("x", "left", place, &label);
+            self.draw(format_args!("<path class='grid' d='M{:.1} 0v{SIDE}'/>", place * SIDE));
+        }
+    }
+
+    /// A path through the drawing's units, of a class.
+    pub(super) fn path(&mut self, class: &str, data: &str) {
+        self.draw(format_args!("<path class='{class}' d='{data}'/>"));
+    }
+
+    /// The finished figure, with words below it.
+    pub(super) fn figure(self, caption: &str) -> String {
+        format!(
+            "<figure><div class='plot' style='height:{}px'><svg viewBox='0 0 {SIDE} {SIDE}' preserveAspectRatio='none' role='img' \
+             aria-label='{}'>{}</svg>{}</div><figcaption class='note'>{}</figcaption></figure>",
+            self.height,
+            Text(&self.description),
+            self.drawing,
+            self.labels,
+            Text(caption)
+        )
+    }
+
+    fn label(&mut self, class: &str, side: &str, place: f64, label: &str) {
+        // writing to a String cannot fail
+        let _ =
+            write!(self.labels, "<span class='{class}' style='{side}:{:.2}%'>{}</span>", place * 100.0, Text(label));
+    }
+
+    fn draw(&mut self, element: std::fmt::Arguments<'_>) {
+        let _ = self.drawing.write_fmt(element);
+    }
+}
+
+/// A point of the drawing, from places between 0 and 1, the vertical one from below.
+pub(super) fn point(x: f64, y: f64) -> String {
+    format!("{} {}", unit(x), unit(1.0 - y))
+}
+
+/// A place between 0 and 1 in the drawing's units, as short as a tenth of them allows.
+pub(super) fn unit(place: f64) -> String {
+    let text = format!("{:.1}", place * SIDE);
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+}
+
+/// The labels of an axis as places.
+pub(super) fn places(axis: Axis) -> Vec<(f64, String)> {
+    axis.labels().into_iter().map(|(value, label)| (axis.place(value), label)).collect()
+}

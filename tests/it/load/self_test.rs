@@ -1,0 +1,30 @@
+//! The load tester measures itself.
+
+use std::time::Duration;
+
+use tokenway::load::self_test::{Exercise, Found};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::soon;
+
+#[tokio::test]
+async fn what_the_tool_adds_is_what_neither_the_delay_nor_the_upstream_s_lateness_explains() {
+    let exercise =
+        Exercise { users: 4, streams: 12, first_token: Duration::from_millis(30), tokens_per_second: 200.0, tokens: 4 };
+    let mut told = Vec::new();
+    let found = soon(exercise.run(CancellationToken::new(), |done| told.push(done))).await.unwrap();
+    assert_eq!((found.failed, told), (0, (1..=12).collect()));
+    assert_eq!((found.errors.len(), found.lateness.len()), (12, 12));
+    // the machine may be busy, but the delay of 30 ms is in neither
+    let median = |values: &[Duration]| Found::quantile(values, 0.5);
+    assert!(median(&found.errors) < Duration::from_millis(25), "{:?}", found.errors);
+    assert!(!median(&found.lateness).is_zero() && median(&found.lateness) < Duration::from_millis(25));
+}
+
+#[test]
+fn a_quantile_is_a_value_that_so_many_do_not_exceed() {
+    let values: Vec<_> = (1..=10).map(Duration::from_millis).collect();
+    let quantile = |share| Found::quantile(&values, share).as_millis();
+    assert_eq!([0.0, 0.1, 0.5, 0.51, 0.99, 1.0].map(quantile), [1, 1, 5, 6, 10, 10]);
+    assert_eq!(Found::quantile(&[], 0.5), Duration::ZERO);
+}
