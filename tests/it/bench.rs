@@ -1,6 +1,5 @@
 //! `tokenway bench` as a command: exit statuses, documents, words.
 
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::support::edge::{Edge, ORIGIN, Setup};
-use crate::support::gateway::Scratch;
+use crate::support::gateway::Directory;
 use crate::support::soon;
 
 /// How the command ended.
@@ -60,7 +59,8 @@ async fn a_good_run_is_a_table_and_status_0() {
 
 #[tokio::test]
 async fn the_json_document_says_what_was_measured() {
-    let (_demo, url) = demo(Knobs { tokens: Some(5), first_token: Duration::from_millis(20), ..Knobs::default() }).await;
+    let (_demo, url) =
+        demo(Knobs { tokens: Some(5), first_token: Duration::from_millis(20), ..Knobs::default() }).await;
     let ended = bench(&[&url, "-n", "6", "-c", "2", "--json", "-", "--body", r#"{"seed":3}"#]).await;
     let document = ended.json();
     assert_eq!((ended.status, &document["schema"], &document["comparison"]), (0, &json!(1), &Value::Null));
@@ -87,8 +87,8 @@ async fn two_targets_are_compared_pair_by_pair() {
 #[tokio::test]
 async fn an_open_loop_and_a_page_of_results_go_together() {
     let (_demo, url) = demo(Knobs::default()).await;
-    let dir = Scratch::new();
-    let (html, json) = (dir.path().join("bench.html"), dir.path().join("bench.json"));
+    let dir = Directory::new();
+    let (html, json) = (dir.0.join("bench.html"), dir.0.join("bench.json"));
     let (html, json) = (html.to_str().unwrap(), json.to_str().unwrap());
     let ended = bench(&[&url, "--rate", "100", "-n", "10", "--html", html, "--json", json]).await;
     assert_eq!(ended.status, 0, "{}", ended.err);
@@ -101,8 +101,8 @@ async fn an_open_loop_and_a_page_of_results_go_together() {
 #[tokio::test]
 async fn a_run_of_which_a_part_fails_is_status_0_and_names_the_failures() {
     let (_demo, url) = demo(Knobs::default()).await;
-    let dir = Scratch::new();
-    let prompts = dir.path().join("prompts.jsonl");
+    let dir = Directory::new();
+    let prompts = dir.0.join("prompts.jsonl");
     let lines = [r#""hello""#, r#"{"prompt":"x","demo":{"fault":"status_429"}}"#].join("\n");
     std::fs::write(&prompts, lines).unwrap();
     let ended = bench(&[&url, "-n", "4", "-c", "1", "--prompts", prompts.to_str().unwrap(), "--json", "-"]).await;
@@ -165,8 +165,8 @@ async fn a_page_s_refusals_are_counted() {
 #[tokio::test]
 async fn an_interrupt_ends_the_run_and_tells_what_there_is() {
     let (demo, url) = demo(Knobs::default()).await;
-    let dir = Scratch::new();
-    let prompts = dir.path().join("prompts.jsonl");
+    let dir = Directory::new();
+    let prompts = dir.0.join("prompts.jsonl");
     std::fs::write(&prompts, "\"a\"\n\"b\"\n{\"prompt\":\"c\",\"demo\":{\"hold\":1}}\n").unwrap();
     let args = [&url, "-n", "9", "-c", "1", "--prompts", prompts.to_str().unwrap(), "--json", "-"];
     let child = command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -133,10 +133,12 @@ const EXAMPLES: &str = r#"Examples:
     tokenway bench http://127.0.0.1:8000/v1 --model gemma --max-tokens 64
 
   A provider, twenty streams a second for a minute, a page of results
-    tokenway bench https://api.example.com/v1 --key-env API_KEY --model gpt-4o --rate 20 --duration 60s --html bench.html
+    tokenway bench https://api.example.com/v1 --key-env API_KEY --model gpt-4o \
+      --rate 20 --duration 60s --html bench.html
 
   What a gateway adds
-    tokenway bench https://localhost:8443 --ca certs/ca.pem --compare http://127.0.0.1:9000 --streams 500
+    tokenway bench https://localhost:8443 --ca certs/ca.pem \
+      --compare http://127.0.0.1:9000 --streams 500
 
   What a page of another origin gets, over HTTP/2
     tokenway bench https://llm.example.com --origin https://app.example.com --http 2

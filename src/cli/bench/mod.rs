@@ -1,22 +1,29 @@
 //! `tokenway bench`: measures streamed completions of any server.
 
 mod args;
+mod output;
 mod progress;
 mod self_test;
 mod setup;
 
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio_util::sync::CancellationToken;
 
-pub use args::Args;
+pub use args::{Args, Http};
+use output::Output;
+use progress::Progress;
 use setup::Setup;
 
 use super::check::EXIT_USAGE;
+use crate::load::run::Told;
+use crate::report::document::Document;
+use crate::report::totals::Totals;
 
 /// Runs the command with this process's environment and streams.
 pub fn run(args: &Args) -> ExitCode {
-    // one thread measures: a stream's event is read where its time is taken, and nothing waits for a lock
+    // one thread measures: an event's time is taken where it is read, and nothing waits for a lock
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(start(args)),
@@ -39,23 +46,57 @@ async fn start(args: &Args) -> ExitCode {
         return self_test::run(stop).await;
     }
     let env = |name: &str| std::env::var(name).ok();
-    match Setup::new(args, &env) {
-        Ok(setup) => {
-            let _ = setup.targets;
-            let ended = setup
-                .run
-                .go(stop, |told| {
-                    if let crate::load::run::Told::Ended(s) = told {
-                        println!("{:?} {:?} {} {:?}", s.number, s.first_token(), s.output_tokens, s.outcome)
-                    }
-                })
-                .await;
-            println!("{ended:?}");
-            ExitCode::SUCCESS
-        }
+    let ready = Setup::new(args, &env).and_then(|setup| Ok((setup, Output::open(args, &env)?)));
+    match ready {
+        Ok((setup, output)) => measure(setup, output, stop).await,
         Err(mistake) => {
             eprintln!("tokenway bench: {mistake}");
             ExitCode::from(EXIT_USAGE)
         }
+    }
+}
+
+/// Runs, and writes what was found. Exit status 0 if anything came whole.
+async fn measure(setup: Setup, output: Output, stop: CancellationToken) -> ExitCode {
+    let Setup { run, mut setting } = setup;
+    let mut progress = Progress::of(&run.plan);
+    let mut totals = Totals::new(run.plan.targets, setting.goals);
+    setting.began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let ended = run.go(stop, |told| {
+        progress.told(&told);
+        if let Told::Ended(sample) = told {
+            totals.add(&sample);
+        }
+    });
+    let ended = ended.await;
+    progress.finish();
+    setting.elapsed = ended.elapsed;
+    setting.interrupted = ended.interrupted;
+    setting.cut = ended.cut;
+    let document = totals.finish(&setting);
+    let any_whole = totals.whole() > 0;
+    if !any_whole {
+        eprintln!("tokenway bench: {}", why_none(&document));
+    }
+    match output.write(&document, any_whole) {
+        Ok(()) if any_whole => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(mistake) => {
+            eprintln!("tokenway bench: {mistake}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why nothing came whole, in one line: the most frequent reason.
+fn why_none(document: &Document) -> String {
+    let failures = document.targets.iter().flat_map(|target| &target.failures);
+    let truncated = document.targets.iter().find(|target| target.streams.truncated > 0);
+    match (failures.max_by_key(|failure| failure.count), truncated) {
+        (Some(failure), _) => failure.words.clone(),
+        (None, Some(target)) => {
+            format!("{}: every stream broke off before its end; look at the server's log", target.url)
+        }
+        (None, None) => "no stream came to its end before the run was stopped".to_owned(),
     }
 }

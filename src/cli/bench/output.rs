@@ -5,13 +5,15 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use super::args::Args;
+use crate::config::Env;
 use crate::report::document::Document;
-use crate::report::{html, terminal};
+use crate::report::terminal::Style;
 
 /// The files that were asked for, open before anything is measured: an hour's results must not be lost to a typing error.
 pub(super) struct Output {
     json: Option<Place>,
     html: Option<Place>,
+    style: Style,
 }
 
 enum Place {
@@ -22,28 +24,36 @@ enum Place {
 impl Output {
     /// # Errors
     /// One line: a file that cannot be written.
-    pub(super) fn open(args: &Args) -> Result<Self, String> {
+    pub(super) fn open(args: &Args, env: Env<'_>) -> Result<Self, String> {
         let open = |flag: &str, path: &Option<PathBuf>| path.as_deref().map(|path| Place::open(flag, path)).transpose();
-        Ok(Self { json: open("--json", &args.json)?, html: open("--html", &args.html)? })
+        Ok(Self { json: open("--json", &args.json)?, html: open("--html", &args.html)?, style: style(env) })
     }
 
-    /// Writes all of it.
+    /// Writes all of it; without a table where there is nothing to put in it.
     ///
     /// # Errors
     /// One line: what could not be written.
-    pub(super) fn write(self, document: &Document) -> Result<(), String> {
+    pub(super) fn write(self, document: &Document, table: bool) -> Result<(), String> {
         let stdout_is_taken = [&self.json, &self.html].into_iter().any(|place| matches!(place, Some(Place::Stdout)));
-        if !stdout_is_taken {
-            Place::Stdout.write(&table(document))?;
+        if table && !stdout_is_taken {
+            Place::Stdout.write(&document.terminal(self.style))?;
         }
         if let Some(place) = self.json {
             place.write(&document.json())?;
         }
         if let Some(place) = self.html {
-            place.write(&html::page(document))?;
+            place.write(&document.html())?;
         }
         Ok(())
     }
+}
+
+/// As wide as the shell says, in colour on a terminal unless NO_COLOR is set (no-color.org).
+fn style(env: Env<'_>) -> Style {
+    let usual = Style::default();
+    let width = env("COLUMNS").and_then(|columns| columns.parse().ok()).unwrap_or(usual.width);
+    let plain = env("NO_COLOR").is_some_and(|value| !value.is_empty());
+    Style { width, colour: !plain && io::stdout().is_terminal() }
 }
 
 impl Place {
@@ -52,7 +62,8 @@ impl Place {
             return Ok(Place::Stdout);
         }
         let file = File::create(path);
-        let file = file.map_err(|error| format!("{flag} {}: {error}; name a file that can be written", path.display()))?;
+        let file =
+            file.map_err(|error| format!("{flag} {}: {error}; name a file that can be written", path.display()))?;
         Ok(Place::File(path.to_owned(), file))
     }
 

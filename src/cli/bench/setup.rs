@@ -15,17 +15,18 @@ use crate::load::Asker;
 use crate::load::page::Page;
 use crate::load::prompts::{Common, Prompts};
 use crate::load::run::Run;
-use crate::load::schedule::{Limit, Load, Plan};
+use crate::load::schedule::{Arrivals, Limit, Load, Plan};
+use crate::report::setting::{self, Goals, Setting};
 
 /// Streams to each target where neither a number nor a time is given.
 const DEFAULT_STREAMS: u64 = 100;
 /// No server that works takes longer to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A run, and whom it asks.
+/// A run, and what its report says of it; the fields about its course are still empty.
 pub(super) struct Setup {
     pub(super) run: Run,
-    pub(super) targets: Vec<Target>,
+    pub(super) setting: Setting,
 }
 
 impl Setup {
@@ -41,7 +42,7 @@ impl Setup {
         let headers = headers(args, env)?;
         let askers = targets.iter().map(|target| asker(args, target, &headers)).collect::<Result<_, _>>()?;
         let run = Run { plan: plan(args, targets.len()), prompts, askers };
-        Ok(Self { run, targets })
+        Ok(Self { setting: setting(args, &run.plan, &targets), run })
     }
 }
 
@@ -64,6 +65,29 @@ fn plan(args: &Args, targets: usize) -> Plan {
         None => Limit::Streams(args.streams.unwrap_or(DEFAULT_STREAMS)),
     };
     Plan { load, targets, limit, warmup: args.warmup, ramp: args.ramp, seed: args.seed }
+}
+
+fn setting(args: &Args, plan: &Plan, targets: &[Target]) -> Setting {
+    let load = match plan.load {
+        Load::Closed { users } => setting::Load::Closed { users: users as u64 },
+        Load::Open { rate, arrivals } => {
+            setting::Load::Open { streams_per_second: rate, even: arrivals == Arrivals::Uniform }
+        }
+    };
+    Setting {
+        urls: targets.iter().map(|target| target.url().clone()).collect(),
+        load,
+        warmup: plan.warmup,
+        ramp: plan.ramp,
+        model: args.model.clone(),
+        origin: args.origin.clone(),
+        goals: Goals { first_token: args.goal_first_token, time_per_output_token: args.goal_token },
+        seed: plan.seed,
+        began: 0,
+        elapsed: Duration::ZERO,
+        interrupted: false,
+        cut: 0,
+    }
 }
 
 fn members(args: &Args) -> Result<Map<String, Value>, String> {
@@ -147,7 +171,6 @@ mod tests {
 
     use super::*;
     use crate::config::scratch::Scratch;
-    use crate::load::schedule::Arrivals;
 
     #[derive(Debug, Parser)]
     struct Cli {
@@ -179,7 +202,7 @@ mod tests {
             ("https://a.example/v1/", "https://a.example/v1/chat/completions"),
             ("https://a.example/openai/chat?x=1", "https://a.example/openai/chat?x=1"),
         ] {
-            assert_eq!(set_up(&[url]).unwrap().targets[0].to_string(), whole);
+            assert_eq!(set_up(&[url]).unwrap().setting.urls[0].as_str(), whole);
         }
     }
 
