@@ -141,8 +141,7 @@ impl Asker {
         let (chunks, notes) = Chunks::new(body, lease.connection.tap.clone());
         taking.notes = Arc::clone(&notes);
         let mut events = Events::new(chunks, MAX_EVENT);
-        let mut inspector = Inspector::default();
-        let mut done = false;
+        let (mut inspector, mut done) = (Inspector::default(), false);
         loop {
             // what comes after [DONE] is nobody's, but its end frees the connection
             let next = match done {

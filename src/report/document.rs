@@ -117,7 +117,7 @@ pub struct Target {
     pub total_ms: Option<Summary>,
     /// Tokens a second after the first, of each whole stream: the slow end counts here.
     pub stream_tokens_per_second: Option<Speed>,
-    /// Events that came in one read.
+    /// Events with output that came in one read.
     pub events_per_read: Option<EventsPerRead>,
     /// How events were delivered.
     pub delivery: Delivery,
@@ -227,10 +227,10 @@ pub struct Speed {
     pub max: f64,
 }
 
-/// How many events came in one read.
+/// How many events with output came in one read.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct EventsPerRead {
-    /// Reads that brought an event.
+    /// Reads that brought any.
     pub reads: u64,
     /// Arithmetic.
     pub mean: f64,
@@ -304,7 +304,7 @@ pub struct Row {
     pub start_s: f64,
     /// Whether it came whole.
     pub whole: bool,
-    /// For each read, its time from the scheduled beginning in milliseconds, and how many events it brought.
+    /// For each read, its time from the scheduled beginning in milliseconds, and how many events with output it brought.
     pub reads: Vec<(f64, u64)>,
 }
 
@@ -343,10 +343,10 @@ pub struct Difference {
 }
 
 impl Document {
-    /// The JSON text of it, one field a line but for long lists, with a newline at its end.
+    /// The JSON text of it, in one line.
     pub fn json(&self) -> String {
         // every value is a number, a string or a list of them
-        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        let mut text = serde_json::to_string(self).unwrap_or_default();
         text.push('\n');
         text
     }

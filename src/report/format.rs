@@ -1,11 +1,11 @@
 //! Numbers for people. Pure.
 
-/// Milliseconds with three or four sensible digits, and never finer than a microsecond: `0.041`, `4.12`, `41.2`, `412`, `41235`.
+/// Milliseconds with three or four sensible digits, and never finer than a microsecond: `0.041`, `4.12`, `41.2`, `412.4`, `41235`.
 pub fn ms(value: f64) -> String {
     match value.abs() {
         small if small < 0.9995 => format!("{value:.3}"),
         small if small < 9.995 => format!("{value:.2}"),
-        middle if middle < 99.95 => format!("{value:.1}"),
+        middle if middle < 999.95 => format!("{value:.1}"),
         _ => format!("{value:.0}"),
     }
 }
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn numbers_have_sensible_digits() {
         let shown: Vec<_> = [0.0, 0.0414, 0.9996, 4.125, 9.996, 41.24, 99.96, 412.4, 41_235.0].map(ms).into();
-        assert_eq!(shown, ["0.000", "0.041", "1.00", "4.12", "10.0", "41.2", "100", "412", "41235"]);
+        assert_eq!(shown, ["0.000", "0.041", "1.00", "4.12", "10.0", "41.2", "100.0", "412.4", "41235"]);
         let shown: Vec<_> = [0.0, 3.456, 34.56, 345.6, 34_567.8, 3_456_789.0].map(number).into();
         assert_eq!(shown, ["0.00", "3.46", "34.6", "346", "34,568", "3,456,789"]);
         assert_eq!((ms(-0.41), thousands(-1234.0)), ("-0.410".to_owned(), "-1,234".to_owned()));

@@ -98,8 +98,8 @@ impl Page {
         let heading = self.dim(&format!("{:<NAME$}{heading}", "milliseconds"));
         self.line(&heading);
         let rows = [
-            ("late to begin", target.start_lag_ms.filter(|lag| lag.p99 >= 0.1)),
-            ("name look-up", target.dns_ms),
+            ("late to begin", noticed(target.start_lag_ms)),
+            ("name look-up", noticed(target.dns_ms)),
             ("TCP connect", target.connect_ms),
             ("TLS handshake", target.tls_ms),
             ("preflight", target.preflight_ms),
@@ -251,6 +251,11 @@ pub(super) fn ended(target: &Target) -> String {
         }
     }
     text
+}
+
+/// What is always nothing is not worth a row.
+pub(super) fn noticed(summary: Option<Summary>) -> Option<Summary> {
+    summary.filter(|summary| summary.p99 >= 0.1)
 }
 
 /// The comparison in sentences.

@@ -94,7 +94,7 @@ pub(super) struct Point {
 pub(super) struct Row {
     pub(super) scheduled: Duration,
     pub(super) whole: bool,
-    /// When each read was there, with its number of events.
+    /// When each read with output was there, with its number of events.
     pub(super) reads: Vec<(Duration, u64)>,
 }
 
@@ -273,10 +273,14 @@ fn some(durations: &mut Durations, duration: Option<Duration>) {
     }
 }
 
-/// When each read that brought whole events was there, with their number.
+/// When each read that brought output was there, with the number of events with output in it.
 fn reads(sample: &Sample) -> impl Iterator<Item = (Duration, u64)> + Clone {
     let runs = sample.events.chunk_by(|before, after| before.read == after.read);
-    runs.filter_map(|run| Some((run.first()?.at, run.len() as u64)))
+    runs.filter_map(|run| {
+        let mut outputs = run.iter().filter(|event| event.output);
+        let first = outputs.next()?;
+        Some((first.at, 1 + outputs.count() as u64))
+    })
 }
 
 #[cfg(test)]

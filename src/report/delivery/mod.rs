@@ -82,6 +82,8 @@ const CLOSE: Duration = Duration::from_millis(5);
 const SAME: f64 = 0.12;
 /// Two things that both vary by no more than this are equally good as the rule.
 const STEADY: f64 = 0.03;
+/// Finer differences are a matter of clocks and of chance.
+const FINEST: f64 = 0.003;
 /// A rule must have held back so many events to be believed: chance makes a few equal groups.
 const EVIDENCE: usize = 32;
 
@@ -142,16 +144,13 @@ fn rule(events: &[f64], bytes: &[f64], periods: &[f64]) -> Option<Rule> {
         return None;
     }
     let amount_rule = if count < size / 2.0 { Rule::Count } else { Rule::Size };
+    // both are steady if the source is; then the cause must be much steadier than its effect to be told from it
+    let (apart, finest) = if amount.max(time) <= STEADY { (3.0, FINEST) } else { (1.5, 0.0) };
+    let (amount, time) = (amount.max(finest), time.max(finest));
     Some(match () {
-        () if amount <= STEADY && time <= STEADY => {
-            if is_buffer_size(median(bytes)) {
-                Rule::Size
-            } else {
-                Rule::Either
-            }
-        }
-        () if time < amount / 1.5 => Rule::Timer,
-        () if amount < time / 1.5 => amount_rule,
+        () if amount * apart < time => amount_rule,
+        () if amount <= STEADY && is_buffer_size(median(bytes)) => Rule::Size,
+        () if time * apart < amount => Rule::Timer,
         () => Rule::Either,
     })
 }

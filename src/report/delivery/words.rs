@@ -1,7 +1,7 @@
 //! A verdict in words, with where to look. Pure.
 
 use super::{Delivery, Pattern, Rule, Verdict, Why};
-use crate::report::format::{bytes, ms, whole_or_tenth};
+use crate::report::format::{bytes, number, whole_or_tenth};
 
 /// Nagle's algorithm (RFC 896) waits for the acknowledgement that the other end delays by this, on Linux.
 const DELAYED_ACK_MS: std::ops::RangeInclusive<f64> = 38.0..=48.0;
@@ -89,7 +89,7 @@ impl Verdict {
 }
 
 fn of_bursts(Pattern { rule, events, bytes: size, period }: Pattern) -> String {
-    let (events, size, period) = (whole_or_tenth(events), bytes(size), ms(period.as_secs_f64() * 1e3));
+    let (events, size, period) = (whole_or_tenth(events), bytes(size), number(period.as_secs_f64() * 1e3));
     match rule {
         Rule::Size => format!(
             "Something buffers: events arrive in bursts of {size} (about {events} events, every {period} ms). A buffer of that size has \

@@ -3,8 +3,8 @@
 use super::axis::Axis;
 use super::plot::{Plot, places, point, unit};
 use crate::report::document::{Document, Percentile, Row, Target};
+use crate::report::finish::round_step;
 use crate::report::format::{plural, seconds};
-use crate::report::terminal::decimals;
 
 /// Classes of the style sheet for the first and the second target.
 pub(super) const SERIES: [&str; 2] = ["a", "b"];
@@ -23,12 +23,12 @@ pub(super) fn percentiles(document: &Document) -> String {
     let place =
         |percentile: f64| if percentile >= 100.0 { 1.0 } else { (-(1.0 - percentile / 100.0).log10() / end).min(1.0) };
     let mut plot = Plot::new(230, "Time to first token by percentile");
-    plot.y(y);
+    plot.y(y, "ms");
     let marks =
         [(0.0, "0"), (50.0, "p50"), (90.0, "p90"), (99.0, "p99"), (99.9, "p99.9"), (99.99, "p99.99"), (100.0, "max")];
     // a mark has room up to the next one, and no more than there are values
     let shown = marks.into_iter().filter(|(percentile, _)| *percentile == 100.0 || place(*percentile) < 0.9);
-    plot.x(shown.map(|(percentile, label)| (place(percentile), label.to_owned())));
+    plot.x(shown.map(|(percentile, label)| (place(percentile), label.to_owned())).collect(), "");
     for (class, curve) in &curves {
         let through: Vec<_> =
             curve.iter().map(|Percentile { percentile, ms }| point(place(*percentile), y.place(*ms))).collect();
@@ -36,7 +36,9 @@ pub(super) fn percentiles(document: &Document) -> String {
             plot.path(&format!("line {class}"), &format!("M{}", through.join("L")));
         }
     }
-    plot.figure("Milliseconds, by percentile: the share of streams whose first token came no later.")
+    plot.figure(
+        "By percentile: the share of streams whose first token came no later. Each further nine has the same room.",
+    )
 }
 
 /// Time to first token, in classes.
@@ -48,13 +50,10 @@ pub(super) fn histogram(document: &Document) -> String {
     let most = histograms.iter().flat_map(|(_, histogram)| &histogram.counts).copied().max().unwrap_or(0);
     let y = Axis::from_zero(most.max(1) as f64);
     let mut plot = Plot::new(230, "How many streams had their first token when");
-    plot.y(y);
-    let digits = decimals(first.width_ms);
-    let every = classes.div_ceil(5).max(1);
-    let edges = (0..=classes).step_by(every).filter(|class| *class as f64 <= 0.95 * classes as f64);
-    plot.x(edges.map(|class| {
-        (class as f64 / classes as f64, format!("{:.digits$}", first.from_ms + class as f64 * first.width_ms))
-    }));
+    plot.y(y, "streams");
+    let (low, high) = (first.from_ms, first.from_ms + classes as f64 * first.width_ms);
+    let x = Axis::Linear { low, high, step: round_step((high - low) / 5.0) };
+    plot.x(places(x), " ms");
     for (class, histogram) in &histograms {
         let mut data = format!("M{}", point(0.0, 0.0));
         for (index, count) in histogram.counts.iter().enumerate() {
@@ -70,7 +69,7 @@ pub(super) fn histogram(document: &Document) -> String {
         0 => String::new(),
         beyond => format!(" {} beyond the right end.", plural(beyond, "stream is", "streams are")),
     };
-    plot.figure(&format!("Streams, by milliseconds to their first token.{beyond}"))
+    plot.figure(&format!("Streams, by the time to their first token.{beyond}"))
 }
 
 /// Time to first token over the run: one dot is one stream.
@@ -79,8 +78,8 @@ pub(super) fn over_time(document: &Document) -> String {
     let y = Axis::fitting(all().map(|point| point.first_token_ms));
     let x = time_axis(all().map(|point| point.start_s).fold(0.0, f64::max));
     let mut plot = Plot::new(260, "Time to first token over the run");
-    plot.y(y);
-    plot.x(places(x));
+    plot.y(y, "ms");
+    plot.x(places(x), " s");
     for (class, target) in series(document) {
         let dot = |at: &crate::report::document::Point| {
             format!("M{}h0", point(x.place(at.start_s), y.place(at.first_token_ms)))
@@ -96,9 +95,7 @@ pub(super) fn over_time(document: &Document) -> String {
     } else {
         String::new()
     };
-    plot.figure(&format!(
-        "Milliseconds to the first token, by seconds since the beginning of the run; one dot is one stream.{share}"
-    ))
+    plot.figure(&format!("One dot is one stream, placed by when in the run it was to begin.{share}"))
 }
 
 /// When each event of some streams arrived: a row is a stream, a tick is an event.
@@ -109,7 +106,7 @@ pub(super) fn raster(document: &Document, target: &Target, class: &str) -> Strin
     let all = document.targets.iter().flat_map(|target| &target.arrivals).flat_map(|row| &row.reads);
     let x = time_axis(all.map(|(ms, _)| ms / 1e3).fold(0.0, f64::max));
     let mut plot = Plot::new(ROW * rows.len() as u32, &format!("Arrival of each event of {} streams", rows.len()));
-    plot.x(places(x));
+    plot.x(places(x), " s");
     let height = 1.0 / rows.len().max(1) as f64;
     let (mut waits, mut singles, mut several) = (String::new(), String::new(), String::new());
     for (index, row) in rows.iter().enumerate() {
@@ -140,8 +137,8 @@ pub(super) fn raster(document: &Document, target: &Target, class: &str) -> Strin
     plot.path("ticks several", &several);
     let bold = if several.is_empty() { "" } else { " A bold tick is several events in one read." };
     plot.figure(&format!(
-        "Each row is a stream, named by when in the run it began; each tick is an event, by seconds since the stream's beginning. \
-         The bar is the wait for the first.{bold}"
+        "Each row is a stream, named by when in the run it began; each tick is an event, placed by the time since \
+         the stream's beginning. The bar is the wait for the first.{bold}"
     ))
 }
 

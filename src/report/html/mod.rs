@@ -15,7 +15,7 @@ use std::fmt::Write;
 
 use super::document::{Comparison, Document, Speed, Summary, Target};
 use super::format::{ms, number, thousands};
-use super::terminal::{compared, ended, setting};
+use super::terminal::{compared, ended, noticed, setting};
 use charts::SERIES;
 use escape::Text;
 
@@ -172,8 +172,8 @@ fn failures(target: &Target) -> String {
 
 fn table(target: &Target) -> String {
     let rows = [
-        ("Late to begin", target.start_lag_ms),
-        ("Name look-up", target.dns_ms),
+        ("Late to begin", noticed(target.start_lag_ms)),
+        ("Name look-up", noticed(target.dns_ms)),
         ("TCP connect", target.connect_ms),
         ("TLS handshake", target.tls_ms),
         ("Preflight", target.preflight_ms),

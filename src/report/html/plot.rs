@@ -26,8 +26,9 @@ impl Plot {
         Self { height, drawing: String::new(), labels: String::new(), description: description.to_owned() }
     }
 
-    /// Labels and lines of a vertical axis.
-    pub(super) fn y(&mut self, axis: Axis) {
+    /// Labels and lines of a vertical axis, with its unit above it.
+    pub(super) fn y(&mut self, axis: Axis, unit: &str) {
+        self.label("unit", "left", 0.0, unit);
         for (value, label) in axis.labels() {
             let place = 1.0 - axis.place(value);
             self.y_label(place, &label);
@@ -40,8 +41,11 @@ impl Plot {
         self.label("y", "top", place, label);
     }
 
-    /// Labels and lines of a horizontal axis.
-    pub(super) fn x(&mut self, places: impl IntoIterator<Item = (f64, String)>) {
+    /// Labels and lines of a horizontal axis; the unit stands at the last label.
+    pub(super) fn x(&mut self, mut places: Vec<(f64, String)>, unit: &str) {
+        if let Some((_, last)) = places.last_mut() {
+            last.push_str(unit);
+        }
         for (place, label) in places {
             self.label("x", "left", place, &label);
             self.draw(format_args!("<path class='grid' d='M{:.1} 0v{SIDE}'/>", place * SIDE));
