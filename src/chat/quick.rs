@@ -68,10 +68,9 @@ fn remember(place: &mut Box<[u8]>, members: &[u8]) {
 /// How long the text of a delta is, and what follows the delta.
 fn read_delta(delta: &[u8]) -> Option<(usize, &[u8])> {
     const REFUSAL: &[u8] = br#","refusal":null"#;
-    if let Some(after) = delta.strip_prefix(br#""content":null"#) {
-        if let Some(after) = skip(after, REFUSAL).strip_prefix(b"}") {
-            return Some((0, after));
-        }
+    let nothing = delta.strip_prefix(br#""content":null"#).and_then(|after| skip(after, REFUSAL).strip_prefix(b"}"));
+    if let Some(after) = nothing {
+        return Some((0, after));
     }
     // the models that reason first write both, or the reasoning alone
     let delta = skip(delta, br#""content":null,"#);
