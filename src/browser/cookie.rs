@@ -52,8 +52,8 @@ pub struct Context<'a> {
     pub credentials: bool,
     /// Whose rules decide.
     pub browser: Browser,
-    /// Whether the user has cookies of other sites blocked, as in Chromium's incognito windows. Firefox and Safari treat
-    /// them apart whatever this says.
+    /// Whether the user has cookies of other sites blocked, as in Chromium's incognito windows and by default
+    /// in Debian's. Firefox and Safari treat them apart whatever this says.
     pub third_parties_blocked: bool,
 }
 

@@ -4,6 +4,7 @@ use http::{StatusCode, header};
 
 use super::answer::Answer;
 use super::mime;
+use super::quirks::Browser;
 
 /// What an `EventSource` does with an answer that passed CORS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,7 @@ impl std::fmt::Display for Why {
 }
 
 /// HTML §9.2.3: an answer that is not 200 with `text/event-stream` fails the connection, also when it is a reconnection.
-pub fn judge(answer: &Answer) -> Verdict {
+pub fn judge(answer: &Answer, browser: Browser) -> Verdict {
     if answer.status != StatusCode::OK {
         return Verdict::GivesUp(Why::Status(answer.status));
     }
@@ -47,7 +48,7 @@ pub fn judge(answer: &Answer) -> Verdict {
         return Verdict::GivesUp(Why::ContentType(essence));
     }
     match content_type.as_deref().and_then(mime::charset) {
-        Some(charset) if charset != "utf-8" => Verdict::GivesUp(Why::Charset(charset)),
+        Some(charset) if charset != "utf-8" && browser.wants_utf8_events() => Verdict::GivesUp(Why::Charset(charset)),
         _ => Verdict::Open,
     }
 }

@@ -78,7 +78,9 @@ impl Fetch {
         match request.mode {
             Mode::SameOrigin => {
                 let reason = "The request's mode is same-origin, and the URL is of another origin.".to_owned();
-                Err(refused(Some(Code::DisallowedByMode), Step::main_fetch("12"), reason, "mode: \"cors\""))
+                // Chromium names it for the first URL alone
+                let code = (request.redirects == 0).then_some(Code::DisallowedByMode);
+                Err(refused(code, Step::main_fetch("12"), reason, "mode: \"cors\""))
             }
             Mode::NoCors if request.redirect != RedirectMode::Follow => {
                 let reason = "A request of mode no-cors must follow redirects.".to_owned();
@@ -161,6 +163,9 @@ impl Fetch {
     /// The first step that fails.
     pub fn answered(&self, answer: &Answer) -> Result<Progress, Block> {
         let request = &self.request;
+        if request.browser.reads_location_first() {
+            redirect::location(request, answer)?;
+        }
         // §4.4, step 4.4, before the answer is looked at for a redirect
         if request.tainting == Tainting::Cors {
             cors_check(request, answer)?;
@@ -169,19 +174,22 @@ impl Fetch {
             return Ok(Progress::Done(readable(request, answer)));
         }
         match request.redirect {
-            RedirectMode::Error => {
-                let reason = "The answer is a redirect, and the page asked for redirect: \"error\".".to_owned();
-                Err(Block {
-                    stage: Stage::Redirect,
-                    ..refused(None, Step::http_fetch("6.3"), reason, "redirect: \"follow\"")
-                })
-            }
+            RedirectMode::Error => self.redirected_in_error(answer),
             RedirectMode::Manual => Ok(Progress::OpaqueRedirect),
             RedirectMode::Follow => match redirect::follow(request, answer)? {
                 None => Ok(Progress::Done(readable(request, answer))),
                 Some((next, changes)) => Ok(Progress::Redirected(Box::new(Self::started(next)?), changes)),
             },
         }
+    }
+
+    fn redirected_in_error(&self, answer: &Answer) -> Result<Progress, Block> {
+        if self.request.browser.reads_location_first() && redirect::follow(&self.request, answer)?.is_none() {
+            return Ok(Progress::Done(readable(&self.request, answer)));
+        }
+        let reason = "The answer is a redirect, and the page asked for redirect: \"error\".".to_owned();
+        let block = refused(None, Step::http_fetch("6.3"), reason, "redirect: \"follow\"");
+        Err(Block { stage: Stage::Redirect, ..block })
     }
 }
 

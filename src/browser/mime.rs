@@ -16,7 +16,8 @@ pub fn essence(value: &[u8]) -> Option<String> {
     String::from_utf8(essence).ok()
 }
 
-/// The value of the parameter `charset`, in lower case and without quotes: the first, as the standard has it.
+/// The value of the parameter `charset`, in lower case and without quotes: the first that is not empty, as the
+/// standard has it.
 pub fn charset(value: &[u8]) -> Option<String> {
     let mut parameters = value.split(|b| *b == b';').skip(1);
     parameters.find_map(|parameter| {
@@ -24,7 +25,8 @@ pub fn charset(value: &[u8]) -> Option<String> {
         let equals = parameter.iter().position(|b| *b == b'=')?;
         let (name, value) = (&parameter[..equals], &parameter[equals + 1..]);
         let unquoted = value.strip_prefix(b"\"").map_or(value, |rest| rest.strip_suffix(b"\"").unwrap_or(rest));
-        name.eq_ignore_ascii_case(b"charset").then(|| String::from_utf8_lossy(unquoted).to_ascii_lowercase())
+        let is_charset = name.eq_ignore_ascii_case(b"charset") && !unquoted.is_empty();
+        is_charset.then(|| String::from_utf8_lossy(unquoted).to_ascii_lowercase())
     })
 }
 

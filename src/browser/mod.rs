@@ -23,3 +23,6 @@ pub mod request;
 pub mod response;
 pub mod safelist;
 pub mod step;
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use super::answer::Answer;
 use super::block::{Block, Stage};
 use super::check::cors_check;
 use super::code::Code;
-use super::request::{Body, Kind, Mode, Request, Tainting, is_safelisted_method};
+use super::request::{Kind, Mode, Request, Tainting, is_safelisted_method};
 use super::safelist::{self, Unsafe};
 use super::step::Step;
 
@@ -70,10 +70,10 @@ pub fn needed(request: &Request) -> Vec<Reason> {
     }
     let unsafe_names = safelist::unsafe_names(&request.headers, request.browser);
     reasons.extend(unsafe_names.into_iter().map(|(name, why)| Reason::Header(name, why)));
-    if request.upload_listener {
+    if request.listens_to_upload {
         reasons.push(Reason::UploadListener);
     }
-    if request.body == Body::Stream {
+    if request.streams_body {
         reasons.push(Reason::StreamingBody);
     }
     reasons

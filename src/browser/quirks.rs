@@ -1,4 +1,7 @@
 //! Where browsers do otherwise than the standard says, as data; and the decisions of this crate that depend on it.
+//!
+//! What is said of Chromium is tested against it (`tests/it/differential`). What is said of Firefox and Safari was read in
+//! their sources and in MDN's compatibility data.
 
 use std::fmt;
 
@@ -31,7 +34,7 @@ pub struct Quirk {
 }
 
 /// Every known difference.
-pub const QUIRKS: [Quirk; 11] = [
+pub const QUIRKS: [Quirk; 13] = [
     Quirk {
         id: "wildcard-covers-authorization",
         browsers: &[Browser::Chromium, Browser::Firefox, Browser::Safari],
@@ -66,13 +69,7 @@ pub const QUIRKS: [Quirk; 11] = [
         id: "client-hints-safelisted",
         browsers: &[Browser::Chromium],
         standard: "only accept, accept-language, content-language, content-type and range are safelisted (§2.2.2)",
-        instead: "device-memory, dpr, width, viewport-width, rtt, downlink, ect, save-data and intervention are, too",
-    },
-    Quirk {
-        id: "range-not-safelisted",
-        browsers: &[Browser::Safari],
-        standard: "a single `range: bytes=a-b` is safelisted (§2.2.2)",
-        instead: "any `range` is preflighted",
+        instead: "device-memory, dpr, width, viewport-width, rtt, downlink, ect, save-data and intervention are, too; a redirect drops most of them",
     },
     Quirk {
         id: "lines-joined",
@@ -91,6 +88,25 @@ pub const QUIRKS: [Quirk; 11] = [
         browsers: &[Browser::Firefox, Browser::Safari],
         standard: "a cookie without SameSite is taken for Lax (RFC 6265bis §5.6.7)",
         instead: "it is taken for None, though not shared between sites",
+    },
+    Quirk {
+        id: "location-first",
+        browsers: &[Browser::Chromium],
+        standard: "a redirect's Location is read after the CORS check and the redirect mode (§4.4, steps 4.4 and 6.3)",
+        instead: "a Location that is no URL fails before both, userinfo in it before the mode; and without Location, \
+                  `redirect: \"error\"` gets the answer as it is",
+    },
+    Quirk {
+        id: "no-userinfo",
+        browsers: &[Browser::Chromium],
+        standard: "a redirect within the page's own origin, or in mode no-cors, may lead to a URL with a user name (§4.5)",
+        instead: "it fails, but for XMLHttpRequest",
+    },
+    Quirk {
+        id: "events-in-utf8",
+        browsers: &[Browser::Chromium],
+        standard: "EventSource reads UTF-8 whatever the content type's charset says (HTML §9.2.3)",
+        instead: "it gives up where the charset is another",
     },
     Quirk {
         id: "no-streaming-upload",
@@ -141,16 +157,24 @@ impl Browser {
         self == Browser::Chromium
     }
 
+    pub(super) fn reads_location_first(self) -> bool {
+        self == Browser::Chromium
+    }
+
+    pub(super) fn wants_utf8_events(self) -> bool {
+        self == Browser::Chromium
+    }
+
+    pub(super) fn refuses_userinfo(self) -> bool {
+        self == Browser::Chromium
+    }
+
     pub(super) fn defaults_to_lax(self) -> bool {
         matches!(self, Browser::Standard | Browser::Chromium)
     }
 
     pub(super) fn joins_lines(self) -> bool {
         matches!(self, Browser::Chromium | Browser::Safari)
-    }
-
-    pub(super) fn safelists_range(self) -> bool {
-        self != Browser::Safari
     }
 }
 

@@ -7,12 +7,14 @@ use url::Url;
 use super::answer::{Answer, trimmed};
 use super::block::{Block, Stage};
 use super::code::Code;
-use super::request::{Body, Mode, Request, Tainting};
+use super::request::{Body, Kind, Mode, Request, Tainting};
 use super::step::Step;
 
 /// Fetch §2.2.2, "request-body-header name".
 const BODY_HEADERS: [HeaderName; 4] =
     [header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LOCATION, header::CONTENT_TYPE];
+/// On redirects to other origins Chromium drops these, the page's own among them.
+const CLIENT_HINTS: [&str; 7] = ["device-memory", "downlink", "dpr", "ect", "rtt", "viewport-width", "width"];
 /// Most redirects that a browser follows.
 pub const MOST_REDIRECTS: u8 = 20;
 
@@ -50,6 +52,11 @@ pub fn follow(request: &Request, answer: &Answer) -> Result<Option<(Request, Vec
         }
         changes.push(Change::ToGet);
     }
+    if request.browser.safelists_client_hints() && !request.origin.is_same_origin(&to) {
+        for name in CLIENT_HINTS {
+            next.headers.remove(name);
+        }
+    }
     if request.url.origin() != to.origin() {
         if next.headers.remove(header::AUTHORIZATION).is_some() {
             changes.push(Change::AuthorizationDropped);
@@ -65,7 +72,7 @@ pub fn follow(request: &Request, answer: &Answer) -> Result<Option<(Request, Vec
 }
 
 /// "location URL" (Fetch §2.2.6), without fragment.
-fn location(request: &Request, answer: &Answer) -> Result<Option<Url>, Block> {
+pub(super) fn location(request: &Request, answer: &Answer) -> Result<Option<Url>, Block> {
     if !is_redirect(answer.status) {
         return Ok(None);
     }
@@ -95,24 +102,29 @@ fn check(request: &Request, answer: &Answer, to: &Url) -> Result<(), Block> {
         let reason = format!("The request was redirected more than {MOST_REDIRECTS} times.");
         return Err(block(None, "7", reason, received, "an answer that is no redirect".to_owned()));
     }
-    if !to.username().is_empty() || to.password().is_some() {
-        let cross = !request.origin.is_same_origin(to) || request.tainted_origin;
-        let step = if request.mode == Mode::Cors && cross {
-            Some("9")
-        } else {
-            (request.tainting == Tainting::Cors).then_some("10")
-        };
-        if let Some(step) = step {
-            let reason = "The redirect leads to a URL with a user name or password.".to_owned();
-            let needed = "location: the URL without them".to_owned();
-            return Err(block(Some(Code::RedirectContainsCredentials), step, reason, received, needed));
-        }
+    if let Some((code, step)) = userinfo_flaw(request, to) {
+        let reason = "The redirect leads to a URL with a user name or password.".to_owned();
+        return Err(block(code, step, reason, received, "location: the URL without them".to_owned()));
     }
     if answer.status != StatusCode::SEE_OTHER && request.body == Body::Stream {
         let reason = "The body is a stream, which cannot be sent again after a redirect.".to_owned();
         return Err(block(None, "11", reason, received, "status 303, or a body that is no stream".to_owned()));
     }
     Ok(())
+}
+
+/// Steps 9 and 10.
+fn userinfo_flaw(request: &Request, to: &Url) -> Option<(Option<Code>, &'static str)> {
+    let code = Some(Code::RedirectContainsCredentials);
+    if to.username().is_empty() && to.password().is_none() {
+        None
+    } else if request.mode == Mode::Cors && !request.origin.is_same_origin(to) {
+        Some((code, "9"))
+    } else if request.tainting == Tainting::Cors {
+        Some((code, "10"))
+    } else {
+        (request.browser.refuses_userinfo() && request.kind != Kind::Xhr).then_some((None, "9"))
+    }
 }
 
 /// Step 12.

@@ -8,6 +8,7 @@ use super::answer::trimmed;
 use super::block::{Block, Stage};
 use super::origin::PageOrigin;
 use super::quirks::Browser;
+use super::safelist::is_no_cors_safelisted;
 use super::step::Step;
 use crate::cors::names::is_forbidden_in_requests;
 
@@ -30,7 +31,7 @@ pub struct PageRequest {
     pub redirect: RedirectMode,
     /// What kind of body.
     pub body: Body,
-    /// Whether someone listens to `XMLHttpRequest.upload`, for a progress bar.
+    /// Whether someone listens to `XMLHttpRequest.upload`, for a progress bar. Counts for [`Kind::Xhr`] with a body.
     pub upload_listener: bool,
     /// Through which interface.
     pub kind: Kind,
@@ -88,8 +89,10 @@ pub enum Body {
 /// The interface that the page uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// `fetch()` or `XMLHttpRequest`.
+    /// `fetch()`.
     Fetch,
+    /// `XMLHttpRequest`.
+    Xhr,
     /// `EventSource`: a GET without own headers, never preflighted.
     EventSource,
 }
@@ -137,7 +140,9 @@ pub struct Request {
     pub(super) mode: Mode,
     pub(super) redirect: RedirectMode,
     pub(super) body: Body,
-    pub(super) upload_listener: bool,
+    /// What sets the use-CORS-preflight flag, which a redirect that takes the body away does not unset.
+    pub(super) listens_to_upload: bool,
+    pub(super) streams_body: bool,
     pub(super) kind: Kind,
     pub(super) browser: Browser,
     pub(super) tainting: Tainting,
@@ -198,7 +203,8 @@ impl Request {
             mode: page.mode,
             redirect: page.redirect,
             body: page.body,
-            upload_listener: page.upload_listener,
+            listens_to_upload: page.upload_listener && page.kind == Kind::Xhr && page.body != Body::None,
+            streams_body: page.body == Body::Stream,
             kind: page.kind,
             browser: page.browser,
             tainting: Tainting::Basic,
@@ -329,7 +335,7 @@ fn headers(page: &PageRequest) -> Result<(HeaderMap, Vec<HeaderName>), Block> {
     let (mut headers, mut ignored) = (HeaderMap::new(), Vec::new());
     for (name, value) in &page.headers {
         let (name, value) = header(name, value)?;
-        if is_ignored(page, &name, value.as_bytes()) {
+        if is_ignored(page, &name, value.as_bytes()) || !is_allowed_in_mode(page.mode, &headers, &name, &value) {
             ignored.push(name);
         } else {
             headers.append(name, value);
@@ -359,7 +365,12 @@ fn is_ignored(page: &PageRequest, name: &HeaderName, value: &[u8]) -> bool {
     page.kind == Kind::EventSource
         || is_forbidden_header(name, value)
         || page.browser.drops_user_agent() && *name == header::USER_AGENT
-        || page.mode == Mode::NoCors && !super::safelist::is_no_cors_safelisted(name, value)
+}
+
+/// The guard `request-no-cors`: the lines of a name must be safe together.
+fn is_allowed_in_mode(mode: Mode, headers: &HeaderMap, name: &HeaderName, value: &HeaderValue) -> bool {
+    let lines: Vec<&[u8]> = headers.get_all(name).iter().chain([value]).map(HeaderValue::as_bytes).collect();
+    mode != Mode::NoCors || is_no_cors_safelisted(name, &lines.join(&b", "[..]))
 }
 
 /// Fetch §2.2.2, "forbidden request-header".

@@ -61,7 +61,7 @@ impl fmt::Display for Unsafe {
 
 /// "CORS-safelisted request-header": `None`, or why a header is not one. Takes a lower-case name.
 pub fn flaw(name: &str, value: &[u8], browser: Browser) -> Option<Unsafe> {
-    if value.len() > LONGEST_VALUE && is_listed(name, browser) {
+    if value.len() > LONGEST_VALUE && is_listed(name) {
         return Some(Unsafe::Long(value.len()));
     }
     let first = |bad: fn(u8) -> bool| value.iter().copied().find(|b| bad(*b)).map(Unsafe::Byte);
@@ -72,7 +72,7 @@ pub fn flaw(name: &str, value: &[u8], browser: Browser) -> Option<Unsafe> {
             Some(essence) if is_form_type(&essence) => None,
             essence => Some(Unsafe::ContentType(essence)),
         }),
-        "range" if browser.safelists_range() => (!is_simple_range(value)).then_some(Unsafe::Range),
+        "range" => (!is_simple_range(value)).then_some(Unsafe::Range),
         _ if browser.safelists_client_hints() && is_client_hint(name, value) => None,
         _ => Some(Unsafe::Name),
     }
@@ -118,9 +118,8 @@ fn values(headers: &HeaderMap, name: &HeaderName, browser: Browser) -> Vec<Vec<u
     }
 }
 
-fn is_listed(name: &str, browser: Browser) -> bool {
-    matches!(name, "accept" | "accept-language" | "content-language" | "content-type")
-        || name == "range" && browser.safelists_range()
+fn is_listed(name: &str) -> bool {
+    matches!(name, "accept" | "accept-language" | "content-language" | "content-type" | "range")
 }
 
 /// "CORS-unsafe request-header byte".

@@ -4,7 +4,7 @@ pub use super::delta::Delta;
 
 use super::completion;
 use super::fault::{Fault, Said};
-use super::quick;
+use super::quick::Quick;
 
 /// The meaning of an event that has data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,16 +19,22 @@ pub enum Chunk {
     Delta(Delta),
 }
 
-/// Reads an event: the value of its `event` field, if it has one, and its data.
-pub fn inspect(name: Option<&[u8]>, data: &[u8]) -> Chunk {
-    // the SDKs look no further either
-    if data.starts_with(b"[DONE]") {
-        return Chunk::Done;
+/// Reads the events of one stream.
+#[derive(Debug, Clone, Default)]
+pub struct Inspector(Quick);
+
+impl Inspector {
+    /// Reads an event: the value of its `event` field, if it has one, and its data.
+    pub fn inspect(&mut self, name: Option<&[u8]>, data: &[u8]) -> Chunk {
+        // the SDKs look no further either
+        if data.starts_with(b"[DONE]") {
+            return Chunk::Done;
+        }
+        if name == Some(b"error") {
+            return Chunk::Error(Said::read(data).fault.unwrap_or(Fault::Other));
+        }
+        self.0.read(data).map_or_else(|| parse(data), Chunk::Delta)
     }
-    if name == Some(b"error") {
-        return Chunk::Error(Said::read(data).fault.unwrap_or(Fault::Other));
-    }
-    quick::read(data).map_or_else(|| parse(data), Chunk::Delta)
 }
 
 /// Reads data that is not `[DONE]`.
@@ -54,6 +60,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
+
+    fn inspect(name: Option<&[u8]>, data: &[u8]) -> Chunk {
+        Inspector::default().inspect(name, data)
+    }
 
     fn delta(json: &str) -> Delta {
         match inspect(None, json.as_bytes()) {

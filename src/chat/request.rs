@@ -107,7 +107,8 @@ impl Request {
 
 fn parse(body: Bytes, allowed: Option<&[&str]>) -> Result<Request, String> {
     let top = json::check(&body).map_err(|defect| defect.to_string())?;
-    let members = json::members(top).ok_or_else(|| format!("the body: expected an object, found {}", Kind::of(top)))?;
+    let members =
+        json::members(top).ok_or_else(|| format!("the body: expected an object, found {}", Kind::of_text(top)))?;
     for (name, value) in &members {
         if let Some(allowed) = allowed.filter(|allowed| !allowed.contains(&&**name)) {
             let path = Path::Member(&Path::Top, name).written();
@@ -131,11 +132,12 @@ fn parse(body: Bytes, allowed: Option<&[&str]>) -> Result<Request, String> {
         return Err("model: expected the name of a model, found an empty string".into());
     }
     let stream = member("stream").is_some_and(|raw| raw.get() == "true");
+    let start_of = |text: &str| text.as_ptr() as usize - body.as_ptr() as usize;
     let place_of = |raw: &RawValue| {
-        let start = raw.get().as_ptr() as usize - body.as_ptr() as usize;
+        let start = start_of(raw.get());
         start..start + raw.get().len()
     };
-    let inside = place_of(top).start + 1;
+    let inside = start_of(top) + 1;
     let (wants_usage, usage_edit) = usage(member("stream_options"), stream, inside, place_of)?;
     let count = |name| not_null(name).and_then(|raw| raw.get().parse().ok());
 
@@ -172,7 +174,7 @@ fn usage(
         // OpenAI refuses it as well, and the upstream's own words would not reach the client
         return Err(format!("{path}: only a stream has options: set stream to true or leave them out"));
     }
-    let members = json::members(options).unwrap_or_default();
+    let members = json::members(options.get()).unwrap_or_default();
     let Some((_, asked)) = members.iter().find(|(name, _)| name == "include_usage") else {
         let text = if members.is_empty() { r#""include_usage":true"# } else { r#""include_usage":true,"# };
         return Ok((false, edit(place.start + 1..place.start + 1, text)));

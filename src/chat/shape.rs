@@ -86,7 +86,7 @@ pub(super) fn check_messages(messages: &RawValue) -> Result<Prompt, std::string:
 fn check_message(path: &Path<'_>, message: &RawValue) -> Result<u64, std::string::String> {
     Shape::OneOf(&[Object]).check(path, message)?;
     let (mut text_bytes, mut has_role) = (0, false);
-    for (name, value) in json::members(message).unwrap_or_default() {
+    for (name, value) in json::members(message.get()).unwrap_or_default() {
         let path = Path::Member(path, &name);
         match &*name {
             "role" => {

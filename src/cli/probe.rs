@@ -14,7 +14,7 @@ use http_body_util::BodyDataStream;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::chat::event::{self, Chunk};
+use crate::chat::event::{Chunk, Inspector};
 use crate::chat::request::Request;
 use crate::config::Config;
 use crate::error::Reject;
@@ -103,9 +103,10 @@ async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId)
     let first_output = started.elapsed();
     let relay = Relay::opened(opened, meter, upstreams.rules(), &open);
     let mut events = BodyDataStream::new(relay).eventsource();
+    let mut inspector = Inspector::default();
     let mut probed = Probed { first_output, events: 0, done: false };
     while let Some(Ok(event)) = events.next().await {
-        match event::inspect(None, event.data.as_bytes()) {
+        match inspector.inspect(None, event.data.as_bytes()) {
             Chunk::Done => probed.done = true,
             Chunk::Delta(delta) => {
                 probed.done |= delta.finished;

@@ -8,8 +8,8 @@
 //! use tokenway::dial::{Dialer, Target, Trust, Versions};
 //!
 //! let target = Target::parse("https://api.example.com/v1/models")?;
-//! let dialer = Dialer::new(target, Versions::Any, Trust::PublicRoots, std::time::Duration::from_secs(10))?;
-//! let mut connection = dialer.dial().await?;
+//! let dialer = Dialer::new(target, Versions::Any, &Trust::PublicRoots, std::time::Duration::from_secs(10))?;
+//! let connection = dialer.dial().await?;
 //! println!("TCP {:?}, TLS {:?}", connection.phases.tcp, connection.phases.tls);
 //! # Ok(())
 //! # }

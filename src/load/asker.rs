@@ -18,7 +18,7 @@ use super::taking::{Place, Taking};
 use super::verdict::{check_head, no_answer, no_connection};
 use crate::browser::answer::Answer;
 use crate::browser::block::Block;
-use crate::chat::event::{self, Chunk};
+use crate::chat::event::{Chunk, Inspector};
 use crate::dial::{Dialer, SendError, Target};
 use crate::report::sample::{Cors, Failure, Kind, Outcome, Sample};
 
@@ -141,7 +141,7 @@ impl Asker {
         let (chunks, notes) = Chunks::new(body, lease.connection.tap.clone());
         taking.notes = Arc::clone(&notes);
         let mut events = Events::new(chunks, MAX_EVENT);
-        let mut done = false;
+        let (mut inspector, mut done) = (Inspector::default(), false);
         loop {
             // what comes after [DONE] is nobody's, but its end frees the connection
             let next = match done {
@@ -150,7 +150,7 @@ impl Asker {
             };
             match next {
                 Some(Ok(_)) if done => {}
-                Some(Ok(event)) => match event::inspect(Some(event.event.as_bytes()), event.data.as_bytes()) {
+                Some(Ok(event)) => match inspector.inspect(Some(event.event.as_bytes()), event.data.as_bytes()) {
                     Chunk::Error(_) => return Err(self.error_event()),
                     chunk => {
                         taking.arrived(&chunk);

@@ -12,6 +12,9 @@ use crate::chat::event::Chunk;
 use crate::chat::usage::Usage;
 use crate::report::sample::{Arrival, Connect, Outcome, Sample};
 
+/// Most events of which a sample keeps the arrival, so that a stream without end has one: ten times the longest answers.
+const MAX_EVENTS: usize = 1_000_000;
+
 /// One stream's place in the run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
@@ -95,7 +98,9 @@ impl Taking {
         }
         self.last = Some(at);
         let (read, bytes) = (self.notes.read(), self.notes.bytes());
-        self.sample.events.push(Arrival { at, read, bytes, output });
+        if self.sample.events.len() < MAX_EVENTS {
+            self.sample.events.push(Arrival { at, read, bytes, output });
+        }
     }
 
     pub(super) fn end(mut self, outcome: Outcome) -> Sample {

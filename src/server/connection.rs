@@ -20,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::connections::Slot;
 use super::guard_io::GuardIo;
+use super::h1_guard::{H1Guard, has_left};
 use super::h2_guard::H2Guard;
 use super::h2_streams::{Paced, StreamExecutor, Streams};
 use super::quiet::Quiet;
@@ -68,6 +69,7 @@ pub(super) async fn open<H: Handler>(tcp: TcpStream, peer: IpAddr, slot: Slot, c
     let settings = &context.settings;
     let io = GuardIo::new(tcp, settings.write_timeout, settings.max_body.saturating_add(LINGER_EXTRA));
     let Some(tls) = settings.tls.clone() else {
+        let io = H1Guard::new(io, |io| has_left(io.get_ref()));
         tokio::spawn(http1(io, Peer { address: peer, tls: false }, slot, context));
         return;
     };
@@ -84,7 +86,8 @@ pub(super) async fn open<H: Handler>(tcp: TcpStream, peer: IpAddr, slot: Slot, c
             tokio::spawn(http2(stream, peer, slot, context));
         }
         Ok(Ok(stream)) => {
-            tokio::spawn(http1(stream, peer, slot, context));
+            let io = H1Guard::new(stream, |stream| has_left(stream.get_ref().0.get_ref()));
+            tokio::spawn(http1(io, peer, slot, context));
         }
         Ok(Err(error)) => {
             tracing::debug!(%error, "TLS handshake failed");
@@ -95,7 +98,7 @@ pub(super) async fn open<H: Handler>(tcp: TcpStream, peer: IpAddr, slot: Slot, c
 }
 
 /// Serves HTTP/1.1. Not an `async fn`: that would hold `io` beside the connection that it moved into.
-fn http1<IO, H>(io: IO, peer: Peer, slot: Slot, context: Context<H>) -> impl Future<Output = ()> + Send
+fn http1<IO, H>(io: H1Guard<IO>, peer: Peer, slot: Slot, context: Context<H>) -> impl Future<Output = ()> + Send
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,

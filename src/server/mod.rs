@@ -1,8 +1,9 @@
 //! The public listener: connections in, requests to a [`Handler`](crate::handler::Handler), responses out.
 //!
 //! hyper has no deadline but the one for an HTTP/1.1 head, and no bound on what HTTP/2 clients send besides requests. What
-//! is missing stands here, around it: `guard_io` under TLS (writes, lingering close), `h2_guard` over it (unfinished
-//! frames, floods), `h2_streams` beside it (streams whose client takes nothing), `connection` above it (handshake, drain).
+//! is missing stands here, around it: `guard_io` under TLS (writes, lingering close), `h1_guard` over it (clients that
+//! leave unread), `h2_guard` over it (unfinished frames, floods), `h2_streams` beside it (streams whose client takes
+//! nothing), `connection` above it (handshake, drain).
 
 pub mod accept;
 pub mod admin;
@@ -11,6 +12,7 @@ mod connection;
 mod connections;
 mod deadline;
 mod guard_io;
+mod h1_guard;
 mod h2_frames;
 mod h2_guard;
 mod h2_streams;

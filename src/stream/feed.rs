@@ -11,7 +11,7 @@ use super::event::{Event, Fields, Kind, Run};
 use super::framer::Framer;
 use super::meter::Meter;
 use super::tally::Tally;
-use crate::chat::event::{self, Chunk};
+use crate::chat::event::{Chunk, Inspector};
 use crate::upstream::client::AnswerBody;
 use crate::upstream::failure::Failure;
 
@@ -56,6 +56,7 @@ impl Opened {
 pub struct Feed {
     body: AnswerBody,
     framer: Framer,
+    inspector: Inspector,
     ready: VecDeque<Batch>,
     failed: Option<Failure>,
     tally: Tally,
@@ -84,10 +85,10 @@ enum Verdict {
 impl Feed {
     /// `max_event` in bytes; without `pass_usage` the usage-only chunk stays inside.
     pub fn new(body: AnswerBody, max_event: usize, pass_usage: bool, tally: Tally) -> Self {
-        let framer = Framer::new(max_event);
         Self {
             body,
-            framer,
+            framer: Framer::new(max_event),
+            inspector: Inspector::default(),
             ready: VecDeque::new(),
             failed: None,
             tally,
@@ -120,7 +121,7 @@ impl Feed {
 
     /// Whether a line of the gateway's own may be written now: not between the CR and the LF of a line end.
     pub fn is_between_events(&self) -> bool {
-        !self.framer.may_owe_lf()
+        !self.framer.awaits_lf()
     }
 
     /// The next batch of events: `None` at the proper end. Nothing waits: a batch holds what has come in, no more.
@@ -152,15 +153,20 @@ impl Feed {
     }
 
     /// Lets go of the upstream: after a proper end its connection is kept for the next request, else it is closed. The
-    /// meter is let go of when the last event has left.
-    pub fn finish(self, meter: Meter) {
-        if self.tally.done && self.body.is_open() {
-            tokio::spawn(async move {
-                drop(meter);
-                // what follows `[DONE]` is the end of the body, nearly always
-                self.body.read_rest().await
-            });
+    /// meter is let go of once the last event has left, which the task of the client's connection is about to see to.
+    pub fn finish(mut self, meter: Meter) {
+        if !self.tally.done {
+            return;
         }
+        tokio::spawn(async move {
+            drop(meter);
+            if self.body.is_open() {
+                // what follows `[DONE]` is the end of the body, nearly always
+                self.body.read_rest().await;
+            } else {
+                self.body.keep();
+            }
+        });
     }
 
     fn take_in(&mut self, chunk: Bytes) {
@@ -216,7 +222,7 @@ impl Feed {
             (Kind::Blank, _) if self.passed => return Verdict::Pass { output: false },
             (Kind::Blank, _) => return Verdict::Keep,
         };
-        match event::inspect(fields.name, &data) {
+        match self.inspector.inspect(fields.name, &data) {
             Chunk::Done => {
                 self.tally.done = true;
                 Verdict::Pass { output: false }

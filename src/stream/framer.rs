@@ -75,8 +75,8 @@ impl Framer {
             self.start = 0;
             return if self.failed { Err(self.too_long()) } else { Ok(None) };
         }
-        if self.may_owe_lf() && unread[0] == b'\n' {
-            self.scanner.after_cr = false;
+        if self.ended_in_cr() && unread[0] == b'\n' {
+            self.scanner.saw_crlf();
             return Ok(Some(self.take(1)));
         }
         let end = self.scanner.find_end(unread);
@@ -95,7 +95,7 @@ impl Framer {
             return Ok(None);
         };
         if self.scanner.after_cr && unread.get(end) == Some(&b'\n') {
-            self.scanner.after_cr = false;
+            self.scanner.saw_crlf();
             end += 1;
         }
         Ok(Some(self.take(end)))
@@ -106,9 +106,17 @@ impl Framer {
         &self.held
     }
 
-    /// True while the last event ended with a CR whose LF may still come. A line of one's own must wait: written between
-    /// the two, it would turn that LF into a blank line.
-    pub fn may_owe_lf(&self) -> bool {
+    /// True while the last event has ended with a CR whose LF is to be expected: the CR before had one.
+    ///
+    /// A line of one's own must wait then: written between the two, it would make a blank line of that LF. After the CR of
+    /// an upstream that ends lines with CR there is nothing to wait for. Should an LF come all the same, the blank line
+    /// that it makes dispatches nothing, since the data buffer is empty (§9.2.6, "dispatch the event").
+    pub fn awaits_lf(&self) -> bool {
+        self.ended_in_cr() && self.scanner.crlf
+    }
+
+    /// The last byte was a CR that ended an event: an LF here belongs to it.
+    fn ended_in_cr(&self) -> bool {
         self.scanner.after_cr && self.held.is_empty()
     }
 
@@ -137,7 +145,10 @@ impl Framer {
         let range = self.start..self.start + len;
         self.start = range.end;
         if self.held.is_empty() {
-            return Event::new(self.chunk.clone(), range);
+            // the last event of a chunk takes it over: where it is the only one, no byte and no handle is copied
+            let chunk = if self.start == self.chunk.len() { mem::take(&mut self.chunk) } else { self.chunk.clone() };
+            self.start = if self.chunk.is_empty() { 0 } else { self.start };
+            return Event::new(chunk, range);
         }
         self.held.extend_from_slice(&self.chunk[range]);
         let joined = Bytes::from(mem::take(&mut self.held));
@@ -165,6 +176,8 @@ struct Scanner {
     line_start: bool,
     /// The last byte was a CR: an LF here belongs to it.
     after_cr: bool,
+    /// Such an LF came with the last CR of which that is known; at the beginning, one may come.
+    crlf: bool,
     /// How many bytes it was shown.
     #[cfg(test)]
     shown: usize,
@@ -175,6 +188,7 @@ impl Scanner {
         Self {
             line_start: true,
             after_cr: false,
+            crlf: true,
             #[cfg(test)]
             shown: 0,
         }
@@ -185,6 +199,9 @@ impl Scanner {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             let rest_of_crlf = byte == b'\n' && self.after_cr;
+            if self.after_cr {
+                self.crlf = rest_of_crlf;
+            }
             self.after_cr = byte == b'\r';
             if rest_of_crlf {
                 at += 1;
@@ -201,6 +218,12 @@ impl Scanner {
             }
         }
         None
+    }
+
+    /// The LF of the last CR was taken.
+    fn saw_crlf(&mut self) {
+        self.after_cr = false;
+        self.crlf = true;
     }
 }
 

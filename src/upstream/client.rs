@@ -5,19 +5,19 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::response::Parts;
+use http::{Method, Request, StatusCode, Uri};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::connect::{Connect, authority};
 use super::failure::Failure;
-use super::wire::{Unanswered, Wire};
+use super::wire::{Reading, Unanswered, Wire};
 use crate::chat::upstream_error;
 use crate::config::Upstream;
 
@@ -55,11 +55,8 @@ pub struct Call {
 pub struct AnswerBody {
     /// The answer's `vary`, to be merged into the gateway's own.
     pub vary: Option<HeaderValue>,
-    /// `None` once it broke or went back.
-    wire: Option<Wire>,
-    /// The body has ended properly.
-    ended: bool,
-    incoming: Incoming,
+    /// `None` once it broke, or its connection went back.
+    reading: Option<Reading>,
     client: Arc<Client>,
 }
 
@@ -98,16 +95,15 @@ impl Client {
     /// A request is sent again only when not one byte of it had left.
     pub async fn send(self: &Arc<Self>, call: &Call) -> Result<AnswerBody, Failure> {
         let mut request = self.request(call);
-        while let Some(mut wire) = self.take_idle() {
+        while let Some(wire) = self.take_idle() {
             match wire.exchange(request).await {
-                Ok(response) => return self.check(wire, response, call.streaming).await,
+                Ok((head, body)) => return self.check(head, body, call.streaming).await,
                 Err(Unanswered::Unsent(unsent)) => request = *unsent,
                 Err(Unanswered::Broken) => return Err(Failure::Broken),
             }
         }
-        let mut wire = Wire::open(self.connect.open().await?).await.map_err(|_| Failure::Connect)?;
-        match wire.exchange(request).await {
-            Ok(response) => self.check(wire, response, call.streaming).await,
+        match Wire::new(self.connect.open().await?).exchange(request).await {
+            Ok((head, body)) => self.check(head, body, call.streaming).await,
             Err(_) => Err(Failure::Broken),
         }
     }
@@ -133,15 +129,9 @@ impl Client {
         request
     }
 
-    async fn check(
-        self: &Arc<Self>,
-        wire: Wire,
-        response: Response<Incoming>,
-        streaming: bool,
-    ) -> Result<AnswerBody, Failure> {
-        let (head, incoming) = response.into_parts();
+    async fn check(self: &Arc<Self>, head: Parts, reading: Reading, streaming: bool) -> Result<AnswerBody, Failure> {
         let vary = joined(&head.headers, &header::VARY);
-        let body = AnswerBody { vary, wire: Some(wire), ended: false, incoming, client: Arc::clone(self) };
+        let body = AnswerBody { vary, reading: Some(reading), client: Arc::clone(self) };
         if head.status != StatusCode::OK {
             let retry_after = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             let text = body.read_rest().await;
@@ -223,19 +213,12 @@ fn usable(headers: &HeaderMap, streaming: bool) -> Result<(), Failure> {
 impl AnswerBody {
     /// The next bytes: `None` at the proper end.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
-        let Some(wire) = self.wire.as_mut().filter(|_| !self.ended) else { return Poll::Ready(None) };
-        let Poll::Ready(next) = wire.poll_body(&mut self.incoming, cx) else { return Poll::Pending };
-        Poll::Ready(match next {
-            Some(Ok(bytes)) => Some(Ok(bytes)),
-            Some(Err(_)) => {
-                self.wire = None;
-                Some(Err(Failure::Broken))
-            }
-            None => {
-                self.ended = true;
-                None
-            }
-        })
+        let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
+        let next = ready!(reading.poll(cx));
+        if let Some(Err(_)) = next {
+            self.reading = None;
+        }
+        Poll::Ready(next.map(|next| next.map_err(|_| Failure::Broken)))
     }
 
     /// The next bytes, awaited.
@@ -245,14 +228,14 @@ impl AnswerBody {
 
     /// Whether bytes may still come.
     pub fn is_open(&self) -> bool {
-        self.wire.is_some() && !self.ended
+        self.reading.as_ref().is_some_and(|reading| !reading.is_ended())
     }
 
     /// Keeps the connection for the next request, if the body has ended properly. Whoever has read the body decides: a
     /// completion that ended without its end is no sign of an upstream in good health.
     pub fn keep(&mut self) {
-        if self.ended {
-            self.wire.take().into_iter().for_each(|wire| self.client.park(wire));
+        if !self.is_open() {
+            self.reading.take().and_then(Reading::into_wire).into_iter().for_each(|wire| self.client.park(wire));
         }
     }
 

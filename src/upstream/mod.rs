@@ -3,5 +3,6 @@
 pub mod client;
 mod connect;
 pub mod failure;
-mod inward;
+mod gate;
+mod transfer;
 mod wire;

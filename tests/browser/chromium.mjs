@@ -1,6 +1,6 @@
 // Debian's Chromium, driven over the DevTools protocol through a pipe (file descriptors 3 and 4): no port, no package.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -18,10 +18,17 @@ export class Chromium {
   #sessions = new Map();
   #lastId = 0;
 
-  /** @param {{spki?: string[], flags?: string[]}} options `spki`: base64 SHA-256 hashes of the leaf keys to trust. */
-  static async launch({ spki = [], flags = [] } = {}) {
+  /**
+   * @param {{spki?: string[], flags?: string[], preferences?: object}} options `spki`: base64 SHA-256 hashes of the leaf keys to
+   * trust. `preferences`: of the profile, where they are not to be the distribution's.
+   */
+  static async launch({ spki = [], flags = [], preferences } = {}) {
     const browser = new Chromium();
     browser.#profile = mkdtempSync(join(tmpdir(), 'tokenway-chromium-'));
+    if (preferences) {
+      mkdirSync(join(browser.#profile, 'Default'));
+      writeFileSync(join(browser.#profile, 'Default', 'Preferences'), JSON.stringify(preferences));
+    }
     const trust = spki.length > 0 ? [`--ignore-certificate-errors-spki-list=${spki.join(',')}`] : [];
     browser.#process = spawn(
       process.env.CHROMIUM ?? 'chromium',
@@ -98,6 +105,7 @@ export class Page {
   #browser;
   #session;
   #listeners = new Map();
+  #lasting = new Set();
   /** Requests in the order in which they were sent, preflights among them. */
   requests = [];
   /** What the page or the browser wrote to the console as an error, and uncaught exceptions. */
@@ -146,6 +154,12 @@ export class Page {
     return new Promise((resolve) => {
       this.#listeners.set(method, [...(this.#listeners.get(method) ?? []), resolve]);
     });
+  }
+
+  /** Calls `listener` with each event of this name. */
+  on(method, listener) {
+    this.#listeners.set(method, [...(this.#listeners.get(method) ?? []), listener]);
+    this.#lasting.add(listener);
   }
 
   /** Presses a key with modifiers (1 Alt, 2 Ctrl, 4 Meta, 8 Shift). */
@@ -209,8 +223,8 @@ export class Page {
         break;
     }
     const waiting = this.#listeners.get(method) ?? [];
-    this.#listeners.delete(method);
-    for (const resolve of waiting) resolve(params);
+    this.#listeners.set(method, waiting.filter((listener) => this.#lasting.has(listener)));
+    for (const listener of waiting) listener(params);
   }
 }
 

@@ -7,6 +7,7 @@ mod bench;
 mod browser;
 mod cors_table;
 mod dial;
+mod differential;
 mod drain_streams;
 mod examples;
 mod faults;

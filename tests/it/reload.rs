@@ -7,9 +7,9 @@ use http_body_util::BodyExt;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use crate::support::certs;
 use crate::support::child::{ALLOWED, Child, Plan, chat, post, roots, with};
 use crate::support::client::{Target, get, text};
-use crate::support::gateway::write_certificates;
 use crate::support::soon;
 use crate::support::sse::Events;
 
@@ -54,7 +54,7 @@ async fn a_good_file_is_swapped_in_and_open_streams_go_on_byte_for_byte() {
 
     // another origin, another certificate of another authority, another model
     let old = child.target.clone();
-    write_certificates(child.path("leaf.pem").parent().unwrap());
+    certs::write(child.path("leaf.pem").parent().unwrap());
     let new = Target { roots: roots(&child.path("ca.pem")), ..old.clone() };
     let more = "[[models]]\nname = \"second\"\nupstream = \"demo\"\n";
     child.configure(Plan { cors: &format!("origins = [\"{OTHER}\"]"), more, ..Plan::default() });

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
+use crate::support::certs;
 use crate::support::child::{ALLOWED, Child, Plan, chat, post, with};
 use crate::support::client::{empty, full, get, request, text};
-use crate::support::gateway::{Directory, write_certificates};
+use crate::support::gateway::Directory;
 use crate::support::process::{Server, root};
 use crate::support::soon;
 
@@ -155,7 +156,7 @@ async fn tokenway(arguments: &[&str]) -> (i32, String, String) {
 /// A directory with a certificate and this configuration.
 fn configured(text: &str) -> (Directory, String) {
     let directory = Directory::new();
-    write_certificates(&directory.0);
+    certs::write(&directory.0);
     let file = directory.0.join("tokenway.toml");
     fs::write(&file, text).unwrap();
     let file = file.to_str().unwrap().to_owned();

@@ -18,8 +18,8 @@ pub struct Args {
     /// /v1/chat/completions
     #[arg(required_unless_present = "self_test")]
     pub url: Option<String>,
-    /// Ask this URL, too, in pairs that take turns in who is first, and tell the difference pair by pair. It gets the same
-    /// headers and key
+    /// Ask this URL, too, in pairs that take turns in who is first, and tell the difference pair by pair. A user starts the
+    /// second of a pair when the first has ended. It gets the same headers and key
     #[arg(long, value_name = "URL", help_heading = "Load")]
     pub compare: Option<String>,
     /// Closed loop: so many users, each of whom starts a stream when the one before has ended

@@ -52,9 +52,9 @@ fn cuts() -> impl Strategy<Value = Vec<prop::sample::Index>> {
     prop::collection::vec(any::<prop::sample::Index>(), 0..12)
 }
 
-/// Streams that look like streams: fields, comments and blank lines, every line end, also wild ones.
-fn stream_text() -> impl Strategy<Value = String> {
-    let line = prop_oneof![
+/// Lines of streams: fields, comments and blank lines.
+fn line() -> impl Strategy<Value = String> {
+    prop_oneof![
         4 => "data: ?[a-zß€😀:]{0,8}",
         1 => "data",
         1 => ":[ a-z]{0,5}",
@@ -62,9 +62,42 @@ fn stream_text() -> impl Strategy<Value = String> {
         1 => "(id|retry|da|data ): ?[0-9]{0,3}",
         1 => "[a-z\u{0} :]{0,6}",
         3 => Just(String::new()),
-    ];
+    ]
+}
+
+/// Streams that look like streams, with every line end, also wild ones.
+fn stream_text() -> impl Strategy<Value = String> {
     let end = prop_oneof![3 => Just("\n"), 2 => Just("\r\n"), 1 => Just("\r")];
-    prop::collection::vec((line, end), 0..24).prop_map(|lines| lines.into_iter().map(|(l, e)| l + e).collect())
+    prop::collection::vec((line(), end), 0..24).prop_map(|lines| lines.into_iter().map(|(l, e)| l + e).collect())
+}
+
+/// Streams in which every line ends alike, the first of which is not blank, and that line end.
+fn uniform_text() -> impl Strategy<Value = (String, &'static str)> {
+    let end = prop_oneof![Just("\n"), Just("\r\n"), Just("\r")];
+    (prop::collection::vec(line(), 0..24), end)
+        .prop_map(|(lines, end)| (lines.into_iter().fold(format!(":{end}"), |text, line| text + &line + end), end))
+}
+
+/// What the reference reads. It waits for what follows a CR: one more comment line settles that.
+fn reference(text: &str) -> Vec<eventsource_stream::Event> {
+    let text = format!("{text}:\n");
+    let events = EventStream::new(stream::iter([Ok::<_, ()>(text)])).collect::<Vec<_>>().now_or_never().unwrap();
+    events.into_iter().map(|event| event.unwrap()).collect()
+}
+
+/// The events that are complete, and the same with a heartbeat after each chunk where one may be.
+fn with_heartbeats(text: &str, cuts: &[prop::sample::Index]) -> (String, String) {
+    let (mut framer, mut plain, mut beating) = (Framer::new(1 << 20), Vec::new(), Vec::new());
+    for chunk in cut(text.as_bytes(), cuts) {
+        for event in feed(&mut framer, &[chunk]).unwrap().concat() {
+            plain.extend_from_slice(event.as_slice());
+            beating.extend_from_slice(event.as_slice());
+        }
+        if !framer.awaits_lf() {
+            beating.extend_from_slice(b": hb\n");
+        }
+    }
+    (String::from_utf8(plain).unwrap(), String::from_utf8(beating).unwrap())
 }
 
 /// Bytes in which line ends and byte order marks are thick.
@@ -91,11 +124,20 @@ fn an_lf_that_is_there_stays_with_its_cr() {
 }
 
 #[test]
-fn an_lf_may_be_owed_only_right_after_an_event_that_ended_in_cr() {
-    let mut framer = Framer::new(100);
-    for (chunk, owed) in [("a\r\n\r", true), ("\n", false), ("b\r", false), ("\r", true), ("c\r", false)] {
-        feed(&mut framer, &[chunk.as_bytes()]).unwrap();
-        assert_eq!(framer.may_owe_lf(), owed, "after {chunk:?}");
+fn an_lf_is_awaited_only_right_after_an_event_that_ended_in_cr_where_lines_end_with_crlf() {
+    let crlf = [("a\r\n\r", true), ("\n", false), ("b\r", false), ("\n\r", true), ("c", false), ("\r\n\r\n", false)];
+    let lf_comes_late = [("a\r", false), ("\n", false), ("\r", true)];
+    let cr = [("a\r\r", false), ("b\r", false), ("\r", false), ("\r", false)];
+    let lf = [("a\n\n", false), ("b\n", false), ("\n", false)];
+    // the first CR may be either, and what follows it tells of the next one
+    let mixed = [("a\n\r", true), ("\n", false), ("b\n\r", true), ("c\n\r", false)];
+    let blank = [("\r", true), ("\r", false), ("\n", false), ("\r", true)];
+    for chunks in [&crlf[..], &lf_comes_late, &cr, &lf, &mixed, &blank] {
+        let mut framer = Framer::new(100);
+        for (chunk, awaited) in chunks {
+            feed(&mut framer, &[chunk.as_bytes()]).unwrap();
+            assert_eq!(framer.awaits_lf(), *awaited, "after {chunk:?} of {chunks:?}");
+        }
     }
 }
 
@@ -176,10 +218,7 @@ fn hostile_drips_cost_one_look_a_byte_and_no_more_memory_than_the_cap() {
 proptest! {
     #[test]
     fn it_reads_what_a_client_reads(text in stream_text(), cuts in cuts()) {
-        // the reference waits for what follows a CR; one more comment line settles that
-        let text = text + ":\n";
-        let reference: Vec<_> = EventStream::new(stream::iter([Ok::<_, ()>(&text)])).collect().now_or_never().unwrap();
-        let reference: Vec<_> = reference.into_iter().map(|event| event.unwrap()).map(|event| (event.event, event.data)).collect();
+        let reference: Vec<_> = reference(&text).into_iter().map(|event| (event.event, event.data)).collect();
 
         let events = feed(&mut Framer::new(1 << 20), &cut(text.as_bytes(), &cuts)).unwrap();
         let mut read = Vec::new();
@@ -192,6 +231,26 @@ proptest! {
             }
         }
         prop_assert_eq!(read, reference);
+    }
+
+    #[test]
+    fn heartbeats_change_nothing_that_a_client_reads(text in stream_text(), cuts in cuts()) {
+        let (plain, beating) = with_heartbeats(&text, &cuts);
+        prop_assert_eq!(reference(&beating), reference(&plain));
+    }
+
+    /// A blank line more dispatches nothing, but openai-python does not know that once it has seen an `id`.
+    #[test]
+    fn heartbeats_make_no_blank_line_where_lines_end_alike((text, end) in uniform_text(), cuts in cuts()) {
+        let (plain, beating) = with_heartbeats(&text, &cuts);
+        prop_assert_eq!(ends(beating.as_bytes()).len(), ends(plain.as_bytes()).len());
+        // and only half a CRLF holds one up
+        let mut framer = Framer::new(1 << 20);
+        for chunk in cut(text.as_bytes(), &cuts) {
+            let events = feed(&mut framer, &[chunk]).unwrap().concat();
+            let half = end == "\r\n" && events.last().is_some_and(|event| event.as_slice().ends_with(b"\r"));
+            prop_assert!(!framer.awaits_lf() || half || chunk.is_empty());
+        }
     }
 
     #[test]

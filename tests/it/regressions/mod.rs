@@ -2,6 +2,7 @@
 
 mod accounts;
 mod draining;
+mod hangup;
 mod requests;
 mod upstream;
 

@@ -1,4 +1,4 @@
-//! Upstreams that flood, that only comment, that end without the last blank line, and that vary.
+//! Upstreams that flood, that only comment, that end without the last blank line, that vary, and that end lines with CR.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -209,5 +209,20 @@ async fn a_small_event_that_is_held_does_not_keep_megabytes_alive() {
     for version in Version::BOTH {
         let answer = edge.client(version).await.ask(&streaming("demo", json!({}))).await;
         assert_eq!((answer.status(), &*answer.error_code().await), (502, "upstream_failure"), "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_of_any_line_end_has_heartbeats_in_its_silence() {
+    for end in ["\n", "\r\n", "\r"] {
+        let event = OUTPUT.replace('\n', end);
+        let upstream = saying(format!("{HEAD}{event}")).await;
+        let stream = "heartbeat = \"40ms\"";
+        let edge = Edge::start(Setup { upstream: Some(upstream.address), stream, ..Setup::default() }).await;
+        for version in Version::BOTH {
+            let mut answer = edge.client(version).await.ask(&streaming("demo", json!({}))).await;
+            let expected = format!("{event}: hb\n: hb\n");
+            assert_eq!(answer.take(expected.len()).await, expected, "{version:?}");
+        }
     }
 }

@@ -17,8 +17,9 @@ use tokenway::demo::{Demo, Knobs};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::certs;
 use super::client::{RequestBody, Target, full, until_closed};
-use super::gateway::{Directory, exchange, write_certificates};
+use super::gateway::{Directory, exchange};
 use super::metrics::Scrape;
 use super::process::Server;
 use super::soon;
@@ -58,7 +59,7 @@ impl Child {
     /// Allows [`ALLOWED`]; the model is `demo`, at 0.27 and 1.10 dollars per million tokens.
     pub async fn start(plan: Plan<'_>) -> Self {
         let directory = Directory::new();
-        write_certificates(&directory.0);
+        certs::write(&directory.0);
         fs::write(directory.0.join("key"), plan.key).unwrap();
         let demo = Demo::start(TcpListener::bind("127.0.0.1:0").await.unwrap(), Knobs::default()).unwrap();
         let file = directory.0.join("tokenway.toml");

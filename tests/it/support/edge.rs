@@ -42,6 +42,8 @@ pub struct Setup<'a> {
     pub stream: &'a str,
     /// Instead of a demo upstream, this one stands behind the model `demo`.
     pub upstream: Option<std::net::SocketAddr>,
+    /// Clients reach the gateway without TLS.
+    pub plaintext: bool,
     /// The kernel's buffers are small, so that what the gateway itself holds can be seen.
     pub narrow: bool,
     /// The first upstream speaks TLS with this certificate, and is trusted by these roots.
@@ -124,7 +126,7 @@ upstream = "two"
         let mut config = Config::parse(&text, Path::new(""), &env).unwrap_or_else(|problems| panic!("{problems}"));
         // the certificate lives in memory alone
         let certificate = certs::localhost();
-        config.server.identity = Some(certificate.identity);
+        config.server.identity = (!setup.plaintext).then_some(certificate.identity);
         config.upstreams[0].roots = setup.first_tls.map(|(_, roots)| roots);
 
         let metrics = Arc::new(Metrics::new().unwrap());

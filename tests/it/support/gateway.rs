@@ -5,12 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::certs;
 use super::process::Server;
 
 /// A demo upstream; it is killed when this is dropped.
@@ -76,7 +74,7 @@ impl Gateway {
     pub async fn start(upstream: &Upstream, setup: Setup<'_>) -> Self {
         let directory = Directory::new();
         let path = |name: &str| directory.0.join(name);
-        write_certificates(&directory.0);
+        certs::write(&directory.0);
         let Setup { server, stream, more } = setup;
         let config = format!(
             r#"
@@ -153,30 +151,6 @@ pub async fn exchange(authority: &str, request: &str, body: &str) -> String {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 "), "{request}: {head}");
     body.to_owned()
-}
-
-/// `ca.pem`, `leaf.pem` and `leaf.key`, for localhost.
-pub fn write_certificates(directory: &Path) {
-    let ca_key = KeyPair::generate().unwrap();
-    let mut ca = CertificateParams::default();
-    // a name of its own: a leaf whose issuer has its own name would count as self-signed
-    ca.distinguished_name.push(DnType::CommonName, "Tokenway test authority");
-    ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    let ca_certificate = ca.self_signed(&ca_key).unwrap();
-
-    let leaf_key = KeyPair::generate().unwrap();
-    let mut leaf = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-    leaf.distinguished_name.push(DnType::CommonName, "localhost");
-    // Python's strict verification wants both (RFC 5280 §4.2.1.1, §4.2.1.3)
-    leaf.use_authority_key_identifier_extension = true;
-    leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let leaf_certificate = leaf.signed_by(&leaf_key, &Issuer::from_params(&ca, &ca_key)).unwrap();
-
-    fs::write(directory.join("ca.pem"), ca_certificate.pem()).unwrap();
-    fs::write(directory.join("leaf.pem"), leaf_certificate.pem()).unwrap();
-    fs::write(directory.join("leaf.key"), leaf_key.serialize_pem()).unwrap();
 }
 
 /// A directory of its own, removed at the end.
