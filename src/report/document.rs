@@ -355,6 +355,6 @@ impl Document {
 impl Comparison {
     /// The share of intervals that enclose the true median, for people.
     pub fn per_cent(&self) -> String {
-        format!("{:.0} %", CONFIDENCE * 100.0)
+        format!("{:.0}\u{a0}%", CONFIDENCE * 100.0)
     }
 }

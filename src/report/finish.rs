@@ -13,8 +13,10 @@ use super::setting::{self, Setting};
 use super::totals::{self, Step, Totals};
 
 /// The percentile curve is drawn through these.
-const PERCENTILES: [f64; 17] =
-    [0.0, 1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 80.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.99, 100.0];
+const PERCENTILES: [f64; 24] = [
+    0.0, 1.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 75.0, 80.0, 85.0, 90.0, 92.5, 95.0, 97.0, 98.0, 99.0,
+    99.5, 99.8, 99.9, 99.99, 100.0,
+];
 /// About so many classes has a histogram.
 const CLASSES: f64 = 24.0;
 

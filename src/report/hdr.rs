@@ -10,7 +10,7 @@ const DIGITS: u8 = 3;
 const MOST: u64 = 1 << 62;
 
 /// Durations, to the microsecond.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Durations(Values);
 
 /// Whole numbers.
@@ -31,12 +31,6 @@ impl Default for Values {
     }
 }
 
-impl Default for Durations {
-    fn default() -> Self {
-        Self(Values::default())
-    }
-}
-
 impl Values {
     /// Adds one.
     pub fn add(&mut self, value: u64) {
@@ -51,13 +45,13 @@ impl Values {
 
     /// The value that this share (0 to 1) of all does not exceed; `None` where there is none.
     pub fn quantile(&self, share: f64) -> Option<f64> {
-        match (self.count(), share) {
-            (0, _) => None,
-            (_, share) if share <= 0.0 => Some(self.0.min() as f64),
-            (_, share) if share >= 1.0 => Some(self.0.max() as f64),
-            // the middle of what three digits tell apart, not its end
-            (_, share) => Some(self.0.median_equivalent(self.0.value_at_quantile(share)) as f64),
-        }
+        let value = match share {
+            _ if self.count() == 0 => return None,
+            share if share <= 0.0 => self.0.min(),
+            share => self.0.value_at_quantile(share),
+        };
+        // the middle of what three digits tell apart, not its end
+        Some(self.0.median_equivalent(value) as f64)
     }
 
     /// The arithmetic mean.

@@ -21,6 +21,14 @@ impl Default for Style {
 
 const NAME: usize = 26;
 const CELL: usize = 9;
+const COLUMNS: [Column; 6] = [
+    Column { name: "p50", rank: 0, of: |summary| summary.p50, of_speed: |speed| speed.p50 },
+    Column { name: "p90", rank: 2, of: |summary| summary.p90, of_speed: |speed| speed.p10 },
+    Column { name: "p99", rank: 1, of: |summary| summary.p99, of_speed: |speed| speed.p1 },
+    Column { name: "p99.9", rank: 4, of: |summary| summary.p99_9, of_speed: |speed| speed.p0_1 },
+    Column { name: "max", rank: 3, of: |summary| summary.max, of_speed: |speed| speed.min },
+    Column { name: "mean", rank: 5, of: |summary| summary.mean, of_speed: |speed| speed.mean },
+];
 const BLOCKS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
 
 impl Document {
@@ -29,6 +37,17 @@ impl Document {
         let page = Page { style: Style { width: style.width.max(40), ..style }, text: String::new() };
         page.document(self)
     }
+}
+
+/// A column of the table.
+#[derive(Debug, Clone, Copy)]
+struct Column {
+    name: &'static str,
+    /// Its place in what is left out last.
+    rank: usize,
+    of: fn(&Summary) -> f64,
+    /// Of speeds the slow end hurts: what 90 % of the streams reach stands under `p90`.
+    of_speed: fn(&Speed) -> f64,
 }
 
 /// Text that grows line by line.
@@ -94,7 +113,7 @@ impl Page {
 
     fn table(&mut self, target: &Target) {
         let columns = self.columns();
-        let heading: String = columns.iter().map(|(name, _)| format!("{name:>CELL$}")).collect();
+        let heading: String = columns.iter().map(|column| format!("{:>CELL$}", column.name)).collect();
         let heading = self.dim(&format!("{:<NAME$}{heading}", "milliseconds"));
         self.line(&heading);
         let rows = [
@@ -112,35 +131,27 @@ impl Page {
         ];
         for (name, summary) in rows {
             let Some(summary) = summary else { continue };
-            let cells: String = columns.iter().map(|(_, value)| format!("{:>CELL$}", ms(value(&summary)))).collect();
+            let cells: String = columns.iter().map(|column| format!("{:>CELL$}", ms((column.of)(&summary)))).collect();
             let row = format!("{name:<NAME$}{cells}");
             let row = if name == "first token" { self.bold(&row) } else { row };
             self.line(&row);
         }
         if let Some(speed) = &target.stream_tokens_per_second {
             let cells: String =
-                columns.iter().map(|(name, _)| format!("{:>CELL$}", number(slow_end(speed, name)))).collect();
+                columns.iter().map(|column| format!("{:>CELL$}", number((column.of_speed)(speed)))).collect();
             self.line(&format!("{:<NAME$}{cells}", "tokens/s of a stream"));
-            let note = self.dim("tokens/s: p90 is what 90 % of the streams reach, and so on; max is the slowest");
-            if self.style.width >= 76 {
+            let note = "tokens/s: p90 is what 90 % of the streams reach, and so on; max is the slowest";
+            if note.len() <= self.style.width {
+                let note = self.dim(note);
                 self.line(&note);
             }
         }
     }
 
     /// What there is room for, the most telling ones first.
-    fn columns(&self) -> Vec<(&'static str, fn(&Summary) -> f64)> {
-        let room = self.style.width.saturating_sub(NAME) / CELL;
-        let mut columns: Vec<(u8, &'static str, fn(&Summary) -> f64)> = vec![
-            (0, "p50", |summary| summary.p50),
-            (2, "p90", |summary| summary.p90),
-            (1, "p99", |summary| summary.p99),
-            (4, "p99.9", |summary| summary.p99_9),
-            (3, "max", |summary| summary.max),
-            (5, "mean", |summary| summary.mean),
-        ];
-        columns.retain(|(rank, ..)| usize::from(*rank) < room.max(1));
-        columns.into_iter().map(|(_, name, value)| (name, value)).collect()
+    fn columns(&self) -> Vec<Column> {
+        let room = (self.style.width.saturating_sub(NAME) / CELL).max(1);
+        COLUMNS.into_iter().filter(|column| column.rank < room).collect()
     }
 
     fn histogram(&mut self, histogram: &Histogram) {
@@ -172,7 +183,8 @@ impl Page {
     fn wrapped(&mut self, indent: &str, words: &str) {
         let mut line = indent.to_owned();
         let mut empty = true;
-        for word in words.split_whitespace() {
+        // not at a no-break space
+        for word in words.split(' ').filter(|word| !word.is_empty()) {
             if !empty && line.chars().count() + 1 + word.chars().count() > self.style.width {
                 self.line(&line);
                 (line, empty) = (indent.to_owned(), true);
@@ -276,7 +288,7 @@ pub(super) fn compared(comparison: &Comparison) -> String {
         broken => format!(" {} did not come whole and are left out.", plural(broken, "more pair", "more pairs")),
     };
     format!(
-        "{of} {}. Medians of {}, against {to}, with {} confidence intervals.{broken}",
+        "Against {to}, {of} {}. Medians of {}, with {} confidence intervals.{broken}",
         sentences.join("; "),
         plural(*pairs, "pair", "pairs"),
         comparison.per_cent()
@@ -285,7 +297,7 @@ pub(super) fn compared(comparison: &Comparison) -> String {
 
 fn change(comparison: &Comparison, difference: Difference, what: &str) -> String {
     let interval = match (difference.low, difference.high) {
-        (Some(low), Some(high)) if low < 0.0 && high > 0.0 => {
+        (Some(low), Some(high)) if low <= 0.0 && high >= 0.0 => {
             return format!(
                 "makes no clear difference to {what} ({} ms, {} to {})",
                 ms(difference.median),
@@ -308,18 +320,6 @@ fn change(comparison: &Comparison, difference: Difference, what: &str) -> String
 
 fn signed(value: f64) -> String {
     if value < 0.0 { format!("−{}", ms(-value)) } else { ms(value) }
-}
-
-/// The end of the distribution that hurts: what 90 % of the streams reach stands under `p90`.
-fn slow_end(speed: &Speed, column: &str) -> f64 {
-    match column {
-        "p50" => speed.p50,
-        "p90" => speed.p10,
-        "p99" => speed.p1,
-        "p99.9" => speed.p0_1,
-        "max" => speed.min,
-        _ => speed.mean,
-    }
 }
 
 /// A bar of this share of the room, in eighths of a column; what is there is seen.
@@ -346,3 +346,7 @@ fn shortened(text: &str, width: usize) -> String {
     short.push('…');
     short
 }
+
+#[cfg(test)]
+#[path = "terminal_tests.rs"]
+mod tests;

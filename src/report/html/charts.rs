@@ -25,7 +25,7 @@ pub(super) fn percentiles(document: &Document) -> String {
     let mut plot = Plot::new(230, "Time to first token by percentile");
     plot.y(y, "ms");
     let marks =
-        [(0.0, "0"), (50.0, "p50"), (90.0, "p90"), (99.0, "p99"), (99.9, "p99.9"), (99.99, "p99.99"), (100.0, "max")];
+        [(0.0, "min"), (50.0, "p50"), (90.0, "p90"), (99.0, "p99"), (99.9, "p99.9"), (99.99, "p99.99"), (100.0, "max")];
     // a mark has room up to the next one, and no more than there are values
     let shown = marks.into_iter().filter(|(percentile, _)| *percentile == 100.0 || place(*percentile) < 0.9);
     plot.x(shown.map(|(percentile, label)| (place(percentile), label.to_owned())).collect(), "");

@@ -108,22 +108,17 @@ fn summary(target: &Target, class: &str) -> String {
         );
     };
     if let Some(first) = target.first_token_ms {
-        figure("First token, median", &ms(first.p50), "ms", &format!("99 % within {} ms", ms(first.p99)));
+        figure("First token", &ms(first.p50), "ms", &format!("median; 99 % within {}", ms(first.p99)));
     }
     if let Some(gap) = target.inter_token_ms {
-        figure("Between tokens, median", &ms(gap.p50), "ms", &format!("99 % within {} ms", ms(gap.p99)));
+        figure("Between tokens", &ms(gap.p50), "ms", &format!("median; 99 % within {}", ms(gap.p99)));
     }
     if let Some(speed) = target.stream_tokens_per_second {
-        figure(
-            "Speed of a stream, median",
-            &number(speed.p50),
-            "tokens/s",
-            &format!("90 % above {}", number(speed.p10)),
-        );
+        figure("One stream", &number(speed.p50), "tokens/s", &format!("median; 90 % above {}", number(speed.p10)));
     }
     if target.streams.whole > 0 {
         let streams = format!("in {} streams/s", number(target.streams_per_second));
-        figure("Output", &number(target.output_tokens_per_second), "tokens/s", &streams);
+        figure("All streams", &number(target.output_tokens_per_second), "tokens/s", &streams);
     }
     format!(
         "<p class='name {class}'>{}</p><p class='note ended'>{}</p><dl class='figures'>{figures}</dl>{}{}",
@@ -146,13 +141,23 @@ fn verdict(target: &Target) -> String {
     };
     let mut notes = String::new();
     if let Some(look_at) = &delivery.look_at {
-        let _ = write!(notes, "<p class='note'>Look at: {}</p>", Text(look_at));
+        let _ = write!(notes, "<p class='note'>Look at: {}</p>", with_code(look_at));
     }
     if delivery.streams_agreeing < delivery.streams_judged {
         let (agree, of) = (thousands(delivery.streams_agreeing as f64), thousands(delivery.streams_judged as f64));
         let _ = write!(notes, "<p class='note'>So say {agree} of {of} streams.</p>");
     }
     format!("<div class='verdict {class}'><p>{}</p>{notes}</div>", Text(&delivery.words))
+}
+
+/// What stands between backticks is code.
+fn with_code(words: &str) -> String {
+    let parts = words.split('`').enumerate();
+    let each = parts.map(|(index, part)| match index % 2 {
+        0 => Text(part).to_string(),
+        _ => format!("<code>{}</code>", Text(part)),
+    });
+    each.collect()
 }
 
 fn failures(target: &Target) -> String {

@@ -28,7 +28,7 @@ impl Plot {
 
     /// Labels and lines of a vertical axis, with its unit above it.
     pub(super) fn y(&mut self, axis: Axis, unit: &str) {
-        self.label("unit", "left", 0.0, unit);
+        self.labels.push_str(&format!("<span class='unit'>{}</span>", Text(unit)));
         for (value, label) in axis.labels() {
             let place = 1.0 - axis.place(value);
             self.y_label(place, &label);
