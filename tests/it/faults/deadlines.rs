@@ -47,7 +47,7 @@ async fn a_heartbeat_never_stands_in_the_middle_of_an_event() {
             let knobs = json!({ "fault": fault, "tokens": 4, "tokens_per_second": 10 });
             let request = streaming("demo", knobs);
             let body = edge.client(version).await.ask(&request).await.rest().await;
-            assert!(heartbeats_between(&body, &expected(&request)) > 5, "{fault}");
+            assert!(heartbeats_between(&body, &expected(&request)) > 1, "{fault}");
         }
     }
 }
