@@ -142,7 +142,7 @@ impl Target {
             good: 0,
             new_connections: 0,
             reused_connections: 0,
-            times: Times::default(),
+            times: Times { first_token: Durations::fine(), ..Times::default() },
             speed: Values::default(),
             events_per_read: Values::default(),
             output_tokens: 0,
