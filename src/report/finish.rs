@@ -231,7 +231,8 @@ fn classes(all: &[&Durations]) -> Option<Classes> {
         Some((durations.quantile_ms(0.0)?, durations.quantile_ms(share)?))
     });
     let (low, high) = ends.reduce(|(low, high), (min, max)| (low.min(min), high.max(max)))?;
-    let width = round_step(((high - low) / CLASSES).max(0.001));
+    // narrower classes than the values are exact would be empty or full by chance
+    let width = round_step(((high - low) / CLASSES).max(high / 2000.0).max(0.001));
     let from = (low / width).floor() * width;
     let count = ((high - from) / width).floor() as usize + 1;
     Some(Classes { from, width, count })

@@ -300,7 +300,7 @@ fn change(comparison: &Comparison, difference: Difference, what: &str) -> String
         (Some(low), Some(high)) if low <= 0.0 && high >= 0.0 => {
             return format!(
                 "makes no clear difference to {what} ({} ms, {} to {})",
-                ms(difference.median),
+                signed(difference.median),
                 signed(low),
                 signed(high)
             );

@@ -142,7 +142,7 @@ impl Target {
             good: 0,
             new_connections: 0,
             reused_connections: 0,
-            times: Times::default(),
+            times: Times::new(),
             speed: Values::default(),
             events_per_read: Values::default(),
             output_tokens: 0,
@@ -242,6 +242,12 @@ impl Goals {
 }
 
 impl Times {
+    /// What is read side by side is equally exact: else a first token could seem to come before the first byte.
+    fn new() -> Self {
+        let fine = Durations::fine;
+        Self { head: fine(), first_byte: fine(), first_token: fine(), ..Self::default() }
+    }
+
     fn add(&mut self, sample: &Sample) {
         self.start_lag.add(sample.started.saturating_sub(sample.scheduled));
         if let Some(connect) = sample.connect {

@@ -47,7 +47,9 @@ impl Plot {
             last.push_str(unit);
         }
         for (place, label) in places {
-            self.label("x", "left", place, &label);
+            // the last one keeps within the card
+            let class = if place > 0.94 { "x end" } else { "x" };
+            self.label(class, "left", place, &label);
             self.draw(format_args!("<path class='grid' d='M{:.1} 0v{SIDE}'/>", place * SIDE));
         }
     }
