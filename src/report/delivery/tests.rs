@@ -132,9 +132,6 @@ fn near(is: f64, want: f64, share: f64) -> bool {
 }
 
 proptest! {
-    // each case is a stream of some hundred events
-    #![proptest_config(ProptestConfig::with_cases(96))]
-
     #[test]
     fn one_by_one_is_streaming_whatever_the_rate(
         source in (8..300_usize, 0.002..0.3_f64, 0.0..0.95_f64).prop_flat_map(|(n, gap, jitter)| source(n, gap, jitter)),
