@@ -160,6 +160,9 @@ mod tests {
     }
 
     proptest! {
+        // each place is found by walking through a histogram
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn a_quantile_is_the_value_of_the_sorted_list_to_three_digits(
             mut list in prop::collection::vec(0..100_000_000_u64, 1..200),

@@ -80,6 +80,9 @@ fn a_bar_is_as_long_as_its_share_and_what_is_there_is_seen() {
 }
 
 proptest! {
+    // each case is a whole report
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
     #[test]
     fn no_line_is_wider_than_the_terminal(
         width in 40..160_usize,
