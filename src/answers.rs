@@ -9,7 +9,7 @@ use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 use serde_json::json;
 
-use crate::body::Body;
+use crate::body::{Body, Frames};
 use crate::chat::answer;
 use crate::chat::request::Request;
 use crate::config::Config;
@@ -17,9 +17,9 @@ use crate::error::{Code, Reject};
 use crate::fallback::Whole;
 use crate::metrics::Outcome;
 use crate::request_id::{RequestId, X_REQUEST_ID};
+use crate::resume::id::StreamId;
 use crate::routes::Route;
 use crate::stream::meter::Meter;
-use crate::stream::relay::Relay;
 use crate::upstream::failure::Failure;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -27,8 +27,11 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 const TOKENWAY_MODEL: HeaderName = HeaderName::from_static("tokenway-model");
 const TOKENWAY_UPSTREAM: HeaderName = HeaderName::from_static("tokenway-upstream");
 const TOKENWAY_ATTEMPTS: HeaderName = HeaderName::from_static("tokenway-attempts");
+const TOKENWAY_STREAM_ID: HeaderName = HeaderName::from_static("tokenway-stream-id");
 const TOKENWAY_CACHE: HeaderName = HeaderName::from_static("tokenway-cache");
 
+/// Streams end all the time.
+const RETRY_WHILE_FULL: Duration = Duration::from_secs(2);
 /// A client that is told to come back while this gateway shuts down will find another one, or this one restarted.
 const RETRY_WHILE_DRAINING: Duration = Duration::from_secs(2);
 
@@ -72,14 +75,33 @@ pub fn models(config: &Config) -> Response<Body> {
 }
 
 /// A stream of events.
-pub fn stream(relay: Relay, vary: Option<HeaderValue>) -> Response<Body> {
-    let mut response = Response::new(Body::Stream(Box::pin(relay)));
+pub fn stream(frames: Frames, vary: Option<HeaderValue>) -> Response<Body> {
+    let mut response = Response::new(Body::Stream(frames));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     vary.into_iter().for_each(|vary| drop(headers.insert(header::VARY, vary)));
     response
+}
+
+/// 201: a resumable stream has begun. `base` is where the client has reached this gateway: a page of another origin needs
+/// the whole URL.
+pub fn created(stream: StreamId, base: &str) -> Response<Body> {
+    let path = format!("/v1/streams/{stream}");
+    let mut response = json(json!({ "id": stream.to_string(), "url": format!("{base}{path}") }).to_string());
+    *response.status_mut() = StatusCode::CREATED;
+    name_stream(&mut response, stream);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    HeaderValue::try_from(path).into_iter().for_each(|path| drop(headers.insert(header::LOCATION, path)));
+    response
+}
+
+/// Says by which id the stream can be resumed.
+pub fn name_stream(response: &mut Response<Body>, stream: StreamId) {
+    let id = HeaderValue::try_from(stream.to_string());
+    id.into_iter().for_each(|id| drop(response.headers_mut().insert(TOKENWAY_STREAM_ID, id)));
 }
 
 /// A completion that was not streamed: the upstream's own JSON, or the short form of it.
@@ -145,7 +167,7 @@ pub fn finish(response: &mut Response<Body>, method: &Method, id: &RequestId, me
     let mut record = meter.record();
     record.status(response.status());
     if matches!(response.body(), Body::Full(_)) {
-        record.settle(Outcome::Ok, None);
+        record.answered();
     }
     if *method == Method::HEAD {
         // the length that GET would give (RFC 9110 §9.3.2)
@@ -157,7 +179,8 @@ pub fn finish(response: &mut Response<Body>, method: &Method, id: &RequestId, me
 
 /// No such route.
 pub fn no_such_route() -> Reject {
-    let message = "No such route. There are POST /v1/chat/completions, POST /v1/chat, GET /v1/models and GET /healthz.";
+    let message = "No such route. There are POST /v1/chat/completions, POST /v1/chat, POST /v1/streams, \
+                   GET and DELETE /v1/streams/{id}, GET /v1/models and GET /healthz.";
     Reject::new(Code::NotFound, message)
 }
 
@@ -177,6 +200,19 @@ pub fn no_such_model(request: &Request) -> Reject {
         Some(_) => Reject::new(Code::ModelNotFound, message),
         None => Reject::new(Code::InvalidRequest, message),
     }
+}
+
+/// No such resumable stream, or not this caller's: nobody learns which.
+pub fn no_such_stream() -> Reject {
+    let message =
+        "No such stream, or not yours, or forgotten since: streams are kept for streams.retention after their end.";
+    Reject::new(Code::StreamNotFound, message)
+}
+
+/// As many resumable streams are running as there may be.
+pub fn no_room() -> Reject {
+    let message = "No room for another resumable stream now: try again, or ask without tokenway-resumable.";
+    Reject::new(Code::Overloaded, message).retry_after(RETRY_WHILE_FULL)
 }
 
 /// No new work while shutting down.

@@ -20,6 +20,10 @@ pub enum Code {
     NotFound,
     /// The named model is not configured.
     ModelNotFound,
+    /// No such resumable stream, or not this caller's: one answer for both.
+    StreamNotFound,
+    /// A resumable stream was stopped before its end. Told in the stream, never as a status.
+    StreamStopped,
     /// The route exists, the method does not.
     MethodNotAllowed,
     /// The client took too long to send its request.
@@ -48,13 +52,15 @@ pub enum Code {
 
 impl Code {
     /// Every code, for table tests.
-    pub const ALL: [Code; 18] = [
+    pub const ALL: [Code; 20] = [
         Code::InvalidRequest,
         Code::MissingCredentials,
         Code::InvalidCredentials,
         Code::OriginNotAllowed,
         Code::NotFound,
         Code::ModelNotFound,
+        Code::StreamNotFound,
+        Code::StreamStopped,
         Code::MethodNotAllowed,
         Code::RequestTimeout,
         Code::BodyTooLarge,
@@ -78,6 +84,8 @@ impl Code {
             Code::OriginNotAllowed => "origin_not_allowed",
             Code::NotFound => "not_found",
             Code::ModelNotFound => "model_not_found",
+            Code::StreamNotFound => "stream_not_found",
+            Code::StreamStopped => "stream_stopped",
             Code::MethodNotAllowed => "method_not_allowed",
             Code::RequestTimeout => "request_timeout",
             Code::BodyTooLarge => "body_too_large",
@@ -99,7 +107,8 @@ impl Code {
             Code::InvalidRequest => StatusCode::BAD_REQUEST,
             Code::MissingCredentials | Code::InvalidCredentials => StatusCode::UNAUTHORIZED,
             Code::OriginNotAllowed => StatusCode::FORBIDDEN,
-            Code::NotFound | Code::ModelNotFound => StatusCode::NOT_FOUND,
+            Code::NotFound | Code::ModelNotFound | Code::StreamNotFound => StatusCode::NOT_FOUND,
+            Code::StreamStopped => StatusCode::GONE,
             Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -162,5 +171,10 @@ impl Reject {
             "request_id": request_id,
         }});
         body.to_string().into_bytes()
+    }
+
+    /// The body as the event that ends a stream.
+    pub fn event(&self, request_id: &str) -> Vec<u8> {
+        [b"data: ", &self.json(request_id)[..], b"\n\n"].concat()
     }
 }

@@ -3,6 +3,8 @@
 //! Each stage returns a typed value with `?`; a refusal is a value, too. The CORS decision is made first and applied last,
 //! around whatever came out.
 
+mod streams;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::answers;
 use crate::body::Body;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::cors::decision::{Answer, decide};
 use crate::drain::Drain;
 use crate::error::{Code, Reject};
@@ -24,6 +26,7 @@ use crate::head::{self, Peer};
 use crate::intake::{self, Upload};
 use crate::metrics::Metrics;
 use crate::request_id::RequestId;
+use crate::resume::registry::Registry;
 use crate::routes::Route;
 use crate::stream::meter::Meter;
 use crate::stream::open::OpenStreams;
@@ -44,6 +47,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// All open streams.
     pub open: Arc<OpenStreams>,
+    /// All resumable streams.
+    pub streams: Registry,
     /// The shutdown.
     pub drain: Drain,
 }
@@ -53,12 +58,14 @@ impl Gateway {
     /// What in the configuration cannot be used.
     pub fn new(config: Config, shared: Shared) -> Result<Self, String> {
         let upstreams = Arc::new(Upstreams::new(&config)?);
+        shared.streams.set_rules(config.streams.clone());
         Ok(Self { config, upstreams, shared })
     }
 
-    /// Closes upstream connections that have been idle for too long.
+    /// Closes upstream connections that have been idle for too long, and ends and forgets resumable streams that are due.
     pub fn sweep(&self, now: Instant) {
         self.upstreams.sweep(now);
+        self.shared.streams.sweep(now);
     }
 
     /// Answers a request. Never fails: each refusal, failure and panic is an answer, and carries the CORS headers.
@@ -123,6 +130,9 @@ impl Gateway {
             (Route::ChatCompletions | Route::Chat, &Method::POST) => {
                 self.complete(route, parts, upload, id, meter).await
             }
+            (Route::Streams, &Method::POST) => self.create_stream(parts, upload, peer, id, meter).await,
+            (Route::Stream, &Method::GET) => self.read_stream(parts, meter).await,
+            (Route::Stream, &Method::DELETE) => self.stop_stream(parts).await,
             _ => Err(answers::no_such_method(route)),
         }
     }
@@ -135,44 +145,65 @@ impl Gateway {
         id: &RequestId,
         meter: &Meter,
     ) -> Result<Response<Body>, Reject> {
+        let ask = self.ask(route, parts, upload, id).await?;
+        let resumable = streams::is_wanted(&parts.headers, ask.request.stream())?;
+        if !ask.request.stream() {
+            let whole = Arc::clone(&self.upstreams).whole(ask, meter.clone()).await;
+            return answers::whole(route, whole.map_err(|failure| answers::failed(&failure, meter))?, meter);
+        }
+        if resumable {
+            return self.complete_resumably(ask, parts, meter).await;
+        }
+        let begun = self.begin(ask, self.upstreams.rules(), meter).await?;
+        let mut response = answers::stream(Box::pin(begun.relay), begun.vary);
+        if begun.answerer_is_known {
+            answers::describe(&mut response, meter);
+        }
+        Ok(response)
+    }
+
+    /// What is asked for, checked, and who can answer it.
+    async fn ask(&self, route: Route, parts: &Parts, upload: &mut Upload, id: &RequestId) -> Result<Ask, Reject> {
         if self.shared.drain.begun.is_cancelled() {
             return Err(answers::draining());
         }
         let request = intake::read(route, parts, upload, &self.config.server).await?;
         let model = self.upstreams.models().find(request.model()).ok_or_else(|| answers::no_such_model(&request))?;
         let idempotency_key = parts.headers.get("idempotency-key").cloned();
-        let streaming = request.stream();
         let candidates = self.upstreams.models().candidates(model);
-        let only_one = candidates.len() == 1;
-        let ask = Ask { candidates, request, request_id: id.header(), idempotency_key };
-        let upstreams = Arc::clone(&self.upstreams);
-        if !streaming {
-            let whole =
-                upstreams.whole(ask, meter.clone()).await.map_err(|failure| answers::failed(&failure, meter))?;
-            return answers::whole(route, whole, meter);
-        }
-        let rules = self.upstreams.rules();
+        Ok(Ask { candidates, request, request_id: id.header(), idempotency_key })
+    }
+
+    /// Asks for a stream, up to its first output or `commit_after`.
+    async fn begin(&self, ask: Ask, rules: &config::Stream, meter: &Meter) -> Result<Begun, Reject> {
+        let only_one = ask.candidates.len() == 1;
         let commit = sleep_until(Instant::now() + rules.commit_after);
-        let mut opening: Opening = Box::pin(upstreams.stream(ask, meter.clone()));
+        let mut opening: Opening = Box::pin(Arc::clone(&self.upstreams).stream(ask, meter.clone()));
         tokio::select! {
             biased;
             opened = &mut opening => {
                 let opened = opened.map_err(|failure| answers::failed(&failure, meter))?;
                 let vary = opened.feed.vary().cloned();
-                let mut response = answers::stream(Relay::opened(opened, meter.clone(), rules, &self.shared.open), vary);
-                answers::describe(&mut response, meter);
-                Ok(response)
+                let relay = Relay::opened(opened, meter.clone(), rules, &self.shared.open);
+                Ok(Begun { relay, vary, has_output: true, answerer_is_known: true })
             }
             // nothing was sent until here, so that the status could tell the truth: now the client must hear something
             () = commit => {
                 let relay = Relay::opening(opening, meter.clone(), rules, &self.shared.open);
-                let mut response = answers::stream(relay, None);
-                if only_one {
-                    // with a fallback, another model may still be the one that answers
-                    answers::describe(&mut response, meter);
-                }
-                Ok(response)
+                // with a fallback, another model may still be the one that answers
+                Ok(Begun { relay, vary: None, has_output: false, answerer_is_known: only_one })
             }
         }
     }
+}
+
+/// A stream whose head can go out.
+struct Begun {
+    relay: Relay,
+    /// Of the upstream's answer.
+    vary: Option<HeaderValue>,
+    /// The first output has come in.
+    has_output: bool,
+    /// Nobody else will be asked.
+    answerer_is_known: bool,
 }

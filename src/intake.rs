@@ -27,7 +27,11 @@ pub async fn read(route: Route, parts: &Parts, upload: &mut Upload, server: &Ser
         Err(Reject::new(Code::RequestTimeout, message))
     };
     let body = tokio::time::timeout(server.body_timeout, upload.collect(server.max_body)).await.unwrap_or_else(slow)?;
-    let parse = if route == Route::Chat { Request::parse_short } else { Request::parse };
+    let parse = match route {
+        Route::Chat => Request::parse_short,
+        Route::Streams => Request::parse_streaming,
+        _ => Request::parse,
+    };
     if body.len() <= PARSED_IN_PLACE {
         return parse(body);
     }

@@ -33,6 +33,7 @@ pub mod request_id;
 pub mod upstream;
 pub mod stream;
 pub mod fallback;
+pub mod resume;
 pub mod intake;
 // the gateway
 pub mod answers;

@@ -58,6 +58,14 @@ pub struct Metrics {
     pub cors: IntCounterVec,
     /// Streams whose response body is open.
     pub streams_active: IntGauge,
+    /// Resumable streams that are held, running or ended.
+    pub streams_resumable: IntGauge,
+    /// Memory of their logs, bytes.
+    pub resumable_bytes: IntGauge,
+    /// Readers that went on behind an event that they had.
+    pub stream_resumes: IntCounter,
+    /// Gaps that readers were told of.
+    pub stream_gaps: IntCounter,
     /// Accepted connections of the public listener.
     pub connections_active: IntGauge,
     /// Connections closed unanswered, by reason.
@@ -155,6 +163,18 @@ impl Metrics {
             requests: counters(r, "tokenway_requests_total", "Requests", &["route", "model", "status", "outcome"])?,
             cors: counters(r, "tokenway_cors_total", "Cross-origin requests and preflights", &["kind", "verdict"])?,
             streams_active: gauge(r, "tokenway_streams_active", "Open streams")?,
+            streams_resumable: gauge(r, "tokenway_streams_resumable", "Resumable streams held, running or ended")?,
+            resumable_bytes: gauge(r, "tokenway_streams_resumable_bytes", "Memory of the logs of resumable streams")?,
+            stream_resumes: counter(
+                r,
+                "tokenway_stream_resumes_total",
+                "Readers that went on behind an event they had",
+            )?,
+            stream_gaps: counter(
+                r,
+                "tokenway_stream_gaps_total",
+                "Gaps that readers of resumable streams were told of",
+            )?,
             connections_active: gauge(r, "tokenway_connections_active", "Open connections of the public listener")?,
             connections_refused: counters(
                 r,
@@ -170,11 +190,7 @@ impl Metrics {
             )?,
             reloads: counters(r, "tokenway_config_reloads_total", "Reloads of the configuration", &["result"])?,
             config_stale: gauge(r, "tokenway_config_stale", "1 while the file holds a configuration that was refused")?,
-            panics: {
-                let panics = IntCounter::new("tokenway_panics_total", "Panics caught in a handler")?;
-                r.register(Box::new(panics.clone()))?;
-                panics
-            },
+            panics: counter(r, "tokenway_panics_total", "Panics caught in a handler")?,
             _start: start,
             registry,
         })
@@ -209,6 +225,12 @@ fn histograms(
 
 fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
     let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+    r.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    let metric = IntCounter::new(name, help)?;
     r.register(Box::new(metric.clone()))?;
     Ok(metric)
 }

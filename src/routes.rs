@@ -7,6 +7,10 @@ pub enum Route {
     ChatCompletions,
     /// `/v1/chat`
     Chat,
+    /// `/v1/streams`
+    Streams,
+    /// `/v1/streams/{id}`
+    Stream,
     /// `/v1/models`
     Models,
     /// `/healthz`
@@ -21,8 +25,10 @@ impl Route {
         match path {
             "/v1/chat/completions" => Route::ChatCompletions,
             "/v1/chat" => Route::Chat,
+            "/v1/streams" => Route::Streams,
             "/v1/models" => Route::Models,
             "/healthz" => Route::Healthz,
+            _ if stream_id(path).is_some() => Route::Stream,
             _ => Route::Other,
         }
     }
@@ -32,6 +38,8 @@ impl Route {
         match self {
             Route::ChatCompletions => "chat_completions",
             Route::Chat => "chat",
+            Route::Streams => "streams",
+            Route::Stream => "stream",
             Route::Models => "models",
             Route::Healthz => "healthz",
             Route::Other => "other",
@@ -42,9 +50,15 @@ impl Route {
     /// method, so that a page may read its 404.
     pub fn methods(self) -> &'static str {
         match self {
-            Route::ChatCompletions | Route::Chat => "POST, OPTIONS",
+            Route::ChatCompletions | Route::Chat | Route::Streams => "POST, OPTIONS",
+            Route::Stream => "GET, DELETE, OPTIONS",
             Route::Models | Route::Healthz => "GET, HEAD, OPTIONS",
             Route::Other => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
         }
     }
+}
+
+/// The text of the id in `/v1/streams/{id}`, of whatever shape; `None` for another path.
+pub fn stream_id(path: &str) -> Option<&str> {
+    path.strip_prefix("/v1/streams/").filter(|id| !id.is_empty() && !id.contains('/'))
 }

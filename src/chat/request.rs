@@ -26,6 +26,8 @@ pub struct Request {
     messages: u64,
     /// Where the name of the model goes: the old one's place, or an empty one right behind the first brace.
     model_place: Range<usize>,
+    /// What makes the upstream stream; none if the body asks for it itself, or if nothing is streamed.
+    stream_edit: Option<Edit>,
     /// What makes the upstream count; none if it is asked already, or if nothing is streamed.
     usage_edit: Option<Edit>,
 }
@@ -43,7 +45,15 @@ impl Request {
     /// # Errors
     /// `invalid_request`, with the path of what is wrong and what was expected there.
     pub fn parse(body: Bytes) -> Result<Self, Reject> {
-        parse(body, None).map_err(|why| Reject::new(Code::InvalidRequest, why))
+        parse(body, None, false).map_err(|why| Reject::new(Code::InvalidRequest, why))
+    }
+
+    /// The same for `POST /v1/streams`, which streams whatever `stream` says.
+    ///
+    /// # Errors
+    /// `invalid_request`, with the path of what is wrong and what was expected there.
+    pub fn parse_streaming(body: Bytes) -> Result<Self, Reject> {
+        parse(body, None, true).map_err(|why| Reject::new(Code::InvalidRequest, why))
     }
 
     /// Reads the body of `POST /v1/chat`: `{messages, model?, temperature?, stream?}` and nothing else.
@@ -51,7 +61,7 @@ impl Request {
     /// # Errors
     /// `invalid_request`, with the path of what is wrong and what was expected there.
     pub fn parse_short(body: Bytes) -> Result<Self, Reject> {
-        parse(body, Some(&SHORT)).map_err(|why| Reject::new(Code::InvalidRequest, why))
+        parse(body, Some(&SHORT), false).map_err(|why| Reject::new(Code::InvalidRequest, why))
     }
 
     /// The model that the client names; never empty.
@@ -84,14 +94,16 @@ impl Request {
         estimate::prompt_tokens(self.prompt_bytes, self.messages)
     }
 
-    /// The body for the upstream: the client's, byte for byte, but that it names `upstream_model`, and asks for usage if
-    /// it streams.
+    /// The body for the upstream: the client's, byte for byte, but that it names `upstream_model`, and asks for a stream
+    /// and for usage if it is to stream.
     pub fn to_upstream(&self, upstream_model: &str) -> Bytes {
         let mut model = serde_json::Value::from(upstream_model).to_string();
         if self.model_place.is_empty() {
             model = format!("\"model\":{model},"); // messages follow in any case
         }
-        let mut edits = [Some((&self.model_place, &model[..])), self.usage_edit.as_ref().map(|e| (&e.place, e.text))];
+        let [stream, usage] =
+            [&self.stream_edit, &self.usage_edit].map(|edit| edit.as_ref().map(|e| (&e.place, e.text)));
+        let mut edits = [Some((&self.model_place, &model[..])), stream, usage];
         edits.sort_by_key(|edit| edit.map(|(place, _)| place.start));
         let mut out = Vec::with_capacity(self.body.len() + model.len() + 64);
         let mut copied = 0;
@@ -105,7 +117,8 @@ impl Request {
     }
 }
 
-fn parse(body: Bytes, allowed: Option<&[&str]>) -> Result<Request, String> {
+/// `streaming`: it is to stream, whatever the body says.
+fn parse(body: Bytes, allowed: Option<&[&str]>, streaming: bool) -> Result<Request, String> {
     let top = json::check(&body).map_err(|defect| defect.to_string())?;
     let members =
         json::members(top).ok_or_else(|| format!("the body: expected an object, found {}", Kind::of_text(top)))?;
@@ -131,7 +144,8 @@ fn parse(body: Bytes, allowed: Option<&[&str]>) -> Result<Request, String> {
     if model.as_deref() == Some("") {
         return Err("model: expected the name of a model, found an empty string".into());
     }
-    let stream = member("stream").is_some_and(|raw| raw.get() == "true");
+    let asks_for_stream = member("stream").is_some_and(|raw| raw.get() == "true");
+    let stream = streaming || asks_for_stream;
     let start_of = |text: &str| text.as_ptr() as usize - body.as_ptr() as usize;
     let place_of = |raw: &RawValue| {
         let start = start_of(raw.get());
@@ -139,6 +153,10 @@ fn parse(body: Bytes, allowed: Option<&[&str]>) -> Result<Request, String> {
     };
     let inside = start_of(top) + 1;
     let (wants_usage, usage_edit) = usage(member("stream_options"), stream, inside, place_of)?;
+    let stream_edit = (stream && !asks_for_stream).then(|| match member("stream") {
+        Some(other) => Edit { place: place_of(other), text: "true" },
+        None => Edit { place: inside..inside, text: r#""stream":true,"# },
+    });
     let count = |name| not_null(name).and_then(|raw| raw.get().parse().ok());
 
     Ok(Request {
@@ -148,6 +166,7 @@ fn parse(body: Bytes, allowed: Option<&[&str]>) -> Result<Request, String> {
         prompt_bytes: prompt.text_bytes + tool_bytes as u64,
         messages: prompt.messages,
         model_place: member("model").map_or(inside..inside, place_of),
+        stream_edit,
         usage_edit,
         model,
         body,

@@ -19,6 +19,7 @@ use crate::drain::Drain;
 use crate::gateway::{Gateway, Shared};
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::resume::registry::Registry;
 use crate::server::{Settings, Signal, Signals, accept, admin, bind, playground};
 use crate::stream::open::OpenStreams;
 
@@ -128,7 +129,8 @@ async fn serve(
     let metrics = Arc::new(Metrics::new()?);
     let drain = Drain::default();
     let open = OpenStreams::new(metrics.streams_active.clone());
-    let shared = Shared { metrics: Arc::clone(&metrics), open: Arc::clone(&open), drain: drain.clone() };
+    let streams = Registry::new(config.streams.clone(), Arc::clone(&metrics), drain.clone());
+    let shared = Shared { metrics: Arc::clone(&metrics), open: Arc::clone(&open), streams, drain: drain.clone() };
 
     // before anything says that it runs: whoever reads that may send one at once
     let mut signals = Signals::new()?;
@@ -172,6 +174,8 @@ async fn serve(
     let patience = live.current().config.server.drain;
     tracing::info!(streams = shared.metrics.streams_active.get(), ?patience, "draining; a second signal ends at once");
     drain.begun.cancel();
+    // who has left cannot come back: nobody listens any more
+    live.current().sweep(Instant::now());
     let stopped_again = async { while signals.next().await != Some(Signal::Stop) {} };
     tokio::select! {
         _ = &mut served => {}

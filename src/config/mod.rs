@@ -46,6 +46,8 @@ pub struct Config {
     pub cors: Policy,
     /// `[stream]`
     pub stream: Stream,
+    /// `[streams]`
+    pub streams: Streams,
     /// `[[upstreams]]`, at least one
     pub upstreams: Vec<Upstream>,
     /// `[[models]]` and `[routing]`
@@ -126,6 +128,21 @@ pub struct Stream {
     pub max_duration: Duration,
     /// Most bytes of one event, and of all that is held before the commit point.
     pub max_event: usize,
+}
+
+/// `[streams]`: how long and how much of resumable streams is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Streams {
+    /// A stream that nobody reads for so long is stopped.
+    pub grace: Duration,
+    /// How long a stream that has ended can be read again.
+    pub retention: Duration,
+    /// Most bytes of memory of all streams together.
+    pub max_bytes: usize,
+    /// Most bytes of memory of one stream, or one event where that is larger.
+    pub max_stream_bytes: usize,
+    /// Most streams, running or ended.
+    pub max_streams: usize,
 }
 
 /// `[[upstreams]]`: one provider.

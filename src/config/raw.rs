@@ -26,6 +26,7 @@ pub(super) struct Raw {
     pub(super) server: Server,
     pub(super) cors: Cors,
     pub(super) stream: Stream,
+    pub(super) streams: Streams,
     pub(super) upstreams: Field<Vec<Upstream>>,
     pub(super) models: Field<Vec<Model>>,
     pub(super) default_model: Field<Option<String>>,
@@ -72,6 +73,16 @@ pub(super) struct Stream {
     pub(super) idle_timeout: Field<Duration>,
     pub(super) max_duration: Field<Duration>,
     pub(super) max_event: Field<Size>,
+}
+
+/// `[streams]`
+#[derive(Debug, PartialEq)]
+pub(super) struct Streams {
+    pub(super) grace: Field<Duration>,
+    pub(super) retention: Field<Duration>,
+    pub(super) max_bytes: Field<Size>,
+    pub(super) max_stream_bytes: Field<Size>,
+    pub(super) max_streams: Field<usize>,
 }
 
 /// One of `[[upstreams]]`
@@ -123,6 +134,7 @@ impl Raw {
             server: root.section("server", Server::read),
             cors: root.section("cors", Cors::read),
             stream: root.section("stream", Stream::read),
+            streams: root.section("streams", Streams::read),
             upstreams: root.sections("upstreams", Upstream::read),
             models: root.sections("models", Model::read),
             default_model: root.section("routing", |routing| {
@@ -190,6 +202,19 @@ impl Stream {
             max_duration: stream.within("max_duration", Duration::from_mins(30), DEADLINE),
             // An event of less than a few kilobytes cannot even hold a tool call.
             max_event: stream.within("max_event", Size(1 << 20), Size(4 << 10)..=Size(64 << 20)),
+        }
+    }
+}
+
+impl Streams {
+    fn read(streams: &mut Section<'_, '_>) -> Self {
+        Self {
+            grace: streams.within("grace", Duration::from_secs(30), SPAN),
+            retention: streams.within("retention", Duration::from_mins(5), SPAN),
+            max_bytes: streams.within("max_bytes", Size(64 << 20), Size(64 << 10)..=Size(1 << 40)),
+            // less could not even bridge a short cut of a fast stream
+            max_stream_bytes: streams.within("max_stream_bytes", Size(1 << 20), Size(16 << 10)..=Size(1 << 30)),
+            max_streams: streams.within("max_streams", 1000, 1..=100_000),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 /// Request headers that every page may send: the contract's list, and each `x-stainless-*` name that openai-node 6 and
 /// openai-python 2 send.
-pub const ALLOWED: [&str; 24] = [
+pub const ALLOWED: [&str; 25] = [
     "content-type",
     "authorization",
     "accept",
@@ -11,6 +11,7 @@ pub const ALLOWED: [&str; 24] = [
     "user-agent",
     "x-request-id",
     "idempotency-key",
+    "tokenway-resumable",
     "x-stainless-arch",
     "x-stainless-async",
     "x-stainless-custom-event-handler",

@@ -36,6 +36,8 @@ pub struct Record {
     client: IpAddr,
     status: Option<StatusCode>,
     error: Option<&'static str>,
+    /// What is measured goes on after the answer.
+    outlives_answer: bool,
     answer: Option<Box<Answering>>,
     /// How it ended, and when.
     ending: Option<(Outcome, Instant)>,
@@ -80,6 +82,7 @@ impl Meter {
             client,
             status: None,
             error: None,
+            outlives_answer: false,
             answer: None,
             ending: None,
         })))
@@ -155,6 +158,18 @@ impl Record {
     /// The response head has gone out with this status.
     pub fn status(&mut self, status: StatusCode) {
         self.status = Some(status);
+    }
+
+    /// What is measured is not the answer but what it began: [`Record::answered`] does not settle it.
+    pub fn outlive_answer(&mut self) {
+        self.outlives_answer = true;
+    }
+
+    /// The answer is whole, and with it all that is measured, unless that outlives it.
+    pub fn answered(&mut self) {
+        if !self.outlives_answer {
+            self.settle(Outcome::Ok, None);
+        }
     }
 
     /// What went wrong, for the log: a code or a reason from a closed set.

@@ -25,7 +25,7 @@ use crate::metrics::Outcome;
 use crate::upstream::failure::Failure;
 
 /// One comment line, without a blank line after it: a client that counts blocks sees none (WHATWG HTML §9.2.6).
-const HEARTBEAT: Bytes = Bytes::from_static(b": hb\n");
+pub const HEARTBEAT: Bytes = Bytes::from_static(b": hb\n");
 
 /// A stream that is still being opened.
 pub type Opening = Pin<Box<dyn Future<Output = Result<Opened, Failure>> + Send>>;
@@ -48,6 +48,8 @@ struct Core {
     /// that an event costs no timer work.
     timer: Pin<Box<Sleep>>,
     waker: Waker,
+    /// The gateway's shutdown has ended it.
+    cut: bool,
 }
 
 enum Phase {
@@ -83,12 +85,18 @@ impl Relay {
             last_sent: now,
             timer: Box::pin(sleep_until(now)),
             waker: Waker::noop().clone(),
+            cut: false,
         };
         let first = core.next_deadline();
         core.timer.as_mut().reset(first);
         let core = Arc::new(Mutex::new(core));
         let weak: Weak<Mutex<Core>> = Arc::downgrade(&core);
         Self { _ticket: open.enter(weak), core }
+    }
+
+    /// Whether the gateway's shutdown has ended it: its last event says so.
+    pub fn was_cut(&self) -> bool {
+        lock(&self.core).cut
     }
 }
 
@@ -245,11 +253,7 @@ impl Core {
         self.held.clear();
         self.meter.record().error(reason);
         self.end(Outcome::Truncated);
-        let id = self.meter.record().request_id().to_owned();
-        let mut event = b"data: ".to_vec();
-        event.extend_from_slice(&reject.json(&id));
-        event.extend_from_slice(b"\n\n");
-        event.into()
+        reject.event(self.meter.record().request_id()).into()
     }
 
     fn panicked(&mut self) -> Option<Bytes> {
@@ -282,6 +286,7 @@ impl Cut for Mutex<Core> {
         }
         let event = core.fail(&Failure::Draining.reject(), Failure::Draining.reason());
         core.held.push_back(Batch::own(event));
+        core.cut = true;
         core.waker.wake_by_ref();
     }
 }

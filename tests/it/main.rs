@@ -15,4 +15,5 @@ mod reload;
 mod routes;
 mod sdk;
 mod server;
+mod streams;
 mod support;

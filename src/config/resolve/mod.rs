@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use super::problem::{Field, Mistake, Place, Problems};
 use super::raw::{self, Raw};
-use super::{Config, Env, Log, Stream};
+use super::{Config, Env, Log, Stream, Streams, format_size};
 use crate::cors::policy::{Policy, Spec};
 
 /// No certificate chain, root bundle or key is larger. The bound keeps a path such as `/dev/zero` harmless.
@@ -50,10 +50,11 @@ impl Resolver<'_> {
         let server = self.server(raw.server);
         let cors = self.cors(&raw.cors);
         let stream = stream(&raw.stream);
+        let streams = self.streams(&raw.streams);
         let upstreams = self.upstreams(&raw.upstreams);
         let models = self.models(&raw.upstreams, &raw.models, &raw.default_model);
         let log = Log { json: raw.log.value == raw::LogFormat::Json };
-        Some(Config { server, cors: cors?, stream, upstreams, models, log, warnings: Vec::new() })
+        Some(Config { server, cors: cors?, stream, streams, upstreams, models, log, warnings: Vec::new() })
     }
 
     fn cors(&mut self, cors: &raw::Cors) -> Option<Policy> {
@@ -82,6 +83,27 @@ impl Resolver<'_> {
             self.problems.report(&place, Mistake::new(error.reason, error.mend));
         }
         None
+    }
+
+    fn streams(&mut self, streams: &raw::Streams) -> Streams {
+        let (all, one) = (streams.max_bytes.value.0, streams.max_stream_bytes.value.0);
+        if one > all {
+            // at the key that is written; where both are, either mend will do
+            let place = [&streams.max_bytes, &streams.max_stream_bytes].map(|field| &field.place);
+            let place = if streams.max_bytes.is_written() { place[0] } else { place[1] };
+            let (all, one) = (format_size(all), format_size(one));
+            let reason = format!(
+                "contradicts its neighbour: streams.max_stream_bytes ({one}) is over streams.max_bytes ({all})"
+            );
+            self.problems.report(place, Mistake::new(reason, "raise max_bytes, or lower max_stream_bytes"));
+        }
+        Streams {
+            grace: streams.grace.value,
+            retention: streams.retention.value,
+            max_bytes: all,
+            max_stream_bytes: one,
+            max_streams: streams.max_streams.value,
+        }
     }
 
     /// The content of a file that the configuration names; what cannot be read is reported.

@@ -19,6 +19,7 @@ use tokenway::error::Code;
 use tokenway::gateway::{Gateway, Shared};
 use tokenway::live::Live;
 use tokenway::metrics::Metrics;
+use tokenway::resume::registry::Registry;
 use tokenway::server::{self, Settings, tls};
 use tokenway::stream::open::OpenStreams;
 use tokio::task::JoinSet;
@@ -169,13 +170,15 @@ async fn whole_table() {
         let may = answer.page != Page::Refused && !row.is_preflight();
         assert!(may || !reached.contains(&answer.id), "reached the upstream: {answer:?}");
     }
-    // every status of the contract that this version has: credentials come with access, draining and panics stand below
+    // every status of the contract that this version has: credentials come with access, draining and panics stand below,
+    // and that a stream was stopped is told in the stream alone
     let missing: Vec<Code> = Code::ALL
         .into_iter()
         .filter(|code| !finished.iter().any(|answer| answer.body.contains(&format!("\"code\":\"{}\"", code.as_str()))))
         .collect();
-    let elsewhere = [Code::MissingCredentials, Code::InvalidCredentials, Code::Draining, Code::InternalError];
-    assert_eq!(missing, elsewhere);
+    let credentials = [Code::MissingCredentials, Code::InvalidCredentials];
+    let elsewhere = [Code::StreamStopped, Code::Draining, Code::InternalError];
+    assert_eq!(missing, [&credentials[..], &elsewhere].concat());
 }
 
 #[tokio::test]
@@ -256,7 +259,8 @@ async fn a_panic_is_an_answer_like_any_other() {
     let mut settings = Settings::new(&config.server).unwrap();
     settings.tls = Some(tls::server_config(&certificate.identity).unwrap());
     let settings = Arc::new(arc_swap::ArcSwap::from_pointee(settings));
-    let shared = Shared { metrics: Arc::clone(&metrics), open, drain: drain.clone() };
+    let streams = Registry::new(config.streams.clone(), metrics.clone(), drain.clone());
+    let shared = Shared { metrics: Arc::clone(&metrics), open, streams, drain: drain.clone() };
     let live = Arc::new(Live::new(Gateway::new(config, shared).unwrap()));
     let listener = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
     let target = Target { address: listener.local_addr().unwrap(), roots: certificate.roots };

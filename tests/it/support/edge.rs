@@ -19,6 +19,7 @@ use tokenway::drain::Drain;
 use tokenway::gateway::{Gateway, Shared};
 use tokenway::live::Live;
 use tokenway::metrics::Metrics;
+use tokenway::resume::registry::Registry;
 use tokenway::server::{self, Settings};
 use tokenway::stream::open::OpenStreams;
 use tokio::net::TcpListener;
@@ -133,7 +134,8 @@ upstream = "two"
         let drain = Drain::default();
         let open = OpenStreams::new(metrics.streams_active.clone());
         let settings = Arc::new(ArcSwap::from_pointee(Settings::new(&config.server).unwrap()));
-        let shared = Shared { metrics: metrics.clone(), open: open.clone(), drain: drain.clone() };
+        let streams = Registry::new(config.streams.clone(), metrics.clone(), drain.clone());
+        let shared = Shared { metrics: metrics.clone(), open: open.clone(), streams, drain: drain.clone() };
         let live = Arc::new(Live::new(Gateway::new(config, shared).unwrap()));
         let public = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
         narrow(&public, setup.narrow);

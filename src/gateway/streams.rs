@@ -1,0 +1,141 @@
+//! Resumable streams: made, read, stopped.
+
+use std::str::FromStr;
+
+use http::header::{HeaderMap, HeaderName};
+use http::request::Parts;
+use http::{Response, StatusCode};
+
+use super::Gateway;
+use crate::answers;
+use crate::body::Body;
+use crate::config;
+use crate::error::{Code, Reject};
+use crate::fallback::Ask;
+use crate::head::Peer;
+use crate::intake::Upload;
+use crate::request_id::RequestId;
+use crate::resume::id::StreamId;
+use crate::resume::reader::Reader;
+use crate::resume::registry::Writer;
+use crate::resume::store::{Opened, Owner, Store, Unopened};
+use crate::resume::{cursor, writer};
+use crate::routes::{Route, stream_id};
+use crate::stream::meter::Meter;
+use crate::stream::relay::Relay;
+
+const TOKENWAY_RESUMABLE: HeaderName = HeaderName::from_static("tokenway-resumable");
+
+/// Whether the request asks for a stream that can be picked up after a cut.
+///
+/// # Errors
+/// The header says neither `true` nor `false`, or asks it of an answer that is no stream.
+pub(super) fn is_wanted(headers: &HeaderMap, streaming: bool) -> Result<bool, Reject> {
+    let mut lines = headers.get_all(TOKENWAY_RESUMABLE).iter();
+    let wrong = |message: &'static str| Err(Reject::new(Code::InvalidRequest, message));
+    match (lines.next().map(|line| line.as_bytes()), lines.next()) {
+        (None, _) | (Some(b"false"), None) => Ok(false),
+        (Some(b"true"), None) if streaming => Ok(true),
+        (Some(b"true"), None) => wrong("`tokenway-resumable`: only a stream can be resumed: set `stream` to true"),
+        _ => wrong("the header `tokenway-resumable`: expected one `true` or `false`"),
+    }
+}
+
+impl Gateway {
+    /// `POST /v1/streams`: begins a completion that goes on without this request.
+    pub(super) async fn create_stream(
+        &self,
+        parts: &Parts,
+        upload: &mut Upload,
+        peer: Peer,
+        id: &RequestId,
+        meter: &Meter,
+    ) -> Result<Response<Body>, Reject> {
+        let ask = self.ask(Route::Streams, parts, upload, id).await?;
+        let (stream, log) = self.keep(parts, meter).await?;
+        meter.record().outlive_answer();
+        let opening = Box::pin(self.upstreams.clone().stream(ask, meter.clone()));
+        let relay = Relay::opening(opening, meter.clone(), &self.quiet_rules(), &self.shared.open);
+        tokio::spawn(writer::drive(relay, log));
+        Ok(answers::created(stream, &self.public_base(parts, peer)))
+    }
+
+    /// `POST /v1/chat/completions` with `tokenway-resumable: true`: streams as ever, through a log.
+    pub(super) async fn complete_resumably(
+        &self,
+        ask: Ask,
+        parts: &Parts,
+        meter: &Meter,
+    ) -> Result<Response<Body>, Reject> {
+        // first of all: without room nobody is asked
+        let (stream, log) = self.keep(parts, meter).await?;
+        let begun = self.begin(ask, &self.quiet_rules(), meter).await?;
+        let opened = self.shared.streams.open(stream, &Owner::of(&parts.headers), 0).await;
+        let Ok(Opened::Reader(own)) = opened else { return Err(answers::no_such_stream()) };
+        tokio::spawn(writer::drive(begun.relay, log));
+        let heartbeat = self.upstreams.rules().heartbeat;
+        let reader = match begun.has_output {
+            true => Reader::plain(own, heartbeat),
+            false => Reader::plain_waiting(own, heartbeat),
+        };
+        let mut response = answers::stream(Box::pin(reader), begun.vary);
+        answers::name_stream(&mut response, stream);
+        if begun.answerer_is_known {
+            answers::describe(&mut response, meter);
+        }
+        Ok(response)
+    }
+
+    /// `GET /v1/streams/{id}`: replays what the reader misses, and goes on live.
+    pub(super) async fn read_stream(&self, parts: &Parts, meter: &Meter) -> Result<Response<Body>, Reject> {
+        let stream = named(parts)?;
+        let place = cursor::place(&parts.headers, parts.uri.query())?.unwrap_or(0);
+        match self.shared.streams.open(stream, &Owner::of(&parts.headers), place).await {
+            Ok(Opened::Reader(log)) => {
+                if place > 0 {
+                    self.shared.metrics.stream_resumes.inc();
+                }
+                let reader = Reader::numbered(log, meter.clone(), self.upstreams.rules().heartbeat);
+                Ok(answers::stream(Box::pin(reader), None))
+            }
+            // WHATWG HTML §9.2.3: EventSource reconnects after every end but this one
+            Ok(Opened::AtEnd) => Ok(answers::empty(StatusCode::NO_CONTENT)),
+            Err(Unopened::Unknown) => Err(answers::no_such_stream()),
+            Err(Unopened::TooLarge { last }) => Err(cursor::too_large(place, last)),
+        }
+    }
+
+    /// `DELETE /v1/streams/{id}`: stops the upstream now. Leaving does not.
+    pub(super) async fn stop_stream(&self, parts: &Parts) -> Result<Response<Body>, Reject> {
+        let stopped = self.shared.streams.stop(named(parts)?, &Owner::of(&parts.headers)).await;
+        stopped.map_err(|_| answers::no_such_stream())?;
+        Ok(answers::empty(StatusCode::NO_CONTENT))
+    }
+
+    async fn keep(&self, parts: &Parts, meter: &Meter) -> Result<(StreamId, Writer), Reject> {
+        let request_id = meter.record().request_id().into();
+        self.shared.streams.create(Owner::of(&parts.headers), request_id).await.map_err(|_| answers::no_room())
+    }
+
+    /// The bounds of a stream that goes into a log: each of its readers has its own heartbeats.
+    fn quiet_rules(&self) -> config::Stream {
+        config::Stream { heartbeat: None, ..self.upstreams.rules().clone() }
+    }
+
+    /// Where the client has reached this gateway: `https://host:port`.
+    fn public_base(&self, parts: &Parts, peer: Peer) -> String {
+        let proxy = "x-forwarded-proto";
+        let trusted = self.config.server.trusted_proxies.iter().any(|network| network.contains(&peer.address));
+        let forwarded = parts.headers.get(proxy).filter(|_| trusted).is_some_and(|scheme| scheme == "https");
+        let scheme = if peer.tls || forwarded { "https" } else { "http" };
+        let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+        let authority = parts.uri.authority().map(|authority| authority.as_str()).or(host);
+        format!("{scheme}://{}", authority.unwrap_or_default())
+    }
+}
+
+/// The stream that the path names. What is no id is no stream.
+fn named(parts: &Parts) -> Result<StreamId, Reject> {
+    let text = stream_id(parts.uri.path()).unwrap_or_default();
+    StreamId::from_str(text).map_err(|_| answers::no_such_stream())
+}

@@ -1,0 +1,137 @@
+//! What a store of resumable streams promises: three small traits that one process keeps in memory
+//! ([`Registry`](super::registry::Registry)), and that could stand on Redis Streams for several.
+//!
+//! - **Ordering.** The events of a stream have the numbers 1, 2, 3 … without a hole; every reader gets them in this order.
+//!   One that is too late for some of them is told which ([`Followed::Gap`]), once, in their place.
+//! - **Fencing.** A stream has one writer, the value that [`Store::create`] returned. Once the stream has ended, by its
+//!   writer or by a stop, nothing is appended any more: [`Append::append`] says [`Fenced`].
+//! - **Expiry.** A stream that nobody reads is stopped after `streams.grace`; one that has ended is forgotten after
+//!   `streams.retention`, or earlier where memory is short, the one that ended first going first.
+//! - **Owner.** To anybody but its owner a stream does not exist.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::HeaderMap;
+use http::header::ORIGIN;
+
+use super::id::StreamId;
+
+/// Whose stream it is. Only the same owner reads or stops it.
+///
+/// This version knows no callers, only pages: the owner is the origin of the request that made the stream, or none. The
+/// address would be wrong: the network changes, which is what resuming is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner(Option<Box<[u8]>>);
+
+impl Owner {
+    /// The owner of what a request with these headers makes. `Origin` was checked before: it is there once or not at all.
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self(headers.get(ORIGIN).map(|origin| origin.as_bytes().into()))
+    }
+}
+
+/// The streams.
+pub trait Store: Send + Sync + 'static {
+    /// Writes one stream.
+    type Writer: Append;
+    /// Reads one stream.
+    type Reader: Follow;
+
+    /// Makes an empty stream. `request_id` stands in errors that end it.
+    fn create(
+        &self,
+        owner: Owner,
+        request_id: Arc<str>,
+    ) -> impl Future<Output = Result<(StreamId, Self::Writer), Full>> + Send;
+
+    /// A reader that goes on behind the event `place`, 0 for the beginning.
+    fn open(
+        &self,
+        id: StreamId,
+        owner: &Owner,
+        place: u64,
+    ) -> impl Future<Output = Result<Opened<Self::Reader>, Unopened>> + Send;
+
+    /// Stops the writer and ends the stream with an error event; nothing to do where it has ended.
+    fn stop(&self, id: StreamId, owner: &Owner) -> impl Future<Output = Result<(), Unknown>> + Send;
+}
+
+/// The one writer of a stream. Dropped before [`Append::end`], it leaves a stream that is lost, and readers are told so.
+pub trait Append: Send + 'static {
+    /// Adds one block with data, its blank line included, under the next number.
+    ///
+    /// # Errors
+    /// The stream has ended.
+    fn append(&mut self, block: &[u8]) -> impl Future<Output = Result<(), Fenced>> + Send;
+
+    /// Ready once the stream was stopped.
+    fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// The stream is whole: its last event is the last there will be.
+    fn end(self) -> impl Future<Output = ()> + Send;
+}
+
+/// One reader of a stream, at its place. Dropping it is leaving.
+pub trait Follow: Send + Unpin + 'static {
+    /// Shows to `each` what follows the reader's place, about `limit` bytes of it, and moves the place behind that.
+    fn poll_follow(&mut self, cx: &mut Context<'_>, limit: usize, each: &mut dyn FnMut(u64, &[u8])) -> Poll<Followed>;
+
+    /// The id of the request that made the stream.
+    fn request_id(&self) -> &str;
+}
+
+/// What a reader has met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Followed {
+    /// Events, which were shown.
+    Events {
+        /// They were the last ones.
+        ended: bool,
+    },
+    /// These events, from the first to the last, are gone.
+    Gap {
+        /// The number of the first one.
+        from: u64,
+        /// The number of the last one.
+        to: u64,
+    },
+    /// The stream has ended, and the reader has all of it.
+    Ended,
+    /// The writer went away and left the stream without its end.
+    Lost,
+}
+
+/// What opening gives.
+#[derive(Debug)]
+pub enum Opened<R> {
+    /// There is something to read, or will be.
+    Reader(R),
+    /// The stream has ended, and the place is its end.
+    AtEnd,
+}
+
+/// Why there is no reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unopened {
+    /// No such stream, or not this owner's.
+    Unknown,
+    /// The place lies beyond the stream's last event so far.
+    TooLarge {
+        /// The number of that event.
+        last: u64,
+    },
+}
+
+/// No such stream, or not this owner's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unknown;
+
+/// No room for another stream, and nothing that could make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+/// The stream has ended: its writer may not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fenced;
