@@ -1,10 +1,10 @@
-// A chat completion by fetch that survives the network. Types and meaning: tokenway.d.ts.
+// Chat completions that survive the network. Types and meaning: tokenway.d.ts.
 
 /** Cuts in a row until a stream is given up. */
 const TRIES = 8;
 /** Milliseconds. The pause doubles from the first, or the server's `retry:`. */
 const [FIRST_PAUSE, LONGEST_PAUSE, LONGEST_WAIT] = [500, 8000, 60_000];
-/** Three heartbeats are missing: the connection is dead. */
+/** Three heartbeats are missing: the line is dead. */
 const SILENCE = 45_000;
 
 export const LEAVE = new DOMException('left the stream', 'AbortError');
@@ -41,7 +41,7 @@ export function stream(url, body, options = {}) {
 
 /** What happens to a stream, over all its connections. */
 async function* events(self, url, body, { signal, resume, headers, credentials, fetch = globalThis.fetch }) {
-  let [line, tries, pause] = [new AbortController(), 0, FIRST_PAUSE];
+  let [line, tries, pause, over] = [new AbortController(), 0, FIRST_PAUSE];
   const place = () => new URL(`../streams/${self.id}`, new URL(url, globalThis.location));
   const send = (to, init, more) => fetch(to, { credentials, signal: line.signal, headers: { ...headers, ...more }, ...init });
   const connect = () => self.id
@@ -71,10 +71,10 @@ async function* events(self, url, body, { signal, resume, headers, credentials, 
           const gap = type === 'gap' ? JSON.parse(data) : seq > self.seq + 1 && { from: self.seq + 1, to: seq - 1 };
           if (gap) throw new StreamError({ message: 'Events were lost.', code: 'gap' }, gap);
           if (type !== 'message' || seq <= self.seq) continue;
-          [self.seq, tries, pause] = [seq, 0, retry];
+          [self.seq, tries, pause, over] = [seq, 0, retry, data === '[DONE]'];
           yield { type: 'data', seq, data };
-          if (data === '[DONE]') return;
         }
+        if (over) return;
       } else if (response) {
         const { status } = response;
         const { error: why = { message: `Status ${status}` } } = await response.json().catch(() => ({}));
