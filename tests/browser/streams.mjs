@@ -11,7 +11,7 @@ export async function eventSource({ browser, allowed, gateway, request, cuts }) 
     await page.evaluate(follow, made.url);
     await page.until(() => window.source.readyState === EventSource.CLOSED, { within: 60_000 });
     const seen = await page.evaluate(() => window.seen);
-    return { ...seen, made, cuts: proxy.cuts, requests: asked(page), cookies: await cookies(browser, page, gateway) };
+    return { ...seen, made, cuts: proxy.cuts, requests: await asked(page), cookies: await cookies(browser, page, gateway) };
   });
 }
 
@@ -24,7 +24,7 @@ export async function module({ browser, allowed, gateway, request, cuts }) {
     proxy.cut(cuts);
     await page.until(() => window.seen.end !== undefined, { within: 60_000 });
     const seen = await page.evaluate(() => window.seen);
-    return { ...seen, cuts: proxy.cuts, requests: asked(page), cookies: await cookies(browser, page, gateway) };
+    return { ...seen, cuts: proxy.cuts, requests: await asked(page), cookies: await cookies(browser, page, gateway) };
   });
 }
 
@@ -43,7 +43,7 @@ export async function stop({ browser, allowed, gateway, request, how }) {
     await page.evaluate((url) => fetch(url, { method: 'DELETE' }).then(({ status }) => status), url);
     await page.until(() => window.source.readyState === EventSource.CLOSED);
   }
-  return { ...await page.evaluate(() => window.seen), requests: asked(page) };
+  return { ...await page.evaluate(() => window.seen), requests: await asked(page) };
 }
 
 /** One tab begins a stream; two others, of the same profile, read it as well, from its start, one after the first has left. */
@@ -80,7 +80,8 @@ async function open(browser, origin, beside) {
 }
 
 /** What the page asked of the gateway about streams, without preflights. */
-function asked(page) {
+async function asked(page) {
+  await told(page, () => page.requests.every(({ onWire, failed }) => onWire || failed));
   const requests = page.requests.filter(({ url, method }) => new URL(url).pathname.startsWith('/v1/') && method !== 'OPTIONS');
   return requests.map(({ method, url, status, headers, failed }) => ({
     method, path: url.slice(new URL(url).origin.length), status: status ?? null, last_event_id: headers['last-event-id'] ?? null, failed: failed?.text ?? null,
@@ -96,10 +97,15 @@ async function cookies(browser, page, gateway) {
   await own.goto(url);
   const sent = async ({ requests }) => {
     const request = requests.findLast((request) => request.url === url);
-    while (!request.onWire) await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 10)));
+    await told(page, () => request.onWire);
     return request.headers.cookie ?? null;
   };
   return { own: await sent(own), third_party: await sent(page) };
+}
+
+/** The protocol tells of the headers on the wire at its own pace. */
+async function told(page, so) {
+  while (!so()) await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 10)));
 }
 
 // The functions below run in the page.
