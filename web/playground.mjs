@@ -242,7 +242,7 @@ async function showError(error) {
     state('connected', 'good');
   } else if (error instanceof TypeError && network.isCut) {
     text('error-title', 'The network is cut');
-    text('error-message', 'By the switch below the answer. Turn it off, and try again.');
+    text('error-message', 'By the switch of this page. Turn it off, and send again.');
   } else if (error instanceof TypeError) {
     const verdict = await diagnose(gateway);
     text('error-title', verdict === 'refused' ? 'The gateway refused this page’s origin' : 'The gateway cannot be reached');
@@ -262,8 +262,14 @@ async function showError(error) {
 function switchNetwork() {
   const cut = byId('network').getAttribute('aria-checked') !== 'true';
   byId('network').setAttribute('aria-checked', String(cut));
-  if (cut) network.cut();
-  else network.mend();
+  if (cut) {
+    network.cut();
+    state('network cut', 'bad');
+  } else {
+    network.mend();
+    if (offered.size > 0) state('connected', 'good');
+    else loadModels();
+  }
 }
 
 function causesOf(verdict) {

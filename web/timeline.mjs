@@ -129,7 +129,6 @@ export class Timeline {
       canvas.fillRect(left, TOP, right - left, height - AXIS - TOP);
       canvas.fillStyle = colour('bad');
       canvas.fillRect(left, TOP, 1, height - AXIS - TOP);
-      canvas.fillRect(right, TOP, 1, height - AXIS - TOP);
       if (right - left > 20) canvas.fillText('cut', left + 4, TOP + 2);
     }
   }
