@@ -64,6 +64,29 @@ export async function tabs({ browser, allowed, gateway, request }) {
   return { left, joined, followed };
 }
 
+/** A page of examples/, whose connection is cut, and which is reloaded if `reload`, in the middle of an answer. */
+export async function example({ browser, allowed, gateway, name, prompt, reload }) {
+  return through(gateway, async (proxy) => {
+    const page = await browser.newPage();
+    await page.goto(`${allowed}/examples/${name}.html?gateway=${encodeURIComponent(proxy.origin)}`);
+    await page.evaluate((prompt) => {
+      document.getElementById('prompt').value = prompt;
+      document.getElementById('ask').requestSubmit();
+    }, prompt);
+    await page.until(() => document.getElementById('answer').textContent.length > 40);
+    if (reload) {
+      const loaded = page.once('Page.loadEventFired');
+      await page.call('Page.reload');
+      await loaded;
+      await page.until(() => document.getElementById('answer').textContent.length > 60);
+    }
+    proxy.cut();
+    await page.until(() => document.getElementById('state').textContent.startsWith('reconnecting') || document.getElementById('state').textContent.startsWith('cut'));
+    await page.until(() => document.getElementById('state').textContent.startsWith('done'));
+    return { answer: await page.evaluate(() => document.getElementById('answer').textContent), complaints: page.complaints };
+  });
+}
+
 async function through(gateway, scenario) {
   const proxy = await cuttingProxy(gateway);
   try {
