@@ -106,11 +106,13 @@ impl Row {
 }
 
 pub const COMPLETIONS: &str = "/v1/chat/completions";
+const NONE_FROM: &str = "/v1/streams/st_0?from=7";
 
 /// The table. The gateway of [`whole_table`] has short deadlines, so that each comes true.
 pub fn table() -> Vec<Row> {
     let mut rows = Vec::new();
     routes_and_methods(&mut rows);
+    streams(&mut rows);
     completions(&mut rows);
     bad_requests(&mut rows);
     bad_upstreams(&mut rows);
@@ -119,9 +121,9 @@ pub fn table() -> Vec<Row> {
 }
 
 fn routes_and_methods(rows: &mut Vec<Row>) {
-    for path in [COMPLETIONS, "/v1/chat", "/v1/models", "/healthz", "/nowhere", "/", "/metrics"] {
+    for path in [COMPLETIONS, "/v1/chat", "/v1/streams", "/v1/models", "/healthz", "/nowhere", "/", "/metrics"] {
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "patch", "PROPFIND"] {
-            let post = path == COMPLETIONS || path == "/v1/chat";
+            let post = path == COMPLETIONS || path == "/v1/chat" || path == "/v1/streams";
             let get = path == "/v1/models" || path == "/healthz";
             let name = format!("{method} {path}");
             rows.push(match method {
@@ -134,6 +136,31 @@ fn routes_and_methods(rows: &mut Vec<Row>) {
                 _ => Row::error(name, method, path, Code::MethodNotAllowed),
             });
         }
+    }
+}
+
+fn streams(rows: &mut Vec<Row>) {
+    let asked = chat(false, json!({ "tokens": 5 }));
+    rows.push(Row::new("a stream is made", "POST", "/v1/streams", 201).json(&asked));
+    rows.push(Row::error("a stream of no messages", "POST", "/v1/streams", Code::InvalidRequest).json(&json!({})));
+    let resumable = Row::new("a resumable stream", "POST", COMPLETIONS, 200).header("tokenway-resumable", "true");
+    rows.push(resumable.json(&chat(true, json!({ "tokens": 5 }))));
+    let document = Row::error("a resumable document", "POST", COMPLETIONS, Code::InvalidRequest);
+    rows.push(document.header("tokenway-resumable", "true").json(&asked));
+    for path in ["/v1/streams/st_00000000000000000000000000000000", "/v1/streams/none", NONE_FROM] {
+        for method in ["GET", "DELETE"] {
+            rows.push(Row::error(format!("{method} {path}"), method, path, Code::StreamNotFound));
+        }
+        for method in ["HEAD", "POST", "PUT", "PATCH"] {
+            rows.push(Row::error(format!("{method} {path}"), method, path, Code::MethodNotAllowed));
+        }
+        rows.push(Row::new(format!("OPTIONS {path}"), "OPTIONS", path, 204));
+    }
+    let unknown = "/v1/streams/st_00000000000000000000000000000000";
+    let place = Row::error("a place that is none", "GET", unknown, Code::InvalidRequest);
+    rows.push(place.header("last-event-id", "-1"));
+    for path in ["/v1/streams/", "/v1/streams/none/none"] {
+        rows.push(Row::error(format!("GET {path}"), "GET", path, Code::NotFound));
     }
 }
 
@@ -205,7 +232,7 @@ fn bad_upstreams(rows: &mut Vec<Row>) {
 }
 
 fn preflights(rows: &mut Vec<Row>) {
-    for path in [COMPLETIONS, "/v1/chat", "/v1/models", "/healthz", "/nowhere"] {
+    for path in [COMPLETIONS, "/v1/chat", "/v1/streams", "/v1/streams/none", "/v1/models", "/healthz", "/nowhere"] {
         let row = |name: &str| {
             let row = Row::new(format!("preflight of {path}, {name}"), "OPTIONS", path, 204);
             row.header("access-control-request-method", "POST")

@@ -11,7 +11,7 @@ mod many;
 mod odd;
 mod pool;
 mod pressure;
-mod table;
+pub mod table;
 mod tls;
 
 use http::response::Parts;
@@ -23,7 +23,7 @@ use crate::support::edge::{FIRST_KEY, SECOND_KEY};
 const SECRETS: [&str; 4] = [CANARY, FAKE_KEY, FIRST_KEY, SECOND_KEY];
 
 /// Every header that an answer may have; `date` and `content-length` are hyper's.
-const HEADERS: [&str; 18] = [
+const HEADERS: [&str; 19] = [
     "access-control-allow-origin",
     "access-control-expose-headers",
     "cache-control",
@@ -36,6 +36,7 @@ const HEADERS: [&str; 18] = [
     "tokenway-attempts",
     "tokenway-cache",
     "tokenway-model",
+    "tokenway-stream-id",
     "tokenway-upstream",
     "transfer-encoding",
     "vary",
@@ -45,7 +46,7 @@ const HEADERS: [&str; 18] = [
 ];
 
 /// Fails where an answer holds what must stay inside.
-fn assert_nothing_leaks(head: &Parts, body: &[u8]) {
+pub fn assert_nothing_leaks(head: &Parts, body: &[u8]) {
     let seen = format!("{head:?}\n{}", String::from_utf8_lossy(body));
     for secret in SECRETS {
         assert!(!seen.contains(secret), "{secret} has left the gateway: {seen}");
@@ -56,7 +57,7 @@ fn assert_nothing_leaks(head: &Parts, body: &[u8]) {
 }
 
 /// Fails where a text of the gateway's own, a log or metrics, holds what must stay inside.
-fn assert_holds_no_secret(text: &str) {
+pub fn assert_holds_no_secret(text: &str) {
     for secret in SECRETS {
         assert!(!text.contains(secret), "{secret}");
     }

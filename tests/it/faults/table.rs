@@ -10,11 +10,11 @@ use crate::support::edge::{Edge, Setup, Version, expected, streaming, truncated,
 use crate::support::{log, soon};
 
 /// How many events go out before a fault that counts them: the role, and two with output.
-const AT: usize = 3;
+pub const AT: usize = 3;
 
 /// What the client gets.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Outcome {
+pub enum Outcome {
     /// Status and code, before anything was sent.
     Refused(u16, &'static str),
     /// The first events, then an error event with this code.
@@ -30,7 +30,7 @@ const TIMEOUT: Outcome = Refused(504, "upstream_timeout");
 const BROKEN: Outcome = Truncated("upstream_failure");
 
 /// A fault whose answer has no event, whether it was to be streamed or not. No wildcard: a new fault must be thought of.
-fn outcome(fault: Fault) -> Outcome {
+pub fn outcome(fault: Fault) -> Outcome {
     match fault {
         Fault::Status400 => Refused(400, "invalid_request"),
         // the gateway's credentials are no affair of the client
@@ -68,7 +68,7 @@ fn whole_outcome(fault: Fault) -> Outcome {
 
 /// Deadlines that are short where the fault runs into them, and else do not matter. An answer in one piece has no first
 /// event: its silence is bounded by `idle_timeout` alone.
-fn patience(fault: Fault, stream: bool) -> &'static str {
+pub fn patience(fault: Fault, stream: bool) -> &'static str {
     match fault {
         Fault::Silent | Fault::HeadersThenSilent if stream => "first_event_timeout = \"300ms\"",
         Fault::Silent | Fault::HeadersThenSilent => "idle_timeout = \"300ms\"",
@@ -78,7 +78,7 @@ fn patience(fault: Fault, stream: bool) -> &'static str {
 }
 
 /// What a good stream looks like under this fault.
-fn events(fault: Fault, request: &Value) -> Vec<Bytes> {
+pub fn events(fault: Fault, request: &Value) -> Vec<Bytes> {
     let line_ends = |end: &str| {
         let events = expected(request).into_iter();
         events.map(|event| String::from_utf8(event.into()).unwrap().replace('\n', end).into()).collect()

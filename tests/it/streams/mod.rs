@@ -1,5 +1,8 @@
 //! Resumable streams over real sockets: made, read from any place, cut, resumed, stopped.
 
+mod cuts;
+mod ends;
+mod faults;
 mod made;
 
 use http::Request;
@@ -73,6 +76,12 @@ fn numbered(events: &[bytes::Bytes], after: usize) -> String {
 /// Without heartbeats, which come where there is nothing to send.
 fn without_heartbeats(text: &str) -> String {
     text.replace(": hb\n", "")
+}
+
+/// The same events without the fields that a log adds.
+fn without_numbers(text: &str) -> String {
+    let is_own = |line: &&str| line.starts_with("id: ") || line.starts_with("retry: ");
+    without_heartbeats(text).split_inclusive(['\n', '\r']).filter(|line| !is_own(line)).collect()
 }
 
 /// Returns when all completions have come to their end.

@@ -41,6 +41,7 @@ pub const ORIGIN: &str = "https://app.example.com";
 pub struct Setup<'a> {
     pub server: &'a str,
     pub stream: &'a str,
+    pub streams: &'a str,
     /// Instead of a demo upstream, this one stands behind the model `demo`.
     pub upstream: Option<std::net::SocketAddr>,
     /// Clients reach the gateway without TLS.
@@ -64,6 +65,7 @@ pub struct Edge {
     pub metrics: Arc<Metrics>,
     pub drain: Drain,
     pub open: Arc<OpenStreams>,
+    pub streams: Registry,
     _tasks: JoinSet<()>,
 }
 
@@ -94,6 +96,8 @@ hosts = ["localhost"]
 origins = ["{ORIGIN}"]
 [stream]
 {stream}
+[streams]
+{streams}
 [[upstreams]]
 name = "one"
 base_url = "{scheme}://{one}/v1"
@@ -116,6 +120,7 @@ upstream = "two"
 "#,
             server = setup.server,
             stream = setup.stream,
+            streams = setup.streams,
             one = setup.upstream.unwrap_or(first.addr),
             two = second.addr,
         );
@@ -135,14 +140,15 @@ upstream = "two"
         let open = OpenStreams::new(metrics.streams_active.clone());
         let settings = Arc::new(ArcSwap::from_pointee(Settings::new(&config.server).unwrap()));
         let streams = Registry::new(config.streams.clone(), metrics.clone(), drain.clone());
-        let shared = Shared { metrics: metrics.clone(), open: open.clone(), streams, drain: drain.clone() };
+        let shared =
+            Shared { metrics: metrics.clone(), open: open.clone(), streams: streams.clone(), drain: drain.clone() };
         let live = Arc::new(Live::new(Gateway::new(config, shared).unwrap()));
         let public = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
         narrow(&public, setup.narrow);
         let target = Target { address: public.local_addr().unwrap(), roots: certificate.roots };
         let mut tasks = JoinSet::new();
         tasks.spawn(server::serve(public, settings, live, metrics.clone(), drain.clone()));
-        Self { first, second, target, metrics, drain, open, _tasks: tasks }
+        Self { first, second, target, metrics, drain, open, streams, _tasks: tasks }
     }
 
     /// A new connection.
@@ -157,16 +163,19 @@ upstream = "two"
         samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
 
-    /// How many requests to `POST /v1/chat/completions` for this model ended so.
-    pub fn ended(&self, model: &str, status: u16, outcome: &str) -> u64 {
-        let labels = ["chat_completions", model, &status.to_string(), outcome];
-        self.metrics.requests.with_label_values(&labels).get()
+    fn ended_on(&self, route: &str, model: &str, status: u16, outcome: &str) -> u64 {
+        self.metrics.requests.with_label_values(&[route, model, &status.to_string(), outcome]).get()
     }
 
     /// Returns when this many requests for this model have ended so.
     pub async fn until_ended(&self, model: &str, status: u16, outcome: &str, count: u64) {
+        self.until_ended_on("chat_completions", model, status, outcome, count).await;
+    }
+
+    /// The same for another route.
+    pub async fn until_ended_on(&self, route: &str, model: &str, status: u16, outcome: &str, count: u64) {
         let ended = tokio::time::timeout(super::PATIENCE, async {
-            while self.ended(model, status, outcome) != count {
+            while self.ended_on(route, model, status, outcome) != count {
                 tokio::task::yield_now().await;
             }
         });

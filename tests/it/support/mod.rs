@@ -3,6 +3,7 @@
 pub mod certs;
 pub mod child;
 pub mod client;
+pub mod cutting;
 pub mod edge;
 pub mod frames;
 pub mod gateway;
