@@ -1,80 +1,60 @@
-// One streamed chat completion by fetch: what happened, when, as a sequence of steps. No DOM here.
-import { EventParser } from './sse.mjs';
-
-/** The gateway, or the model behind it, said no: before the stream, or inside it. */
-export class ChatError extends Error {
-  /** @param {{message: string, code?: string, status?: number, requestId?: string, inStream?: boolean}} what */
-  constructor({ message, code, status, requestId, inStream = false }) {
-    super(message);
-    Object.assign(this, { name: 'ChatError', code, status, requestId, inStream });
-  }
-}
+// One streamed chat completion, as a sequence of steps: what happened, and when. No DOM here.
+import { StreamError, stream } from './tokenway.js';
 
 /** The models that the gateway offers, each at least with an `id`. */
-export async function models(gateway, signal) {
-  const response = await fetch(`${gateway}/v1/models`, { signal, credentials: 'omit' });
-  if (!response.ok) throw await refusal(response);
-  return (await response.json()).data;
+export async function models(gateway, network) {
+  const response = await network.fetch(`${gateway}/v1/models`, { credentials: 'omit' });
+  const { data, error } = await response.json().catch(() => ({}));
+  if (data) return data;
+  throw new StreamError(error ?? { message: `The gateway answered ${response.status} without saying why.` }, { status: response.status });
 }
+
+/** What the request of a completion is sent with, beyond what every request has. */
+export const HEADERS = { 'content-type': 'application/json', 'tokenway-resumable': 'true' };
 
 /**
- * Streams one completion. Yields, each with its time `at` (milliseconds, as performance.now):
- * - `{kind: 'head', response}` when the status is there,
- * - `{kind: 'delta', text, reasoning}` for each event with output; those that came in one read have the same time,
- * - `{kind: 'usage', usage}`, `{kind: 'finish', reason}` and `{kind: 'done'}` where the stream holds them.
+ * Streams one completion to its end. Calls `take` at each step, with its time `at` (milliseconds, as performance.now):
+ * - `{kind: 'head', response}` when the status is there, whatever it is,
+ * - `{kind: 'delta', text, reasoning}` for each event with output; those that came together have the same time,
+ * - `{kind: 'usage', usage}`, `{kind: 'finish', reason}` and `{kind: 'done'}` where the stream holds them,
+ * - `{kind: 'cut', seq, tries, delay}` and `{kind: 'resumed', seq, response}` when the connection goes and comes again.
  *
- * Throws a ChatError, an AbortError when `signal` fires, or the TypeError of a fetch that the browser failed.
+ * Throws what `stream` of tokenway.js throws.
  */
-export async function* stream(gateway, request, signal) {
-  const response = await fetch(`${gateway}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ ...request, stream: true, stream_options: { include_usage: true } }),
-    credentials: 'omit',
+export async function complete(gateway, request, { signal, network, take }) {
+  const turn = clock();
+  const chunks = stream(`${gateway}/v1/chat/completions`, { ...request, stream_options: { include_usage: true } }, {
     signal,
+    credentials: 'omit',
+    async fetch(url, init) {
+      const response = await network.fetch(url, init);
+      if (init.method === 'POST') take({ kind: 'head', at: performance.now(), response });
+      return response;
+    },
+    onEvent({ type, data, ...facts }) {
+      if (type === 'cut' || type === 'resumed') take({ kind: type, at: performance.now(), ...facts });
+      if (data === '[DONE]') take({ kind: 'done', at: turn() });
+    },
   });
-  yield { kind: 'head', at: performance.now(), response };
-  if (!response.ok) throw await refusal(response);
-
-  const requestId = response.headers.get('x-request-id') ?? undefined;
-  const parser = new EventParser();
-  const decoder = new TextDecoder();
-  const reader = response.body.getReader();
-  for (let piece; !(piece = await reader.read()).done; ) {
-    const at = performance.now();
-    for (const { data } of parser.push(decoder.decode(piece.value, { stream: true }))) yield* steps(data, at, requestId);
-  }
+  for await (const chunk of chunks) for (const step of steps(chunk, turn())) take(step);
 }
 
-function* steps(data, at, requestId) {
-  if (data === '[DONE]') {
-    yield { kind: 'done', at };
-    return;
-  }
-  let chunk;
-  try {
-    chunk = JSON.parse(data);
-  } catch {
-    throw new ChatError({ message: 'An event of the stream is not JSON.', inStream: true, requestId });
-  }
-  if (chunk.error) {
-    const { message, code, request_id } = chunk.error;
-    throw new ChatError({ message: message ?? 'The stream broke.', code, requestId: request_id ?? requestId, inStream: true });
-  }
-  const choice = chunk.choices?.[0];
+function* steps({ choices, usage }, at) {
+  const choice = choices?.[0];
   const text = choice?.delta?.content ?? choice?.delta?.refusal ?? '';
   const reasoning = choice?.delta?.reasoning_content ?? choice?.delta?.reasoning ?? '';
   if (text || reasoning) yield { kind: 'delta', at, text, reasoning };
-  if (chunk.usage) yield { kind: 'usage', at, usage: chunk.usage };
+  if (usage) yield { kind: 'usage', at, usage };
   if (choice?.finish_reason) yield { kind: 'finish', at, reason: choice.finish_reason };
 }
 
-async function refusal(response) {
-  const error = await response.json().then((body) => body.error, () => undefined);
-  return new ChatError({
-    message: error?.message ?? `The gateway answered ${response.status} without saying why.`,
-    code: error?.code,
-    status: response.status,
-    requestId: error?.request_id ?? response.headers.get('x-request-id') ?? undefined,
-  });
+/** Tells the time, and the same time throughout a turn of the event loop: events of one read from the network share it. */
+function clock() {
+  const { port1, port2 } = new MessageChannel();
+  let now;
+  port1.onmessage = () => { now = undefined; };
+  return () => {
+    if (now === undefined) port2.postMessage(null);
+    return (now ??= performance.now());
+  };
 }

@@ -1,11 +1,14 @@
 // The page itself: it reads the form, runs one stream at a time, and writes what happened into the document.
 // Every word that came over the network is set as text, never as markup.
-import { ChatError, models, stream } from './chat.mjs';
+import { HEADERS, complete, models } from './chat.mjs';
 import { diagnose, differences, preflightReasons, timing } from './cors.mjs';
+import { Network } from './network.mjs';
 import { Timeline } from './timeline.mjs';
+import { StreamError } from './tokenway.js';
 
 const { gateway } = JSON.parse(byId('settings').textContent);
 const timeline = new Timeline(byId('timeline'));
+const network = new Network();
 const offered = new Map();
 /** Aborts the running stream; null where none runs. */
 let running = null;
@@ -18,6 +21,7 @@ byId('composer').addEventListener('submit', (event) => {
 });
 byId('stop').addEventListener('click', () => running?.abort());
 byId('retry').addEventListener('click', loadModels);
+byId('network').addEventListener('click', switchNetwork);
 byId('model').addEventListener('change', describeModel);
 document.addEventListener('keydown', (event) => {
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) run();
@@ -31,7 +35,7 @@ async function loadModels() {
   hideError();
   state('connecting');
   try {
-    for (const model of await models(gateway)) offered.set(model.id, model);
+    for (const model of await models(gateway, network)) offered.set(model.id, model);
     byId('model').replaceChildren(...[...offered.keys()].map((id) => new Option(id)));
     byId('model').disabled = offered.size === 0;
     describeModel();
@@ -52,7 +56,7 @@ async function run() {
   byId('cors').setAttribute('aria-busy', 'true');
   hideError();
   try {
-    for await (const step of stream(gateway, request, running.signal)) sheet.take(step);
+    await complete(gateway, request, { signal: running.signal, network, take: (step) => sheet.take(step) });
     sheet.end();
   } catch (error) {
     if (running.signal.aborted) sheet.end('stopped');
@@ -80,6 +84,8 @@ class Sheet {
   #finish = null;
   #done = false;
   #usage = null;
+  /** The cuts so far, each with when it came, and when and at which event the stream went on. */
+  #cuts = [];
   #answer = byId('answer').appendChild(document.createTextNode(''));
   #reasoning = byId('reasoning').appendChild(document.createTextNode(''));
 
@@ -98,6 +104,12 @@ class Sheet {
       case 'head':
         this.#response = step.response;
         if (step.response.ok) figure('first-token', '…', '', `status ${step.response.status} after ${ms(step.at - this.#start)}`);
+        break;
+      case 'cut':
+        this.#cut(step);
+        break;
+      case 'resumed':
+        this.#resumed(step);
         break;
       case 'delta':
         this.#delta(step);
@@ -131,6 +143,21 @@ class Sheet {
     figure('tokens', this.#deltas, '', 'counted as events');
   }
 
+  #cut({ at, seq, tries }) {
+    if (tries === 1) {
+      this.#cuts.push({ at });
+      timeline.cut(at);
+    }
+    text('outcome', `cut at event ${seq}; reconnecting, try ${tries}`);
+  }
+
+  #resumed({ at, seq, response }) {
+    const cut = this.#cuts.at(-1);
+    Object.assign(cut, { seq, url: response.url });
+    timeline.mended(at);
+    text('outcome', `resumed at event ${seq}, after ${ms(at - cut.at)}`);
+  }
+
   /** How the time to the first token splits up, as far as the gateway says. */
   #parts() {
     const header = this.#response.headers.get('server-timing') ?? '';
@@ -152,9 +179,14 @@ class Sheet {
     text('outcome', { stopped: `stopped by you after ${took}`, failed: this.#first ? `broke off after ${took}` : 'no answer' }[how] ?? whole);
     if (this.#usage) this.#showUsage();
     const together = this.#deltas === this.#reads ? 'none waited for another' : 'some came together';
-    const arrival = this.#deltas > 0 ? `${count(this.#deltas, 'token')} in ${count(this.#reads, 'read')} from the network: ${together}.` : 'Nothing arrived.';
+    const cuts = this.#done && this.#cuts.length > 0 ? ` ${this.#survived()}` : '';
+    const arrival = this.#deltas > 0 ? `${count(this.#deltas, 'token')} in ${count(this.#reads, 'read')} from the network: ${together}.${cuts}` : 'Nothing arrived.';
     text('arrival', arrival);
     byId('timeline').setAttribute('aria-label', `${arrival} First token after ${byId('first-token').textContent}, speed ${byId('speed').textContent}.`);
+  }
+
+  #survived() {
+    return `${count(this.#cuts.length, 'cut')}, resumed at event ${list(this.#cuts.map(({ seq }) => String(seq)))}: no token lost, none doubled.`;
   }
 
   #showUsage() {
@@ -172,7 +204,7 @@ class Sheet {
     if (!this.#response) return;
     const url = `${gateway}/v1/chat/completions`;
     const measured = timing(await entryOf(url, this.#start));
-    const reasons = preflightReasons('POST', { 'content-type': 'application/json' });
+    const reasons = preflightReasons('POST', HEADERS);
     const kept = answered > 0;
     answered += 1;
     const before = measured ? `, ${ms(measured.before)} before the request left` : '';
@@ -180,9 +212,16 @@ class Sheet {
       ['Origin', code(location.origin), note(`Sent with the request, because ${list(differences(location.origin, gateway))} differ from the gateway’s. Allowed.`)],
       ['Preflight', kept ? `Remembered${before}` : `Asked first${before}`,
         note(kept ? 'The browser keeps the permission for cors.max_age; while it lasts no OPTIONS is sent.' : `OPTIONS went ahead of POST: ${list(reasons)}. The next request saves this round trip.`)],
+      ...this.#resumedWith(),
       ['Readable', chips([...this.#response.headers.keys()]), note('The response headers that this page may read; the browser hides all others.')],
       ['Transport', measured ? `${measured.protocol} over TLS` : 'not disclosed', note(measured ? 'Timing is readable because the gateway sent Timing-Allow-Origin.' : 'The gateway sent no Timing-Allow-Origin.')],
     ]);
+  }
+
+  #resumedWith() {
+    const urls = this.#cuts.flatMap(({ url }) => (url ? [url.slice(gateway.length)] : []));
+    if (urls.length === 0) return [];
+    return [['Resumed', element('span', ...urls.flatMap((url, index) => [...(index > 0 ? [element('br')] : []), code(`GET ${url}`)])), note('A plain GET from the last event that the page had: it needs no preflight.')]];
   }
 }
 
@@ -194,12 +233,16 @@ async function showError(error) {
   facts.replaceChildren();
   causes.hidden = true;
   byId('retry').hidden = offered.size > 0;
-  if (error instanceof ChatError) {
-    text('error-title', error.inStream ? 'The stream broke' : 'The gateway refused');
+  if (error instanceof StreamError) {
+    const inStream = error.status === undefined;
+    text('error-title', inStream ? 'The stream broke' : 'The gateway refused');
     text('error-message', error.message);
-    const rows = { Status: error.inStream ? '200, then an error event' : error.status, Code: error.code, 'Request id': error.requestId };
+    const rows = { Status: inStream ? `200, then ${error.code === 'cut' ? 'a cut' : 'an error event'}` : error.status, Code: error.code, 'Request id': error.requestId };
     for (const [name, value] of Object.entries(rows)) if (value !== undefined) facts.append(element('dt', name), element('dd', code(value)));
     state('connected', 'good');
+  } else if (error instanceof TypeError && network.isCut) {
+    text('error-title', 'The network is cut');
+    text('error-message', 'By the switch of this page. Turn it off, and send again.');
   } else if (error instanceof TypeError) {
     const verdict = await diagnose(gateway);
     text('error-title', verdict === 'refused' ? 'The gateway refused this page’s origin' : 'The gateway cannot be reached');
@@ -213,6 +256,20 @@ async function showError(error) {
     text('error-message', String(error));
   }
   card.hidden = false;
+}
+
+/** Cuts the network off, or mends it. */
+function switchNetwork() {
+  const cut = byId('network').getAttribute('aria-checked') !== 'true';
+  byId('network').setAttribute('aria-checked', String(cut));
+  if (cut) {
+    network.cut();
+    state('network cut', 'bad');
+  } else {
+    network.mend();
+    if (offered.size > 0) state('connected', 'good');
+    else loadModels();
+  }
 }
 
 function causesOf(verdict) {

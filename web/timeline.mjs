@@ -16,6 +16,8 @@ export class Timeline {
   #end = null;
   #first = null;
   #tokens = [];
+  /** Times without a connection: `[from, to]`, the last one perhaps without its end. */
+  #cuts = [];
 
   constructor(canvas) {
     this.#canvas = canvas;
@@ -27,6 +29,7 @@ export class Timeline {
     this.#start = at;
     this.#end = this.#first = null;
     this.#tokens = [];
+    this.#cuts = [];
     this.#animate();
   }
 
@@ -34,6 +37,14 @@ export class Timeline {
   token(at) {
     this.#first ??= at - this.#start;
     this.#tokens.push(at - this.#start);
+  }
+
+  cut(at) {
+    this.#cuts.push([at - this.#start]);
+  }
+
+  mended(at) {
+    this.#cuts.at(-1)[1] = at - this.#start;
   }
 
   end(at) {
@@ -62,6 +73,7 @@ export class Timeline {
     this.#drawAxis(canvas, { x, span, width, height, colour });
     if (this.#start === 0) return;
     this.#drawWait(canvas, { x, elapsed, height, colour });
+    this.#drawCuts(canvas, { x, elapsed, height, colour });
     this.#drawSpeed(canvas, { x, elapsed, floor, width, colour });
     this.#drawReads(canvas, { x, height, colour });
   }
@@ -106,6 +118,19 @@ export class Timeline {
     canvas.textBaseline = 'top';
     canvas.textAlign = 'left';
     canvas.fillText(`first token ${Math.round(this.#first)} ms`, Math.min(until + 5, canvas.canvas.clientWidth - 110), 0);
+  }
+
+  #drawCuts(canvas, { x, elapsed, height, colour }) {
+    canvas.textBaseline = 'top';
+    canvas.textAlign = 'left';
+    for (const [from, to = elapsed] of this.#cuts) {
+      const [left, right] = [Math.round(x(from)), Math.round(x(to))];
+      canvas.fillStyle = colour('bad-wash');
+      canvas.fillRect(left, TOP, right - left, height - AXIS - TOP);
+      canvas.fillStyle = colour('bad');
+      canvas.fillRect(left, TOP, 1, height - AXIS - TOP);
+      if (right - left > 20) canvas.fillText('cut', left + 4, TOP + 2);
+    }
   }
 
   #drawSpeed(canvas, { x, elapsed, floor, width, colour }) {

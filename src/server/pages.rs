@@ -225,7 +225,8 @@ pub(super) mod testing {
             for part in body(&answer).split(['"', '\'']) {
                 let name = part.strip_prefix("./").or_else(|| part.strip_prefix('/')).unwrap_or_default();
                 let found = format!("/{name}");
-                if (name.ends_with(".mjs") || name.ends_with(".css")) && !paths.contains(&found) {
+                let is_part = [".mjs", ".js", ".css"].iter().any(|end| name.ends_with(end));
+                if is_part && !paths.contains(&found) {
                     paths.push(found);
                 }
             }

@@ -49,8 +49,9 @@ fn script(path: &str) -> Option<&'static str> {
         "/playground.mjs" => include_str!("../../web/playground.mjs"),
         "/chat.mjs" => include_str!("../../web/chat.mjs"),
         "/cors.mjs" => include_str!("../../web/cors.mjs"),
-        "/sse.mjs" => include_str!("../../web/sse.mjs"),
+        "/network.mjs" => include_str!("../../web/network.mjs"),
         "/timeline.mjs" => include_str!("../../web/timeline.mjs"),
+        "/tokenway.js" => include_str!("../../web/tokenway.js"),
         _ => return None,
     })
 }

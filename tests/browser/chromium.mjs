@@ -49,12 +49,12 @@ export class Chromium {
     });
   }
 
-  /** Opens a page in a browser context of its own: no cookie, cache or preflight is shared with another page. */
-  async newPage() {
-    const { browserContextId } = await this.call('Target.createBrowserContext');
+  /** Opens a page in a browser context of its own, so that no cookie, cache or preflight is shared; or in that of another page. */
+  async newPage({ beside } = {}) {
+    const browserContextId = beside?.context ?? (await this.call('Target.createBrowserContext')).browserContextId;
     const { targetId } = await this.call('Target.createTarget', { url: 'about:blank', browserContextId });
     const { sessionId } = await this.call('Target.attachToTarget', { targetId, flatten: true });
-    const page = new Page(this, sessionId);
+    const page = new Page(this, sessionId, browserContextId);
     this.#sessions.set(sessionId, page);
     await Promise.all([page.call('Page.enable'), page.call('Network.enable'), page.call('Runtime.enable'), page.call('Log.enable')]);
     return page;
@@ -111,9 +111,10 @@ export class Page {
   /** What the page or the browser wrote to the console as an error, and uncaught exceptions. */
   complaints = [];
 
-  constructor(browser, session) {
+  constructor(browser, session, context) {
     this.#browser = browser;
     this.#session = session;
+    this.context = context;
   }
 
   call(method, params = {}) {
@@ -197,7 +198,7 @@ export class Page {
         }
         break;
       case 'Network.requestWillBeSentExtraInfo':
-        if (request) request.headers = { ...request.headers, ...lowerCased(params.headers) };
+        if (request) Object.assign(request, { headers: { ...request.headers, ...lowerCased(params.headers) }, onWire: true });
         break;
       case 'Network.responseReceivedExtraInfo':
         // the headers on the wire, before CORS hides any

@@ -33,6 +33,35 @@ export async function playground({ browser, url, pictures, prompt }) {
   return { models, first, second, stopped, phone_width: phoneWidth, complaints: page.complaints };
 }
 
+/** A stream whose network is cut by the switch and mended, with pictures; then a prompt while the network is cut. */
+export async function playgroundCut({ browser, url, pictures }) {
+  mkdirSync(pictures, { recursive: true });
+  const page = await open(browser, url);
+  await page.until(() => document.getElementById('gateway-state').dataset.state === 'good');
+  const press = (id) => page.evaluate((id) => document.getElementById(id).click(), id);
+  await press('send');
+  await page.until(() => document.getElementById('answer').textContent.length > 60);
+  await press('network');
+  // the second try has failed: a pause of at most two seconds begins, and the switch ends it
+  await page.until(() => document.getElementById('outcome').textContent.includes('try 2'));
+  const cut = await page.evaluate(() => ({ outcome: document.getElementById('outcome').textContent, answer: document.getElementById('answer').textContent }));
+  for (const [name, scheme, metrics] of [['cut', 'light', DESKTOP], ['cut-phone-dark', 'dark', PHONE]]) {
+    await look(page, scheme, metrics);
+    writeFileSync(join(pictures, `${name}.png`), await page.screenshot({ whole: metrics.mobile }));
+  }
+  await look(page, 'light', DESKTOP);
+  await press('network');
+  const resumed = await finished(page);
+  for (const [name, scheme, metrics] of [['resumed', 'light', DESKTOP], ['resumed-dark', 'dark', DESKTOP], ['resumed-phone', 'light', PHONE]]) {
+    await look(page, scheme, metrics);
+    writeFileSync(join(pictures, `${name}.png`), await page.screenshot({ whole: metrics.mobile }));
+  }
+  await press('network');
+  await press('send');
+  const refused = await complaint(page);
+  return { cut, resumed, refused, complaints: page.complaints };
+}
+
 /** What the page says of a gateway that refuses: an unknown model; then, from `refused_url`, the page's own origin. */
 export async function playgroundErrors({ browser, url, refused_url: refusedUrl, unreachable_url: unreachableUrl }) {
   const page = await open(browser, url);

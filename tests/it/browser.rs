@@ -2,6 +2,8 @@
 //!
 //! Pages of `http://localhost:*` are allowed; the same pages as `http://127.0.0.1:*` are refused.
 
+mod streams;
+
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -325,6 +327,30 @@ async fn the_playground_streams_stops_and_fits_a_phone() {
 }
 
 #[tokio::test]
+async fn the_playground_goes_on_after_its_network_was_cut() {
+    let (upstream, gateway) = start(Setup::default()).await;
+    let (port, _drain) = serve_playground(&gateway.url).await;
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("playground");
+    let url = format!("http://localhost:{port}/");
+    let seen = run("playgroundCut", &gateway, json!({ "url": url, "pictures": pictures })).await;
+    let prompt = "Explain in a few sentences why an answer should be streamed.";
+    let text = upstream.text(&json!({ "model": "demo", "messages": [{ "role": "user", "content": prompt }] })).await;
+    let cut = seen["cut"]["outcome"].as_str().unwrap();
+    assert!(cut.starts_with("cut at event ") && cut.ends_with("reconnecting, try 2"), "{cut}");
+    assert_ne!(seen["cut"]["answer"], json!(text));
+    let resumed = &seen["resumed"];
+    assert_eq!(resumed["answer"], json!(text));
+    assert!(resumed["outcome"].as_str().unwrap().starts_with("finished (stop)"), "{resumed}");
+    let place = cut.strip_prefix("cut at event ").and_then(|rest| rest.split(';').next()).unwrap();
+    let arrival = resumed["arrival"].as_str().unwrap();
+    assert!(arrival.contains(&format!("1 cut, resumed at event {place}: no token lost, none doubled")), "{arrival}");
+    assert!(resumed["cors"].as_str().unwrap().contains(&format!("?from={place}")), "{resumed}");
+    assert_eq!(gateway.metric("tokenway_upstream_time_to_first_token_seconds_count").await, 1.0);
+    assert_eq!(seen["refused"]["title"], "The network is cut");
+    assert_eq!(seen["complaints"], json!([]));
+}
+
+#[tokio::test]
 async fn the_playground_explains_every_failure() {
     let (_upstream, gateway) = start(Setup::default()).await;
     let (port, _drain) = serve_playground(&gateway.url).await;
@@ -356,5 +382,5 @@ async fn the_playground_explains_every_failure() {
 #[tokio::test]
 async fn the_pages_own_parsers_agree_with_the_standards() {
     let compared = node("browser/modules.mjs", &[], &[]).await;
-    assert_eq!(compared["streams"], 3000);
+    assert_eq!(compared["cors"], 7);
 }

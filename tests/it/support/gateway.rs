@@ -72,6 +72,11 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway before this upstream: pages of `http://localhost:*` are allowed, the model is `demo`.
     pub async fn start(upstream: &Upstream, setup: Setup<'_>) -> Self {
+        Self::before(&upstream.base_url, setup).await
+    }
+
+    /// The same before the upstream of this URL, `http://127.0.0.1:PORT/v1`.
+    pub async fn before(base_url: &str, setup: Setup<'_>) -> Self {
         let directory = Directory::new();
         let path = |name: &str| directory.0.join(name);
         certs::write(&directory.0);
@@ -101,7 +106,6 @@ context = 8192
 "#,
             certificate = path("leaf.pem"),
             key = path("leaf.key"),
-            base_url = upstream.base_url,
         );
         fs::write(path("tokenway.toml"), config).unwrap();
         let mut server = Server::tokenway(["serve".as_ref(), "--config".as_ref(), path("tokenway.toml").as_os_str()]);
