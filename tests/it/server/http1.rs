@@ -135,14 +135,15 @@ async fn a_client_that_reads_slowly_is_served_although_the_whole_takes_longer_th
     let mut stream = soon(server.target.raw_h1()).await;
     stream.write_all(b"GET /bytes/16000000 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut tick = tokio::time::interval(SHORT / 3);
-    let (mut read, mut buffer) = (0, vec![0; 1 << 20]);
+    let (mut read, mut due, mut buffer) = (0, 0, vec![0; 1 << 20]);
     loop {
         match soon(stream.read(&mut buffer)).await.unwrap() {
             0 => break,
             n => read += n,
         }
-        // a megabyte or less a tick: more ticks than the timeout has
-        if read < 12_000_000 {
+        // a megabyte a tick, and so progress at each: more ticks than the timeout has
+        if read >= due && read < 12_000_000 {
+            due = read + 1_000_000;
             tick.tick().await;
         }
     }
