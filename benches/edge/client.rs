@@ -58,6 +58,8 @@ impl Protocol {
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     pub(crate) protocol: Protocol,
+    /// Ask for streams that can be resumed.
+    pub(crate) resumable: bool,
 }
 
 /// Makes connections.
@@ -105,7 +107,7 @@ impl Client {
                 (Sender::Http2(sender), tokio::spawn(async move { drop(connection.await) }))
             }
         };
-        Ok(Connection { sender, port: endpoint.address.port(), driver })
+        Ok(Connection { sender, endpoint, driver })
     }
 }
 
@@ -126,7 +128,7 @@ async fn handshake(connector: &TlsConnector, stream: TcpStream) -> Outcome<tokio
 #[derive(Debug)]
 pub(crate) struct Connection {
     sender: Sender,
-    port: u16,
+    endpoint: Endpoint,
     driver: JoinHandle<()>,
 }
 
@@ -148,9 +150,9 @@ impl Connection {
         let response = match &mut self.sender {
             Sender::Http1(sender) => {
                 sender.ready().await?;
-                sender.send_request(question(self.port, false)?).await?
+                sender.send_request(question(self.endpoint)?).await?
             }
-            Sender::Http2(sender) => sender.clone().send_request(question(self.port, true)?).await?,
+            Sender::Http2(sender) => sender.clone().send_request(question(self.endpoint)?).await?,
         };
         if response.status() != StatusCode::OK {
             let status = response.status();
@@ -185,11 +187,13 @@ impl Connection {
     }
 }
 
-fn question(port: u16, absolute: bool) -> Outcome<Request<Full<Bytes>>> {
+fn question(endpoint: Endpoint) -> Outcome<Request<Full<Bytes>>> {
     const PATH: &str = "/v1/chat/completions";
+    let (port, absolute) = (endpoint.address.port(), endpoint.protocol == Protocol::H2);
     let request = Request::post(if absolute { format!("https://localhost:{port}{PATH}") } else { PATH.to_owned() })
         .header("content-type", "application/json")
         .header("accept", "text/event-stream");
+    let request = if endpoint.resumable { request.header("tokenway-resumable", "true") } else { request };
     let request = if absolute { request } else { request.header("host", format!("localhost:{port}")) };
     Ok(request.body(Full::new(Bytes::from_static(QUESTION)))?)
 }
@@ -270,7 +274,7 @@ impl Streams {
         let mut tasks = JoinSet::new();
         for index in 0..count {
             let way = match shared.get(index / STREAMS_PER_CONNECTION) {
-                Some(connection) => Way::Shared(connection.share()?, connection.port),
+                Some(connection) => Way::Shared(connection.share()?, connection.endpoint),
                 None => Way::Own(client.clone(), endpoint),
             };
             let stream = Stream { way, tally: tally.clone(), opened: opened.clone(), permits: permits.clone() };
@@ -293,7 +297,7 @@ impl Streams {
 
 enum Way {
     Own(Client, Endpoint),
-    Shared(http2::SendRequest<Full<Bytes>>, u16),
+    Shared(http2::SendRequest<Full<Bytes>>, Endpoint),
 }
 
 struct Stream {
@@ -319,7 +323,7 @@ impl Stream {
         let mut own = None;
         let response = match way {
             Way::Own(client, endpoint) => own.insert(client.connect(endpoint).await?).ask().await?,
-            Way::Shared(mut sender, port) => sender.send_request(question(port, true)?).await?,
+            Way::Shared(mut sender, endpoint) => sender.send_request(question(endpoint)?).await?,
         };
         if response.status() != StatusCode::OK {
             return Err(format!("answered {}", response.status()).into());

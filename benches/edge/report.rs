@@ -66,7 +66,7 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Subject { target, protocol, streams } = self;
         let plural = if *streams == 1 { "" } else { "s" };
-        write!(f, "{target:<12} {protocol:<5} {streams:>5} stream{plural}")
+        write!(f, "{target:<18} {protocol:<5} {streams:>5} stream{plural}")
     }
 }
 
@@ -215,12 +215,15 @@ impl Report {
             let at = |streams| self.best(Measure::ScaleEvent, target, "h1", Some(streams));
             Some(at(4000)? / at(100)?)
         };
+        let resumable = |measure| Some(h1(measure, "tokenway resumable")? / h1(measure, "tokenway")?);
         let more_growth = || Some(growth("tokenway")? / growth("floor")?);
         [
             ("event in a volley: times the floor", ratio(Measure::EventInVolley, "floor"), 1.3),
             ("event in a volley: times nginx", ratio(Measure::EventInVolley, "nginx"), 1.0),
             ("event alone: times the floor", ratio(Measure::Event, "floor"), 1.3),
             ("event alone: times nginx", ratio(Measure::Event, "nginx"), 1.0),
+            ("resumable event in a volley: times a plain one", resumable(Measure::EventInVolley), 1.15),
+            ("resumable event alone: times a plain one", resumable(Measure::Event), 1.15),
             ("first token, reused connection: times the floor", ratio(Measure::FirstTokenReused, "floor"), 1.4),
             ("first token, reused connection: times nginx", ratio(Measure::FirstTokenReused, "nginx"), 1.0),
             ("first token, new connection: times the floor", ratio(Measure::FirstTokenNew, "floor"), 1.4),

@@ -53,7 +53,7 @@ impl Bench {
     /// Those of the wanted targets that start here; the report says which do not, and why.
     pub(crate) async fn present(&self, only: &[Kind], report: &mut Report) -> Vec<Kind> {
         let mut present = Vec::new();
-        for kind in [Kind::Floor, Kind::Tokenway, Kind::Nginx, Kind::PlainHyper] {
+        for kind in [Kind::Floor, Kind::Tokenway, Kind::Resumable, Kind::Nginx, Kind::PlainHyper] {
             if !only.is_empty() && !only.contains(&kind) {
                 continue;
             }
@@ -84,7 +84,7 @@ impl Bench {
         let target = Target::start(kind, &self.site).await?;
         self.source.set(Pace::brief(3));
         for protocol in protocols(kind) {
-            let endpoint = Endpoint { address: target.address, protocol: *protocol };
+            let endpoint = endpoint(&target, kind, *protocol);
             let mut connection = self.client.connect(endpoint).await?;
             let answered = connection.first_event(Instant::now()).await;
             answered.map_err(|error| format!("{} ({}): {error}", kind.name(), protocol.name()))?;
@@ -133,7 +133,7 @@ impl Bench {
     /// Streams at the common rate through a fresh process of `kind`.
     async fn forward(&self, kind: Kind, protocol: Protocol, streams: usize, spacing: Spacing) -> Outcome<Forwarding> {
         let target = Target::start(kind, &self.site).await?;
-        let endpoint = Endpoint { address: target.address, protocol };
+        let endpoint = endpoint(&target, kind, protocol);
         let tally = Tally::new(self.clock);
         let pace = Pace::endless(streams, self.rate, spacing);
         self.source.set(pace);
@@ -165,11 +165,11 @@ impl Bench {
 
     async fn first_token(&self, kinds: &[Kind], report: &mut Report) -> Outcome {
         self.source.set(Pace::brief(1));
-        let direct = Endpoint { address: self.source.address, protocol: Protocol::Plain };
+        let direct = Endpoint { address: self.source.address, protocol: Protocol::Plain, resumable: false };
         let mut racers = vec![Racer::new("direct", direct, None)];
         for (kind, protocol) in contestants(kinds) {
             let target = Target::start(kind, &self.site).await?;
-            racers.push(Racer::new(kind.name(), Endpoint { address: target.address, protocol }, Some(target)));
+            racers.push(Racer::new(kind.name(), endpoint(&target, kind, protocol), Some(target)));
         }
         for turn in 0..self.requests {
             // Nobody always runs behind the same neighbour.
@@ -210,7 +210,7 @@ impl Bench {
     /// KiB of resident set per idle stream, and microseconds of processor time per stream and second.
     async fn hold(&self, kind: Kind, protocol: Protocol) -> Outcome<(f64, f64)> {
         let target = Target::start(kind, &self.site).await?;
-        let endpoint = Endpoint { address: target.address, protocol };
+        let endpoint = endpoint(&target, kind, protocol);
         let tally = Tally::new(self.clock);
         self.source.set(Pace::IDLE);
         let first = Streams::open(&self.client, endpoint, 1, &tally).await?;
@@ -292,6 +292,10 @@ async fn rest() {
 
 fn contestants(kinds: &[Kind]) -> impl Iterator<Item = (Kind, Protocol)> + '_ {
     kinds.iter().flat_map(|kind| protocols(*kind).iter().map(|protocol| (*kind, *protocol)))
+}
+
+fn endpoint(target: &Target, kind: Kind, protocol: Protocol) -> Endpoint {
+    Endpoint { address: target.address, protocol, resumable: kind == Kind::Resumable }
 }
 
 /// A byte copy cannot speak HTTP/2 to one side and HTTP/1.1 to the other.

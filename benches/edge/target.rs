@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Floor,
     /// This crate's gateway.
     Tokenway,
+    /// The same, asked for streams that can be resumed: each goes through a log.
+    Resumable,
     /// Debian's nginx with `proxy_buffering off`.
     Nginx,
     /// A proxy of hyper's server and client with nothing in between.
@@ -34,6 +36,7 @@ impl Kind {
         match self {
             Kind::Floor => "floor",
             Kind::Tokenway => "tokenway",
+            Kind::Resumable => "tokenway resumable",
             Kind::Nginx => "nginx",
             Kind::PlainHyper => "plain hyper",
         }
@@ -116,7 +119,7 @@ impl Target {
         let started = match kind {
             Kind::Floor => listening(serve("floor", site)?, kind, site).await,
             Kind::PlainHyper => listening(serve("plain-hyper", site)?, kind, site).await,
-            Kind::Tokenway => listening(tokenway(site)?, kind, site).await,
+            Kind::Tokenway | Kind::Resumable => listening(tokenway(site)?, kind, site).await,
             Kind::Nginx => nginx(site).await,
         };
         started.map_err(|error| format!("{}: {error}", kind.name()).into())
@@ -151,6 +154,10 @@ base_url = "http://{}/v1"
 [[models]]
 name = "bench"
 upstream = "bench"
+
+[streams]
+max_streams = 100000
+max_bytes = "1GiB"
 "#,
         site.certificate().display(),
         site.key().display(),

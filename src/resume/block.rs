@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 /// The block as it is kept; `None` where it has no data, and so no client dispatches it.
 ///
@@ -33,25 +33,20 @@ pub fn keep(block: &[u8]) -> Option<Cow<'_, [u8]>> {
 
 /// The name of the line's field; empty for a comment and for an empty line.
 fn field(line: &[u8]) -> &[u8] {
-    let line = line.trim_suffix_of_line();
-    line.split(|byte| *byte == b':').next().unwrap_or_default()
+    let line = without_end(line);
+    &line[..memchr(b':', line).unwrap_or(line.len())]
 }
 
 /// Whether the block's last line is an empty one.
 fn is_ended(block: &[u8]) -> bool {
-    Lines(block).last().is_some_and(|line| line.trim_suffix_of_line().is_empty())
+    let before = without_end(block);
+    before.len() < block.len() && matches!(before.last(), None | Some(b'\r' | b'\n'))
 }
 
-trait Line {
-    /// The line without its end.
-    fn trim_suffix_of_line(&self) -> &[u8];
-}
-
-impl Line for [u8] {
-    fn trim_suffix_of_line(&self) -> &[u8] {
-        let line = self.strip_suffix(b"\n").unwrap_or(self);
-        line.strip_suffix(b"\r").unwrap_or(line)
-    }
+/// The line without its end.
+fn without_end(line: &[u8]) -> &[u8] {
+    let without = line.strip_suffix(b"\n").unwrap_or(line);
+    without.strip_suffix(b"\r").unwrap_or(without)
 }
 
 /// The lines of a block, each with its end: LF, CR or CRLF.

@@ -141,6 +141,28 @@ fn a_stream_always_asks_for_usage_and_keeps_its_other_options() {
 }
 
 #[test]
+fn what_must_stream_asks_for_a_stream_whatever_the_body_says() {
+    let upstream = |body: &str| {
+        let request = Request::parse_streaming(Bytes::copy_from_slice(body.as_bytes())).unwrap();
+        assert!(request.stream());
+        String::from_utf8(request.to_upstream("up").to_vec()).unwrap()
+    };
+    let usage = r#""stream_options":{"include_usage":true},"#;
+    assert_eq!(upstream(&format!(r#"{{"model":"m",{HI}}}"#)), format!(r#"{{"stream":true,{usage}"model":"up",{HI}}}"#));
+    for stream in ["false", "null", "true"] {
+        assert_eq!(
+            upstream(&format!(r#"{{"model":"m","stream": {stream} ,{HI}}}"#)),
+            format!(r#"{{{usage}"model":"up","stream": true ,{HI}}}"#)
+        );
+    }
+    let all = upstream(&format!("{{{HI}}}"));
+    assert_eq!(all, format!(r#"{{"model":"up","stream":true,{usage}{HI}}}"#));
+    let asked = format!(r#"{{{HI},"model":"m","stream":false,"stream_options":{{"include_usage":true}}}}"#);
+    assert!(Request::parse_streaming(asked.clone().into()).is_ok_and(|request| request.wants_usage()));
+    assert!(Request::parse(asked.into()).is_err(), "only a stream has options");
+}
+
+#[test]
 fn the_short_form_takes_four_members_and_no_other() {
     let short = |members: &str| Request::parse_short(Bytes::from(format!("{{{HI}{members}}}")));
     assert!(short(r#","model":"m","temperature":0.5,"stream":true"#).is_ok());

@@ -99,7 +99,7 @@ fn lengths(seed: u64) -> impl FnMut() -> usize + Send + 'static {
         let step = |state: u64| state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let next = step(state.load(Ordering::Relaxed));
         state.store(next, Ordering::Relaxed);
-        let most = if (next >> 20) % 3 == 0 { 40_000 } else { 6000 };
+        let most = if (next >> 20).is_multiple_of(3) { 40_000 } else { 6000 };
         1 + (next >> 33) as usize % most
     }
 }

@@ -57,7 +57,7 @@ async fn forward(mut client: TcpStream, server: SocketAddr, mut left: usize, cut
         if left == 0 {
             cuts.fetch_add(1, Ordering::Relaxed);
             // half of the cuts are resets: what was written and not yet read is lost, too
-            if cuts.load(Ordering::Relaxed) % 2 == 0 {
+            if cuts.load(Ordering::Relaxed).is_multiple_of(2) {
                 let _ = socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO));
             }
             return;
