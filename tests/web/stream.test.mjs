@@ -74,6 +74,13 @@ test('a cut and the resume are told of, with their place', async (t) => {
   assert.equal(gateway.requests[1].url, `/v1/streams/${ID}?from=4`);
 });
 
+test('the stream is looked for beside the completions, whatever leads there', async (t) => {
+  const gateway = await start(t, { data: answer(WORDS) });
+  const paths = ['/v1/chat/completions', '/v1/chat', '/v1/chat/completions?region=eu', '/behind/chat/v1/chat/completions'];
+  for (const path of paths) await read({ url: new URL(path, gateway.url) }, { resume: { id: ID } });
+  assert.deepEqual(gateway.requests.map(({ url }) => url), [...Array(3).fill(`/v1/streams/${ID}?from=0`), `/behind/chat/v1/streams/${ID}?from=0`]);
+});
+
 test('the pause is the server’s, doubles, and is shaken', async (t) => {
   const gateway = await start(t, { data: answer(WORDS), connections: [500, 300, 0, 0, 0, 0, 0], retry: 1000 });
   const seen = await read(gateway);
