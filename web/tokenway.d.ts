@@ -1,5 +1,5 @@
 /**
- * A chat completion by fetch that survives the network.
+ * A chat completion by fetch that survives the network. `url` is the gateway's `/v1/chat/completions`, or `/v1/chat`.
  *
  * ```js
  * import { stream } from './tokenway.js';

@@ -42,10 +42,10 @@ export function stream(url, body, options = {}) {
 /** What happens to a stream, over all its connections. */
 async function* events(self, url, body, { signal, resume, headers, credentials, fetch = globalThis.fetch }) {
   let [line, tries, pause, over] = [new AbortController(), 0, FIRST_PAUSE];
-  const place = () => new URL(`../streams/${self.id}`, new URL(url, globalThis.location));
+  const place = () => String(url).replace(/chat(\/completions)?(\?.*)?$/, `streams/${self.id}`);
   const send = (to, init, more) => fetch(to, { credentials, signal: line.signal, headers: { ...headers, ...more }, ...init });
   const connect = () => self.id
-    // in the cache, two readers of one URL would wait for each other
+    // in a cache, two readers of one URL would wait for each other
     ? send(`${place()}?from=${self.seq}`, { cache: 'no-store' })
     : send(url, { method: 'POST', body: JSON.stringify({ ...body, stream: true }) },
       { 'content-type': 'application/json', ...(resume && { 'tokenway-resumable': 'true' }) });
@@ -115,7 +115,7 @@ export async function* parse(read) {
   for (let piece; !(piece = await read()).done; ) {
     let text = decoder.decode(piece.value, { stream: true });
     if (!text) continue;
-    // a CR ends its line at once; the LF of a CRLF may come later
+    // a CR ends its line at once; its LF may come later
     if (afterCr && text[0] === '\n') text = text.slice(1);
     afterCr = text.endsWith('\r');
     const lines = (rest + text).split(/\r\n|\n|\r/);
