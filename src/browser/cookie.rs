@@ -178,9 +178,9 @@ impl SetCookie {
             "path" => self.path = value.starts_with('/').then(|| value.to_owned()),
             "max-age" => {
                 let digits = value.strip_prefix('-').unwrap_or(value);
-                if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
-                    *max_age = Some(value.starts_with('-') || digits.bytes().all(|b| b == b'0'));
-                }
+                let valid = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+                // RFC 6265bis §5.6.2 ignores a malformed one; in Chromium it still hides the one before it
+                *max_age = valid.then(|| value.starts_with('-') || digits.bytes().all(|b| b == b'0'));
             }
             "expires" => self.expired = is_last_century(value),
             _ => {}
