@@ -104,7 +104,8 @@ async fn a_page_stops_its_stream_at_once() {
         match how {
             "signal" => assert_eq!(seen["end"]["name"], "AbortError", "{seen}"),
             _ => {
-                let last: Value = serde_json::from_str(seen["data"].as_array().unwrap().last().unwrap().as_str().unwrap()).unwrap();
+                let last: Value =
+                    serde_json::from_str(seen["data"].as_array().unwrap().last().unwrap().as_str().unwrap()).unwrap();
                 assert_eq!(last["error"]["code"], "stream_stopped", "{seen}");
             }
         }
