@@ -221,7 +221,7 @@ class Sheet {
   #resumedWith() {
     const urls = this.#cuts.flatMap(({ url }) => (url ? [url.slice(gateway.length)] : []));
     if (urls.length === 0) return [];
-    return [['Resumed', element('span', ...urls.flatMap((url, index) => [...(index > 0 ? [element('br')] : []), code(`GET ${url}`)])), note('A plain GET from the last event that the page had: it needs no preflight.')]];
+    return [['Resumed', element('span', ...urls.flatMap((url, index) => [...(index > 0 ? [element('br')] : []), code(`GET ${url.replace(/(st_....).*(....\?)/, '$1…$2')}`)])), note('A plain GET from the last event that the page had: it needs no preflight.')]];
   }
 }
 
