@@ -23,6 +23,7 @@ pub mod cors;
 pub mod browser;
 pub mod route;
 pub mod chat;
+pub mod caller;
 // configuration
 pub mod config;
 // parts with state and I/O
