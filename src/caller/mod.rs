@@ -4,6 +4,11 @@
 //! a token was exchanged for; [`credentials`] finds in a request's head which of them is presented. Clocks, randomness
 //! and files are given to them: [`crate::access`] and [`crate::config`] have those.
 
+pub mod refusal;
+pub mod token;
+pub mod token_key;
+mod jwt;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
