@@ -4,7 +4,14 @@
 //! a token was exchanged for; [`credentials`] finds in a request's head which of them is presented. Clocks, randomness
 //! and files are given to them: [`crate::access`] and [`crate::config`] have those.
 
+pub mod cookie;
+pub mod credentials;
+mod date;
+pub mod key;
+pub mod key_file;
+pub mod keyring;
 pub mod refusal;
+pub mod session;
 pub mod token;
 pub mod token_key;
 mod jwt;
