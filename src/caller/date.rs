@@ -13,7 +13,8 @@ pub(super) fn to_seconds(datetime: &Datetime) -> Option<u64> {
     let (time, offset) = match (&datetime.time, &datetime.offset) {
         (None, None) => (0, 0),
         (Some(time), Some(offset)) => {
-            let seconds = i64::from(time.hour) * 3600 + i64::from(time.minute) * 60 + i64::from(time.second.unwrap_or(0));
+            let seconds =
+                i64::from(time.hour) * 3600 + i64::from(time.minute) * 60 + i64::from(time.second.unwrap_or(0));
             let minutes = match offset {
                 Offset::Z => 0,
                 Offset::Custom { minutes } => i64::from(*minutes),
@@ -30,12 +31,8 @@ pub(super) fn from_seconds(seconds: u64) -> Datetime {
     let seconds = seconds.min(LAST) as i64;
     let (days, rest) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
     let part = |value: i64| u8::try_from(value).unwrap_or_default();
-    let time = Time {
-        hour: part(rest / 3600),
-        minute: part(rest / 60 % 60),
-        second: Some(part(rest % 60)),
-        nanosecond: None,
-    };
+    let time =
+        Time { hour: part(rest / 3600), minute: part(rest / 60 % 60), second: Some(part(rest % 60)), nanosecond: None };
     Datetime { date: Some(civil_from_days(days)), time: Some(time), offset: Some(Offset::Z) }
 }
 

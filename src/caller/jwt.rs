@@ -17,7 +17,6 @@ use ring::signature::{
 };
 use ring::{error, hmac};
 
-
 static RING: CryptoProvider = CryptoProvider {
     signer_factory: |algorithm, key| Ok(Box::new(Signing::new(*algorithm, key)?)),
     verifier_factory: |algorithm, key| Ok(Box::new(Verifying::new(*algorithm, key)?)),

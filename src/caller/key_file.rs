@@ -68,7 +68,8 @@ pub fn parse(text: &str) -> Result<Vec<KeyRecord>, Vec<Flaw>> {
     let mut records = Vec::with_capacity(entries.len());
     for entry in &entries {
         let line = |offset| line_of(text, offset);
-        let mut flaw = |offset, reason: &str, mend| flaws.push(Flaw { line: line(offset), reason: reason.into(), mend });
+        let mut flaw =
+            |offset, reason: &str, mend| flaws.push(Flaw { line: line(offset), reason: reason.into(), mend });
         let name = entry.name.get_ref().as_str();
         if let Err(reason) = check_name(name) {
             flaw(entry.name.span().start, reason, "give the key another name");
@@ -91,7 +92,11 @@ pub fn parse(text: &str) -> Result<Vec<KeyRecord>, Vec<Flaw>> {
             let written = written?;
             let seconds = date::to_seconds(written.get_ref());
             if seconds.is_none() {
-                flaw(written.span().start, "is a time without a zone", "write it in UTC: 2027-01-31T12:00:00Z, or 2027-01-31");
+                flaw(
+                    written.span().start,
+                    "is a time without a zone",
+                    "write it in UTC: 2027-01-31T12:00:00Z, or 2027-01-31",
+                );
             }
             seconds
         };
@@ -220,7 +225,11 @@ mod tests {
         let mut full = record("full", 2);
         full.expires = Some(NOW + 60);
         full.terms = Terms {
-            allowance: Allowance { requests_per_minute: Some(6), tokens_per_minute: Some(0), concurrent_streams: Some(2) },
+            allowance: Allowance {
+                requests_per_minute: Some(6),
+                tokens_per_minute: Some(0),
+                concurrent_streams: Some(2),
+            },
             models: Some(vec!["a \"quoted\" one".to_owned(), "b".to_owned()].into()),
         };
         let text = with_key("# mine\n", &record("plain", 1), NOW);

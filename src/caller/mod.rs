@@ -11,6 +11,7 @@ pub mod key;
 pub mod key_file;
 pub mod keyring;
 pub mod refusal;
+pub mod revoked;
 pub mod session;
 pub mod token;
 pub mod token_key;

@@ -60,7 +60,8 @@ impl TokenKey {
         if set.keys.iter().any(is_secret) {
             return Err("holds a shared secret (`oct`): a JWKS file is for public keys".into());
         }
-        let keys: Vec<Self> = set.keys.iter().filter(|jwk| is_usable(jwk)).map(Self::from_jwk).collect::<Result<_, _>>()?;
+        let keys: Vec<Self> =
+            set.keys.iter().filter(|jwk| is_usable(jwk)).map(Self::from_jwk).collect::<Result<_, _>>()?;
         if keys.is_empty() {
             return Err("holds no signing key for EdDSA (Ed25519), ES256 or RS256".into());
         }
@@ -136,7 +137,9 @@ impl SigningKey {
 fn check_secret(secret: &[u8]) -> Result<(), String> {
     match secret.len() {
         MIN_SECRET.. => Ok(()),
-        _ => Err(format!("holds fewer than {MIN_SECRET} bytes: HS256 needs as many; make one with `openssl rand -hex 32`")),
+        _ => Err(format!(
+            "holds fewer than {MIN_SECRET} bytes: HS256 needs as many; make one with `openssl rand -hex 32`"
+        )),
     }
 }
 
@@ -150,7 +153,11 @@ fn check_size(key: &DecodingKey) -> Result<(), String> {
         (AlgorithmFamily::Rsa, DecodingKeyKind::SecretOrDer(der)) => der.len() >= 2048 / 8,
         _ => true,
     };
-    if fits { Ok(()) } else { Err("holds a key of another curve than Ed25519 and P-256, or RSA of fewer than 2048 bits".into()) }
+    if fits {
+        Ok(())
+    } else {
+        Err("holds a key of another curve than Ed25519 and P-256, or RSA of fewer than 2048 bits".into())
+    }
 }
 
 /// A key to verify signatures with, by an algorithm that is ours.

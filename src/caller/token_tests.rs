@@ -1,7 +1,5 @@
 //! Tokens that are good, and every way in which one is not.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -158,7 +158,6 @@ fn every_problem_of_the_other_sections_names_its_key_and_the_mend() {
         ("[stream]\nmax_event = \"1KiB\"", "stream.max_event", "from 4KiB to 64MiB"),
         ("[routing]\ndefault = \"x\"", "routing.default", "no model has the name `x`; write `m`"),
         ("[routing.auto]\neasy = \"m\"", "routing.auto", "this version has no [routing.auto]; remove"),
-        ("[access]\naccept = [\"key\"]", "access", "this version has no [access]; remove"),
         ("[limits]", "limits", "this version has no [limits]"),
         ("[cache]", "cache", "this version has no [cache]"),
         ("[redis]", "redis", "this version has no [redis]"),

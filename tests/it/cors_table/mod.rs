@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use rows::{COMPLETIONS, Page, Protocol, Row, table};
 use serde_json::{Value, json};
+use tokenway::access::revocations::InProcess;
 use tokenway::config::Config;
 use tokenway::drain::Drain;
 use tokenway::error::Code;
@@ -256,7 +257,8 @@ async fn a_panic_is_an_answer_like_any_other() {
     let mut settings = Settings::new(&config.server).unwrap();
     settings.tls = Some(tls::server_config(&certificate.identity).unwrap());
     let settings = Arc::new(arc_swap::ArcSwap::from_pointee(settings));
-    let shared = Shared { metrics: Arc::clone(&metrics), open, drain: drain.clone() };
+    let shared =
+        Shared { metrics: Arc::clone(&metrics), open, revocations: Arc::<InProcess>::default(), drain: drain.clone() };
     let live = Arc::new(Live::new(Gateway::new(config, shared).unwrap()));
     let listener = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
     let target = Target { address: listener.local_addr().unwrap(), roots: certificate.roots };

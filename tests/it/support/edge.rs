@@ -13,6 +13,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::RootCertStore;
 use serde_json::{Value, json};
+use tokenway::access::revocations::InProcess;
 use tokenway::config::Config;
 use tokenway::demo::{Demo, Knobs, expected_stream};
 use tokenway::drain::Drain;
@@ -133,7 +134,12 @@ upstream = "two"
         let drain = Drain::default();
         let open = OpenStreams::new(metrics.streams_active.clone());
         let settings = Arc::new(ArcSwap::from_pointee(Settings::new(&config.server).unwrap()));
-        let shared = Shared { metrics: metrics.clone(), open: open.clone(), drain: drain.clone() };
+        let shared = Shared {
+            metrics: metrics.clone(),
+            open: open.clone(),
+            revocations: Arc::<InProcess>::default(),
+            drain: drain.clone(),
+        };
         let live = Arc::new(Live::new(Gateway::new(config, shared).unwrap()));
         let public = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
         narrow(&public, setup.narrow);
