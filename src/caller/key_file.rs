@@ -128,6 +128,16 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Reads a time as it may stand in the file, in seconds since the epoch: `2027-01-31T12:00:00Z`, `2027-01-31`.
+pub fn parse_time(text: &str) -> Option<u64> {
+    date::to_seconds(&text.parse().ok()?)
+}
+
+/// Writes a time, in seconds since the epoch, as it stands in the file.
+pub fn format_time(seconds: u64) -> String {
+    date::from_seconds(seconds).to_string()
+}
+
 /// The file with one more key at its end, made at `created`.
 pub fn with_key(text: &str, record: &KeyRecord, created: u64) -> String {
     let mut whole = text.trim_end().to_owned();

@@ -1,5 +1,6 @@
 //! The configuration as a whole: what is refused and where, what is only warned of, what the example says.
 
+mod access;
 mod example;
 mod files;
 mod properties;
