@@ -4,6 +4,7 @@
 //! a token was exchanged for; [`credentials`] finds in a request's head which of them is presented. Clocks, randomness
 //! and files are given to them: [`crate::access`] and [`crate::config`] have those.
 
+pub mod claims;
 pub mod cookie;
 pub mod credentials;
 mod date;

@@ -171,11 +171,20 @@ impl std::fmt::Debug for Sessions {
     }
 }
 
+/// Whether a secret is long enough to seal with.
+///
+/// # Errors
+/// It is not, as a clause.
+pub fn check_secret(secret: &[u8]) -> Result<(), String> {
+    match secret.len() {
+        MIN_SECRET.. => Ok(()),
+        _ => Err(format!("holds fewer than {MIN_SECRET} bytes; make one with `openssl rand -hex 32`")),
+    }
+}
+
 /// HKDF (RFC 5869) makes of the operator's text a key for this one use: the same text elsewhere is no use here.
 fn sealing_key(secret: &[u8]) -> Result<LessSafeKey, String> {
-    if secret.len() < MIN_SECRET {
-        return Err(format!("holds fewer than {MIN_SECRET} bytes; make one with `openssl rand -hex 32`"));
-    }
+    check_secret(secret)?;
     let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"tokenway").extract(secret);
     let key = extracted.expand(&[b"session cookie 1"], &AES_256_GCM).map(UnboundKey::from);
     key.map(LessSafeKey::new).map_err(|_| "cannot be made a key of".to_owned())

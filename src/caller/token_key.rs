@@ -4,8 +4,8 @@ use jsonwebtoken::errors::Error;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, EncodingKey, Header, encode};
 
+use super::claims::Claims;
 use super::jwt;
-use super::token::Claims;
 
 /// RFC 7518 §3.2: a key of at least the hash's size. A shorter one can be guessed from one token, offline.
 pub const MIN_SECRET: usize = 32;

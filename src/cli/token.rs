@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{Args as ClapArgs, Subcommand};
 
 use super::check::EXIT_USAGE;
-use crate::caller::token::{Audience, Claims};
+use crate::caller::claims::{Audience, Claims};
 use crate::caller::token_key::SigningKey;
 use crate::config::{Env, Secret, parse_duration};
 

@@ -6,7 +6,7 @@ use super::Resolver;
 use crate::caller::credentials::Accept;
 use crate::caller::key_file;
 use crate::caller::keyring::Keyring;
-use crate::caller::session::Sessions;
+use crate::caller::session::{Sessions, check_secret};
 use crate::caller::token::Tokens;
 use crate::caller::token_key::TokenKey;
 use crate::config::problem::{Field, Mistake, nearest, quoted};
@@ -121,7 +121,7 @@ impl Resolver<'_> {
         }
         let current = &access.session_secret_env;
         let previous = &access.session_secret_previous_env;
-        let bytes = |secret: &[u8]| Ok::<_, String>(secret.to_vec());
+        let bytes = |secret: &[u8]| check_secret(secret).map(|()| secret.to_vec());
         let current_secret = self.secret(current, &current.value, bytes);
         let previous_secret = match &previous.value {
             Some(name) => Some(self.secret(previous, name, bytes)?),

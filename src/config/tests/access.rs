@@ -4,8 +4,8 @@ use std::fs;
 
 use super::{Pieces, assert_problem};
 use crate::caller::Kind;
+use crate::caller::claims::Claims;
 use crate::caller::key::Key;
-use crate::caller::token::Claims;
 use crate::caller::token_key::SigningKey;
 use crate::config::scratch::Scratch;
 use crate::config::{Config, Problems};
@@ -113,6 +113,11 @@ fn every_problem_of_access_names_its_key_and_the_mend() {
             "accept = [\"session\"]\nsession_secret_previous_env = \"UNSET\"",
             "access.session_secret_previous_env",
             "UNSET is not set",
+        ),
+        (
+            "accept = [\"session\"]\nsession_secret_previous_env = \"SHORT\"",
+            "access.session_secret_previous_env",
+            "32 bytes",
         ),
         ("session_ttl = \"0s\"", "access.session_ttl", "from 1s to 720h"),
         ("same_site = \"strict\"", "access.same_site", "\"none\" or \"lax\""),

@@ -27,6 +27,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::certs::{self, TestCertificate};
 use super::client::{RequestBody, Target, full, request};
+use super::process::SECRETS;
 use super::soon;
 
 /// The provider's key of the first upstream.
@@ -41,6 +42,9 @@ pub const ORIGIN: &str = "https://app.example.com";
 pub struct Setup<'a> {
     pub server: &'a str,
     pub stream: &'a str,
+    pub cors: &'a str,
+    /// Whole sections. `[access]` finds its secrets in the variables that it names by default.
+    pub more: &'a str,
     /// Instead of a demo upstream, this one stands behind the model `demo`.
     pub upstream: Option<std::net::SocketAddr>,
     /// Clients reach the gateway without TLS.
@@ -92,6 +96,7 @@ hosts = ["localhost"]
 {server}
 [cors]
 origins = ["{ORIGIN}"]
+{cors}
 [stream]
 {stream}
 [[upstreams]]
@@ -113,16 +118,19 @@ fallback = ["spare"]
 [[models]]
 name = "spare"
 upstream = "two"
+{more}
 "#,
             server = setup.server,
             stream = setup.stream,
+            cors = setup.cors,
+            more = setup.more,
             one = setup.upstream.unwrap_or(first.addr),
             two = second.addr,
         );
         let env = |name: &str| match name {
             "FIRST_KEY" => Some(FIRST_KEY.to_owned()),
             "SECOND_KEY" => Some(SECOND_KEY.to_owned()),
-            _ => None,
+            _ => SECRETS.iter().find(|(secret, _)| *secret == name).map(|(_, value)| (*value).to_owned()),
         };
         let mut config = Config::parse(&text, Path::new(""), &env).unwrap_or_else(|problems| panic!("{problems}"));
         // the certificate lives in memory alone
