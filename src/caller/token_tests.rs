@@ -190,7 +190,7 @@ fn a_token_for_another_audience_is_refused() {
 #[test]
 fn a_key_with_an_id_verifies_tokens_with_that_id_or_none() {
     let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-    let x = BASE64.encode(&pair.public_key_raw()[..]);
+    let x = BASE64.encode(pair.public_key_raw());
     let set = json!({ "keys": [
         { "kty": "OKP", "crv": "Ed25519", "kid": "now", "x": x, "use": "sig" },
         { "kty": "OKP", "crv": "Ed448", "kid": "later", "x": x },

@@ -97,7 +97,7 @@ impl Resolver<'_> {
             keys.extend(self.secret(secret, &secret.value, TokenKey::from_secret));
         }
         if named(pem) {
-            keys.extend(self.key_file(pem, |content| TokenKey::from_pem(content)));
+            keys.extend(self.key_file(pem, TokenKey::from_pem));
         }
         if named(jwks) {
             keys.extend(self.key_file(jwks, TokenKey::from_jwks).into_iter().flatten());
