@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokenway::cli::{bench, check, demo_upstream, doctor, serve};
+use tokenway::cli::{bench, check, demo_upstream, doctor, key, serve, token};
 
 /// The edge gateway between browsers and LLM APIs.
 ///
@@ -28,6 +28,10 @@ enum Command {
     Doctor(Box<doctor::Args>),
     /// Measures streamed completions of any server: first token, tokens a second, buffering
     Bench(Box<bench::Args>),
+    /// Gateway keys for servers and scripts: new, list, revoke
+    Key(key::Args),
+    /// Tokens for pages: mint
+    Token(token::Args),
     /// Starts an OpenAI-compatible server that needs no key and no model, with faults on demand
     DemoUpstream(demo_upstream::Args),
 }
@@ -47,6 +51,8 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => block_on(doctor::run(*args)),
         Command::Bench(args) => bench::run(&args),
+        Command::Key(args) => key::run(&args),
+        Command::Token(args) => token::run(&args),
         Command::DemoUpstream(args) => block_on(demo_upstream::run(args)),
     }
 }

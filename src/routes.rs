@@ -11,6 +11,8 @@ pub enum Route {
     Streams,
     /// `/v1/streams/{id}`
     Stream,
+    /// `/v1/session`
+    Session,
     /// `/v1/models`
     Models,
     /// `/healthz`
@@ -26,6 +28,7 @@ impl Route {
             "/v1/chat/completions" => Route::ChatCompletions,
             "/v1/chat" => Route::Chat,
             "/v1/streams" => Route::Streams,
+            "/v1/session" => Route::Session,
             "/v1/models" => Route::Models,
             "/healthz" => Route::Healthz,
             _ if stream_id(path).is_some() => Route::Stream,
@@ -40,6 +43,7 @@ impl Route {
             Route::Chat => "chat",
             Route::Streams => "streams",
             Route::Stream => "stream",
+            Route::Session => "session",
             Route::Models => "models",
             Route::Healthz => "healthz",
             Route::Other => "other",
@@ -52,6 +56,7 @@ impl Route {
         match self {
             Route::ChatCompletions | Route::Chat | Route::Streams => "POST, OPTIONS",
             Route::Stream => "GET, DELETE, OPTIONS",
+            Route::Session => "POST, DELETE, OPTIONS",
             Route::Models | Route::Healthz => "GET, HEAD, OPTIONS",
             Route::Other => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
         }

@@ -4,5 +4,7 @@ pub mod bench;
 pub mod check;
 pub mod demo_upstream;
 pub mod doctor;
+pub mod key;
 mod probe;
 pub mod serve;
+pub mod token;

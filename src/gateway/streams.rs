@@ -9,6 +9,7 @@ use http::{Response, StatusCode};
 use super::Gateway;
 use crate::answers;
 use crate::body::Body;
+use crate::caller::Caller;
 use crate::config;
 use crate::error::{Code, Reject};
 use crate::fallback::Ask;
@@ -45,14 +46,16 @@ impl Gateway {
     /// `POST /v1/streams`: begins a completion that goes on without this request.
     pub(super) async fn create_stream(
         &self,
+        caller: Caller,
         parts: &Parts,
         upload: &mut Upload,
         peer: Peer,
         id: &RequestId,
         meter: &Meter,
     ) -> Result<Response<Body>, Reject> {
-        let ask = self.ask(Route::Streams, parts, upload, id).await?;
-        let (stream, log) = self.keep(parts, meter).await?;
+        let owner = Owner::of(&caller, &parts.headers);
+        let ask = self.ask(caller, Route::Streams, parts, upload, id).await?;
+        let (stream, log) = self.keep(owner, meter).await?;
         meter.record().outlive_answer();
         let opening = Box::pin(self.upstreams.clone().stream(ask, meter.clone()));
         let relay = Relay::opening(opening, meter.clone(), &self.quiet_rules(), &self.shared.open);
@@ -68,9 +71,10 @@ impl Gateway {
         meter: &Meter,
     ) -> Result<Response<Body>, Reject> {
         // first of all: without room nobody is asked
-        let (stream, log) = self.keep(parts, meter).await?;
+        let owner = Owner::of(&ask.caller, &parts.headers);
+        let (stream, log) = self.keep(owner.clone(), meter).await?;
         let begun = self.begin(ask, &self.quiet_rules(), meter).await?;
-        let opened = self.shared.streams.open(stream, &Owner::of(&parts.headers), 0).await;
+        let opened = self.shared.streams.open(stream, &owner, 0).await;
         let Ok(Opened::Reader(own)) = opened else { return Err(answers::no_such_stream()) };
         tokio::spawn(writer::drive(begun.relay, log));
         let heartbeat = self.upstreams.rules().heartbeat;
@@ -87,10 +91,15 @@ impl Gateway {
     }
 
     /// `GET /v1/streams/{id}`: replays what the reader misses, and goes on live.
-    pub(super) async fn read_stream(&self, parts: &Parts, meter: &Meter) -> Result<Response<Body>, Reject> {
+    pub(super) async fn read_stream(
+        &self,
+        caller: &Caller,
+        parts: &Parts,
+        meter: &Meter,
+    ) -> Result<Response<Body>, Reject> {
         let stream = named(parts)?;
         let place = cursor::place(&parts.headers, parts.uri.query())?.unwrap_or(0);
-        match self.shared.streams.open(stream, &Owner::of(&parts.headers), place).await {
+        match self.shared.streams.open(stream, &Owner::of(caller, &parts.headers), place).await {
             Ok(Opened::Reader(log)) => {
                 if place > 0 {
                     self.shared.metrics.stream_resumes.inc();
@@ -106,15 +115,15 @@ impl Gateway {
     }
 
     /// `DELETE /v1/streams/{id}`: stops the upstream now. Leaving does not.
-    pub(super) async fn stop_stream(&self, parts: &Parts) -> Result<Response<Body>, Reject> {
-        let stopped = self.shared.streams.stop(named(parts)?, &Owner::of(&parts.headers)).await;
+    pub(super) async fn stop_stream(&self, caller: &Caller, parts: &Parts) -> Result<Response<Body>, Reject> {
+        let stopped = self.shared.streams.stop(named(parts)?, &Owner::of(caller, &parts.headers)).await;
         stopped.map_err(|_| answers::no_such_stream())?;
         Ok(answers::empty(StatusCode::NO_CONTENT))
     }
 
-    async fn keep(&self, parts: &Parts, meter: &Meter) -> Result<(StreamId, Writer), Reject> {
+    async fn keep(&self, owner: Owner, meter: &Meter) -> Result<(StreamId, Writer), Reject> {
         let request_id = meter.record().request_id().into();
-        self.shared.streams.create(Owner::of(&parts.headers), request_id).await.map_err(|_| answers::no_room())
+        self.shared.streams.create(owner, request_id).await.map_err(|_| answers::no_room())
     }
 
     /// The bounds of a stream that goes into a log: each of its readers has its own heartbeats.

@@ -17,18 +17,27 @@ use http::HeaderMap;
 use http::header::ORIGIN;
 
 use super::id::StreamId;
+use crate::caller::{Caller, Kind};
 
 /// Whose stream it is. Only the same owner reads or stops it.
 ///
-/// This version knows no callers, only pages: the owner is the origin of the request that made the stream, or none. The
-/// address would be wrong: the network changes, which is what resuming is for.
+/// Whoever has shown who it is owns what it makes, from any page and any address. A caller that has not is known by its page:
+/// the origin of the request, or none. The address would be wrong: the network changes, which is what resuming is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owner(Option<Box<[u8]>>);
+pub enum Owner {
+    /// [`Caller::id`]
+    Caller(Arc<str>),
+    /// The origin of an anonymous request.
+    Page(Option<Box<[u8]>>),
+}
 
 impl Owner {
-    /// The owner of what a request with these headers makes. `Origin` was checked before: it is there once or not at all.
-    pub fn of(headers: &HeaderMap) -> Self {
-        Self(headers.get(ORIGIN).map(|origin| origin.as_bytes().into()))
+    /// The owner of what this request makes. `Origin` was checked before: it is there once or not at all.
+    pub fn of(caller: &Caller, headers: &HeaderMap) -> Self {
+        match caller.kind() {
+            Kind::Anonymous => Self::Page(headers.get(ORIGIN).map(|origin| origin.as_bytes().into())),
+            _ => Self::Caller(caller.id().into()),
+        }
     }
 }
 

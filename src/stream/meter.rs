@@ -12,6 +12,7 @@ use prometheus::Histogram;
 use tokio::time::Instant;
 
 use super::tally::{self, Tally};
+use crate::caller::Caller;
 use crate::metrics::{Metrics, Outcome};
 use crate::route::table::Model;
 
@@ -34,6 +35,7 @@ pub struct Record {
     route: &'static str,
     origin: Option<Box<str>>,
     client: IpAddr,
+    caller: Option<Caller>,
     status: Option<StatusCode>,
     error: Option<&'static str>,
     /// What is measured goes on after the answer.
@@ -80,6 +82,7 @@ impl Meter {
             route,
             origin,
             client,
+            caller: None,
             status: None,
             error: None,
             outlives_answer: false,
@@ -108,6 +111,11 @@ impl Record {
     /// The id of the request.
     pub fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    /// Who calls, once that is known.
+    pub fn caller(&mut self, caller: Caller) {
+        self.caller = Some(caller);
     }
 
     /// An attempt at a model begins; `prompt_tokens` feeds the estimate.
@@ -215,19 +223,24 @@ impl Record {
         let model = self.answer.as_ref().map_or("other", |answer| answer.model.name.as_str());
         let labels = [self.route, model, status.as_str(), outcome.as_str()];
         self.metrics.requests.with_label_values(&labels).inc();
+        let caller = self.caller.as_ref();
+        if let Some(caller) = caller {
+            self.metrics.caller_requests.with_label_values(&[caller.label(), outcome.as_str()]).inc();
+        }
+        let caller_id = caller.map(Caller::id);
         let duration_ms = milliseconds(ended.saturating_duration_since(self.started));
         let (request_id, origin, client) = (&*self.request_id, self.origin.as_deref(), self.client.to_string());
         let (route, error) = (self.route, self.error);
         let (status, outcome_name) = (status.as_u16(), outcome.as_str());
         let Some(answer) = &self.answer else {
             tracing::info!(
-                target: "tokenway::request", request_id, client, origin, route, status, outcome = outcome_name, error, duration_ms,
+                target: "tokenway::request", request_id, client, caller = caller_id, origin, route, status, outcome = outcome_name, error, duration_ms,
             );
             return;
         };
-        let facts = answer.publish(&self.metrics, self.started, outcome);
+        let facts = answer.publish(&self.metrics, self.started, outcome, caller);
         tracing::info!(
-            target: "tokenway::request", request_id, client, origin, route, model = answer.model.name, upstream = answer.upstream,
+            target: "tokenway::request", request_id, client, caller = caller_id, origin, route, model = answer.model.name, upstream = answer.upstream,
             status, outcome = outcome_name, error, attempts = answer.attempts, ttft_ms = facts.first_token_ms,
             input_tokens = facts.input, output_tokens = facts.output, tokens_from = facts.source,
             tokens_per_second = facts.tokens_per_second, cost = facts.cost, duration_ms,
@@ -250,7 +263,7 @@ impl Answering {
         self.upstream_time + self.asked.map(|asked| asked.elapsed()).unwrap_or_default()
     }
 
-    fn publish(&self, metrics: &Metrics, started: Instant, outcome: Outcome) -> Facts {
+    fn publish(&self, metrics: &Metrics, started: Instant, outcome: Outcome, caller: Option<&Caller>) -> Facts {
         let tokens = self.tally.tokens();
         let source = tokens.source.as_str();
         let model = self.model.name.as_str();
@@ -260,6 +273,10 @@ impl Answering {
         if billed {
             metrics.tokens.with_label_values(&[model, "input", source]).inc_by(tokens.input);
             metrics.tokens.with_label_values(&[model, "output", source]).inc_by(tokens.output);
+            if let Some(caller) = caller.map(Caller::label) {
+                metrics.caller_tokens.with_label_values(&[caller, "input"]).inc_by(tokens.input);
+                metrics.caller_tokens.with_label_values(&[caller, "output"]).inc_by(tokens.output);
+            }
         }
         if let Some(cost) = cost {
             metrics.cost_dollars.with_label_values(&[model, source]).inc_by(cost.dollars());

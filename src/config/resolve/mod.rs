@@ -1,5 +1,6 @@
 //! From the raw file to usable values: one key checked against another, files and variables read, names looked up.
 
+mod access;
 mod models;
 mod server;
 mod upstreams;
@@ -53,8 +54,9 @@ impl Resolver<'_> {
         let streams = self.streams(&raw.streams);
         let upstreams = self.upstreams(&raw.upstreams);
         let models = self.models(&raw.upstreams, &raw.models, &raw.default_model);
+        let access = self.access(&raw.access, cors.as_ref(), &models);
         let log = Log { json: raw.log.value == raw::LogFormat::Json };
-        Some(Config { server, cors: cors?, stream, streams, upstreams, models, log, warnings: Vec::new() })
+        Some(Config { server, cors: cors?, stream, streams, upstreams, models, access, log, warnings: Vec::new() })
     }
 
     fn cors(&mut self, cors: &raw::Cors) -> Option<Policy> {

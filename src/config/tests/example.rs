@@ -56,10 +56,10 @@ fn the_example_holds_every_key_that_there_is() {
         server: "ZZZZ = 1",
         upstream: "ZZZZ = 1",
         model: "ZZZZ = 1",
-        rest: "[cors]\nZZZZ = 1\n[stream]\nZZZZ = 1\n[streams]\nZZZZ = 1\n[routing]\nZZZZ = 1\n[log]\nZZZZ = 1\n",
+        rest: "[access]\nZZZZ = 1\n[cors]\nZZZZ = 1\n[stream]\nZZZZ = 1\n[streams]\nZZZZ = 1\n[routing]\nZZZZ = 1\n[log]\nZZZZ = 1\n",
     };
     let problems = unknown.parse().unwrap_err().0;
-    assert_eq!(problems.len(), 8);
+    assert_eq!(problems.len(), 9);
     for problem in problems {
         for key in problem.mend.split_once("here are ").unwrap().1.split(", ") {
             let written = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));

@@ -1,5 +1,6 @@
 //! The configuration as a whole: what is refused and where, what is only warned of, what the example says.
 
+mod access;
 mod example;
 mod files;
 mod properties;
@@ -169,7 +170,6 @@ fn every_problem_of_the_other_sections_names_its_key_and_the_mend() {
         ("[streams]\nmax_bytes = \"512KiB\"", "streams.max_bytes", "streams.max_stream_bytes (1MiB) is over"),
         ("[routing]\ndefault = \"x\"", "routing.default", "no model has the name `x`; write `m`"),
         ("[routing.auto]\neasy = \"m\"", "routing.auto", "this version has no [routing.auto]; remove"),
-        ("[access]\naccept = [\"key\"]", "access", "this version has no [access]; remove"),
         ("[limits]", "limits", "this version has no [limits]"),
         ("[cache]", "cache", "this version has no [cache]"),
         ("[redis]", "redis", "this version has no [redis]"),

@@ -3,6 +3,7 @@
 use tokio::time::{Instant, advance};
 
 use super::*;
+use crate::caller::Terms;
 use crate::resume::store::{Fenced, Full, Unknown};
 
 async fn is_known(registry: &Registry, id: StreamId) -> bool {
@@ -14,8 +15,9 @@ async fn a_stream_exists_for_its_owner_alone() {
     let (registry, ..) = registry(rules());
     let (id, mut writer) = create(&registry).await;
     writer.append(&event(1, 5)).await.unwrap();
-    let nobody = Owner::of(&HeaderMap::new());
-    for stranger in [owner("https://evil.example"), owner("https://app.example.com:444"), nobody] {
+    let nobody = Owner::of(&anyone(), &HeaderMap::new());
+    let named = Owner::Caller("key:bot".into());
+    for stranger in [owner("https://evil.example"), owner("https://app.example.com:444"), nobody, named] {
         assert_eq!(registry.open(id, &stranger, 0).await.err(), Some(Unopened::Unknown));
         // and is not told by it that the place is wrong
         assert_eq!(registry.open(id, &stranger, 9).await.err(), Some(Unopened::Unknown));
@@ -23,6 +25,16 @@ async fn a_stream_exists_for_its_owner_alone() {
     }
     assert_eq!(registry.open(id, &page(), 9).await.err(), Some(Unopened::TooLarge { last: 1 }));
     assert_eq!(registry.stop(id, &page()).await, Ok(()));
+}
+
+#[test]
+fn whoever_has_shown_who_it_is_owns_its_streams_from_any_page_and_any_address() {
+    let token =
+        |subject: &str, address: &str| Caller::token(subject.into(), address.parse().unwrap(), Terms::default());
+    let from = |origin: &'static str| HeaderMap::from_iter([(http::header::ORIGIN, HeaderValue::from_static(origin))]);
+    let ann = Owner::of(&token("ann", "192.0.2.1"), &from("https://a.example"));
+    assert_eq!(ann, Owner::of(&token("ann", "198.51.100.2"), &from("https://b.example")));
+    assert_ne!(ann, Owner::of(&token("bob", "192.0.2.1"), &from("https://a.example")));
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,6 +14,7 @@ use super::entry::Reader;
 use super::id::StreamId;
 use super::registry::{Registry, Writer};
 use super::store::{Append, Follow, Followed, Opened, Owner, Store, Unopened};
+use crate::caller::Caller;
 use crate::config::Streams as Rules;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
@@ -31,7 +32,11 @@ fn registry(rules: Rules) -> (Registry, Arc<Metrics>, Drain) {
 }
 
 fn owner(origin: &'static str) -> Owner {
-    Owner::of(&HeaderMap::from_iter([(http::header::ORIGIN, HeaderValue::from_static(origin))]))
+    Owner::of(&anyone(), &HeaderMap::from_iter([(http::header::ORIGIN, HeaderValue::from_static(origin))]))
+}
+
+fn anyone() -> Caller {
+    Caller::anonymous(std::net::Ipv4Addr::LOCALHOST.into())
 }
 
 fn page() -> Owner {

@@ -13,6 +13,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::RootCertStore;
 use serde_json::{Value, json};
+use tokenway::access::revocations::InProcess;
 use tokenway::config::Config;
 use tokenway::demo::{Demo, Knobs, expected_stream};
 use tokenway::drain::Drain;
@@ -27,6 +28,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::certs::{self, TestCertificate};
 use super::client::{RequestBody, Target, full, request};
+use super::process::SECRETS;
 use super::soon;
 
 /// The provider's key of the first upstream.
@@ -42,6 +44,9 @@ pub struct Setup<'a> {
     pub server: &'a str,
     pub stream: &'a str,
     pub streams: &'a str,
+    pub cors: &'a str,
+    /// Whole sections. `[access]` finds its secrets in the variables that it names by default.
+    pub more: &'a str,
     /// Instead of a demo upstream, this one stands behind the model `demo`.
     pub upstream: Option<std::net::SocketAddr>,
     /// Clients reach the gateway without TLS.
@@ -94,6 +99,7 @@ hosts = ["localhost"]
 {server}
 [cors]
 origins = ["{ORIGIN}"]
+{cors}
 [stream]
 {stream}
 [streams]
@@ -117,17 +123,20 @@ fallback = ["spare"]
 [[models]]
 name = "spare"
 upstream = "two"
+{more}
 "#,
             server = setup.server,
             stream = setup.stream,
             streams = setup.streams,
+            cors = setup.cors,
+            more = setup.more,
             one = setup.upstream.unwrap_or(first.addr),
             two = second.addr,
         );
         let env = |name: &str| match name {
             "FIRST_KEY" => Some(FIRST_KEY.to_owned()),
             "SECOND_KEY" => Some(SECOND_KEY.to_owned()),
-            _ => None,
+            _ => SECRETS.iter().find(|(secret, _)| *secret == name).map(|(_, value)| (*value).to_owned()),
         };
         let mut config = Config::parse(&text, Path::new(""), &env).unwrap_or_else(|problems| panic!("{problems}"));
         // the certificate lives in memory alone
@@ -140,8 +149,13 @@ upstream = "two"
         let open = OpenStreams::new(metrics.streams_active.clone());
         let settings = Arc::new(ArcSwap::from_pointee(Settings::new(&config.server).unwrap()));
         let streams = Registry::new(config.streams.clone(), metrics.clone(), drain.clone());
-        let shared =
-            Shared { metrics: metrics.clone(), open: open.clone(), streams: streams.clone(), drain: drain.clone() };
+        let shared = Shared {
+            metrics: metrics.clone(),
+            open: open.clone(),
+            streams: streams.clone(),
+            revocations: Arc::<InProcess>::default(),
+            drain: drain.clone(),
+        };
         let live = Arc::new(Live::new(Gateway::new(config, shared).unwrap()));
         let public = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
         narrow(&public, setup.narrow);
