@@ -43,7 +43,7 @@ export async function stop({ browser, allowed, gateway, request, how }) {
     await page.evaluate((url) => fetch(url, { method: 'DELETE' }).then(({ status }) => status), url);
     await page.until(() => window.source.readyState === EventSource.CLOSED);
   }
-  return { ...await page.evaluate(() => window.seen), requests: await asked(page) };
+  return page.evaluate(() => window.seen);
 }
 
 /** One tab begins a stream; two others, of the same profile, read it as well, from its start, one after the first has left. */
@@ -121,14 +121,14 @@ async function cookies(browser, page, gateway) {
   const sent = async ({ requests }) => {
     const request = requests.findLast((request) => request.url === url);
     await told(page, () => request.onWire);
-    return request.headers.cookie ?? null;
+    return request.onWire ? request.headers.cookie ?? null : 'not known';
   };
   return { own: await sent(own), third_party: await sent(page) };
 }
 
-/** The protocol tells of the headers on the wire at its own pace. */
+/** The protocol tells of the headers on the wire at its own pace, and of some requests not at all. */
 async function told(page, so) {
-  while (!so()) await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 10)));
+  for (let tries = 0; tries < 100 && !so(); tries += 1) await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 10)));
 }
 
 // The functions below run in the page.
