@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::caller::Caller;
 use crate::chat::answer::{self, NoAnswer};
 use crate::chat::request::Request;
 use crate::config;
@@ -34,6 +35,8 @@ pub struct Upstreams {
 
 /// One completion that is wanted.
 pub struct Ask {
+    /// In whose name: no upstream is asked without a caller, nor for a model that the caller may not use.
+    pub caller: Caller,
     /// Who is asked, in this order, until one answers.
     pub candidates: Vec<ModelId>,
     /// What is asked.
@@ -111,7 +114,8 @@ impl Upstreams {
     }
 
     async fn try_each<T>(&self, ask: &Ask, meter: &Meter, attempt: Attempt<T>) -> Result<T, Failure> {
-        let mut left = ask.candidates.iter().copied().peekable();
+        let allowed = |id: &ModelId| ask.caller.may_use(&self.models.get(*id).name);
+        let mut left = ask.candidates.iter().copied().filter(allowed).peekable();
         loop {
             let Some(id) = left.next() else { return Err(Failure::Empty) };
             let result = attempt(self, id, ask, meter).await;

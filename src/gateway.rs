@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::answers;
 use crate::body::Body;
+use crate::caller::Caller;
 use crate::config::Config;
 use crate::cors::decision::{Answer, decide};
 use crate::drain::Drain;
@@ -121,7 +122,8 @@ impl Gateway {
             (Route::Other, _) => Err(answers::no_such_route()),
             (Route::Models, &Method::GET | &Method::HEAD) => Ok(answers::models(&self.config)),
             (Route::ChatCompletions | Route::Chat, &Method::POST) => {
-                self.complete(route, parts, upload, id, meter).await
+                let caller = Caller::anonymous(peer.address);
+                self.complete(caller, route, parts, upload, id, meter).await
             }
             _ => Err(answers::no_such_method(route)),
         }
@@ -129,6 +131,7 @@ impl Gateway {
 
     async fn complete(
         &self,
+        caller: Caller,
         route: Route,
         parts: &Parts,
         upload: &mut Upload,
@@ -144,7 +147,7 @@ impl Gateway {
         let streaming = request.stream();
         let candidates = self.upstreams.models().candidates(model);
         let only_one = candidates.len() == 1;
-        let ask = Ask { candidates, request, request_id: id.header(), idempotency_key };
+        let ask = Ask { caller, candidates, request, request_id: id.header(), idempotency_key };
         let upstreams = Arc::clone(&self.upstreams);
         if !streaming {
             let whole =

@@ -23,6 +23,8 @@ pub mod cors;
 pub mod browser;
 pub mod route;
 pub mod chat;
+pub mod caller;
+pub mod limit;
 // configuration
 pub mod config;
 // parts with state and I/O

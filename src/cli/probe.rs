@@ -14,6 +14,7 @@ use http_body_util::BodyDataStream;
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::caller::Caller;
 use crate::chat::event::{Chunk, Inspector};
 use crate::chat::request::Request;
 use crate::config::Config;
@@ -98,7 +99,8 @@ async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId)
     let open = OpenStreams::new(metrics.streams_active.clone());
     let meter = Meter::start(metrics, started, id.text(), "probe", None, std::net::Ipv4Addr::LOCALHOST.into());
     // no fallback: each model answers for itself
-    let ask = Ask { candidates: vec![model], request, request_id: id.header(), idempotency_key: None };
+    let caller = Caller::operator();
+    let ask = Ask { caller, candidates: vec![model], request, request_id: id.header(), idempotency_key: None };
     let opened = Arc::clone(&upstreams).stream(ask, meter.clone()).await.map_err(|failure| failure.reject())?;
     let first_output = started.elapsed();
     let relay = Relay::opened(opened, meter, upstreams.rules(), &open);

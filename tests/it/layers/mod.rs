@@ -11,13 +11,14 @@ use scan::{File, scan};
 use crate::support::process::root;
 
 /// Files and directories of `src/` that decide and do nothing else. A file that calls itself pure is one, too.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "error",
     "routes",
     "cors",
     "browser",
     "route",
     "chat",
+    "limit",
     "head",
     "stream::framer",
     "stream::event",
