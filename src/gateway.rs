@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::answers;
 use crate::body::Body;
 use crate::caller::Caller;
+use crate::chat::request as chat;
 use crate::config::Config;
 use crate::cors::decision::{Answer, decide};
 use crate::drain::Drain;
@@ -23,8 +24,10 @@ use crate::error::{Code, Reject};
 use crate::fallback::{Ask, Upstreams};
 use crate::head::{self, Peer};
 use crate::intake::{self, Upload};
+use crate::limiter::{Asked, Limiter};
 use crate::metrics::Metrics;
 use crate::request_id::RequestId;
+use crate::route::table::ModelId;
 use crate::routes::Route;
 use crate::stream::meter::Meter;
 use crate::stream::open::OpenStreams;
@@ -45,6 +48,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// All open streams.
     pub open: Arc<OpenStreams>,
+    /// What every caller has used of its limits.
+    pub limiter: Arc<Limiter>,
     /// The shutdown.
     pub drain: Drain,
 }
@@ -122,7 +127,8 @@ impl Gateway {
             (Route::Other, _) => Err(answers::no_such_route()),
             (Route::Models, &Method::GET | &Method::HEAD) => Ok(answers::models(&self.config)),
             (Route::ChatCompletions | Route::Chat, &Method::POST) => {
-                let caller = Caller::anonymous(peer.address);
+                let proxies = &self.config.server.trusted_proxies;
+                let caller = Caller::anonymous(head::client_address(peer.address, &parts.headers, proxies));
                 self.complete(caller, route, parts, upload, id, meter).await
             }
             _ => Err(answers::no_such_method(route)),
@@ -144,6 +150,7 @@ impl Gateway {
         let request = intake::read(route, parts, upload, &self.config.server).await?;
         let model = self.upstreams.models().find(request.model()).ok_or_else(|| answers::no_such_model(&request))?;
         let idempotency_key = parts.headers.get("idempotency-key").cloned();
+        self.limit(&caller, model, &request, meter).await?;
         let streaming = request.stream();
         let candidates = self.upstreams.models().candidates(model);
         let only_one = candidates.len() == 1;
@@ -177,5 +184,23 @@ impl Gateway {
                 Ok(response)
             }
         }
+    }
+
+    /// Takes of the caller's limits what the request may use; it is settled when the meter is.
+    async fn limit(
+        &self,
+        caller: &Caller,
+        model: ModelId,
+        request: &chat::Request,
+        meter: &Meter,
+    ) -> Result<(), Reject> {
+        let (rules, model) = (&self.config.limits, self.upstreams.models().get(model));
+        let tokens = rules.reservation(request.estimated_prompt_tokens(), request.max_tokens(), model.context);
+        let asked = Asked { caller, model: &model.name, tokens };
+        let decision = self.shared.limiter.admit(rules, asked).await;
+        let mut record = meter.record();
+        record.limited(decision.fields);
+        record.hold(decision.outcome?);
+        Ok(())
     }
 }

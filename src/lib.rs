@@ -32,6 +32,8 @@ pub mod body;
 pub mod drain;
 pub mod head;
 pub mod metrics;
+pub mod redis;
+pub mod limiter;
 pub mod request_id;
 pub mod upstream;
 pub mod stream;

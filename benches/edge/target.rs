@@ -151,6 +151,12 @@ base_url = "http://{}/v1"
 [[models]]
 name = "bench"
 upstream = "bench"
+
+# on, and never reached
+[limits]
+requests_per_minute = 1_000_000_000
+tokens_per_minute = 1_000_000_000
+concurrent_streams = 1_000_000
 "#,
         site.certificate().display(),
         site.key().display(),

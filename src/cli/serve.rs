@@ -13,10 +13,11 @@ use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
 use crate::config::development::Development;
-use crate::config::{Config, Log, Problems};
+use crate::config::{self, Config, Log, Problems};
 use crate::demo::{Demo, Knobs};
 use crate::drain::Drain;
 use crate::gateway::{Gateway, Shared};
+use crate::limiter::Limiter;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::server::{Settings, Signal, Signals, accept, admin, bind, playground};
@@ -128,7 +129,8 @@ async fn serve(
     let metrics = Arc::new(Metrics::new()?);
     let drain = Drain::default();
     let open = OpenStreams::new(metrics.streams_active.clone());
-    let shared = Shared { metrics: Arc::clone(&metrics), open: Arc::clone(&open), drain: drain.clone() };
+    let limiter = limiter(&config, &metrics).await?;
+    let shared = Shared { metrics: Arc::clone(&metrics), open: Arc::clone(&open), limiter, drain: drain.clone() };
 
     // before anything says that it runs: whoever reads that may send one at once
     let mut signals = Signals::new()?;
@@ -187,6 +189,15 @@ async fn serve(
     Ok(())
 }
 
+/// The counts of all callers: in Redis if there is one, else here.
+async fn limiter(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<Limiter>, String> {
+    let metrics = Arc::clone(metrics);
+    match &config.redis {
+        Some(redis) => Limiter::shared(config.max_callers, redis, metrics).await,
+        None => Ok(Limiter::local(config.max_callers, metrics)),
+    }
+}
+
 /// Reads the configuration again and swaps it in whole, or keeps the old one and says why.
 fn reload(source: &Source, fixed: &Fixed, live: &Live, settings: &ArcSwap<Settings>, shared: &Shared) {
     let loaded = source.load().map_err(AnyError::from).and_then(|config| {
@@ -216,13 +227,22 @@ struct Fixed {
     listen: SocketAddr,
     admin: SocketAddr,
     workers: usize,
+    max_callers: usize,
+    redis: Option<config::Redis>,
     json_log: bool,
 }
 
 impl Fixed {
     fn of(config: &Config) -> Self {
         let server = &config.server;
-        Self { listen: server.listen, admin: server.admin, workers: server.workers, json_log: config.log.json }
+        Self {
+            listen: server.listen,
+            admin: server.admin,
+            workers: server.workers,
+            max_callers: config.max_callers,
+            redis: config.redis.clone(),
+            json_log: config.log.json,
+        }
     }
 
     /// The changes that a reload cannot make, one sentence each.
@@ -232,6 +252,8 @@ impl Fixed {
             ("server.listen", self.listen != new.listen),
             ("server.admin", self.admin != new.admin),
             ("server.workers", self.workers != new.workers),
+            ("limits.max_callers", self.max_callers != new.max_callers),
+            ("[redis]", self.redis != new.redis),
             ("log.format", self.json_log != new.json_log),
         ];
         let warn = |(key, _): &(&str, bool)| format!("{key} is not what it was at the start: restart to make it so");

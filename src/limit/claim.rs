@@ -1,5 +1,7 @@
 //! What one request takes of its caller's quota, decided as a whole: all of it or nothing. Pure.
 
+use std::fmt;
+
 use ring::digest;
 
 use super::gcra::{Charge, Correction, Rate, Reserved};
@@ -33,6 +35,18 @@ pub struct Claim {
     pub tokens: Option<Charge>,
 }
 
+/// What one request wants: of its caller's quota in all, and of that at the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// Names the caller; the keys of a store are kept together by it.
+    pub caller: Key,
+    /// In all, and at the model.
+    pub scopes: Scoped<Claim>,
+}
+
+/// Something of a caller in all, and of the same caller at one model; `None` where nothing is limited.
+pub type Scoped<T> = [Option<T>; 2];
+
 /// The counts of one scope. The default is that of a caller who was never here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -60,6 +74,8 @@ pub enum Limit {
 pub struct Refusal {
     /// The limit that has to be waited for longest.
     pub limit: Limit,
+    /// It is that of a model.
+    pub of_model: bool,
     /// Microseconds after which it would pass, if nothing else is taken until then.
     pub wait: u64,
 }
@@ -79,9 +95,56 @@ impl Key {
     }
 }
 
+impl fmt::Display for Key {
+    /// 32 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl Claims {
+    /// One request of this caller that may use this many tokens; `None` where nothing is limited.
+    pub fn new(caller: &str, model: &str, quotas: Scoped<Quota>, tokens: u64) -> Option<Self> {
+        let [all, at_model] = quotas;
+        if all.is_none() && at_model.is_none() {
+            return None;
+        }
+        let caller_key = Key::of(caller, "");
+        let scopes = [
+            all.map(|quota| Claim::new(caller_key, quota, tokens)),
+            at_model.map(|quota| Claim::new(Key::of(caller, model), quota, tokens)),
+        ];
+        Some(Self { caller: caller_key, scopes })
+    }
+
+    /// The counts after it.
+    ///
+    /// # Errors
+    /// Which limit is reached, and how long to wait; nothing is taken then, of neither scope.
+    pub fn admit(&self, counts: Scoped<Counts>, now: u64) -> Result<Scoped<Counts>, Refusal> {
+        let mut after = counts;
+        let mut refusal: Option<Refusal> = None;
+        for (scope, claim) in self.scopes.iter().enumerate() {
+            let Some(claim) = claim else { continue };
+            match claim.admit(counts[scope].unwrap_or_default(), now) {
+                Ok(counts) => after[scope] = Some(counts),
+                Err(new) if refusal.is_none_or(|other| other.wait < new.wait) => {
+                    refusal = Some(Refusal { of_model: scope == 1, ..new });
+                }
+                Err(_) => {}
+            }
+        }
+        refusal.map_or(Ok(after), Err)
+    }
+
+    /// What is written at the end of what was admitted at `at`, when it really used this many tokens.
+    pub fn settlements(&self, at: u64, used: u64) -> impl Iterator<Item = Settlement> {
+        self.scopes.iter().flatten().map(move |claim| claim.settlement(at, used))
+    }
+}
+
 impl Claim {
-    /// One request that may use this many tokens.
-    pub fn new(key: Key, quota: Quota, tokens: u64) -> Self {
+    fn new(key: Key, quota: Quota, tokens: u64) -> Self {
         Self {
             key,
             quota,
@@ -90,15 +153,11 @@ impl Claim {
         }
     }
 
-    /// The counts after it.
-    ///
-    /// # Errors
-    /// Which limit is reached, and how long to wait; nothing is taken then.
-    pub fn admit(&self, counts: Counts, now: u64) -> Result<Counts, Refusal> {
+    fn admit(&self, counts: Counts, now: u64) -> Result<Counts, Refusal> {
         let mut refusal: Option<Refusal> = None;
         let mut refuse = |limit, wait| {
             if refusal.is_none_or(|other| other.wait < wait) {
-                refusal = Some(Refusal { limit, wait });
+                refusal = Some(Refusal { limit, of_model: false, wait });
             }
         };
         let mut pass = |charge: Option<Charge>, tat: u64, limit| match charge.map(|charge| charge.admit(tat, now)) {
@@ -124,8 +183,7 @@ impl Claim {
         }
     }
 
-    /// What is to be undone or added at the end of what was admitted at `at`, when it really used this many tokens.
-    pub fn settlement(&self, at: u64, used: u64) -> Settlement {
+    fn settlement(&self, at: u64, used: u64) -> Settlement {
         let correction = |rate: Rate, charge: Charge| Reserved { at, cost: charge.cost }.correction(rate.cost(used));
         Settlement {
             key: self.key,
@@ -211,10 +269,23 @@ mod tests {
         let counts = claim.admit(Counts::default(), NOW).unwrap();
         assert_eq!(counts.streams, 1);
         let refusal = claim.admit(counts, NOW).unwrap_err();
-        assert_eq!(refusal, Refusal { limit: Limit::Tokens, wait: 60_000_000 });
+        assert_eq!(refusal, Refusal { limit: Limit::Tokens, of_model: false, wait: 60_000_000 });
         // a minute later only the stream is in the way
         let refusal = claim.admit(counts, NOW + 60_000_000).unwrap_err();
-        assert_eq!(refusal, Refusal { limit: Limit::Streams, wait: STREAM_WAIT });
+        assert_eq!(refusal, Refusal { limit: Limit::Streams, of_model: false, wait: STREAM_WAIT });
+    }
+
+    #[test]
+    fn what_a_model_refuses_is_not_taken_of_the_caller() {
+        let quota = |limits: Limits| limits.quota(Percent::WHOLE);
+        let streams = |most| quota(Limits { concurrent_streams: most, ..Limits::default() });
+        let claims = Claims::new("key:a", "dear", [streams(5), streams(1)], 0).unwrap();
+        let one = claims.admit([None, None], NOW).unwrap();
+        let refusal = claims.admit(one, NOW).unwrap_err();
+        assert_eq!((refusal.limit.as_str(refusal.of_model), one[0].unwrap().streams), ("model_streams", 1));
+        assert_eq!(Claims::new("key:a", "dear", [None, None], 5), None);
+        let only_model = Claims::new("key:a", "dear", [None, streams(1)], 0).unwrap();
+        assert_eq!((only_model.scopes[0], only_model.caller), (None, claims.caller));
     }
 
     fn limits() -> impl Strategy<Value = Limits> {

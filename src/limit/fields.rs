@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::claim::{Claim, Counts, Limit};
+use super::claim::{Claim, Claims, Counts, Limit, Scoped};
 
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -46,12 +46,15 @@ enum Unit {
 }
 
 impl Fields {
-    /// Of these claims, the caller's own and then that at a model, after the counts have become these.
-    pub fn new<'a>(scopes: impl Iterator<Item = (&'a Claim, Counts, bool)>, now: u64) -> Option<Self> {
-        let standings = scopes.flat_map(|(claim, counts, of_model)| standings(claim, counts, of_model, now));
+    /// Of what these claims are about, once the counts have become these; `None` where nothing is limited.
+    pub fn new(claims: &Claims, counts: Scoped<Counts>, now: u64) -> Option<Self> {
+        let scopes = claims.scopes.iter().zip(counts).zip([false, true]);
+        let standings = scopes.filter_map(|((claim, counts), of_model)| {
+            claim.as_ref().map(|claim| standings(claim, counts.unwrap_or_default(), of_model, now))
+        });
         let (mut policy, mut state) = (String::with_capacity(64), String::with_capacity(64));
         let mut nearest: Option<Standing> = None;
-        for standing in standings {
+        for standing in standings.flatten() {
             standing.write(&mut policy, &mut state);
             if nearest.is_none_or(|other| standing.is_nearer_than(&other)) {
                 nearest = Some(standing);
@@ -136,36 +139,34 @@ fn policy_name(limit: Limit, of_model: bool) -> &'static str {
 mod tests {
     use super::*;
     use crate::cors::names::EXPOSED;
-    use crate::limit::claim::Key;
     use crate::limit::rules::{Limits, Percent};
 
     const NOW: u64 = 5_000_000_000;
 
-    fn claim(limits: Limits) -> Claim {
-        Claim::new(Key::default(), limits.quota(Percent::WHOLE).unwrap(), 100)
-    }
-
-    fn written(scopes: &[(Claim, Counts, bool)]) -> Vec<(String, String)> {
+    fn written(quotas: [Limits; 2], counts: Scoped<Counts>) -> Vec<(String, String)> {
+        let claims = Claims::new("key:a", "dear", quotas.map(|limits| limits.quota(Percent::WHOLE)), 100).unwrap();
         let mut headers = HeaderMap::new();
-        let scopes = scopes.iter().map(|(claim, counts, of_model)| (claim, *counts, *of_model));
-        Fields::new(scopes, NOW).unwrap().write(&mut headers);
+        Fields::new(&claims, counts, NOW).unwrap().write(&mut headers);
         headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
     }
 
     #[test]
     fn every_limit_stands_in_the_list_and_the_nearest_one_in_the_old_fields() {
-        let all = claim(Limits { requests_per_minute: 60, burst: 0, tokens_per_minute: 6000, concurrent_streams: 4 });
-        let dear = claim(Limits { requests_per_minute: 6, ..Limits::default() });
+        let all = Limits { requests_per_minute: 60, burst: 0, tokens_per_minute: 6000, concurrent_streams: 4 };
+        let dear = Limits { requests_per_minute: 6, ..Limits::default() };
         let counts = Counts { requests: NOW + 1_000_000, tokens: NOW + 30_000_000, streams: 1 };
         let at_model = Counts { requests: NOW + 50_000_000, ..Counts::default() };
-        let fields = written(&[(all, counts, false), (dear, at_model, true)]);
+        let fields = written([all, dear], [Some(counts), Some(at_model)]);
         let expected = [
             (
                 "ratelimit-policy",
                 "\"requests\";q=60;w=60, \"tokens\";q=6000;qu=\"tokens\";w=60, \
                  \"streams\";q=4;qu=\"concurrent-requests\", \"model-requests\";q=6;w=60",
             ),
-            ("ratelimit", "\"requests\";r=59;t=1, \"tokens\";r=3000;t=30, \"streams\";r=3, \"model-requests\";r=1;t=50"),
+            (
+                "ratelimit",
+                "\"requests\";r=59;t=1, \"tokens\";r=3000;t=30, \"streams\";r=3, \"model-requests\";r=1;t=50",
+            ),
             ("ratelimit-limit", "6"),
             ("ratelimit-remaining", "1"),
             ("ratelimit-reset", "50"),
@@ -175,14 +176,9 @@ mod tests {
 
     #[test]
     fn every_page_may_read_them() {
-        let claim = claim(Limits { requests_per_minute: 1, ..Limits::default() });
-        for (name, _) in written(&[(claim, Counts::default(), false)]) {
+        let one = Limits { requests_per_minute: 1, ..Limits::default() };
+        for (name, _) in written([one, Limits::default()], [None, None]) {
             assert!(EXPOSED.contains(&name.as_str()), "{name}");
         }
-    }
-
-    #[test]
-    fn without_a_limit_there_are_none() {
-        assert_eq!(Fields::new(std::iter::empty(), NOW), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::caller::Allowance;
 
-use super::claim::Quota;
+use super::claim::{Quota, Scoped};
 use super::gcra::Rate;
 
 /// Limits of one scope: of a caller, or of a caller at one model. 0 = no limit.
@@ -75,7 +75,7 @@ impl Limits {
 
 impl Rules {
     /// What a caller with this allowance may use at this model: in all, and at the model.
-    pub fn quotas(&self, own: Allowance, model: &str, part: Percent) -> [Option<Quota>; 2] {
+    pub fn quotas(&self, own: Allowance, model: &str, part: Percent) -> Scoped<Quota> {
         let at_model = self.models.iter().find(|(name, _)| name == model);
         [self.caller.with(own).quota(part), at_model.and_then(|(_, limits)| limits.quota(part))]
     }

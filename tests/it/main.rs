@@ -10,6 +10,7 @@ mod drain_streams;
 mod examples;
 mod faults;
 mod layers;
+mod limits;
 mod meter;
 mod regressions;
 mod reload;

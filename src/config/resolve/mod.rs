@@ -1,5 +1,6 @@
 //! From the raw file to usable values: one key checked against another, files and variables read, names looked up.
 
+mod limits;
 mod models;
 mod server;
 mod upstreams;
@@ -52,8 +53,22 @@ impl Resolver<'_> {
         let stream = stream(&raw.stream);
         let upstreams = self.upstreams(&raw.upstreams);
         let models = self.models(&raw.upstreams, &raw.models, &raw.default_model);
+        let limits = self.limits(&raw.limits, &raw.models);
+        let max_callers = raw.limits.max_callers.value;
+        let redis = self.redis(&raw.redis);
         let log = Log { json: raw.log.value == raw::LogFormat::Json };
-        Some(Config { server, cors: cors?, stream, upstreams, models, log, warnings: Vec::new() })
+        Some(Config {
+            server,
+            cors: cors?,
+            stream,
+            upstreams,
+            models,
+            limits,
+            max_callers,
+            redis,
+            log,
+            warnings: Vec::new(),
+        })
     }
 
     fn cors(&mut self, cors: &raw::Cors) -> Option<Policy> {

@@ -17,6 +17,7 @@ use tokenway::config::Config;
 use tokenway::drain::Drain;
 use tokenway::error::Code;
 use tokenway::gateway::{Gateway, Shared};
+use tokenway::limiter::Limiter;
 use tokenway::live::Live;
 use tokenway::metrics::Metrics;
 use tokenway::server::{self, Settings, tls};
@@ -256,7 +257,8 @@ async fn a_panic_is_an_answer_like_any_other() {
     let mut settings = Settings::new(&config.server).unwrap();
     settings.tls = Some(tls::server_config(&certificate.identity).unwrap());
     let settings = Arc::new(arc_swap::ArcSwap::from_pointee(settings));
-    let shared = Shared { metrics: Arc::clone(&metrics), open, drain: drain.clone() };
+    let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
+    let shared = Shared { metrics: Arc::clone(&metrics), open, limiter, drain: drain.clone() };
     let live = Arc::new(Live::new(Gateway::new(config, shared).unwrap()));
     let listener = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
     let target = Target { address: listener.local_addr().unwrap(), roots: certificate.roots };

@@ -17,6 +17,7 @@ use tokenway::config::Config;
 use tokenway::demo::{Demo, Knobs, expected_stream};
 use tokenway::drain::Drain;
 use tokenway::gateway::{Gateway, Shared};
+use tokenway::limiter::Limiter;
 use tokenway::live::Live;
 use tokenway::metrics::Metrics;
 use tokenway::server::{self, Settings};
@@ -40,6 +41,10 @@ pub const ORIGIN: &str = "https://app.example.com";
 pub struct Setup<'a> {
     pub server: &'a str,
     pub stream: &'a str,
+    /// Without any, nothing is limited.
+    pub limits: &'a str,
+    /// Lines of the section `[redis]`.
+    pub redis: &'a str,
     /// Instead of a demo upstream, this one stands behind the model `demo`.
     pub upstream: Option<std::net::SocketAddr>,
     /// Clients reach the gateway without TLS.
@@ -93,6 +98,10 @@ hosts = ["localhost"]
 origins = ["{ORIGIN}"]
 [stream]
 {stream}
+[limits]
+{limits}
+[redis]
+{redis}
 [[upstreams]]
 name = "one"
 base_url = "{scheme}://{one}/v1"
@@ -115,6 +124,8 @@ upstream = "two"
 "#,
             server = setup.server,
             stream = setup.stream,
+            limits = if setup.limits.is_empty() { "requests_per_minute = 0" } else { setup.limits },
+            redis = setup.redis,
             one = setup.upstream.unwrap_or(first.addr),
             two = second.addr,
         );
@@ -133,7 +144,11 @@ upstream = "two"
         let drain = Drain::default();
         let open = OpenStreams::new(metrics.streams_active.clone());
         let settings = Arc::new(ArcSwap::from_pointee(Settings::new(&config.server).unwrap()));
-        let shared = Shared { metrics: metrics.clone(), open: open.clone(), drain: drain.clone() };
+        let limiter = match &config.redis {
+            Some(redis) => Limiter::shared(config.max_callers, redis, metrics.clone()).await.unwrap(),
+            None => Limiter::local(config.max_callers, metrics.clone()),
+        };
+        let shared = Shared { metrics: metrics.clone(), open: open.clone(), limiter, drain: drain.clone() };
         let live = Arc::new(Live::new(Gateway::new(config, shared).unwrap()));
         let public = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
         narrow(&public, setup.narrow);

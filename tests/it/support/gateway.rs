@@ -97,11 +97,13 @@ upstream = "demo"
 input_price = 0.27
 output_price = 1.10
 context = 8192
+{limits}
 {more}
 "#,
             certificate = path("leaf.pem"),
             key = path("leaf.key"),
             base_url = upstream.base_url,
+            limits = if more.contains("[limits]") { "" } else { "[limits]\nrequests_per_minute = 0" },
         );
         fs::write(path("tokenway.toml"), config).unwrap();
         let mut server = Server::tokenway(["serve".as_ref(), "--config".as_ref(), path("tokenway.toml").as_os_str()]);

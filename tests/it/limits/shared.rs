@@ -1,0 +1,168 @@
+//! Limits that several instances share in a real Redis, alone or as a cluster.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::{quick, remaining};
+use crate::support::edge::{Edge, Setup, Version, completion, streaming};
+use crate::support::redis::{Redis, cluster};
+use crate::support::soon;
+
+/// A budget that a test machine with other things to do keeps.
+const PATIENT: &str = "budget = \"5s\"";
+
+async fn instance(url: &str, limits: &str) -> Edge {
+    let redis = format!("url = \"{url}\"\n{PATIENT}");
+    Edge::start(Setup { limits, redis: &redis, ..Setup::default() }).await
+}
+
+/// How many of so many requests at once pass, half of them through each instance.
+async fn passed(instances: [&Edge; 2], requests: usize) -> usize {
+    let connections = join_all(instances.map(|edge| edge.target.h2())).await;
+    let asked = (0..requests).map(|number| {
+        let mut sender = connections[number % 2].clone();
+        async move { soon(sender.send_request(completion(&quick()))).await.unwrap().status().as_u16() }
+    });
+    let statuses = join_all(asked).await;
+    assert!(statuses.iter().all(|status| [200, 429].contains(status)), "{statuses:?}");
+    statuses.iter().filter(|status| **status == 200).count()
+}
+
+/// Instances that ask Redis, and have no trouble with it.
+#[track_caller]
+fn assert_no_trouble(instances: [&Edge; 2]) {
+    for edge in instances {
+        assert_eq!(edge.metric("tokenway_redis_failures_total"), 0.0);
+    }
+}
+
+#[tokio::test]
+async fn of_200_requests_at_once_through_two_instances_exactly_the_limit_passes() {
+    let redis = Redis::start().await;
+    // one a minute comes back: none during the test
+    let limits = "requests_per_minute = 1\nburst = 37";
+    let (one, two) = (instance(&redis.url(), limits).await, instance(&redis.url(), limits).await);
+    assert_eq!(passed([&one, &two], 200).await, 37);
+    assert_no_trouble([&one, &two]);
+}
+
+#[tokio::test]
+async fn the_same_holds_in_a_cluster_of_three() {
+    let nodes = cluster().await;
+    let url = format!("redis-cluster://127.0.0.1:{}", nodes[0].port);
+    let limits = "requests_per_minute = 1\nburst = 21\ntokens_per_minute = 100_000_000\nconcurrent_streams = 100_000\n\
+                  [[limits.models]]\nname = \"demo\"\nrequests_per_minute = 1\nburst = 17";
+    let (one, two) = (instance(&url, limits).await, instance(&url, limits).await);
+    assert_eq!(passed([&one, &two], 100).await, 17);
+    assert_no_trouble([&one, &two]);
+    // callers are spread over the nodes, and each caller's counts lie together
+    for address in 0..30 {
+        let mut client = one.client(Version::Http1).await;
+        let mut request = completion(&quick());
+        request.headers_mut().insert("x-forwarded-for", format!("192.0.2.{address}").parse().unwrap());
+        client.send(request).await.rest().await;
+    }
+    assert_no_trouble([&one, &two]);
+}
+
+#[tokio::test]
+async fn streams_are_counted_across_instances_and_tokens_are_settled() {
+    let redis = Redis::start().await;
+    let limits =
+        "requests_per_minute = 0\nconcurrent_streams = 1\ntokens_per_minute = 100_000\nreserve_tokens = 90_000";
+    let (one, two) = (instance(&redis.url(), limits).await, instance(&redis.url(), limits).await);
+    let (mut here, mut there) = (one.client(Version::Http2).await, two.client(Version::Http2).await);
+    let stream = here.ask(&streaming("demo", json!({ "tokens": 5, "hold": 3 }))).await;
+    assert_eq!((stream.status(), remaining(&stream, "streams")), (200, 0));
+    assert_eq!(there.ask(&quick()).await.status(), 429);
+    one.first.release(1);
+    stream.rest().await;
+    // the end travels to Redis behind the client's back
+    let next = soon(async {
+        loop {
+            let answer = there.ask(&quick()).await;
+            if answer.status() == 200 {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert!(remaining(&next, "tokens") > 9_000, "{}", next.header("ratelimit"));
+    assert_no_trouble([&one, &two]);
+}
+
+#[tokio::test]
+async fn the_slots_of_an_instance_that_is_gone_are_leases_which_end() {
+    let redis = Redis::start().await;
+    let limits = "requests_per_minute = 0\nconcurrent_streams = 1";
+    let edge = instance(&redis.url(), limits).await;
+    let stream = edge.client(Version::Http2).await.ask(&streaming("demo", json!({ "hold": 3 }))).await;
+    assert_eq!(stream.status(), 200);
+    let keys: Vec<String> = redis.command(&["KEYS", "*"]).await;
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    let lives: u64 = redis.command(&["PTTL", &keys[0]]).await;
+    assert!((20_000..=30_000).contains(&lives), "{lives}");
+    // an instance that died left this one behind: its time is over
+    let stale = "another-instance-0";
+    redis.command::<u64>(&["ZADD", &keys[0], "1000", stale]).await;
+    edge.first.release(1);
+    stream.rest().await;
+    soon(async { while edge.client(Version::Http2).await.ask(&quick()).await.status() != 200 {} }).await;
+    let members: Vec<String> = redis.command(&["ZRANGE", &keys[0], "0", "-1"]).await;
+    assert!(!members.contains(&stale.to_owned()), "{members:?}");
+}
+
+#[tokio::test]
+async fn nothing_that_tells_who_called_stands_in_redis_and_all_of_it_ends() {
+    let redis = Redis::start().await;
+    let limits = "tokens_per_minute = 1000\nconcurrent_streams = 5";
+    let edge = instance(&redis.url(), limits).await;
+    let stream = edge.client(Version::Http2).await.ask(&streaming("demo", json!({ "hold": 3 }))).await;
+    let keys: Vec<String> = redis.command(&["KEYS", "*"]).await;
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    for key in &keys {
+        assert!(key.starts_with("tokenway:{") && !key.contains("127.0.0.1"), "{key}");
+        assert!(redis.command::<i64>(&["PTTL", key]).await > 0, "{key} stays for ever");
+    }
+    drop(stream);
+}
+
+#[tokio::test]
+async fn one_decision_is_one_round_trip() {
+    let redis = Redis::start().await;
+    let limits = "requests_per_minute = 1000\ntokens_per_minute = 1_000_000\nconcurrent_streams = 5\n\
+                  [[limits.models]]\nname = \"demo\"\nrequests_per_minute = 1000\nconcurrent_streams = 5";
+    let edge = instance(&redis.url(), limits).await;
+    let mut client = edge.client(Version::Http2).await;
+    client.ask(&quick()).await.rest().await;
+    let calls = async || {
+        let stats: String = redis.command(&["INFO", "commandstats"]).await;
+        let calls = |name: &str| {
+            let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{name}:calls=")));
+            line.map_or(0, |rest| rest.split(',').next().unwrap().parse::<u64>().unwrap())
+        };
+        (calls("evalsha"), calls("eval"))
+    };
+    // the first one brought the scripts along
+    soon(async {
+        while calls().await.1 < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let (before, _) = calls().await;
+    for _ in 0..10 {
+        client.ask(&quick()).await.rest().await;
+    }
+    // one to decide, and one to settle, which no request waits for
+    soon(async {
+        while calls().await.0 < before + 20 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(calls().await, (before + 20, 2));
+}
