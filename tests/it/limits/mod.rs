@@ -87,7 +87,7 @@ async fn a_place_is_free_again_when_a_stream_ends_breaks_or_is_left() {
         assert_eq!(next.status(), 200);
         next.rest().await;
         // no upstream answers
-        assert_eq!(client.ask(&streaming("demo", json!({ "fault": "status500" }))).await.status(), 502);
+        assert_eq!(client.ask(&streaming("demo", json!({ "fault": "status_500" }))).await.status(), 502);
         // it is left
         let before = edge.ended("demo", 200, "client_gone");
         let mut leaving = edge.client(version).await;

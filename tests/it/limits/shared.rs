@@ -7,15 +7,17 @@ use serde_json::json;
 
 use super::{quick, remaining};
 use crate::support::edge::{Edge, Setup, Version, completion, streaming};
-use crate::support::redis::{Redis, cluster};
-use crate::support::soon;
+use crate::support::gateway::Directory;
+use crate::support::redis::{Redis, cluster, free_port};
+use crate::support::{certs, log, soon};
 
 /// A budget that a test machine with other things to do keeps.
 const PATIENT: &str = "budget = \"5s\"";
 
 async fn instance(url: &str, limits: &str) -> Edge {
     let redis = format!("url = \"{url}\"\n{PATIENT}");
-    Edge::start(Setup { limits, redis: &redis, ..Setup::default() }).await
+    let server = "trusted_proxies = [\"127.0.0.1\"]";
+    Edge::start(Setup { server, limits, redis: &redis, ..Setup::default() }).await
 }
 
 /// How many of so many requests at once pass, half of them through each instance.
@@ -58,11 +60,14 @@ async fn the_same_holds_in_a_cluster_of_three() {
     assert_eq!(passed([&one, &two], 100).await, 17);
     assert_no_trouble([&one, &two]);
     // callers are spread over the nodes, and each caller's counts lie together
+    let mut client = one.client(Version::Http2).await;
     for address in 0..30 {
-        let mut client = one.client(Version::Http1).await;
         let mut request = completion(&quick());
         request.headers_mut().insert("x-forwarded-for", format!("192.0.2.{address}").parse().unwrap());
-        client.send(request).await.rest().await;
+        assert_eq!(client.send(request).await.status(), 200);
+    }
+    for node in &nodes {
+        assert!(node.command::<u64>(&["DBSIZE"]).await > 5);
     }
     assert_no_trouble([&one, &two]);
 }
@@ -128,6 +133,38 @@ async fn nothing_that_tells_who_called_stands_in_redis_and_all_of_it_ends() {
         assert!(redis.command::<i64>(&["PTTL", key]).await > 0, "{key} stays for ever");
     }
     drop(stream);
+}
+
+#[tokio::test]
+async fn over_tls_with_a_password_which_nobody_sees() {
+    const PASSWORD: &str = "canary-of-the-redis-password";
+    let directory = Directory::new();
+    certs::write(&directory.0);
+    let file = |name: &str| directory.0.join(name).to_str().unwrap().to_owned();
+    std::fs::write(file("password"), format!("{PASSWORD}\n")).unwrap();
+    let tls = free_port();
+    let (certificate, key, ca) = (file("leaf.pem"), file("leaf.key"), file("ca.pem"));
+    let arguments = ["--tls-port", &tls.to_string(), "--tls-cert-file", &certificate, "--tls-key-file", &key];
+    let trust = ["--tls-ca-cert-file", &ca, "--tls-auth-clients", "no"];
+    let redis = Redis::start_with(&[&arguments[..], &trust].concat()).await;
+    redis.command::<()>(&["ACL", "SETUSER", "tokenway", "on", &format!(">{PASSWORD}"), "~tokenway:*", "+@all"]).await;
+    redis.command::<()>(&["ACL", "SETUSER", "default", "off"]).await;
+    let section = |ca: &str| {
+        let password = file("password");
+        format!(
+            "url = \"rediss://localhost:{tls}/3\"\nusername = \"tokenway\"\npassword_file = {password:?}\n{ca}\n{PATIENT}"
+        )
+    };
+    let limits = "requests_per_minute = 1\nburst = 3";
+    let trusting = section(&format!("ca_file = {ca:?}"));
+    let one = Edge::start(Setup { limits, redis: &trusting, ..Setup::default() }).await;
+    let two = Edge::start(Setup { limits, redis: &trusting, ..Setup::default() }).await;
+    assert_eq!(passed([&one, &two], 12).await, 3);
+    assert_no_trouble([&one, &two]);
+    // an authority that nobody trusts
+    let wary = Edge::start(Setup { limits, redis: &section(""), ..Setup::default() }).await;
+    assert!(wary.metric("tokenway_redis_failures_total{reason=\"connect\"}") > 0.0);
+    assert!(!log::text().contains(PASSWORD) && !wary.metrics.text().contains(PASSWORD));
 }
 
 #[tokio::test]
