@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::quick;
-use crate::support::edge::{Edge, Setup, Version, expected, streaming};
+use crate::support::edge::{Edge, Setup, Version, completion, expected, streaming};
 use crate::support::redis::{Redis, Reply, ScriptedRedis, free_port};
 use crate::support::soon;
 
@@ -187,18 +187,16 @@ async fn a_client_that_leaves_while_redis_is_asked_keeps_no_slot() {
     let redis_section = format!("url = \"{}\"\nbudget = \"5s\"", redis.url());
     let limits = "requests_per_minute = 0\nconcurrent_streams = 1";
     let edge = Edge::start(Setup { limits, redis: &redis_section, ..Setup::default() }).await;
-    redis.command::<()>(&["CLIENT", "PAUSE", "300", "WRITE"]).await;
-    let leaving = edge.client(Version::Http1).await;
-    let gone = edge.metric("tokenway_requests_total");
-    leaving
-        .leave_when(crate::support::edge::completion(&quick()), tokio::time::sleep(Duration::from_millis(100)))
-        .await;
-    soon(async {
-        while edge.metric("tokenway_requests_total") == gone {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    // the script is known there from now on, and its lease is back
+    edge.client(Version::Http2).await.ask(&quick()).await.rest().await;
+    soon(async { while !redis.command::<Vec<String>>(&["KEYS", "*"]).await.is_empty() {} }).await;
+    redis.command::<()>(&["CLIENT", "PAUSE", "1000", "WRITE"]).await;
+    let asked = async {
+        let waiting = async || redis.command::<String>(&["INFO", "clients"]).await.contains("blocked_clients:1");
+        while !waiting().await {}
+    };
+    edge.client(Version::Http2).await.leave_when(completion(&quick()), soon(asked)).await;
+    edge.until_ended("other", 499, "client_gone", 1).await;
     // far sooner than its lease would end
     soon(async {
         while edge.client(Version::Http2).await.ask(&quick()).await.status() != 200 {
