@@ -51,7 +51,7 @@ struct State {
     connection: Option<Connection>,
     /// Counts the connections, so that trouble with an old one does not end its successor.
     generation: u64,
-    /// Failures since the last reply.
+    /// Failures since the last reply, whatever it was.
     in_a_row: u32,
     told: [Option<Instant>; Trouble::ALL.len()],
 }
@@ -64,7 +64,7 @@ pub struct Script {
 
 enum Target {
     Single(Client),
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
 }
 
 #[derive(Clone)]
@@ -173,20 +173,28 @@ impl Inner {
                     drop(state);
                     tracing::info!("connected to Redis: limits are shared");
                 }
-                Ok(Err(error)) => drop(self.failed(match Trouble::of(&error) {
+                Ok(Err(error)) => self.not_connected(match Trouble::of(&error) {
                     Trouble::Io | Trouble::Other => Trouble::Connect,
                     trouble => trouble,
-                })),
-                Err(_) => drop(self.failed(Trouble::Connect)),
+                }),
+                Err(_) => self.not_connected(Trouble::Connect),
             }
         }
+    }
+
+    fn not_connected(&self, trouble: Trouble) {
+        let mut state = self.state();
+        state.in_a_row = state.in_a_row.saturating_add(1);
+        drop(state);
+        self.failed(trouble);
     }
 
     /// Trouble with this connection, which may have to be given up for it.
     fn failed_over(&self, generation: u64, trouble: Trouble) -> Trouble {
         let mut state = self.state();
+        state.in_a_row = if trouble.is_a_refusal() { 0 } else { state.in_a_row.saturating_add(1) };
         let cluster = matches!(state.connection, Some(Connection::Cluster(_)));
-        let ended = state.generation == generation && trouble.ends_the_connection(cluster, state.in_a_row + 1);
+        let ended = state.generation == generation && trouble.ends_the_connection(cluster, state.in_a_row);
         if ended && state.connection.take().is_some() {
             self.connected.send_replace(false);
         }
@@ -199,9 +207,6 @@ impl Inner {
         self.metrics.redis_failures.with_label_values(&[trouble.as_str()]).inc();
         let now = Instant::now();
         let mut state = self.state();
-        if trouble != Trouble::NotConnected {
-            state.in_a_row = state.in_a_row.saturating_add(1);
-        }
         let told = &mut state.told[trouble as usize];
         if told.is_none_or(|told| now.duration_since(told) >= QUIET) {
             *told = Some(now);
@@ -254,7 +259,7 @@ impl Target {
         if config.tls {
             builder = builder.tls(redis::cluster::TlsMode::Secure).certs(certificates);
         }
-        Ok(Self::Cluster(builder.build()?))
+        Ok(Self::Cluster(Box::new(builder.build()?)))
     }
 
     async fn connect(&self) -> RedisResult<Connection> {

@@ -95,6 +95,11 @@ impl Trouble {
         }
     }
 
+    /// Whether a server that is well said no.
+    pub(super) fn is_a_refusal(self) -> bool {
+        matches!(self, Self::OutOfMemory | Self::WrongType | Self::Denied | Self::Other)
+    }
+
     /// Whether the connection that it came over is given up.
     ///
     /// A reply that nobody waited for could be taken for another one; after a failover the address may lead elsewhere; and
