@@ -9,7 +9,9 @@ use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 use serde_json::json;
 
+use crate::access::challenge;
 use crate::body::Body;
+use crate::caller::Caller;
 use crate::chat::answer;
 use crate::chat::request::Request;
 use crate::config::Config;
@@ -53,8 +55,8 @@ pub fn options(route: Route) -> Response<Body> {
     response
 }
 
-/// `GET /v1/models`: OpenAI's list, with price and context beside each model.
-pub fn models(config: &Config) -> Response<Body> {
+/// `GET /v1/models`: OpenAI's list of what this caller may name, with price and context beside each model.
+pub fn models(config: &Config, caller: &Caller) -> Response<Body> {
     let price = |price: Option<crate::route::price::Price>| price.map(|price| price.to_string());
     let model = |model: &crate::route::table::Model| {
         json!({
@@ -67,7 +69,8 @@ pub fn models(config: &Config) -> Response<Body> {
             "output_price": price(model.output_price),
         })
     };
-    let data: Vec<_> = config.models.models().iter().map(model).collect();
+    let usable = config.models.models().iter().filter(|model| caller.may_use(&model.name));
+    let data: Vec<_> = usable.map(model).collect();
     json(json!({ "object": "list", "data": data }).to_string())
 }
 
@@ -129,6 +132,7 @@ pub fn refuse(reject: &Reject, id: &RequestId, meter: &Meter) -> Response<Body> 
     if let Some(allow) = reject.allow {
         headers.insert(header::ALLOW, HeaderValue::from_static(allow));
     }
+    challenge(reject.code).into_iter().for_each(|(name, value)| drop(headers.insert(name, value)));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     describe(&mut response, meter);
     let mut record = meter.record();
@@ -160,7 +164,8 @@ pub fn finish(response: &mut Response<Body>, method: &Method, id: &RequestId, me
 
 /// No such route.
 pub fn no_such_route() -> Reject {
-    let message = "No such route. There are POST /v1/chat/completions, POST /v1/chat, GET /v1/models and GET /healthz.";
+    let message = "No such route. There are POST /v1/chat/completions, POST /v1/chat, GET /v1/models and GET /healthz; and, where \
+                   sessions are taken, POST and DELETE /v1/session.";
     Reject::new(Code::NotFound, message)
 }
 
@@ -170,11 +175,11 @@ pub fn no_such_method(route: Route) -> Reject {
     Reject { allow: Some(allow), ..Reject::new(Code::MethodNotAllowed, format!("This route takes {allow}.")) }
 }
 
-/// The model is not configured, or none was named and there is no default.
+/// The model is not configured, or not the caller's to use; or none was named and there is no default for it.
 pub fn no_such_model(request: &Request) -> Reject {
     let message = match request.model() {
         Some(_) => "`model`: no such model here; GET /v1/models lists those that there are.",
-        None => "`model`: missing, and this gateway has no routing.default; GET /v1/models lists the models.",
+        None => "`model`: missing, and this gateway has no routing.default for you; GET /v1/models lists the models.",
     };
     match request.model() {
         Some(_) => Reject::new(Code::ModelNotFound, message),

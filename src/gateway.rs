@@ -3,6 +3,9 @@
 //! Each stage returns a typed value with `?`; a refusal is a value, too. The CORS decision is made first and applied last,
 //! around whatever came out.
 
+mod session;
+
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -13,12 +16,14 @@ use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
+use crate::access::Check;
+use crate::access::revocations::Revocations;
 use crate::answers;
 use crate::body::Body;
 use crate::caller::Caller;
 use crate::chat::request as chat;
 use crate::config::Config;
-use crate::cors::decision::{Answer, decide};
+use crate::cors::decision::{Answer, Decision, decide};
 use crate::drain::Drain;
 use crate::error::{Code, Reject};
 use crate::fallback::{Ask, Upstreams};
@@ -50,8 +55,21 @@ pub struct Shared {
     pub open: Arc<OpenStreams>,
     /// What every caller has used of its limits.
     pub limiter: Arc<Limiter>,
+    /// The sessions that were logged out.
+    pub revocations: Arc<dyn Revocations>,
     /// The shutdown.
     pub drain: Drain,
+}
+
+/// What a request tells of who sent it, before its credentials are looked at.
+#[derive(Clone, Copy)]
+struct Visitor<'a> {
+    /// The connection that it came on.
+    peer: Peer,
+    /// The client's address, beyond trusted proxies.
+    address: IpAddr,
+    /// What CORS says of its page.
+    cors: &'a Decision,
 }
 
 impl Gateway {
@@ -79,15 +97,16 @@ impl Gateway {
             self.shared.metrics.cors.with_label_values(&[labels.kind, labels.verdict]).inc();
         }
         let origin = parts.headers.get(header::ORIGIN);
-        let client = head::client_address(peer.address, &parts.headers, &self.config.server.trusted_proxies);
+        let address = head::client_address(peer.address, &parts.headers, &self.config.server.trusted_proxies);
+        let visitor = Visitor { peer, address, cors: &cors };
         let metrics = Arc::clone(&self.shared.metrics);
-        let meter = Meter::start(metrics, started, id.text(), route.as_str(), origin, client);
+        let meter = Meter::start(metrics, started, id.text(), route.as_str(), origin, address);
 
         let answer = match cors.answer() {
             Some(Answer::Empty(status)) => Ok(answers::empty(status)),
             Some(Answer::Reject(reject)) => Err(reject),
             None => {
-                let answer = AssertUnwindSafe(self.answer(route, &parts, &mut upload, peer, &id, &meter));
+                let answer = AssertUnwindSafe(self.answer(route, &parts, &mut upload, visitor, &id, &meter));
                 tokio::select! {
                     biased;
                     answer = answer.catch_unwind() => answer.unwrap_or_else(|_| {
@@ -114,25 +133,40 @@ impl Gateway {
         route: Route,
         parts: &Parts,
         upload: &mut Upload,
-        peer: Peer,
+        visitor: Visitor<'_>,
         id: &RequestId,
         meter: &Meter,
     ) -> Result<Response<Body>, Reject> {
-        head::check(parts, &self.config.server.hosts, peer.tls)?;
+        head::check(parts, &self.config.server.hosts, visitor.peer.tls)?;
         match (route, &parts.method) {
             (_, &Method::OPTIONS) => Ok(answers::options(route)),
             (Route::Healthz, &Method::GET | &Method::HEAD) => {
                 Ok(answers::json(Bytes::from_static(b"{\"status\":\"ok\"}")))
             }
             (Route::Other, _) => Err(answers::no_such_route()),
-            (Route::Models, &Method::GET | &Method::HEAD) => Ok(answers::models(&self.config)),
+            (Route::Models, &Method::GET | &Method::HEAD) => {
+                Ok(answers::models(&self.config, &self.admit(parts, visitor, meter)?))
+            }
             (Route::ChatCompletions | Route::Chat, &Method::POST) => {
-                let proxies = &self.config.server.trusted_proxies;
-                let caller = Caller::anonymous(head::client_address(peer.address, &parts.headers, proxies));
+                let caller = self.admit(parts, visitor, meter)?;
                 self.complete(caller, route, parts, upload, id, meter).await
             }
+            (Route::Session, &Method::POST) => self.log_in(parts, visitor, meter),
+            (Route::Session, &Method::DELETE) => self.log_out(parts, visitor).await,
             _ => Err(answers::no_such_method(route)),
         }
+    }
+
+    /// Who calls. What follows in the name of a caller begins here.
+    fn admit(&self, parts: &Parts, visitor: Visitor<'_>, meter: &Meter) -> Result<Caller, Reject> {
+        let caller = self.check().admit(parts, visitor.cors, visitor.address)?;
+        meter.record().caller(caller.clone());
+        Ok(caller)
+    }
+
+    fn check(&self) -> Check<'_> {
+        let Shared { revocations, metrics, .. } = &self.shared;
+        Check { rules: &self.config.access, revocations: revocations.as_ref(), metrics }
     }
 
     async fn complete(
@@ -148,11 +182,13 @@ impl Gateway {
             return Err(answers::draining());
         }
         let request = intake::read(route, parts, upload, &self.config.server).await?;
-        let model = self.upstreams.models().find(request.model()).ok_or_else(|| answers::no_such_model(&request))?;
+        let models = self.upstreams.models();
+        let model = models.find(request.model()).filter(|id| caller.may_use(&models.get(*id).name));
+        let model = model.ok_or_else(|| answers::no_such_model(&request))?;
         let idempotency_key = parts.headers.get("idempotency-key").cloned();
         self.limit(&caller, model, &request, meter).await?;
         let streaming = request.stream();
-        let candidates = self.upstreams.models().candidates(model);
+        let candidates = models.candidates(model);
         let only_one = candidates.len() == 1;
         let ask = Ask { caller, candidates, request, request_id: id.header(), idempotency_key };
         let upstreams = Arc::clone(&self.upstreams);

@@ -35,7 +35,11 @@ pub async fn read(route: Route, parts: &Parts, upload: &mut Upload, server: &Ser
     tokio::task::spawn_blocking(move || parse(body)).await.unwrap_or_else(defect)
 }
 
-fn check_type(parts: &Parts) -> Result<(), Reject> {
+/// Whether the body is announced as JSON, as it is.
+///
+/// # Errors
+/// 415 `unsupported_media_type`.
+pub fn check_type(parts: &Parts) -> Result<(), Reject> {
     let refuse = |message: &'static str| Err(Reject::new(Code::UnsupportedMediaType, message));
     let mut types = parts.headers.get_all(header::CONTENT_TYPE).iter();
     let essence = match (types.next(), types.next()) {

@@ -5,13 +5,14 @@
 //! 1. **accept**: [`server::accept`] takes a connection, within its caps.
 //! 2. **TLS and ALPN**: `server::connection` shakes hands and serves HTTP/2 or HTTP/1.1, behind `server::guard_io`.
 //! 3. **CORS**: [`cors::decision`] decides from the head alone; [`gateway`] applies it to whatever comes out.
-//! 4. **head and body**: [`head`] refuses what is not for us; [`intake`] reads and checks the JSON.
-//! 5. **route**: [`route::table`] finds the model and those that are asked when it fails.
-//! 6. **upstream, with fallback**: [`fallback`] asks one after another through [`upstream::client`].
-//! 7. **events**: [`stream::framer`] cuts the upstream's bytes, [`chat::event`] says what an event means, [`stream::feed`]
+//! 4. **caller**: [`access`] finds who calls in the head: nothing below is done without a [`caller::Caller`].
+//! 5. **head and body**: [`head`] refuses what is not for us; [`intake`] reads and checks the JSON.
+//! 6. **route**: [`route::table`] finds the model and those that are asked when it fails.
+//! 7. **upstream, with fallback**: [`fallback`] asks one after another through [`upstream::client`].
+//! 8. **events**: [`stream::framer`] cuts the upstream's bytes, [`chat::event`] says what an event means, [`stream::feed`]
 //!    joins both.
-//! 8. **relay**: [`stream::relay`] hands each event to the client's connection, and ends honestly.
-//! 9. **meter**: [`stream::meter`] measures it all and settles once.
+//! 9. **relay**: [`stream::relay`] hands each event to the client's connection, and ends honestly.
+//! 10. **meter**: [`stream::meter`] measures it all and settles once.
 //!
 //! The modules below stand in layer order: a file imports only from layers above its own in this list, and
 //! `tests/it/layers` holds them to it.
@@ -39,6 +40,7 @@ pub mod upstream;
 pub mod stream;
 pub mod fallback;
 pub mod intake;
+pub mod access;
 // the gateway
 pub mod answers;
 pub mod gateway;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokenway::cli::{check, demo_upstream, serve};
+use tokenway::cli::{check, demo_upstream, key, serve, token};
 
 /// The edge gateway between browsers and LLM APIs.
 ///
@@ -24,6 +24,10 @@ enum Command {
     Serve(serve::Args),
     /// Checks a configuration: every mistake at once, with its place and the mend
     Check(check::Args),
+    /// Gateway keys for servers and scripts: new, list, revoke
+    Key(key::Args),
+    /// Tokens for pages: mint
+    Token(token::Args),
     /// Starts an OpenAI-compatible server that needs no key and no model, with faults on demand
     DemoUpstream(demo_upstream::Args),
 }
@@ -41,6 +45,8 @@ fn main() -> ExitCode {
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Key(args) => key::run(&args),
+        Command::Token(args) => token::run(&args),
         Command::DemoUpstream(args) => block_on(demo_upstream::run(args)),
     }
 }

@@ -56,6 +56,12 @@ pub struct Metrics {
     pub requests: IntCounterVec,
     /// By kind and verdict.
     pub cors: IntCounterVec,
+    /// By `caller` (names of keys, `token`, `session`, `anonymous`) and outcome.
+    pub caller_requests: IntCounterVec,
+    /// By `caller` and `direction` (`input`, `output`).
+    pub caller_tokens: IntCounterVec,
+    /// By `credential` (`key`, `token`, `session`, `none`) and reason.
+    pub credentials_refused: IntCounterVec,
     /// Streams whose response body is open.
     pub streams_active: IntGauge,
     /// Accepted connections of the public listener.
@@ -158,6 +164,24 @@ impl Metrics {
             },
             requests: counters(r, "tokenway_requests_total", "Requests", &["route", "model", "status", "outcome"])?,
             cors: counters(r, "tokenway_cors_total", "Cross-origin requests and preflights", &["kind", "verdict"])?,
+            caller_requests: counters(
+                r,
+                "tokenway_caller_requests_total",
+                "Requests by caller: the names of keys, token, session, anonymous",
+                &["caller", "outcome"],
+            )?,
+            caller_tokens: counters(
+                r,
+                "tokenway_caller_tokens_total",
+                "Tokens by caller, from usage or estimated",
+                &["caller", "direction"],
+            )?,
+            credentials_refused: counters(
+                r,
+                "tokenway_credentials_refused_total",
+                "Credentials that were refused, and why; the caller is told one answer",
+                &["credential", "reason"],
+            )?,
             streams_active: gauge(r, "tokenway_streams_active", "Open streams")?,
             connections_active: gauge(r, "tokenway_connections_active", "Open connections of the public listener")?,
             connections_refused: counters(

@@ -7,6 +7,8 @@ pub enum Route {
     ChatCompletions,
     /// `/v1/chat`
     Chat,
+    /// `/v1/session`
+    Session,
     /// `/v1/models`
     Models,
     /// `/healthz`
@@ -21,6 +23,7 @@ impl Route {
         match path {
             "/v1/chat/completions" => Route::ChatCompletions,
             "/v1/chat" => Route::Chat,
+            "/v1/session" => Route::Session,
             "/v1/models" => Route::Models,
             "/healthz" => Route::Healthz,
             _ => Route::Other,
@@ -32,6 +35,7 @@ impl Route {
         match self {
             Route::ChatCompletions => "chat_completions",
             Route::Chat => "chat",
+            Route::Session => "session",
             Route::Models => "models",
             Route::Healthz => "healthz",
             Route::Other => "other",
@@ -43,6 +47,7 @@ impl Route {
     pub fn methods(self) -> &'static str {
         match self {
             Route::ChatCompletions | Route::Chat => "POST, OPTIONS",
+            Route::Session => "POST, DELETE, OPTIONS",
             Route::Models | Route::Healthz => "GET, HEAD, OPTIONS",
             Route::Other => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
         }

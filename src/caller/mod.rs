@@ -4,6 +4,20 @@
 //! a token was exchanged for; [`credentials`] finds in a request's head which of them is presented. Clocks, randomness
 //! and files are given to them: [`crate::access`] and [`crate::config`] have those.
 
+pub mod claims;
+pub mod cookie;
+pub mod credentials;
+mod date;
+pub mod key;
+pub mod key_file;
+pub mod keyring;
+pub mod refusal;
+pub mod revoked;
+pub mod session;
+pub mod token;
+pub mod token_key;
+mod jwt;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;

@@ -82,6 +82,10 @@ fn write_text(config: &Config, out: &mut impl Write) -> io::Result<()> {
     for origin in config.cors.origins() {
         writeln!(out, "origin    {origin}")?;
     }
+    match &accepted(config)[..] {
+        [] => writeln!(out, "access    open: no credentials are asked for")?,
+        kinds => writeln!(out, "access    {}", kinds.join(", "))?,
+    }
     for warning in &config.warnings {
         writeln!(out, "warning   {warning}")?;
     }
@@ -93,6 +97,13 @@ fn price(model: &Model) -> String {
         (Some(input), Some(output)) => format!("${input} in, ${output} out per million tokens"),
         _ => "no price".to_owned(),
     }
+}
+
+/// The kinds of credentials that are taken.
+fn accepted(config: &Config) -> Vec<&'static str> {
+    let accept = config.access.accept;
+    let kinds = [("key", accept.key), ("token", accept.token), ("session", accept.session)];
+    kinds.into_iter().filter(|(_, taken)| *taken).map(|(kind, _)| kind).collect()
 }
 
 fn hosts(config: &Config) -> Vec<String> {
@@ -128,6 +139,7 @@ fn summary(config: &Config) -> Value {
         "models": models.collect::<Value>(),
         "default_model": config.models.find(None).map(|id| config.models.get(id).name.clone()),
         "origins": config.cors.origins(),
+        "access": accepted(config),
         "warnings": config.warnings,
     })
 }
@@ -173,7 +185,8 @@ mod tests {
              admin     127.0.0.1:9443\n\
              upstream  up: https://up.example/v1, with a key\n\
              model     m: up, $0.50 in, $1.00 out per million tokens, default\n\
-             origin    https://app.example.com\n"
+             origin    https://app.example.com\n\
+             access    open: no credentials are asked for\n"
         );
     }
 
@@ -203,6 +216,7 @@ mod tests {
         let good: Value = serde_json::from_str(&checked(GOOD, true).1).unwrap();
         assert_eq!(good["ok"], true);
         assert_eq!(good["upstreams"][0], json!({ "name": "up", "base_url": "https://up.example/v1", "key": true }));
+        assert_eq!(good["access"], json!([]));
         assert_eq!((&good["default_model"], &good["origins"][0]), (&json!("m"), &json!("https://app.example.com")));
         let (status, out, _) = checked(&GOOD.replace("[routing]", "[rooting]"), true);
         let bad: Value = serde_json::from_str(&out).unwrap();

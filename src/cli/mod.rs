@@ -2,5 +2,7 @@
 
 pub mod check;
 pub mod demo_upstream;
+pub mod key;
 mod probe;
 pub mod serve;
+pub mod token;

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
+use crate::access::revocations::InProcess;
 use crate::config::development::Development;
 use crate::config::{self, Config, Log, Problems};
 use crate::demo::{Demo, Knobs};
@@ -32,6 +33,10 @@ const CERTS: &str = "certs";
 /// What the demo upstream of the development default does: a pace that one can watch.
 const DEMO_FIRST_TOKEN: Duration = Duration::from_millis(150);
 const DEMO_TOKENS_PER_SECOND: f64 = 40.0;
+
+/// What is said at the start where no credentials are asked for.
+const OPEN: &str = "access.accept is empty: pages of every allowed origin, and every program that reaches this gateway, may \
+                    spend the provider's money";
 
 /// What `tokenway serve` takes.
 #[derive(Debug, Default, clap::Args)]
@@ -94,11 +99,9 @@ fn start(args: &Args) -> Result<(), AnyError> {
     let config = source.load()?;
     log_to_stderr(config.log);
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    if !config.server.listen.ip().is_loopback() {
-        tracing::warn!(
-            "anyone who reaches {} may spend the provider's money: this version knows no callers",
-            config.server.listen
-        );
+    if config.access.accept.is_open() {
+        eprintln!("{OPEN}");
+        tracing::warn!(listen = %config.server.listen, "{OPEN}");
     }
     let runtime = runtime(config.server.workers)?;
     let served = runtime.block_on(serve(source, config, demo, args.playground));
@@ -130,7 +133,13 @@ async fn serve(
     let drain = Drain::default();
     let open = OpenStreams::new(metrics.streams_active.clone());
     let limiter = limiter(&config, &metrics).await?;
-    let shared = Shared { metrics: Arc::clone(&metrics), open: Arc::clone(&open), limiter, drain: drain.clone() };
+    let shared = Shared {
+        metrics: Arc::clone(&metrics),
+        open: Arc::clone(&open),
+        limiter,
+        revocations: Arc::new(InProcess::default()),
+        drain: drain.clone(),
+    };
 
     // before anything says that it runs: whoever reads that may send one at once
     let mut signals = Signals::new()?;

@@ -10,6 +10,7 @@ mod identity;
 mod local_ca;
 mod problem;
 mod raw;
+mod raw_access;
 mod raw_limits;
 mod resolve;
 #[cfg(test)]
@@ -32,6 +33,10 @@ pub use problem::{Mistake, Problem, Problems};
 pub use secret::Secret;
 pub use values::{format_duration, format_size, parse_duration, parse_size};
 
+use crate::caller::credentials::Accept;
+use crate::caller::keyring::Keyring;
+use crate::caller::session::Sessions;
+use crate::caller::token::Tokens;
 use crate::cors::policy::Policy;
 use crate::limit::rules::{Percent, Rules};
 use crate::route::table::Table;
@@ -52,6 +57,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// `[[models]]` and `[routing]`
     pub models: Table,
+    /// `[access]`
+    pub access: Access,
     /// `[limits]`
     pub limits: Rules,
     /// `limits.max_callers`: so many callers are counted at once.
@@ -151,6 +158,19 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// How long an unused connection is kept for the next request.
     pub keep_alive: Duration,
+}
+
+/// `[access]`: who may call, with every key and secret that tells.
+#[derive(Debug)]
+pub struct Access {
+    /// The kinds of credentials that are taken.
+    pub accept: Accept,
+    /// Gateway keys; none where they are not taken.
+    pub keys: Keyring,
+    /// Checks tokens; refuses all where neither they nor sessions are taken.
+    pub tokens: Tokens,
+    /// Seals and opens sessions, where they are taken.
+    pub sessions: Option<Sessions>,
 }
 
 /// `[log]`

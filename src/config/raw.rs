@@ -11,6 +11,7 @@ use toml::de::DeValue;
 
 use super::base_url::BaseUrl;
 use super::problem::{Field, Mistake, Problems, quoted};
+use super::raw_access::Access;
 use super::raw_limits::{Limits, Redis};
 use super::section::{self, Section};
 use super::values::{EnvName, Name, Size, Value};
@@ -30,6 +31,7 @@ pub(super) struct Raw {
     pub(super) upstreams: Field<Vec<Upstream>>,
     pub(super) models: Field<Vec<Model>>,
     pub(super) default_model: Field<Option<String>>,
+    pub(super) access: Access,
     pub(super) limits: Limits,
     pub(super) redis: Redis,
     pub(super) log: Field<LogFormat>,
@@ -132,11 +134,11 @@ impl Raw {
                 refuse_later(routing, "auto", "this version has no [routing.auto]");
                 routing.or("default", None)
             }),
+            access: root.section("access", Access::read),
             limits: root.section("limits", Limits::read),
             redis: root.section("redis", Redis::read),
             log: root.section("log", |log| log.or("format", LogFormat::Text)),
         };
-        refuse_later(root, "access", "this version has no [access]");
         refuse_later(root, "cache", "this version has no [cache]");
         raw
     }

@@ -129,7 +129,8 @@ impl Policy {
         self.0.allow_headers.iter().any(|allowed| allowed.as_str().as_bytes().eq_ignore_ascii_case(name))
     }
 
-    pub(super) fn credentials(&self) -> bool {
+    /// Whether pages may send cookies.
+    pub fn credentials(&self) -> bool {
         self.0.credentials
     }
 

@@ -63,7 +63,7 @@ pub struct Script {
 }
 
 enum Target {
-    Single(Client),
+    Single(Box<Client>),
     Cluster(Box<ClusterClient>),
 }
 
@@ -244,10 +244,10 @@ impl Target {
         let info = connection_info(config)?;
         let certificates = TlsCertificates { client_tls: None, root_cert: config.ca.clone() };
         if !config.cluster {
-            return Ok(Self::Single(match config.tls {
+            return Ok(Self::Single(Box::new(match config.tls {
                 true => Client::build_with_tls(info, certificates)?,
                 false => Client::open(info)?,
-            }));
+            })));
         }
         let mut builder = ClusterClient::builder([info])
             .connection_timeout(CONNECT_TIMEOUT)

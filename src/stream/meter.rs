@@ -12,6 +12,7 @@ use prometheus::Histogram;
 use tokio::time::Instant;
 
 use super::tally::{self, Tally};
+use crate::caller::Caller;
 use crate::limit::fields::Fields;
 use crate::limiter::Grant;
 use crate::metrics::{Metrics, Outcome};
@@ -36,6 +37,7 @@ pub struct Record {
     route: &'static str,
     origin: Option<Box<str>>,
     client: IpAddr,
+    caller: Option<Caller>,
     status: Option<StatusCode>,
     error: Option<&'static str>,
     answer: Option<Box<Answering>>,
@@ -84,6 +86,7 @@ impl Meter {
             route,
             origin,
             client,
+            caller: None,
             status: None,
             error: None,
             answer: None,
@@ -128,6 +131,11 @@ impl Record {
     /// What the answer's head is to tell of the caller's limits.
     pub fn limits(&self) -> Option<&Fields> {
         self.limits.as_deref()
+    }
+
+    /// Who calls, once that is known.
+    pub fn caller(&mut self, caller: Caller) {
+        self.caller = Some(caller);
     }
 
     /// An attempt at a model begins; `prompt_tokens` feeds the estimate.
@@ -227,19 +235,24 @@ impl Record {
         let model = self.answer.as_ref().map_or("other", |answer| answer.model.name.as_str());
         let labels = [self.route, model, status.as_str(), outcome.as_str()];
         self.metrics.requests.with_label_values(&labels).inc();
+        let caller = self.caller.as_ref();
+        if let Some(caller) = caller {
+            self.metrics.caller_requests.with_label_values(&[caller.label(), outcome.as_str()]).inc();
+        }
+        let caller_id = caller.map(Caller::id);
         let duration_ms = milliseconds(ended.saturating_duration_since(self.started));
         let (request_id, origin, client) = (&*self.request_id, self.origin.as_deref(), self.client.to_string());
         let (route, error) = (self.route, self.error);
         let (status, outcome_name) = (status.as_u16(), outcome.as_str());
         let Some(answer) = &self.answer else {
             tracing::info!(
-                target: "tokenway::request", request_id, client, origin, route, status, outcome = outcome_name, error, duration_ms,
+                target: "tokenway::request", request_id, client, caller = caller_id, origin, route, status, outcome = outcome_name, error, duration_ms,
             );
             return;
         };
-        let facts = answer.publish(&self.metrics, self.started, outcome);
+        let facts = answer.publish(&self.metrics, self.started, outcome, caller);
         tracing::info!(
-            target: "tokenway::request", request_id, client, origin, route, model = answer.model.name, upstream = answer.upstream,
+            target: "tokenway::request", request_id, client, caller = caller_id, origin, route, model = answer.model.name, upstream = answer.upstream,
             status, outcome = outcome_name, error, attempts = answer.attempts, ttft_ms = facts.first_token_ms,
             input_tokens = facts.input, output_tokens = facts.output, tokens_from = facts.source,
             tokens_per_second = facts.tokens_per_second, cost = facts.cost, duration_ms,
@@ -277,7 +290,7 @@ impl Answering {
         }
     }
 
-    fn publish(&self, metrics: &Metrics, started: Instant, outcome: Outcome) -> Facts {
+    fn publish(&self, metrics: &Metrics, started: Instant, outcome: Outcome, caller: Option<&Caller>) -> Facts {
         let tokens = self.tally.tokens();
         let source = tokens.source.as_str();
         let model = self.model.name.as_str();
@@ -286,6 +299,10 @@ impl Answering {
         if billed {
             metrics.tokens.with_label_values(&[model, "input", source]).inc_by(tokens.input);
             metrics.tokens.with_label_values(&[model, "output", source]).inc_by(tokens.output);
+            if let Some(caller) = caller.map(Caller::label) {
+                metrics.caller_tokens.with_label_values(&[caller, "input"]).inc_by(tokens.input);
+                metrics.caller_tokens.with_label_values(&[caller, "output"]).inc_by(tokens.output);
+            }
         }
         if let Some(cost) = cost {
             metrics.cost_dollars.with_label_values(&[model, source]).inc_by(cost.dollars());

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub)] // nothing outside reaches into a test binary
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod access;
 mod browser;
 mod cors_table;
 mod differential;

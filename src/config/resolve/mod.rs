@@ -1,5 +1,6 @@
 //! From the raw file to usable values: one key checked against another, files and variables read, names looked up.
 
+mod access;
 mod limits;
 mod models;
 mod server;
@@ -53,6 +54,7 @@ impl Resolver<'_> {
         let stream = stream(&raw.stream);
         let upstreams = self.upstreams(&raw.upstreams);
         let models = self.models(&raw.upstreams, &raw.models, &raw.default_model);
+        let access = self.access(&raw.access, cors.as_ref(), &models);
         let limits = self.limits(&raw.limits, &raw.models);
         let max_callers = raw.limits.max_callers.value;
         let redis = self.redis(&raw.redis);
@@ -63,6 +65,7 @@ impl Resolver<'_> {
             stream,
             upstreams,
             models,
+            access,
             limits,
             max_callers,
             redis,

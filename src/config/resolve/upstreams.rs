@@ -127,7 +127,7 @@ impl Resolver<'_> {
 impl EnvName {
     /// How a message names the variable. Only capitals are shown (POSIX.1-2017 §8.1: what portable names are made of):
     /// anything else may be the key itself, pasted in the wrong place.
-    fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         match self.0.bytes().any(|b| b.is_ascii_lowercase()) {
             true => "the variable that it names".to_owned(),
             false => format!("the variable {}", self.0),

@@ -1,5 +1,6 @@
 //! The configuration as a whole: what is refused and where, what is only warned of, what the example says.
 
+mod access;
 mod example;
 mod files;
 mod properties;
@@ -158,7 +159,6 @@ fn every_problem_of_the_other_sections_names_its_key_and_the_mend() {
         ("[stream]\nmax_event = \"1KiB\"", "stream.max_event", "from 4KiB to 64MiB"),
         ("[routing]\ndefault = \"x\"", "routing.default", "no model has the name `x`; write `m`"),
         ("[routing.auto]\neasy = \"m\"", "routing.auto", "this version has no [routing.auto]; remove"),
-        ("[access]\naccept = [\"key\"]", "access", "this version has no [access]; remove"),
         ("[limits]\nrequests_per_minute = -1", "limits.requests_per_minute", "out of range"),
         ("[limits]\nrequests_per_minut = 5", "limits.requests_per_minut", "write `requests_per_minute`"),
         ("[limits]\nburst = 1_000_001", "limits.burst", "from 0 to 1000000"),

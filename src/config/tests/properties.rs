@@ -17,7 +17,7 @@ const PLANTED: [(usize, &str, &str); 12] = [
     (1, "keep_alive = 5", "upstreams[0].keep_alive"),
     (2, "context = 0", "models[0].context"),
     (2, "fallback = [\"m\"]", "models[0].fallback[0]"),
-    (3, "[access]", "access"),
+    (3, "[access]\naccept = [\"keys\"]", "access.accept[0]"),
     (3, "[log]\nformat = 1", "log.format"),
     (3, "[routing]\ndefault = \"sonnet\"", "routing.default"),
 ];

@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use rows::{COMPLETIONS, Page, Protocol, Row, table};
 use serde_json::{Value, json};
+use tokenway::access::revocations::InProcess;
 use tokenway::config::Config;
 use tokenway::drain::Drain;
 use tokenway::error::Code;
@@ -170,13 +171,45 @@ async fn whole_table() {
         let may = answer.page != Page::Refused && !row.is_preflight();
         assert!(may || !reached.contains(&answer.id), "reached the upstream: {answer:?}");
     }
-    // every status of the contract that this version has: credentials come with access, draining and panics stand below
+    // every status of the contract: those of credentials, of draining and of panics stand below
     let missing: Vec<Code> = Code::ALL
         .into_iter()
         .filter(|code| !finished.iter().any(|answer| answer.body.contains(&format!("\"code\":\"{}\"", code.as_str()))))
         .collect();
     let elsewhere = [Code::MissingCredentials, Code::InvalidCredentials, Code::Draining, Code::InternalError];
     assert_eq!(missing, elsewhere);
+}
+
+#[tokio::test]
+async fn where_credentials_are_asked_for_their_refusal_is_an_answer_like_any_other() {
+    let child =
+        Child::start(Plan { more: "[access]\naccept = [\"key\", \"token\"]\nkeys_file = \"key\"", ..Plan::default() })
+            .await;
+    let preflight = Row::new("preflight", "OPTIONS", COMPLETIONS, 204);
+    let mut rows = vec![preflight.header("access-control-request-method", "POST").header("authorization", "Bearer x")];
+    for (code, header) in [
+        (Code::MissingCredentials, None),
+        (Code::InvalidCredentials, Some("Bearer x")),
+        (Code::InvalidCredentials, Some("Bearer tw_x")),
+        (Code::InvalidCredentials, Some("Basic x")),
+    ] {
+        for (method, path) in
+            [("GET", "/v1/models"), ("HEAD", "/v1/models"), ("POST", COMPLETIONS), ("POST", "/v1/chat")]
+        {
+            let row = Row::error(format!("{header:?} for {path}"), method, path, code);
+            let row = if method == "POST" { row.json(&chat(true, json!({}))) } else { row };
+            rows.push(header.into_iter().fold(row, |row, header| row.header("authorization", header)));
+        }
+    }
+    for row in &rows {
+        for protocol in [Protocol::H1, Protocol::H2] {
+            for page in [Page::Allowed, Page::Refused, Page::None] {
+                let id = format!("{protocol:?}-{page:?}");
+                check(row, &ask(child.target.clone(), row.clone(), protocol, page, id).await);
+            }
+        }
+    }
+    assert!(child.demo.requests().is_empty());
 }
 
 #[tokio::test]
@@ -258,7 +291,8 @@ async fn a_panic_is_an_answer_like_any_other() {
     settings.tls = Some(tls::server_config(&certificate.identity).unwrap());
     let settings = Arc::new(arc_swap::ArcSwap::from_pointee(settings));
     let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
-    let shared = Shared { metrics: Arc::clone(&metrics), open, limiter, drain: drain.clone() };
+    let revocations = Arc::<InProcess>::default();
+    let shared = Shared { metrics: Arc::clone(&metrics), open, limiter, revocations, drain: drain.clone() };
     let live = Arc::new(Live::new(Gateway::new(config, shared).unwrap()));
     let listener = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
     let target = Target { address: listener.local_addr().unwrap(), roots: certificate.roots };

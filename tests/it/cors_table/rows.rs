@@ -119,7 +119,7 @@ pub fn table() -> Vec<Row> {
 }
 
 fn routes_and_methods(rows: &mut Vec<Row>) {
-    for path in [COMPLETIONS, "/v1/chat", "/v1/models", "/healthz", "/nowhere", "/", "/metrics"] {
+    for path in [COMPLETIONS, "/v1/chat", "/v1/session", "/v1/models", "/healthz", "/nowhere", "/", "/metrics"] {
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "patch", "PROPFIND"] {
             let post = path == COMPLETIONS || path == "/v1/chat";
             let get = path == "/v1/models" || path == "/healthz";
@@ -127,6 +127,9 @@ fn routes_and_methods(rows: &mut Vec<Row>) {
             rows.push(match method {
                 "TRACE" | "patch" => Row::error(name, method, path, Code::MethodNotAllowed),
                 "OPTIONS" => Row::new(name, method, path, 204),
+                // where no sessions are taken, there is nothing behind its methods
+                "POST" | "DELETE" if path == "/v1/session" => Row::error(name, method, path, Code::NotFound),
+                _ if path == "/v1/session" => Row::error(name, method, path, Code::MethodNotAllowed),
                 _ if !post && !get => Row::error(name, method, path, Code::NotFound),
                 "GET" | "HEAD" if get => Row::new(name, method, path, 200),
                 // which wants a body, so it is another row
@@ -205,7 +208,7 @@ fn bad_upstreams(rows: &mut Vec<Row>) {
 }
 
 fn preflights(rows: &mut Vec<Row>) {
-    for path in [COMPLETIONS, "/v1/chat", "/v1/models", "/healthz", "/nowhere"] {
+    for path in [COMPLETIONS, "/v1/chat", "/v1/session", "/v1/models", "/healthz", "/nowhere"] {
         let row = |name: &str| {
             let row = Row::new(format!("preflight of {path}, {name}"), "OPTIONS", path, 204);
             row.header("access-control-request-method", "POST")

@@ -13,6 +13,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::RootCertStore;
 use serde_json::{Value, json};
+use tokenway::access::revocations::InProcess;
 use tokenway::config::Config;
 use tokenway::demo::{Demo, Knobs, expected_stream};
 use tokenway::drain::Drain;
@@ -27,6 +28,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::certs::{self, TestCertificate};
 use super::client::{RequestBody, Target, full, request};
+use super::process::SECRETS;
 use super::soon;
 
 /// The provider's key of the first upstream.
@@ -45,6 +47,9 @@ pub struct Setup<'a> {
     pub limits: &'a str,
     /// Lines of the section `[redis]`.
     pub redis: &'a str,
+    pub cors: &'a str,
+    /// Whole sections. `[access]` finds its secrets in the variables that it names by default.
+    pub more: &'a str,
     /// Instead of a demo upstream, this one stands behind the model `demo`.
     pub upstream: Option<std::net::SocketAddr>,
     /// Clients reach the gateway without TLS.
@@ -96,6 +101,7 @@ hosts = ["localhost"]
 {server}
 [cors]
 origins = ["{ORIGIN}"]
+{cors}
 [stream]
 {stream}
 [limits]
@@ -121,18 +127,21 @@ fallback = ["spare"]
 [[models]]
 name = "spare"
 upstream = "two"
+{more}
 "#,
             server = setup.server,
             stream = setup.stream,
             limits = if setup.limits.is_empty() { "requests_per_minute = 0" } else { setup.limits },
             redis = setup.redis,
+            cors = setup.cors,
+            more = setup.more,
             one = setup.upstream.unwrap_or(first.addr),
             two = second.addr,
         );
         let env = |name: &str| match name {
             "FIRST_KEY" => Some(FIRST_KEY.to_owned()),
             "SECOND_KEY" => Some(SECOND_KEY.to_owned()),
-            _ => None,
+            _ => SECRETS.iter().find(|(secret, _)| *secret == name).map(|(_, value)| (*value).to_owned()),
         };
         let mut config = Config::parse(&text, Path::new(""), &env).unwrap_or_else(|problems| panic!("{problems}"));
         // the certificate lives in memory alone
@@ -148,7 +157,13 @@ upstream = "two"
             Some(redis) => Limiter::shared(config.max_callers, redis, metrics.clone()).await.unwrap(),
             None => Limiter::local(config.max_callers, metrics.clone()),
         };
-        let shared = Shared { metrics: metrics.clone(), open: open.clone(), limiter, drain: drain.clone() };
+        let shared = Shared {
+            metrics: metrics.clone(),
+            open: open.clone(),
+            limiter,
+            revocations: Arc::<InProcess>::default(),
+            drain: drain.clone(),
+        };
         let live = Arc::new(Live::new(Gateway::new(config, shared).unwrap()));
         let public = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
         narrow(&public, setup.narrow);

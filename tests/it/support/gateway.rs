@@ -51,6 +51,8 @@ impl Upstream {
 pub struct Setup<'a> {
     pub server: &'a str,
     pub stream: &'a str,
+    /// Instead of `origins = ["http://localhost:*"]`.
+    pub cors: &'a str,
     /// Whole sections.
     pub more: &'a str,
 }
@@ -75,7 +77,8 @@ impl Gateway {
         let directory = Directory::new();
         let path = |name: &str| directory.0.join(name);
         certs::write(&directory.0);
-        let Setup { server, stream, more } = setup;
+        let Setup { server, stream, cors, more } = setup;
+        let cors = if cors.is_empty() { "origins = [\"http://localhost:*\"]" } else { cors };
         let config = format!(
             r#"
 [server]
@@ -85,7 +88,7 @@ certificate = {certificate:?}
 private_key = {key:?}
 {server}
 [cors]
-origins = ["http://localhost:*"]
+{cors}
 [stream]
 {stream}
 [[upstreams]]

@@ -16,6 +16,13 @@ const STARTUP: Duration = Duration::from_secs(30);
 /// How long a program may run.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Secrets of `[access]`, which every child process has in its environment.
+pub const SECRETS: [(&str, &str); 3] = [
+    ("TOKENWAY_TOKEN_SECRET", "canary-token-secret-0123456789abcdef"),
+    ("TOKENWAY_SESSION_SECRET", "canary-session-secret-0123456789abcdef"),
+    ("NEXT_SESSION_SECRET", "canary-next-session-secret-0123456789abcdef"),
+];
+
 /// A running server; it is killed when this is dropped.
 pub struct Server {
     child: Child,
@@ -36,6 +43,7 @@ impl Server {
         command
             .current_dir(directory)
             .args(args)
+            .envs(SECRETS)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,0 +1,49 @@
+//! Sessions that were logged out: in this process, or, by another implementation, on every instance.
+
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+
+use crate::caller::SessionId;
+use crate::caller::revoked::Revoked;
+
+/// Most sessions that one process remembers: some 10 MB.
+const MAX_REVOKED: usize = 100_000;
+
+/// Where logouts are remembered.
+///
+/// One that is shared between instances writes in [`Revocations::revoke`], and has each instance learn of it in its own
+/// time, or together with what is asked for the caller's limits anyway: [`crate::caller::Kind::Session`] names the session.
+/// [`Revocations::is_revoked`] must not wait: every request with a cookie asks.
+pub trait Revocations: Send + Sync {
+    /// Revokes a session that would end at `end`; both times are seconds since the epoch. Ready when it holds here.
+    fn revoke(&self, session: SessionId, end: u64, now: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// Whether a session was revoked, as far as this instance knows.
+    fn is_revoked(&self, session: SessionId) -> bool;
+}
+
+/// Remembers logouts until this process ends.
+pub struct InProcess(Mutex<Revoked>);
+
+impl Default for InProcess {
+    fn default() -> Self {
+        Self(Mutex::new(Revoked::new(MAX_REVOKED)))
+    }
+}
+
+impl Revocations for InProcess {
+    fn revoke(&self, session: SessionId, end: u64, now: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let had_room = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(session, end, now);
+        if !had_room {
+            tracing::warn!(
+                "more than {MAX_REVOKED} sessions were logged out before their end: the oldest is taken again"
+            );
+        }
+        Box::pin(ready(()))
+    }
+
+    fn is_revoked(&self, session: SessionId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(session)
+    }
+}

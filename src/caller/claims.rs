@@ -1,0 +1,43 @@
+//! What a token says. Pure.
+
+use serde::{Deserialize, Serialize};
+
+/// The claims that the gateway reads; others are ignored (RFC 7519 §4). Times are seconds since the epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Claims {
+    /// Who: a user's id, or whatever the app counts by. 1 to 256 bytes without control characters.
+    pub sub: String,
+    /// When it ends; a fraction is allowed (RFC 7519 §2, `NumericDate`).
+    pub exp: f64,
+    /// When it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<f64>,
+    /// For whom it is: `access.token_audience`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aud: Option<Audience>,
+    /// The one origin whose pages may use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// The models that it may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<Vec<String>>,
+    /// Requests per minute, instead of `limits.requests_per_minute`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rpm: Option<u64>,
+    /// Tokens per minute, instead of `limits.tokens_per_minute`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tpm: Option<u64>,
+    /// Streams at once, instead of `limits.concurrent_streams`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<u64>,
+}
+
+/// `aud`: one or several (RFC 7519 §4.1.3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Audience {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}

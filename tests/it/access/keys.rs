@@ -1,0 +1,58 @@
+//! Keys as an operator handles them: made and revoked by command, learned at SIGHUP.
+
+use http::StatusCode;
+use tokio::process::Command;
+
+use super::bearer;
+use crate::support::child::{Child, Plan, with};
+use crate::support::client::get;
+use crate::support::soon;
+
+const TAKES_KEYS: &str = "[access]\naccept = [\"key\"]\n";
+
+async fn tokenway_key(child: &Child, words: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tokenway"));
+    command.arg("key").args(words).arg("--keys-file").arg(child.path("keys.toml")).kill_on_drop(true);
+    let output = soon(command.output()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+async fn reload(child: &Child, result: &str) {
+    let count = async || child.metrics().await.sum("tokenway_config_reloads_total", &[("result", result)]);
+    let before = count().await;
+    child.server.signal("HUP");
+    child.until(|now| now.sum("tokenway_config_reloads_total", &[("result", result)]) > before).await;
+}
+
+async fn status(child: &Child, key: &str) -> StatusCode {
+    let request = with(get("/v1/models"), "authorization", &bearer(key));
+    soon(soon(child.target.h2()).await.send_request(request)).await.unwrap().status()
+}
+
+#[tokio::test]
+async fn the_keys_file_is_read_again_at_sighup_and_a_bad_one_changes_nothing() {
+    let child = Child::start(Plan::default()).await;
+    let said = child.server.output().join("\n");
+    assert!(said.contains("access.accept is empty"), "an open gateway does not say so: {said}");
+
+    let first = tokenway_key(&child, &["new", "first"]).await;
+    child.configure(Plan { more: TAKES_KEYS, ..Plan::default() });
+    reload(&child, "ok").await;
+    assert_eq!(status(&child, &first).await, StatusCode::OK);
+
+    let second = tokenway_key(&child, &["new", "second"]).await;
+    assert_eq!(status(&child, &second).await, StatusCode::UNAUTHORIZED, "before the signal");
+    reload(&child, "ok").await;
+    assert_eq!(status(&child, &second).await, StatusCode::OK);
+
+    tokenway_key(&child, &["revoke", "first"]).await;
+    reload(&child, "ok").await;
+    assert_eq!(status(&child, &first).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status(&child, &second).await, StatusCode::OK);
+
+    std::fs::write(child.path("keys.toml"), "[[keys]]\nname = \"half\"").unwrap();
+    reload(&child, "failed").await;
+    assert_eq!(status(&child, &second).await, StatusCode::OK);
+    assert_eq!(status(&child, &first).await, StatusCode::UNAUTHORIZED);
+}
