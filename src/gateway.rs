@@ -8,6 +8,7 @@ mod session;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -17,7 +18,8 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
 use crate::access::Check;
-use crate::access::revocations::Revocations;
+use crate::access::everywhere::Everywhere;
+use crate::access::revocations::{InProcess, Revocations};
 use crate::answers;
 use crate::body::Body;
 use crate::caller::Caller;
@@ -31,6 +33,7 @@ use crate::head::{self, Peer};
 use crate::intake::{self, Upload};
 use crate::limiter::{Asked, Limiter};
 use crate::metrics::Metrics;
+use crate::redis::link::Link;
 use crate::request_id::RequestId;
 use crate::route::table::ModelId;
 use crate::routes::Route;
@@ -59,6 +62,32 @@ pub struct Shared {
     pub revocations: Arc<dyn Revocations>,
     /// The shutdown.
     pub drain: Drain,
+}
+
+/// How long the start waits for Redis, before it goes on without.
+const FIRST_CONNECTION: Duration = Duration::from_secs(1);
+
+impl Shared {
+    /// What a process begins with: in Redis what `[redis]` says is there, all else here.
+    ///
+    /// # Errors
+    /// What in the configuration cannot be used.
+    pub async fn start(
+        config: &Config,
+        metrics: Arc<Metrics>,
+        open: Arc<OpenStreams>,
+        drain: Drain,
+    ) -> Result<Self, String> {
+        let Some(redis) = &config.redis else {
+            let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
+            return Ok(Self { metrics, open, limiter, revocations: Arc::new(InProcess::default()), drain });
+        };
+        let link = Arc::new(Link::start(redis, Arc::clone(&metrics))?);
+        link.is_ready_within(FIRST_CONNECTION).await;
+        let revocations = Everywhere::start(Arc::clone(&link));
+        let limiter = Limiter::shared(config.max_callers, link, redis.local_share, Arc::clone(&metrics))?;
+        Ok(Self { metrics, open, limiter, revocations, drain })
+    }
 }
 
 /// What a request tells of who sent it, before its credentials are looked at.

@@ -12,13 +12,11 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
-use crate::access::revocations::InProcess;
 use crate::config::development::Development;
 use crate::config::{self, Config, Log, Problems};
 use crate::demo::{Demo, Knobs};
 use crate::drain::Drain;
 use crate::gateway::{Gateway, Shared};
-use crate::limiter::Limiter;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::server::{Settings, Signal, Signals, accept, admin, bind, playground};
@@ -132,14 +130,7 @@ async fn serve(
     let metrics = Arc::new(Metrics::new()?);
     let drain = Drain::default();
     let open = OpenStreams::new(metrics.streams_active.clone());
-    let limiter = limiter(&config, &metrics).await?;
-    let shared = Shared {
-        metrics: Arc::clone(&metrics),
-        open: Arc::clone(&open),
-        limiter,
-        revocations: Arc::new(InProcess::default()),
-        drain: drain.clone(),
-    };
+    let shared = Shared::start(&config, Arc::clone(&metrics), Arc::clone(&open), drain.clone()).await?;
 
     // before anything says that it runs: whoever reads that may send one at once
     let mut signals = Signals::new()?;
@@ -196,15 +187,6 @@ async fn serve(
         } => {}
     }
     Ok(())
-}
-
-/// The counts of all callers: in Redis if there is one, else here.
-async fn limiter(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<Limiter>, String> {
-    let metrics = Arc::clone(metrics);
-    match &config.redis {
-        Some(redis) => Limiter::shared(config.max_callers, redis, metrics).await,
-        None => Ok(Limiter::local(config.max_callers, metrics)),
-    }
 }
 
 /// Reads the configuration again and swaps it in whole, or keeps the old one and says why.

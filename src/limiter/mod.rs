@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::caller::Caller;
-use crate::config;
 use crate::error::{Code, Reject};
 use crate::limit::claim::{Claims, Limit, Refusal};
 use crate::limit::fields::Fields;
@@ -20,9 +19,6 @@ use crate::redis::link::Link;
 
 use shared::{Lease, Shared};
 use table::{Answer, Table};
-
-/// How long the start waits for Redis.
-const FIRST_CONNECTION: Duration = Duration::from_secs(1);
 
 /// The counts of all callers. They live as long as the process: a reload keeps them.
 pub struct Limiter {
@@ -75,19 +71,18 @@ impl Limiter {
         Arc::new(Self { table: Table::new(most_callers), shared: None, local_share: Percent::WHOLE, metrics })
     }
 
-    /// Counts in Redis, and in this process while there is none. Waits a moment for it, and begins in any case.
+    /// Counts in Redis, and in this process, at its share, while there is none.
     ///
     /// # Errors
-    /// What in the configuration cannot be used.
-    pub async fn shared(
+    /// The machine gives no random number.
+    pub fn shared(
         most_callers: usize,
-        redis: &config::Redis,
+        link: Arc<Link>,
+        local_share: Percent,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, String> {
-        let shared = Shared::start(Link::start(redis, Arc::clone(&metrics))?)?;
-        shared.link().is_ready_within(FIRST_CONNECTION).await;
-        let table = Table::new(most_callers);
-        Ok(Arc::new(Self { table, shared: Some(shared), local_share: redis.local_share, metrics }))
+        let (table, shared) = (Table::new(most_callers), Some(Shared::start(link)?));
+        Ok(Arc::new(Self { table, shared, local_share, metrics }))
     }
 
     /// Whether the caller may ask now; if so, what it may use is taken until the grant is settled.

@@ -24,7 +24,7 @@ const RENEWED_AT_ONCE: usize = 64;
 
 /// The counts that all instances share.
 pub(super) struct Shared {
-    link: Link,
+    link: Arc<Link>,
     scripts: Scripts,
     /// Distinguishes this process from all others.
     instance: u64,
@@ -48,7 +48,7 @@ impl Shared {
     ///
     /// # Errors
     /// The machine gives no random number.
-    pub(super) fn start(link: Link) -> Result<Arc<Self>, String> {
+    pub(super) fn start(link: Arc<Link>) -> Result<Arc<Self>, String> {
         let mut instance = [0; 8];
         getrandom::fill(&mut instance).map_err(|error| format!("no random number: {error}"))?;
         let scripts = Scripts {
@@ -72,11 +72,6 @@ impl Shared {
             }
         });
         Ok(shared)
-    }
-
-    /// The connection.
-    pub(super) fn link(&self) -> &Link {
-        &self.link
     }
 
     /// Takes what is claimed, all of it or nothing.

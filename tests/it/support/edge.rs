@@ -13,12 +13,10 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::RootCertStore;
 use serde_json::{Value, json};
-use tokenway::access::revocations::InProcess;
 use tokenway::config::Config;
 use tokenway::demo::{Demo, Knobs, expected_stream};
 use tokenway::drain::Drain;
 use tokenway::gateway::{Gateway, Shared};
-use tokenway::limiter::Limiter;
 use tokenway::live::Live;
 use tokenway::metrics::Metrics;
 use tokenway::server::{self, Settings};
@@ -153,17 +151,7 @@ upstream = "two"
         let drain = Drain::default();
         let open = OpenStreams::new(metrics.streams_active.clone());
         let settings = Arc::new(ArcSwap::from_pointee(Settings::new(&config.server).unwrap()));
-        let limiter = match &config.redis {
-            Some(redis) => Limiter::shared(config.max_callers, redis, metrics.clone()).await.unwrap(),
-            None => Limiter::local(config.max_callers, metrics.clone()),
-        };
-        let shared = Shared {
-            metrics: metrics.clone(),
-            open: open.clone(),
-            limiter,
-            revocations: Arc::<InProcess>::default(),
-            drain: drain.clone(),
-        };
+        let shared = Shared::start(&config, metrics.clone(), open.clone(), drain.clone()).await.unwrap();
         let live = Arc::new(Live::new(Gateway::new(config, shared).unwrap()));
         let public = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
         narrow(&public, setup.narrow);
