@@ -170,3 +170,34 @@ pub fn challenge(code: Code) -> Option<(header::HeaderName, HeaderValue)> {
     };
     Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::cors::decision::decide;
+    use crate::cors::policy::{Policy, Spec};
+
+    /// What a cookie that comes with such a request is answered, whatever the route.
+    fn answered(method: &str, headers: &[(&str, &str)]) -> Result<(), Code> {
+        let spec = Spec { origins: vec!["https://a.example".into()], credentials: true, ..Spec::default() };
+        let request = Request::builder().method(method).uri("/v1/feedback");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let cors = decide(&Policy::new(&spec).unwrap(), "POST", &parts.method, &parts.headers);
+        forgery_is_excluded(&parts, &cors).map_err(|reject| reject.code)
+    }
+
+    #[test]
+    fn a_cookie_needs_an_allowed_origin_and_its_posts_need_json_on_every_route() {
+        let (origin, json) = (("origin", "https://a.example"), ("content-type", "application/json"));
+        assert_eq!(answered("GET", &[origin]), Ok(()));
+        assert_eq!(answered("DELETE", &[origin]), Ok(()));
+        assert_eq!(answered("POST", &[origin, json]), Ok(()));
+        assert_eq!(answered("POST", &[origin]), Err(Code::UnsupportedMediaType));
+        assert_eq!(answered("POST", &[origin, ("content-type", "text/plain")]), Err(Code::UnsupportedMediaType));
+        assert_eq!(answered("POST", &[json]), Err(Code::OriginNotAllowed));
+        assert_eq!(answered("GET", &[("origin", "https://b.example")]), Err(Code::OriginNotAllowed));
+    }
+}
