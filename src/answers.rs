@@ -170,6 +170,9 @@ pub fn finish(response: &mut Response<Body>, method: &Method, id: &RequestId, me
     response.headers_mut().insert(X_REQUEST_ID, id.header());
     let mut record = meter.record();
     record.status(response.status());
+    if let Some(limits) = record.limits() {
+        limits.write(response.headers_mut());
+    }
     if matches!(response.body(), Body::Full(_)) {
         record.answered();
     }

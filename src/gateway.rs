@@ -9,6 +9,7 @@ mod streams;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -18,10 +19,12 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
 use crate::access::Check;
-use crate::access::revocations::Revocations;
+use crate::access::everywhere::Everywhere;
+use crate::access::revocations::{InProcess, Revocations};
 use crate::answers;
 use crate::body::Body;
 use crate::caller::Caller;
+use crate::chat::request as chat;
 use crate::config::{self, Config};
 use crate::cors::decision::{Answer, Decision, decide};
 use crate::drain::Drain;
@@ -29,9 +32,12 @@ use crate::error::{Code, Reject};
 use crate::fallback::{Ask, Upstreams};
 use crate::head::{self, Peer};
 use crate::intake::{self, Upload};
+use crate::limiter::{Asked, Limiter};
 use crate::metrics::Metrics;
+use crate::redis::link::Link;
 use crate::request_id::RequestId;
 use crate::resume::registry::Registry;
+use crate::route::table::ModelId;
 use crate::routes::Route;
 use crate::stream::meter::Meter;
 use crate::stream::open::OpenStreams;
@@ -54,10 +60,39 @@ pub struct Shared {
     pub open: Arc<OpenStreams>,
     /// All resumable streams.
     pub streams: Registry,
+    /// What every caller has used of its limits.
+    pub limiter: Arc<Limiter>,
     /// The sessions that were logged out.
     pub revocations: Arc<dyn Revocations>,
     /// The shutdown.
     pub drain: Drain,
+}
+
+/// How long the start waits for Redis, before it goes on without.
+const FIRST_CONNECTION: Duration = Duration::from_secs(1);
+
+impl Shared {
+    /// What a process begins with: in Redis what `[redis]` says is there, all else here.
+    ///
+    /// # Errors
+    /// What in the configuration cannot be used.
+    pub async fn start(
+        config: &Config,
+        metrics: Arc<Metrics>,
+        open: Arc<OpenStreams>,
+        drain: Drain,
+    ) -> Result<Self, String> {
+        let streams = Registry::new(config.streams.clone(), Arc::clone(&metrics), drain.clone());
+        let Some(redis) = &config.redis else {
+            let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
+            return Ok(Self { metrics, open, streams, limiter, revocations: Arc::new(InProcess::default()), drain });
+        };
+        let link = Arc::new(Link::start(redis, Arc::clone(&metrics))?);
+        link.is_ready_within(FIRST_CONNECTION).await;
+        let revocations = Everywhere::start(Arc::clone(&link));
+        let limiter = Limiter::shared(config.max_callers, link, redis.local_share, Arc::clone(&metrics))?;
+        Ok(Self { metrics, open, streams, limiter, revocations, drain })
+    }
 }
 
 /// What a request tells of who sent it, before its credentials are looked at.
@@ -185,7 +220,7 @@ impl Gateway {
         id: &RequestId,
         meter: &Meter,
     ) -> Result<Response<Body>, Reject> {
-        let ask = self.ask(caller, route, parts, upload, id).await?;
+        let ask = self.ask(caller, route, parts, upload, id, meter).await?;
         let resumable = streams::is_wanted(&parts.headers, ask.request.stream())?;
         if !ask.request.stream() {
             let whole = Arc::clone(&self.upstreams).whole(ask, meter.clone()).await;
@@ -210,6 +245,7 @@ impl Gateway {
         parts: &Parts,
         upload: &mut Upload,
         id: &RequestId,
+        meter: &Meter,
     ) -> Result<Ask, Reject> {
         if self.shared.drain.begun.is_cancelled() {
             return Err(answers::draining());
@@ -219,6 +255,7 @@ impl Gateway {
         let model = models.find(request.model()).filter(|id| caller.may_use(&models.get(*id).name));
         let model = model.ok_or_else(|| answers::no_such_model(&request))?;
         let idempotency_key = parts.headers.get("idempotency-key").cloned();
+        self.limit(&caller, model, &request, meter).await?;
         let candidates = models.candidates(model);
         Ok(Ask { caller, candidates, request, request_id: id.header(), idempotency_key })
     }
@@ -243,6 +280,24 @@ impl Gateway {
                 Ok(Begun { relay, vary: None, has_output: false, answerer_is_known: only_one })
             }
         }
+    }
+
+    /// Takes of the caller's limits what the request may use; it is settled when the meter is.
+    async fn limit(
+        &self,
+        caller: &Caller,
+        model: ModelId,
+        request: &chat::Request,
+        meter: &Meter,
+    ) -> Result<(), Reject> {
+        let (rules, model) = (&self.config.limits, self.upstreams.models().get(model));
+        let tokens = rules.reservation(request.estimated_prompt_tokens(), request.max_tokens(), model.context);
+        let asked = Asked { caller, model: &model.name, tokens };
+        let decision = self.shared.limiter.admit(rules, asked).await;
+        let mut record = meter.record();
+        record.limited(decision.fields);
+        record.hold(decision.outcome?);
+        Ok(())
     }
 }
 

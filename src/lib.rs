@@ -26,6 +26,7 @@ pub mod route;
 pub mod chat;
 pub mod report;
 pub mod caller;
+pub mod limit;
 // configuration
 pub mod config;
 // parts with state and I/O
@@ -33,6 +34,8 @@ pub mod body;
 pub mod drain;
 pub mod head;
 pub mod metrics;
+pub mod redis;
+pub mod limiter;
 pub mod request_id;
 pub mod upstream;
 pub mod stream;

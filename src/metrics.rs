@@ -78,6 +78,10 @@ pub struct Metrics {
     pub connections_refused: IntCounterVec,
     /// By from, to and reason.
     pub fallbacks: IntCounterVec,
+    /// Requests refused for a limit of their caller, by limit.
+    pub rate_limited: IntCounterVec,
+    /// What Redis did not answer, by reason.
+    pub redis_failures: IntCounterVec,
     /// By result (`ok`, `failed`).
     pub reloads: IntCounterVec,
     /// 1 while the running configuration is older than the one in the file, because that one was refused.
@@ -211,6 +215,18 @@ impl Metrics {
                 "tokenway_fallbacks_total",
                 "Attempts that went to another model",
                 &["from", "to", "reason"],
+            )?,
+            rate_limited: counters(
+                r,
+                "tokenway_rate_limited_total",
+                "Requests refused for a limit of their caller",
+                &["limit"],
+            )?,
+            redis_failures: counters(
+                r,
+                "tokenway_redis_failures_total",
+                "Times that Redis gave no answer that could be used, or no connection",
+                &["reason"],
             )?,
             reloads: counters(r, "tokenway_config_reloads_total", "Reloads of the configuration", &["result"])?,
             config_stale: gauge(r, "tokenway_config_stale", "1 while the file holds a configuration that was refused")?,

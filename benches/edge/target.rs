@@ -158,6 +158,12 @@ upstream = "bench"
 [streams]
 max_streams = 100000
 max_bytes = "1GiB"
+
+# on, and never reached
+[limits]
+requests_per_minute = 1_000_000_000
+tokens_per_minute = 1_000_000_000
+concurrent_streams = 1_000_000
 "#,
         site.certificate().display(),
         site.key().display(),

@@ -1,6 +1,7 @@
 //! The check: from a request's head to its caller, or to the refusal. Has the clock and the randomness that
 //! [`crate::caller`] is given.
 
+pub mod everywhere;
 pub mod revocations;
 
 use std::net::IpAddr;

@@ -32,14 +32,21 @@ impl Default for InProcess {
     }
 }
 
-impl Revocations for InProcess {
-    fn revoke(&self, session: SessionId, end: u64, now: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+impl InProcess {
+    /// Remembers it until `end`; both times are seconds since the epoch.
+    pub(super) fn insert(&self, session: SessionId, end: u64, now: u64) {
         let had_room = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(session, end, now);
         if !had_room {
             tracing::warn!(
                 "more than {MAX_REVOKED} sessions were logged out before their end: the oldest is taken again"
             );
         }
+    }
+}
+
+impl Revocations for InProcess {
+    fn revoke(&self, session: SessionId, end: u64, now: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.insert(session, end, now);
         Box::pin(ready(()))
     }
 

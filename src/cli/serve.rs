@@ -12,15 +12,13 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
-use crate::access::revocations::InProcess;
 use crate::config::development::Development;
-use crate::config::{Config, Log, Problems};
+use crate::config::{self, Config, Log, Problems};
 use crate::demo::{Demo, Knobs};
 use crate::drain::Drain;
 use crate::gateway::{Gateway, Shared};
 use crate::live::Live;
 use crate::metrics::Metrics;
-use crate::resume::registry::Registry;
 use crate::server::{Settings, Signal, Signals, accept, admin, bind, playground};
 use crate::stream::open::OpenStreams;
 
@@ -132,14 +130,7 @@ async fn serve(
     let metrics = Arc::new(Metrics::new()?);
     let drain = Drain::default();
     let open = OpenStreams::new(metrics.streams_active.clone());
-    let streams = Registry::new(config.streams.clone(), Arc::clone(&metrics), drain.clone());
-    let shared = Shared {
-        metrics: Arc::clone(&metrics),
-        open: Arc::clone(&open),
-        streams,
-        revocations: Arc::new(InProcess::default()),
-        drain: drain.clone(),
-    };
+    let shared = Shared::start(&config, Arc::clone(&metrics), Arc::clone(&open), drain.clone()).await?;
 
     // before anything says that it runs: whoever reads that may send one at once
     let mut signals = Signals::new()?;
@@ -229,13 +220,22 @@ struct Fixed {
     listen: SocketAddr,
     admin: SocketAddr,
     workers: usize,
+    max_callers: usize,
+    redis: Option<config::Redis>,
     json_log: bool,
 }
 
 impl Fixed {
     fn of(config: &Config) -> Self {
         let server = &config.server;
-        Self { listen: server.listen, admin: server.admin, workers: server.workers, json_log: config.log.json }
+        Self {
+            listen: server.listen,
+            admin: server.admin,
+            workers: server.workers,
+            max_callers: config.max_callers,
+            redis: config.redis.clone(),
+            json_log: config.log.json,
+        }
     }
 
     /// The changes that a reload cannot make, one sentence each.
@@ -245,6 +245,8 @@ impl Fixed {
             ("server.listen", self.listen != new.listen),
             ("server.admin", self.admin != new.admin),
             ("server.workers", self.workers != new.workers),
+            ("limits.max_callers", self.max_callers != new.max_callers),
+            ("[redis]", self.redis != new.redis),
             ("log.format", self.json_log != new.json_log),
         ];
         let warn = |(key, _): &(&str, bool)| format!("{key} is not what it was at the start: restart to make it so");

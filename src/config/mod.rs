@@ -11,6 +11,7 @@ mod local_ca;
 mod problem;
 mod raw;
 mod raw_access;
+mod raw_limits;
 mod resolve;
 #[cfg(test)]
 pub(crate) mod scratch;
@@ -37,6 +38,7 @@ use crate::caller::keyring::Keyring;
 use crate::caller::session::Sessions;
 use crate::caller::token::Tokens;
 use crate::cors::policy::Policy;
+use crate::limit::rules::{Percent, Rules};
 use crate::route::table::Table;
 
 /// Reads environment variables: `std::env::var` in the program, a closure in tests.
@@ -59,6 +61,12 @@ pub struct Config {
     pub models: Table,
     /// `[access]`
     pub access: Access,
+    /// `[limits]`
+    pub limits: Rules,
+    /// `limits.max_callers`: so many callers are counted at once.
+    pub max_callers: usize,
+    /// `[redis]`; `None` = each process counts for itself.
+    pub redis: Option<Redis>,
     /// `[log]`
     pub log: Log,
     /// What works but is probably not meant, one sentence each; shown at start and by `tokenway check`.
@@ -187,4 +195,29 @@ pub struct Access {
 pub struct Log {
     /// One JSON object a line instead of text.
     pub json: bool,
+}
+
+/// `[redis]`: what several instances share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redis {
+    /// A cluster, of which this is one node.
+    pub cluster: bool,
+    /// TLS to it.
+    pub tls: bool,
+    /// A name or an address.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+    /// The number of the database; 0 in a cluster.
+    pub database: i64,
+    /// The ACL user; `None` = `default`.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// PEM of the authorities that replace the built-in ones.
+    pub ca: Option<Vec<u8>>,
+    /// How long one decision waits for it.
+    pub budget: Duration,
+    /// What one instance lets pass by itself while it gives no answer.
+    pub local_share: Percent,
 }

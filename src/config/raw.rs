@@ -12,6 +12,7 @@ use toml::de::DeValue;
 use super::base_url::BaseUrl;
 use super::problem::{Field, Mistake, Problems, quoted};
 use super::raw_access::Access;
+use super::raw_limits::{Limits, Redis};
 use super::section::{self, Section};
 use super::values::{EnvName, Name, Size, Value};
 use crate::route::price::Price;
@@ -32,6 +33,8 @@ pub(super) struct Raw {
     pub(super) models: Field<Vec<Model>>,
     pub(super) default_model: Field<Option<String>>,
     pub(super) access: Access,
+    pub(super) limits: Limits,
+    pub(super) redis: Redis,
     pub(super) log: Field<LogFormat>,
 }
 
@@ -144,11 +147,11 @@ impl Raw {
                 routing.or("default", None)
             }),
             access: root.section("access", Access::read),
+            limits: root.section("limits", Limits::read),
+            redis: root.section("redis", Redis::read),
             log: root.section("log", |log| log.or("format", LogFormat::Text)),
         };
-        refuse_later(root, "limits", "this version has no [limits]");
         refuse_later(root, "cache", "this version has no [cache]");
-        refuse_later(root, "redis", "this version has no [redis]");
         raw
     }
 }

@@ -54,7 +54,7 @@ impl Gateway {
         meter: &Meter,
     ) -> Result<Response<Body>, Reject> {
         let owner = Owner::of(&caller, &parts.headers);
-        let ask = self.ask(caller, Route::Streams, parts, upload, id).await?;
+        let ask = self.ask(caller, Route::Streams, parts, upload, id, meter).await?;
         let (stream, log) = self.keep(owner, meter).await?;
         meter.record().outlive_answer();
         let opening = Box::pin(self.upstreams.clone().stream(ask, meter.clone()));

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 use super::tally::{self, Tally};
 use crate::caller::Caller;
+use crate::limit::fields::Fields;
+use crate::limiter::Grant;
 use crate::metrics::{Metrics, Outcome};
 use crate::route::table::Model;
 
@@ -41,6 +43,10 @@ pub struct Record {
     /// What is measured goes on after the answer.
     outlives_answer: bool,
     answer: Option<Box<Answering>>,
+    /// What its caller's limits have granted it, until it ends.
+    grant: Option<Grant>,
+    /// What its answer's head tells of those limits.
+    limits: Option<Box<Fields>>,
     /// How it ended, and when.
     ending: Option<(Outcome, Instant)>,
 }
@@ -87,6 +93,8 @@ impl Meter {
             error: None,
             outlives_answer: false,
             answer: None,
+            grant: None,
+            limits: None,
             ending: None,
         })))
     }
@@ -111,6 +119,21 @@ impl Record {
     /// The id of the request.
     pub fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    /// What the caller's limits have granted: it is given back, or charged, when the record ends.
+    pub fn hold(&mut self, grant: Grant) {
+        self.grant = Some(grant);
+    }
+
+    /// What the answer's head will tell of the caller's limits.
+    pub fn limited(&mut self, fields: Option<Fields>) {
+        self.limits = fields.map(Box::new);
+    }
+
+    /// What the answer's head is to tell of the caller's limits.
+    pub fn limits(&self) -> Option<&Fields> {
+        self.limits.as_deref()
     }
 
     /// Who calls, once that is known.
@@ -213,6 +236,10 @@ impl Record {
         if let (Some(answer), Some(tally)) = (&mut self.answer, tally) {
             answer.tally = tally.clone();
         }
+        // here and not when it is published: before its client hears of the end, its place is free again
+        if let Some(grant) = self.grant.take() {
+            grant.settle(self.answer.as_ref().map_or(0, |answer| answer.used(outcome)));
+        }
     }
 
     fn publish(&self, outcome: Outcome, ended: Instant) {
@@ -263,12 +290,26 @@ impl Answering {
         self.upstream_time + self.asked.map(|asked| asked.elapsed()).unwrap_or_default()
     }
 
+    /// An answer that never began was not billed by anyone.
+    fn is_billed(&self, outcome: Outcome) -> bool {
+        outcome == Outcome::Ok || self.began || self.tally.usage.is_some()
+    }
+
+    /// The tokens that its caller is charged for. An upstream that was still asked when the client left had read the
+    /// prompt at least.
+    fn used(&self, outcome: Outcome) -> u64 {
+        let tokens = self.tally.tokens();
+        match self.is_billed(outcome) || outcome == Outcome::ClientGone {
+            true => tokens.input.saturating_add(tokens.output),
+            false => 0,
+        }
+    }
+
     fn publish(&self, metrics: &Metrics, started: Instant, outcome: Outcome, caller: Option<&Caller>) -> Facts {
         let tokens = self.tally.tokens();
         let source = tokens.source.as_str();
         let model = self.model.name.as_str();
-        // an answer that never began was not billed by anyone
-        let billed = outcome == Outcome::Ok || self.began || self.tally.usage.is_some();
+        let billed = self.is_billed(outcome);
         let cost = tally::cost(&self.model, tokens).filter(|_| billed);
         if billed {
             metrics.tokens.with_label_values(&[model, "input", source]).inc_by(tokens.input);

@@ -14,6 +14,7 @@ mod drain_streams;
 mod examples;
 mod faults;
 mod layers;
+mod limits;
 mod load;
 mod meter;
 mod regressions;

@@ -1,6 +1,7 @@
 //! From the raw file to usable values: one key checked against another, files and variables read, names looked up.
 
 mod access;
+mod limits;
 mod models;
 mod server;
 mod upstreams;
@@ -55,8 +56,24 @@ impl Resolver<'_> {
         let upstreams = self.upstreams(&raw.upstreams);
         let models = self.models(&raw.upstreams, &raw.models, &raw.default_model);
         let access = self.access(&raw.access, cors.as_ref(), &models);
+        let limits = self.limits(&raw.limits, &raw.models);
+        let max_callers = raw.limits.max_callers.value;
+        let redis = self.redis(&raw.redis);
         let log = Log { json: raw.log.value == raw::LogFormat::Json };
-        Some(Config { server, cors: cors?, stream, streams, upstreams, models, access, log, warnings: Vec::new() })
+        Some(Config {
+            server,
+            cors: cors?,
+            stream,
+            streams,
+            upstreams,
+            models,
+            access,
+            limits,
+            max_callers,
+            redis,
+            log,
+            warnings: Vec::new(),
+        })
     }
 
     fn cors(&mut self, cors: &raw::Cors) -> Option<Policy> {

@@ -3,6 +3,7 @@
 mod browser;
 mod examples;
 mod keys;
+mod limits;
 mod models;
 mod refusals;
 mod secrets;
@@ -22,7 +23,7 @@ use crate::support::gateway::Directory;
 use crate::support::process::SECRETS;
 
 /// A gateway that takes all three kinds. Its keys file holds `bot`, which may do all, `old`, which has expired, `gone`, which
-/// is revoked, and `narrow`, which may use the model `spare` alone.
+/// is revoked, `narrow`, which may use the model `spare` alone, and `slow`, which may ask twice a minute.
 struct Guarded {
     edge: Edge,
     _directory: Directory,
@@ -35,11 +36,16 @@ impl Guarded {
 
     /// With further lines in `[access]`.
     async fn with(access: &str) -> Self {
+        Self::set_up(access, Setup::default()).await
+    }
+
+    /// The same, with what else is set there.
+    async fn set_up(access: &str, setup: Setup<'_>) -> Self {
         let directory = Directory::new();
         let file = directory.0.join("keys.toml");
         fs::write(&file, keys_file()).unwrap();
         let more = format!("[access]\naccept = [\"key\", \"token\", \"session\"]\nkeys_file = {file:?}\n{access}");
-        let setup = Setup { cors: "credentials = true", more: &more, ..Setup::default() };
+        let setup = Setup { cors: "credentials = true", more: &more, ..setup };
         Self { edge: Edge::start(setup).await, _directory: directory }
     }
 }
@@ -53,6 +59,7 @@ const OLD: u8 = 2;
 const GONE: u8 = 3;
 const NARROW: u8 = 4;
 const UNKNOWN: u8 = 5;
+const SLOW: u8 = 6;
 
 fn keys_file() -> String {
     let entry = |name: &str, number, more: &str| {
@@ -63,6 +70,7 @@ fn keys_file() -> String {
         entry("old", OLD, "expires = 2020-01-01"),
         entry("gone", GONE, "revoked = 2020-01-01"),
         entry("narrow", NARROW, "models = [\"spare\"]"),
+        entry("slow", SLOW, "requests_per_minute = 2"),
     ]
     .concat()
 }

@@ -11,7 +11,7 @@ use scan::{File, scan};
 use crate::support::process::root;
 
 /// Files and directories of `src/` that decide and do nothing else. A file that calls itself pure is one, too.
-const PURE: [&str; 13] = [
+const PURE: [&str; 14] = [
     "caller",
     "error",
     "routes",
@@ -19,6 +19,7 @@ const PURE: [&str; 13] = [
     "browser",
     "route",
     "chat",
+    "limit",
     "head",
     "stream::framer",
     "stream::event",

@@ -201,11 +201,13 @@ upstream = "demo"
 input_price = 0.27
 output_price = 1.10
 context = 8192
+{limits}
 {more}
 [log]
 format = "json"
 "#,
         origins = if cors.contains("origins") { String::new() } else { format!("origins = [\"{ALLOWED}\"]") },
+        limits = if more.contains("[limits]") { "" } else { "[limits]\nrequests_per_minute = 0" },
         demo = demo.addr,
     )
 }

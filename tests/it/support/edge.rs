@@ -13,7 +13,6 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::RootCertStore;
 use serde_json::{Value, json};
-use tokenway::access::revocations::InProcess;
 use tokenway::config::Config;
 use tokenway::demo::{Demo, Knobs, expected_stream};
 use tokenway::drain::Drain;
@@ -44,6 +43,10 @@ pub struct Setup<'a> {
     pub server: &'a str,
     pub stream: &'a str,
     pub streams: &'a str,
+    /// Without any, nothing is limited.
+    pub limits: &'a str,
+    /// Lines of the section `[redis]`.
+    pub redis: &'a str,
     pub cors: &'a str,
     /// Whole sections. `[access]` finds its secrets in the variables that it names by default.
     pub more: &'a str,
@@ -104,6 +107,10 @@ origins = ["{ORIGIN}"]
 {stream}
 [streams]
 {streams}
+[limits]
+{limits}
+[redis]
+{redis}
 [[upstreams]]
 name = "one"
 base_url = "{scheme}://{one}/v1"
@@ -128,6 +135,8 @@ upstream = "two"
             server = setup.server,
             stream = setup.stream,
             streams = setup.streams,
+            limits = if setup.limits.is_empty() { "requests_per_minute = 0" } else { setup.limits },
+            redis = setup.redis,
             cors = setup.cors,
             more = setup.more,
             one = setup.upstream.unwrap_or(first.addr),
@@ -148,14 +157,8 @@ upstream = "two"
         let drain = Drain::default();
         let open = OpenStreams::new(metrics.streams_active.clone());
         let settings = Arc::new(ArcSwap::from_pointee(Settings::new(&config.server).unwrap()));
-        let streams = Registry::new(config.streams.clone(), metrics.clone(), drain.clone());
-        let shared = Shared {
-            metrics: metrics.clone(),
-            open: open.clone(),
-            streams: streams.clone(),
-            revocations: Arc::<InProcess>::default(),
-            drain: drain.clone(),
-        };
+        let shared = Shared::start(&config, metrics.clone(), open.clone(), drain.clone()).await.unwrap();
+        let streams = shared.streams.clone();
         let live = Arc::new(Live::new(Gateway::new(config, shared).unwrap()));
         let public = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
         narrow(&public, setup.narrow);
@@ -177,7 +180,7 @@ upstream = "two"
         samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
 
-    fn ended_on(&self, route: &str, model: &str, status: u16, outcome: &str) -> u64 {
+    pub fn ended_on(&self, route: &str, model: &str, status: u16, outcome: &str) -> u64 {
         self.metrics.requests.with_label_values(&[route, model, &status.to_string(), outcome]).get()
     }
 

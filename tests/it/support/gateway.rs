@@ -105,10 +105,12 @@ upstream = "demo"
 input_price = 0.27
 output_price = 1.10
 context = 8192
+{limits}
 {more}
 "#,
             certificate = path("leaf.pem"),
             key = path("leaf.key"),
+            limits = if more.contains("[limits]") { "" } else { "[limits]\nrequests_per_minute = 0" },
         );
         fs::write(path("tokenway.toml"), config).unwrap();
         let mut server = Server::tokenway(["serve".as_ref(), "--config".as_ref(), path("tokenway.toml").as_os_str()]);

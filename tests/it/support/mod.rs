@@ -11,6 +11,7 @@ pub mod log;
 pub mod metrics;
 pub mod patient;
 pub mod process;
+pub mod redis;
 pub mod scripted;
 pub mod sse;
 

@@ -1,0 +1,6 @@
+//! Redis, as state that several instances share: [`link`] is the connection, [`trouble`] what can go wrong with it.
+//!
+//! Nothing here is ever waited for longer than a budget: whoever asks has an answer of its own for the other case.
+
+pub mod link;
+pub mod trouble;

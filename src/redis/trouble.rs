@@ -1,0 +1,116 @@
+//! What goes wrong with Redis, as a closed set.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// Why Redis gave no answer that can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// There is no connection now.
+    NotConnected,
+    /// No connection could be made.
+    Connect,
+    /// No reply within the budget.
+    Slow,
+    /// The connection broke.
+    Io,
+    /// It reads its data in from disk.
+    Loading,
+    /// It is a replica, or has become one.
+    ReadOnly,
+    /// `maxmemory` is reached.
+    OutOfMemory,
+    /// A key holds something else.
+    WrongType,
+    /// The password is wrong or missing, or an ACL forbids it.
+    Denied,
+    /// The cluster has no node for the key.
+    Cluster,
+    /// The reply is not what the script returns.
+    Reply,
+    /// Any other error that it replied.
+    Other,
+}
+
+impl Trouble {
+    /// Every trouble, for what is kept of each.
+    pub const ALL: [Self; 12] = [
+        Self::NotConnected,
+        Self::Connect,
+        Self::Slow,
+        Self::Io,
+        Self::Loading,
+        Self::ReadOnly,
+        Self::OutOfMemory,
+        Self::WrongType,
+        Self::Denied,
+        Self::Cluster,
+        Self::Reply,
+        Self::Other,
+    ];
+
+    /// What an error of the client means.
+    pub fn of(error: &RedisError) -> Self {
+        if error.is_timeout() {
+            return Self::Slow;
+        }
+        match error.kind() {
+            ErrorKind::Io => Self::Io,
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::Reply,
+            ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => Self::Denied,
+            ErrorKind::Server(ServerErrorKind::BusyLoading) => Self::Loading,
+            ErrorKind::Server(ServerErrorKind::ReadOnly) => Self::ReadOnly,
+            ErrorKind::ClusterConnectionNotFound
+            | ErrorKind::Server(
+                ServerErrorKind::ClusterDown
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::TryAgain
+                | ServerErrorKind::CrossSlot
+                | ServerErrorKind::Moved
+                | ServerErrorKind::Ask,
+            ) => Self::Cluster,
+            _ => match error.code() {
+                Some("OOM") => Self::OutOfMemory,
+                Some("WRONGTYPE") => Self::WrongType,
+                Some("NOAUTH" | "WRONGPASS" | "NOPERM") => Self::Denied,
+                _ => Self::Other,
+            },
+        }
+    }
+
+    /// The value of the metric's label `reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotConnected => "not_connected",
+            Self::Connect => "connect",
+            Self::Slow => "timeout",
+            Self::Io => "io",
+            Self::Loading => "loading",
+            Self::ReadOnly => "readonly",
+            Self::OutOfMemory => "oom",
+            Self::WrongType => "wrong_type",
+            Self::Denied => "denied",
+            Self::Cluster => "cluster",
+            Self::Reply => "reply",
+            Self::Other => "error",
+        }
+    }
+
+    /// Whether a server that is well said no.
+    pub(super) fn is_a_refusal(self) -> bool {
+        matches!(self, Self::OutOfMemory | Self::WrongType | Self::Denied | Self::Other)
+    }
+
+    /// Whether the connection that it came over is given up.
+    ///
+    /// A reply that nobody waited for could be taken for another one; after a failover the address may lead elsewhere; and
+    /// while data is read in, nothing but waiting helps. A cluster's connection mends the way to single nodes by itself, and
+    /// is given up only when that does not help.
+    pub(super) fn ends_the_connection(self, cluster: bool, in_a_row: u32) -> bool {
+        match self {
+            Self::Slow | Self::Reply | Self::Loading | Self::ReadOnly => true,
+            Self::Io | Self::Cluster => !cluster || in_a_row >= 3,
+            Self::OutOfMemory | Self::WrongType | Self::Denied | Self::Other => false,
+            Self::NotConnected | Self::Connect => false,
+        }
+    }
+}
