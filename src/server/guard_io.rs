@@ -2,7 +2,7 @@
 //!
 //! It lies under TLS, because only there a byte that the client took can be told from one that waits in a buffer.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -84,13 +84,25 @@ impl<IO: AsyncRead + Unpin> AsyncRead for GuardIo<IO> {
     }
 }
 
-/// Takes one slice at a time: hyper then joins the size, the content and the end of a chunk, which costs less than TLS
-/// would need to gather them.
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardIo<IO> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write(cx, buf);
         this.bound(cx, written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        this.bound(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
