@@ -36,6 +36,7 @@ pub mod head;
 pub mod metrics;
 pub mod redis;
 pub mod limiter;
+pub mod budget;
 pub mod request_id;
 pub mod upstream;
 pub mod stream;

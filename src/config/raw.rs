@@ -12,6 +12,7 @@ use toml::de::DeValue;
 use super::base_url::BaseUrl;
 use super::problem::{Field, Mistake, Problems, quoted};
 use super::raw_access::Access;
+use super::raw_cost::Spending;
 use super::raw_limits::{Limits, Redis};
 use super::section::{self, Section};
 use super::values::{EnvName, Name, Size, Value};
@@ -34,6 +35,7 @@ pub(super) struct Raw {
     pub(super) default_model: Field<Option<String>>,
     pub(super) access: Access,
     pub(super) limits: Limits,
+    pub(super) cost: Spending,
     pub(super) redis: Redis,
     pub(super) log: Field<LogFormat>,
 }
@@ -150,6 +152,7 @@ impl Raw {
             }),
             access: root.section("access", Access::read),
             limits: root.section("limits", Limits::read),
+            cost: root.section("cost", Spending::read),
             redis: root.section("redis", Redis::read),
             log: root.section("log", |log| log.or("format", LogFormat::Text)),
         };

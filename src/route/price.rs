@@ -97,6 +97,44 @@ impl fmt::Display for Price {
 }
 
 impl Cost {
+    /// Reads US dollars in plain decimal notation, with at most six digits after the point.
+    ///
+    /// # Errors
+    /// What is wrong with the number.
+    pub fn parse(dollars: &str) -> Result<Self, String> {
+        // a price is what a million tokens cost
+        let price = Price::parse(dollars).map_err(|_| format!("`{dollars}` is no amount in dollars such as 5.00"))?;
+        Ok(price.of(1_000_000))
+    }
+
+    /// Dollars with as many digits after the point as are needed, and at least two.
+    pub fn short(self) -> String {
+        let full = self.to_string();
+        let point = full.len() - 12;
+        let kept = full.trim_end_matches('0').len().max(point + 2);
+        full[..kept].to_owned()
+    }
+
+    /// Nano-dollars, rounded up.
+    pub fn nano(self) -> u64 {
+        u64::try_from(self.0.div_ceil(1_000)).unwrap_or(u64::MAX)
+    }
+
+    /// Micro-dollars, rounded up.
+    pub fn micro(self) -> u64 {
+        self.nano().div_ceil(1_000)
+    }
+
+    /// So many micro-dollars.
+    pub fn from_micro(micro: u64) -> Self {
+        Price(micro).of(1_000_000)
+    }
+
+    /// The difference; `None` where it would be below zero.
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        self.0.checked_sub(other.0).map(Self)
+    }
+
     /// For metrics and logs only, where the format is a floating-point number.
     pub fn dollars(self) -> f64 {
         self.0 as f64 / 1e12
