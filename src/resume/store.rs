@@ -69,11 +69,12 @@ pub trait Store: Send + Sync + 'static {
 
 /// The one writer of a stream. Dropped before [`Append::end`], it leaves a stream that is lost, and readers are told so.
 pub trait Append: Send + 'static {
-    /// Adds one block with data, its blank line included, under the next number.
+    /// Adds whole events, each that is kept ([`blocks`](super::block::blocks)) under the next number, and tells who waits
+    /// for them.
     ///
     /// # Errors
     /// The stream has ended.
-    fn append(&mut self, block: &[u8]) -> impl Future<Output = Result<(), Fenced>> + Send;
+    fn append(&mut self, events: &[u8]) -> impl Future<Output = Result<(), Fenced>> + Send;
 
     /// Ready once the stream was stopped.
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()>;
@@ -95,10 +96,7 @@ pub trait Follow: Send + Unpin + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Followed {
     /// Events, which were shown.
-    Events {
-        /// They were the last ones.
-        ended: bool,
-    },
+    Events(Then),
     /// These events, from the first to the last, are gone.
     Gap {
         /// The number of the first one.
@@ -110,6 +108,17 @@ pub enum Followed {
     Ended,
     /// The writer went away and left the stream without its end.
     Lost,
+}
+
+/// What follows the events that were shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Others, which did not fit into the limit.
+    More,
+    /// Whatever comes.
+    Wait,
+    /// Nothing: they were the last ones.
+    End,
 }
 
 /// What opening gives.

@@ -61,7 +61,7 @@ async fn a_stream_without_a_reader_is_stopped_after_the_grace_time() {
     assert!(writer.poll_stopped(&mut Context::from_waker(Waker::noop())).is_ready());
     // whoever comes late all the same is told
     let (followed, seen) = look(&mut open(&registry, id, 4).await, 1000);
-    assert_eq!(followed, Poll::Ready(Followed::Events { ended: true }));
+    assert_eq!(followed, Poll::Ready(Followed::Events(Then::End)));
     let last = String::from_utf8(seen[0].1.clone()).unwrap();
     assert!(
         last.starts_with("data: {\"error\":") && last.contains("stream_stopped") && last.contains("req_1"),
@@ -173,7 +173,7 @@ async fn a_writer_that_goes_without_an_end_leaves_a_lost_stream() {
     writer.append(&event(1, 5)).await.unwrap();
     let mut reader = open(&registry, id, 0).await;
     drop(writer);
-    assert_eq!(look(&mut reader, 100).0, Poll::Ready(Followed::Events { ended: false }));
+    assert_eq!(look(&mut reader, 100).0, Poll::Ready(Followed::Events(Then::Wait)));
     assert_eq!(look(&mut reader, 100).0, Poll::Ready(Followed::Lost));
     assert_eq!(look(&mut open(&registry, id, 1).await, 100).0, Poll::Ready(Followed::Lost), "and is no whole one");
 }
