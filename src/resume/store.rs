@@ -14,10 +14,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::HeaderMap;
-use http::header::ORIGIN;
+use http::header::{HeaderName, ORIGIN};
 
 use super::id::StreamId;
 use crate::caller::{Caller, Kind};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Whose stream it is. Only the same owner reads or stops it.
 ///
@@ -39,6 +41,24 @@ impl Owner {
             _ => Self::Caller(caller.id().into()),
         }
     }
+
+    /// The same of a GET, which has no `Origin` where the page is one of the gateway's own origin (Fetch §3.2, "append a
+    /// request `Origin` header", step 4). `here` is that origin, as the request has reached it.
+    ///
+    /// The browser says that it is such a page: `Sec-Fetch-Site: same-origin` (Fetch Metadata §2.3). No page can say it
+    /// falsely, for names that begin with `Sec-` are forbidden to scripts (Fetch §2.2.2), and every redirect over another
+    /// site changes it.
+    pub fn of_get(caller: &Caller, headers: &HeaderMap, here: impl FnOnce() -> String) -> Self {
+        match Self::of(caller, headers) {
+            Self::Page(None) if is_same_origin(headers) => Self::Page(Some(here().into_bytes().into())),
+            owner => owner,
+        }
+    }
+}
+
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    matches!((sites.next(), sites.next()), (Some(site), None) if site == "same-origin")
 }
 
 /// The streams.
