@@ -206,7 +206,10 @@ impl Gateway {
                 let caller = self.admit(parts, visitor, meter)?;
                 self.create_stream(caller, parts, upload, visitor.peer, id, meter).await
             }
-            (Route::Stream, &Method::GET) => self.read_stream(&self.admit(parts, visitor, meter)?, parts, meter).await,
+            (Route::Stream, &Method::GET) => {
+                let caller = self.admit(parts, visitor, meter)?;
+                self.read_stream(&caller, parts, visitor.peer, meter).await
+            }
             (Route::Stream, &Method::DELETE) => self.stop_stream(&self.admit(parts, visitor, meter)?, parts).await,
             (Route::Session, &Method::POST) => self.log_in(parts, visitor, meter),
             (Route::Session, &Method::DELETE) => self.log_out(parts, visitor).await,

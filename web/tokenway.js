@@ -1,10 +1,10 @@
-// Chat completions that survive the network. Types and meaning: tokenway.d.ts.
+// Chat completions that survive the network. Types: tokenway.d.ts.
 
 /** Cuts in a row until a stream is given up. */
 const TRIES = 8;
 /** Milliseconds. The pause doubles from the first, or the server's `retry:`. */
-const [FIRST_PAUSE, LONGEST_PAUSE, LONGEST_WAIT] = [500, 8000, 60_000];
-/** Three heartbeats are missing: the line is dead. */
+const [FIRST_PAUSE, MAX_PAUSE, MAX_WAIT] = [500, 8000, 60_000];
+/** Three heartbeats are missing: a dead line. */
 const SILENCE = 45_000;
 
 export const LEAVE = new DOMException('left the stream', 'AbortError');
@@ -39,7 +39,7 @@ export function stream(url, body, options = {}) {
   }
 }
 
-/** What happens to a stream, over all its connections. */
+/** All that happens to a stream. */
 async function* events(self, url, body, { signal, resume, headers, credentials, fetch = globalThis.fetch }) {
   let [line, tries, pause, over] = [new AbortController(), 0, FIRST_PAUSE];
   const place = () => String(url).replace(/chat(\/completions)?(\?.*)?$/, `streams/${self.id}`);
@@ -70,7 +70,8 @@ async function* events(self, url, body, { signal, resume, headers, credentials, 
           const seq = Number(id) || self.seq + 1;
           const gap = type === 'gap' ? JSON.parse(data) : seq > self.seq + 1 && { from: self.seq + 1, to: seq - 1 };
           if (gap) throw new StreamError({ message: 'Events were lost.', code: 'gap' }, gap);
-          if (type !== 'message' || seq <= self.seq) continue;
+          // a shutdown is a cut
+          if (type !== 'message' || seq <= self.seq || self.id && /^{"error":.*"draining"/.test(data)) continue;
           [self.seq, tries, pause, over] = [seq, 0, retry, data === '[DONE]'];
           yield { type: 'data', seq, data };
         }
@@ -83,8 +84,8 @@ async function* events(self, url, body, { signal, resume, headers, credentials, 
       }
       signal?.throwIfAborted();
       const { retryAfter = 0 } = error;
-      if (!self.id || tries >= TRIES || retryAfter > LONGEST_WAIT) throw error;
-      const delay = retryAfter + Math.min(pause * 2 ** tries++, LONGEST_PAUSE) * (1 + Math.random()) / 2;
+      if (!self.id || tries >= TRIES || retryAfter > MAX_WAIT) throw error;
+      const delay = retryAfter + Math.min(pause * 2 ** tries++, MAX_PAUSE) * (1 + Math.random()) / 2;
       line.abort();
       line = new AbortController();
       yield { type: 'cut', seq: self.seq, tries, delay, error };
@@ -96,7 +97,7 @@ async function* events(self, url, body, { signal, resume, headers, credentials, 
   }
 }
 
-/** Ends a line that is silent for too long. */
+/** Ends a silent line. */
 function heard(promise, line) {
   const timer = line && setTimeout(() => line.abort(), SILENCE);
   return promise.finally(() => clearTimeout(timer));

@@ -95,11 +95,13 @@ impl Gateway {
         &self,
         caller: &Caller,
         parts: &Parts,
+        peer: Peer,
         meter: &Meter,
     ) -> Result<Response<Body>, Reject> {
         let stream = named(parts)?;
         let place = cursor::place(&parts.headers, parts.uri.query())?.unwrap_or(0);
-        match self.shared.streams.open(stream, &Owner::of(caller, &parts.headers), place).await {
+        let owner = Owner::of_get(caller, &parts.headers, || self.public_base(parts, peer));
+        match self.shared.streams.open(stream, &owner, place).await {
             Ok(Opened::Reader(log)) => {
                 if place > 0 {
                     self.shared.metrics.stream_resumes.inc();

@@ -1,52 +1,60 @@
-//! One block of an event stream as it goes into a log: an event with data, without the fields that the log itself writes,
-//! and with its end. Pure.
+//! Events of an event stream as they go into a log: those with data, without the fields that the log itself writes, and
+//! each with its end. Pure.
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 
-/// The block as it is kept; `None` where it has no data, and so no client dispatches it.
+/// The blocks of whole events that are kept, in order. What has no data is not: no client dispatches it.
 ///
 /// The upstream's bytes are kept as they are but for two things. Lines of the fields `id` and `retry` are left out: a
 /// reader gets the log's own, and the upstream's would overrule them. A block that lacks its blank line, as the last one
 /// of some servers does, gets it: without it no client dispatches the block (WHATWG HTML §9.2.6), nor learns its id.
-pub fn keep(block: &[u8]) -> Option<Cow<'_, [u8]>> {
-    let (mut has_data, mut has_own) = (false, false);
-    for line in Lines(block) {
-        match field(line) {
-            b"data" => has_data = true,
-            b"id" | b"retry" => has_own = true,
-            _ => {}
+pub fn blocks(events: &[u8]) -> Blocks<'_> {
+    Blocks(events)
+}
+
+/// See [`blocks`]. No byte is looked at twice, unless there is something to leave out.
+#[derive(Debug, Clone)]
+pub struct Blocks<'a>(&'a [u8]);
+
+impl<'a> Iterator for Blocks<'a> {
+    type Item = Cow<'a, [u8]>;
+
+    fn next(&mut self) -> Option<Cow<'a, [u8]>> {
+        while !self.0.is_empty() {
+            let (mut length, mut has_data, mut has_own, mut is_ended) = (0, false, false, false);
+            for line in Lines(self.0) {
+                length += line.len();
+                if matches!(line, b"\n" | b"\r" | b"\r\n") {
+                    is_ended = true;
+                    break;
+                }
+                has_data |= is_field(line, b"data");
+                has_own |= is_own(line);
+            }
+            let (block, rest) = self.0.split_at(length);
+            self.0 = rest;
+            if has_data {
+                let kept = if has_own { Cow::Owned(without_own(block)) } else { Cow::Borrowed(block) };
+                return Some(if is_ended { kept } else { Cow::Owned([&kept, b"\n\n".as_slice()].concat()) });
+            }
         }
+        None
     }
-    if !has_data {
-        return None;
-    }
-    let kept = match has_own {
-        false => Cow::Borrowed(block),
-        true => Cow::Owned(
-            Lines(block).filter(|line| !matches!(field(line), b"id" | b"retry")).flatten().copied().collect(),
-        ),
-    };
-    Some(if is_ended(&kept) { kept } else { Cow::Owned([&kept, b"\n\n".as_slice()].concat()) })
 }
 
-/// The name of the line's field; empty for a comment and for an empty line.
-fn field(line: &[u8]) -> &[u8] {
-    let line = without_end(line);
-    &line[..memchr(b':', line).unwrap_or(line.len())]
+/// Whether the log writes this field itself.
+fn is_own(line: &[u8]) -> bool {
+    is_field(line, b"id") || is_field(line, b"retry")
 }
 
-/// Whether the block's last line is an empty one.
-fn is_ended(block: &[u8]) -> bool {
-    let before = without_end(block);
-    before.len() < block.len() && matches!(before.last(), None | Some(b'\r' | b'\n'))
+fn without_own(block: &[u8]) -> Vec<u8> {
+    Lines(block).filter(|line| !is_own(line)).flatten().copied().collect()
 }
 
-/// The line without its end.
-fn without_end(line: &[u8]) -> &[u8] {
-    let without = line.strip_suffix(b"\n").unwrap_or(line);
-    without.strip_suffix(b"\r").unwrap_or(without)
+fn is_field(line: &[u8], name: &[u8]) -> bool {
+    line.strip_prefix(name).is_some_and(|rest| matches!(rest.first(), None | Some(b':' | b'\r' | b'\n')))
 }
 
 /// The lines of a block, each with its end: LF, CR or CRLF.
@@ -77,8 +85,12 @@ mod tests {
 
     use super::*;
 
+    /// What is kept of one block.
     fn kept(block: &str) -> Option<String> {
-        keep(block.as_bytes()).map(|kept| String::from_utf8(kept.into_owned()).unwrap())
+        let mut kept = blocks(block.as_bytes()).map(|kept| String::from_utf8(kept.into_owned()).unwrap());
+        let one = kept.next();
+        assert_eq!(kept.next(), None, "{block:?}");
+        one
     }
 
     #[test]
@@ -87,7 +99,7 @@ mod tests {
             ["data: x\n\n", "event: a\r\ndata:x\r\ndata: y\r\n\r\n", ": hi\rdata\r\r", "idea: 1\ndata: id: 5\n\n"]
         {
             assert!(
-                matches!(keep(block.as_bytes()), Some(Cow::Borrowed(same)) if same == block.as_bytes()),
+                matches!(blocks(block.as_bytes()).next(), Some(Cow::Borrowed(same)) if same == block.as_bytes()),
                 "{block:?}"
             );
         }
@@ -116,7 +128,28 @@ mod tests {
         assert_eq!(kept("id: 3\ndata: [DONE]").as_deref(), Some("data: [DONE]\n\n"));
     }
 
+    #[test]
+    fn each_block_of_a_batch_is_one_of_its_own() {
+        let batch = b"data: a\n\n: c\n\ndata: b\r\n\r\n\nid: 9\ndata: c\r\rdata: d\n\n";
+        let kept: Vec<_> = blocks(batch).collect();
+        let expected: [&[u8]; 4] = [b"data: a\n\n", b"data: b\r\n\r\n", b"data: c\r\r", b"data: d\n\n"];
+        assert_eq!(kept, expected);
+    }
+
     proptest! {
+        #[test]
+        fn blocks_are_cut_where_the_framer_cuts_them(batch in "(data: ?[a-z]?|id:1|event: x|:|)(\n|\r|\r\n){1,3}(data:y|:c|)(\n|\r|\r\n){2}") {
+            use crate::stream::framer::Framer;
+            let mut framer = Framer::new(usize::MAX);
+            framer.push(bytes::Bytes::copy_from_slice(batch.as_bytes()));
+            let mut one_by_one = Vec::new();
+            while let Ok(Some(event)) = framer.next_event() {
+                one_by_one.extend(blocks(event.as_slice()).map(Cow::into_owned));
+            }
+            one_by_one.extend(blocks(framer.unfinished()).map(Cow::into_owned));
+            prop_assert_eq!(blocks(batch.as_bytes()).map(Cow::into_owned).collect::<Vec<_>>(), one_by_one);
+        }
+
         #[test]
         fn a_client_reads_the_same_data_and_no_other_id(
             lines in prop::collection::vec(("(data|id|retry|event|x|)", "(: ?)?", "[a-z:]{0,5}", "\n|\r|\r\n"), 0..6),
@@ -132,7 +165,7 @@ mod tests {
                 Some(kept) => {
                     prop_assert_eq!(data(&kept), data(&block));
                     prop_assert!(kept.split(['\r', '\n']).all(|line| !matches!(line.split(':').next(), Some("id" | "retry"))));
-                    prop_assert!(is_ended(kept.as_bytes()), "{:?}", kept);
+                    prop_assert!(["\n\n", "\r\r", "\r\n\r\n", "\n\r\n", "\r\r\n", "\n\r"].iter().any(|end| kept.ends_with(end)), "{:?}", kept);
                 }
             }
         }

@@ -5,8 +5,9 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 
-use super::ring::Ring;
-use super::store::{Fenced, Followed, Opened, Owner};
+use super::block::blocks;
+use super::ring::{Place, Ring};
+use super::store::{Fenced, Followed, Opened, Owner, Then};
 
 /// One stream.
 pub(super) struct Entry {
@@ -57,15 +58,19 @@ impl Entry {
         Self { owner, request_id, state: Mutex::new(state) }
     }
 
-    /// Adds an event and wakes who waits for it.
-    pub(super) fn append(&self, block: &[u8], woken: &mut Vec<(u64, Waker)>) -> Result<Resized, Fenced> {
+    /// Adds what is kept of these events, and wakes who waits for it.
+    pub(super) fn append(&self, events: &[u8], woken: &mut Vec<(u64, Waker)>) -> Result<Resized, Fenced> {
         let mut state = self.state();
         if state.phase != Phase::Running {
             return Err(Fenced);
         }
         let before = state.ring.memory();
-        state.ring.append(block);
+        let last = state.ring.last();
+        blocks(events).for_each(|block| state.ring.append(&block));
         let after = state.ring.memory();
+        if state.ring.last() == last {
+            return Ok((before, after));
+        }
         // the two lists change places: neither is allocated anew
         std::mem::swap(&mut state.waiting, woken);
         drop(state);
@@ -113,7 +118,7 @@ impl Entry {
         }
         state.readers += 1;
         state.next_reader += 1;
-        Ok(Opened::Reader(Reader { entry: Arc::clone(self), number: state.next_reader, place }))
+        Ok(Opened::Reader(Reader { entry: Arc::clone(self), number: state.next_reader, place: Place::behind(place) }))
     }
 
     /// Since when nobody reads it; `None` where somebody does, or where it does not run.
@@ -168,22 +173,25 @@ impl Entry {
 pub struct Reader {
     entry: Arc<Entry>,
     number: u64,
-    place: u64,
+    place: Place,
 }
 
 impl super::store::Follow for Reader {
     fn poll_follow(&mut self, cx: &mut Context<'_>, limit: usize, each: &mut dyn FnMut(u64, &[u8])) -> Poll<Followed> {
         let mut state = self.entry.state();
-        let first = state.ring.first();
-        if self.place + 1 < first {
-            let from = self.place + 1;
-            self.place = first - 1;
-            return Poll::Ready(Followed::Gap { from, to: self.place });
+        let (after, first) = (self.place.after(), state.ring.first());
+        if after + 1 < first {
+            self.place = Place::behind(first - 1);
+            return Poll::Ready(Followed::Gap { from: after + 1, to: first - 1 });
         }
-        if self.place < state.ring.last() {
-            self.place = state.ring.read(self.place, limit, each);
-            let ended = state.phase == Phase::Ended && self.place == state.ring.last();
-            return Poll::Ready(Followed::Events { ended });
+        if after < state.ring.last() {
+            state.ring.read(&mut self.place, limit, each);
+            let then = match state.phase {
+                _ if self.place.after() < state.ring.last() => Then::More,
+                Phase::Ended => Then::End,
+                Phase::Running | Phase::Lost => Then::Wait,
+            };
+            return Poll::Ready(Followed::Events(then));
         }
         match state.phase {
             Phase::Ended => return Poll::Ready(Followed::Ended),

@@ -4,14 +4,14 @@ use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::store::{Follow, Followed};
+use super::store::{Follow, Followed, Then};
 use crate::metrics::Outcome;
 use crate::stream::meter::Meter;
 use crate::stream::relay::HEARTBEAT;
@@ -19,6 +19,10 @@ use crate::upstream::failure::Failure;
 
 /// About the most bytes of one frame: a replay is taken from the log piece by piece, as the client takes it.
 const FRAME: usize = 16 * 1024;
+
+/// The same of a replay's first frame; each further one may have twice as many. Nothing of a TLS record can be read until it
+/// is whole, and a network that always breaks before that would never get on.
+const FIRST_FRAME: usize = 1024;
 
 /// After how many milliseconds an `EventSource` that lost its connection comes back.
 const RETRY: u32 = 1000;
@@ -30,6 +34,10 @@ pub struct Reader<F> {
     /// Settled at the end; a reader that goes before has left.
     meter: Option<Meter>,
     heartbeat: Option<Heartbeat>,
+    /// About the most bytes of the next frame.
+    limit: usize,
+    /// The last frame leaves before there is another one: what is there at once shares a TLS record.
+    pausing: bool,
     ended: bool,
 }
 
@@ -63,22 +71,27 @@ impl<F: Follow> Reader<F> {
     }
 
     fn new(log: F, form: Form, meter: Option<Meter>, heartbeat: Option<Heartbeat>) -> Self {
-        Self { log, form, meter, heartbeat, ended: false }
+        Self { log, form, meter, heartbeat, limit: FIRST_FRAME, pausing: false, ended: false }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.ended {
             return Poll::Ready(None);
         }
+        if std::mem::take(&mut self.pausing) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let mut out = BytesMut::new();
         let form = &mut self.form;
-        let followed = self.log.poll_follow(cx, FRAME, &mut |number, block| form.write(&mut out, number, block));
+        let followed = self.log.poll_follow(cx, self.limit, &mut |number, block| form.write(&mut out, number, block));
         match followed {
-            Poll::Ready(Followed::Events { ended }) => {
-                if ended {
-                    self.end(Outcome::Ok);
-                }
+            Poll::Ready(Followed::Events(Then::More)) => {
+                self.pausing = self.limit < FRAME;
+                self.limit = FRAME.min(self.limit * 2);
             }
+            Poll::Ready(Followed::Events(Then::Wait)) => {}
+            Poll::Ready(Followed::Events(Then::End)) => self.end(Outcome::Ok),
             Poll::Ready(Followed::Gap { from, to }) => {
                 self.form.write_own(&mut out, "gap", &format!("{{\"from\":{from},\"to\":{to}}}"));
                 self.gap();
@@ -182,12 +195,14 @@ struct Heartbeat {
     /// Armed for what was due when it was last looked at; what is due only ever moves later, so that an event costs no
     /// timer work.
     timer: Pin<Box<Sleep>>,
+    /// Whom the timer wakes.
+    waker: Waker,
 }
 
 impl Heartbeat {
     fn new(every: Duration, first: Duration) -> Self {
         let due = Instant::now() + first;
-        Self { every, due, timer: Box::pin(sleep_until(due)) }
+        Self { every, due, timer: Box::pin(sleep_until(due)), waker: Waker::noop().clone() }
     }
 
     /// Something was sent: it was not silent.
@@ -196,6 +211,10 @@ impl Heartbeat {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.waker.will_wake(cx.waker()) && !self.timer.is_elapsed() {
+            return Poll::Pending;
+        }
+        self.waker.clone_from(cx.waker());
         while self.timer.as_mut().poll(cx).is_ready() {
             let due = Instant::now() >= self.due;
             if due {

@@ -210,9 +210,9 @@ pub struct Writer {
 }
 
 impl Append for Writer {
-    async fn append(&mut self, block: &[u8]) -> Result<(), Fenced> {
+    async fn append(&mut self, events: &[u8]) -> Result<(), Fenced> {
         let shared = &self.registry.0;
-        shared.resize(self.entry.append(block, &mut self.woken)?);
+        shared.resize(self.entry.append(events, &mut self.woken)?);
         shared.make_room();
         // nobody else's to give: the oldest of its own
         while shared.is_over_budget() {

@@ -36,8 +36,8 @@ impl Ring {
         Self { segments: VecDeque::new(), last: 0, held: 0, max }
     }
 
-    /// Adds an event, and returns its number. The oldest events go where there is no room for it.
-    pub fn append(&mut self, event: &[u8]) -> u64 {
+    /// Adds an event, under the next number. The oldest events go where there is no room for it.
+    pub fn append(&mut self, event: &[u8]) {
         self.last += 1;
         let mut prefix = [0; MAX_PREFIX];
         let prefix = write_length(event.len(), &mut prefix);
@@ -50,7 +50,6 @@ impl Ring {
             open.packed.extend_from_slice(event);
         }
         while self.memory() > self.max && self.evict() {}
-        self.last
     }
 
     /// Gives up the oldest segment; false where there is but one left.
@@ -91,26 +90,42 @@ impl Ring {
         self.held + self.segments.capacity() * size_of::<Segment>()
     }
 
-    /// Shows the events behind `after` to `each`, in order, until `limit` bytes of events have been shown; at least one,
-    /// if there is one. Returns the number of the last one shown, or `after`.
+    /// Shows the events behind `place` to `each`, in order, until `limit` bytes of events have been shown; at least one, if
+    /// there is one. The place is then behind the last one shown.
     ///
     /// What has gone is not shown: see [`Ring::first`].
-    pub fn read(&self, after: u64, limit: usize, mut each: impl FnMut(u64, &[u8])) -> u64 {
-        let wanted = (after + 1).max(self.first());
-        let holds_it = self.segments.partition_point(|segment| segment.first <= wanted).saturating_sub(1);
-        let (mut shown, mut bytes) = (after, 0);
-        for segment in self.segments.range(holds_it.min(self.segments.len())..) {
-            let events = Events(&segment.packed);
-            for (number, event) in (segment.first..).zip(events).skip_while(|(number, _)| *number < wanted) {
-                if shown > after && bytes + event.len() > limit {
-                    return shown;
+    pub fn read(&self, place: &mut Place, limit: usize, mut each: impl FnMut(u64, &[u8])) {
+        let wanted = (place.after + 1).max(self.first());
+        let (mut shown, mut bytes) = (false, 0);
+        for segment in self.segments.range(self.holder(wanted)..) {
+            let (mut number, mut offset) = match segment.first == place.segment {
+                true => (place.after + 1, place.offset),
+                false => (segment.first, 0),
+            };
+            while let Some((event, end)) = event_at(&segment.packed, offset) {
+                if number >= wanted {
+                    bytes += event.len();
+                    if shown && bytes > limit {
+                        return;
+                    }
+                    each(number, event);
+                    shown = true;
+                    *place = Place { after: number, segment: segment.first, offset: end };
                 }
-                each(number, event);
-                bytes += event.len();
-                shown = number;
+                number += 1;
+                offset = end;
             }
         }
-        shown
+    }
+
+    /// The index of the segment that holds this event or would: readers are nearly always at the latest one.
+    fn holder(&self, number: u64) -> usize {
+        match self.segments.back() {
+            Some(latest) if latest.first > number => {
+                self.segments.partition_point(|segment| segment.first <= number).saturating_sub(1)
+            }
+            _ => self.segments.len().saturating_sub(1),
+        }
     }
 
     fn open_segment(&mut self, needed: usize) {
@@ -129,27 +144,42 @@ impl Ring {
     }
 }
 
-/// The events of a segment.
-struct Events<'a>(&'a [u8]);
+/// Where a reader of a [`Ring`] stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The number of the event before it.
+    after: u64,
+    /// The number of the first event in the segment that the place is in; 0 where that is to be looked for.
+    segment: u64,
+    /// Where in the segment the next event begins.
+    offset: usize,
+}
 
-impl<'a> Iterator for Events<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (mut length, mut shift) = (0, 0);
-        loop {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            length |= usize::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        let (event, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(event)
+impl Place {
+    /// The place behind the event of this number; 0 is the beginning.
+    pub fn behind(after: u64) -> Self {
+        Self { after, segment: 0, offset: 0 }
     }
+
+    /// The number of the event before it.
+    pub fn after(&self) -> u64 {
+        self.after
+    }
+}
+
+/// The event that begins here, behind its length, and where it ends.
+fn event_at(packed: &[u8], offset: usize) -> Option<(&[u8], usize)> {
+    let (mut length, mut shift, mut at) = (0, 0, offset);
+    loop {
+        let byte = *packed.get(at)?;
+        at += 1;
+        length |= usize::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    Some((packed.get(at..at + length)?, at + length))
 }
 
 /// Writes a length, seven bits to a byte, the lowest first; the high bit says that more follow.
@@ -176,9 +206,14 @@ mod tests {
     use super::*;
 
     fn all(ring: &Ring, after: u64, limit: usize) -> BTreeMap<u64, Vec<u8>> {
-        let mut read = BTreeMap::new();
-        let last = ring.read(after, limit, |number, event| assert!(read.insert(number, event.to_vec()).is_none()));
-        assert_eq!(last, read.keys().next_back().copied().unwrap_or(after));
+        let mut place = Place::behind(after);
+        read(ring, &mut place, limit)
+    }
+
+    fn read(ring: &Ring, place: &mut Place, limit: usize) -> BTreeMap<u64, Vec<u8>> {
+        let (mut read, before) = (BTreeMap::new(), place.after());
+        ring.read(place, limit, |number, event| assert!(read.insert(number, event.to_vec()).is_none()));
+        assert_eq!(place.after(), read.keys().next_back().copied().unwrap_or(before));
         read
     }
 
@@ -215,7 +250,8 @@ mod tests {
         ring.append(b"a");
         ring.clear();
         assert_eq!((ring.first(), ring.last(), ring.memory()), (2, 1, 0));
-        assert_eq!(ring.append(b"b"), 2);
+        ring.append(b"b");
+        assert_eq!((ring.first(), ring.last()), (2, 2));
     }
 
     #[test]
@@ -234,7 +270,8 @@ mod tests {
             let mut ring = Ring::new(max);
             let events: Vec<Vec<u8>> = (1u8..).zip(&sizes).map(|(i, size)| vec![i; *size]).collect();
             for (number, event) in (1..).zip(&events) {
-                prop_assert_eq!(ring.append(event), number);
+                ring.append(event);
+                prop_assert_eq!(ring.last(), number);
                 let latest = all(&ring, number - 1, 0);
                 prop_assert_eq!(latest.get(&number), Some(event), "the latest is there");
                 let newest = event.len().max(SEGMENT) + MAX_PREFIX + ring.segments.capacity() * size_of::<Segment>();
@@ -256,12 +293,31 @@ mod tests {
         }
 
         #[test]
+        fn a_reader_that_goes_on_sees_what_one_that_looks_for_its_place_sees(
+            steps in prop::collection::vec((prop_oneof![0..40usize, 100..300usize, 3000..9000usize], any::<bool>()), 1..80),
+            max in 0..40_000usize,
+            limit in 0..9000usize,
+        ) {
+            let mut ring = Ring::new(max);
+            let mut place = Place::behind(0);
+            for (size, reads) in steps {
+                ring.append(&vec![b'x'; size]);
+                if reads {
+                    let looked_for = all(&ring, place.after(), limit);
+                    prop_assert_eq!(read(&ring, &mut place, limit), looked_for);
+                }
+            }
+        }
+
+        #[test]
         fn every_length_is_read_back(length: u32) {
             let mut space = [0; MAX_PREFIX];
             let prefix = write_length(length as usize & 0xf_ffff, &mut space).to_vec();
             let packed = [prefix, vec![7; length as usize & 0xf_ffff], vec![0]].concat();
-            let events: Vec<usize> = Events(&packed).map(<[u8]>::len).collect();
-            prop_assert_eq!(events, [length as usize & 0xf_ffff, 0]);
+            let (first, end) = event_at(&packed, 0).unwrap();
+            let (second, end) = event_at(&packed, end).unwrap();
+            prop_assert_eq!((first.len(), second.len(), end), (length as usize & 0xf_ffff, 0, packed.len()));
+            prop_assert_eq!(event_at(&packed, end), None);
         }
     }
 }

@@ -14,10 +14,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::HeaderMap;
-use http::header::ORIGIN;
+use http::header::{HeaderName, ORIGIN};
 
 use super::id::StreamId;
 use crate::caller::{Caller, Kind};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Whose stream it is. Only the same owner reads or stops it.
 ///
@@ -39,6 +41,24 @@ impl Owner {
             _ => Self::Caller(caller.id().into()),
         }
     }
+
+    /// The same of a GET, which has no `Origin` where the page is one of the gateway's own origin (Fetch §3.2, "append a
+    /// request `Origin` header", step 4). `here` is that origin, as the request has reached it.
+    ///
+    /// The browser says that it is such a page: `Sec-Fetch-Site: same-origin` (Fetch Metadata §2.3). No page can say it
+    /// falsely, for names that begin with `Sec-` are forbidden to scripts (Fetch §2.2.2), and every redirect over another
+    /// site changes it.
+    pub fn of_get(caller: &Caller, headers: &HeaderMap, here: impl FnOnce() -> String) -> Self {
+        match Self::of(caller, headers) {
+            Self::Page(None) if is_same_origin(headers) => Self::Page(Some(here().into_bytes().into())),
+            owner => owner,
+        }
+    }
+}
+
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    matches!((sites.next(), sites.next()), (Some(site), None) if site == "same-origin")
 }
 
 /// The streams.
@@ -69,11 +89,12 @@ pub trait Store: Send + Sync + 'static {
 
 /// The one writer of a stream. Dropped before [`Append::end`], it leaves a stream that is lost, and readers are told so.
 pub trait Append: Send + 'static {
-    /// Adds one block with data, its blank line included, under the next number.
+    /// Adds whole events, each that is kept ([`blocks`](super::block::blocks)) under the next number, and tells who waits
+    /// for them.
     ///
     /// # Errors
     /// The stream has ended.
-    fn append(&mut self, block: &[u8]) -> impl Future<Output = Result<(), Fenced>> + Send;
+    fn append(&mut self, events: &[u8]) -> impl Future<Output = Result<(), Fenced>> + Send;
 
     /// Ready once the stream was stopped.
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()>;
@@ -95,10 +116,7 @@ pub trait Follow: Send + Unpin + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Followed {
     /// Events, which were shown.
-    Events {
-        /// They were the last ones.
-        ended: bool,
-    },
+    Events(Then),
     /// These events, from the first to the last, are gone.
     Gap {
         /// The number of the first one.
@@ -110,6 +128,17 @@ pub enum Followed {
     Ended,
     /// The writer went away and left the stream without its end.
     Lost,
+}
+
+/// What follows the events that were shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Others, which did not fit into the limit.
+    More,
+    /// Whatever comes.
+    Wait,
+    /// Nothing: they were the last ones.
+    End,
 }
 
 /// What opening gives.

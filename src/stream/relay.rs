@@ -94,10 +94,25 @@ impl Relay {
         Self { _ticket: open.enter(weak), core }
     }
 
-    /// Whether the gateway's shutdown has ended it: its last event says so.
-    pub fn was_cut(&self) -> bool {
-        lock(&self.core).cut
+    /// What goes into a log: as the body's frames, but that a shutdown is told apart from the upstream's own events.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        let mut core = lock(&self.core);
+        if core.cut {
+            return Poll::Ready(Next::Cut);
+        }
+        core.poll_safely(cx).map(|events| events.map_or(Next::End, Next::Events))
     }
+}
+
+/// What a relay has next.
+#[derive(Debug)]
+pub enum Next {
+    /// Whole events, but for a last one that lacks its blank line.
+    Events(Bytes),
+    /// Its last event was the last.
+    End,
+    /// The gateway's shutdown has ended it.
+    Cut,
 }
 
 fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
@@ -111,9 +126,7 @@ impl http_body::Body for Relay {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let mut core = lock(&self.core);
-        let polled = catch_unwind(AssertUnwindSafe(|| core.poll(cx)));
-        let polled = polled.unwrap_or_else(|_| Poll::Ready(core.panicked()));
-        polled.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+        core.poll_safely(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -127,6 +140,11 @@ impl http_body::Body for Relay {
 }
 
 impl Core {
+    fn poll_safely(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let polled = catch_unwind(AssertUnwindSafe(|| self.poll(cx)));
+        polled.unwrap_or_else(|_| Poll::Ready(self.panicked()))
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             if let Some(batch) = self.held.pop_front() {

@@ -64,6 +64,21 @@ export async function tabs({ browser, allowed, gateway, request }) {
   return { left, joined, followed };
 }
 
+/** A page of the gateway's own origin, whose GET has no `Origin`, makes a stream and reads it; then a page elsewhere tries to. */
+export async function sameOrigin({ browser, allowed, gateway, request }) {
+  const page = await browser.newPage();
+  await page.goto(`${gateway}/healthz`);
+  const made = await page.evaluate(create, gateway, request);
+  const read = async (page) => {
+    await page.evaluate(follow, made.url);
+    await page.until(() => window.source.readyState === EventSource.CLOSED, { within: 60_000 });
+    return page.evaluate(() => window.seen);
+  };
+  const seen = await read(page);
+  const stranger = await open(browser, allowed, page);
+  return { made, seen, requests: await asked(page), stranger: await read(stranger), asked: await asked(stranger) };
+}
+
 /** A page of examples/, whose connection is cut, and which is reloaded if `reload`, in the middle of an answer. */
 export async function example({ browser, allowed, gateway, name, prompt, reload }) {
   return through(gateway, async (proxy) => {
@@ -107,7 +122,7 @@ async function asked(page) {
   await told(page, () => page.requests.every(({ onWire, failed }) => onWire || failed));
   const requests = page.requests.filter(({ url, method }) => new URL(url).pathname.startsWith('/v1/') && method !== 'OPTIONS');
   return requests.map(({ method, url, status, headers, failed }) => ({
-    method, path: url.slice(new URL(url).origin.length), status: status ?? null, last_event_id: headers['last-event-id'] ?? null, failed: failed?.text ?? null,
+    method, path: url.slice(new URL(url).origin.length), status: status ?? null, last_event_id: headers['last-event-id'] ?? null, origin: headers.origin ?? null, failed: failed?.text ?? null,
   }));
 }
 

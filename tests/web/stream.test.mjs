@@ -175,17 +175,27 @@ test('an event that comes twice is taken once', async (t) => {
   assert.equal((await read(gateway, { resume: { id: ID } })).text, 'a');
 });
 
-test('events of other types, the word before a drain among them, are no part of the answer', async (t) => {
-  const draining = `data: ${chunk({ content: 'a' })}\n\nevent: draining\ndata: {"error":{"code":"draining"}}\n\n`;
-  const gateway = await start(t, {
-    data: [chunk({ content: 'a' }), chunk({ content: 'b' }), '[DONE]'],
-    connections: [(response) => {
-      response.writeHead(200, { 'content-type': 'text/event-stream', 'tokenway-stream-id': ID });
-      response.end(draining);
-    }],
-  });
-  const seen = await read(gateway);
-  assert.deepEqual([seen.text, seen.error, gateway.requests[1].url], ['ab', undefined, `/v1/streams/${ID}?from=1`]);
+test('the word before a drain is no part of the answer, and the stream is picked up where it was', async (t) => {
+  const first = `data: ${chunk({ content: 'a' })}\n\n`;
+  const error = '{"error":{"message":"The gateway is shutting down.","type":"server_error","code":"draining","request_id":"req_1"}}';
+  // to a reader of the stream, and to the request that made it
+  for (const last of [`event: draining\ndata: ${error}\n\n`, `data: ${error}\n\n`]) {
+    const gateway = await start(t, {
+      data: [chunk({ content: 'a' }), chunk({ content: 'b' }), '[DONE]'],
+      connections: [(response) => {
+        response.writeHead(200, { 'content-type': 'text/event-stream', 'tokenway-stream-id': ID });
+        response.end(first + last);
+      }],
+    });
+    const seen = await read(gateway);
+    assert.deepEqual([seen.text, seen.error, gateway.requests[1].url], ['ab', undefined, `/v1/streams/${ID}?from=1`]);
+  }
+});
+
+test('what cannot be resumed ends with a drain', async (t) => {
+  const error = { message: 'The gateway is shutting down.', code: 'draining', request_id: 'req_1' };
+  const gateway = await start(t, { data: [JSON.stringify({ error })], resumable: false });
+  assert.equal((await read(gateway)).error.code, 'draining');
 });
 
 test('a signal stops the stream: at the gateway, at once, with its reason', async (t) => {

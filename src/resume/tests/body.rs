@@ -2,6 +2,8 @@
 
 use std::pin::Pin;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
 
 use http_body::Body;
 use tokio::time::{Instant, advance};
@@ -26,11 +28,14 @@ async fn numbered(registry: &Registry, metrics: &Arc<Metrics>, id: StreamId, pla
 /// What can be sent now, all of it; and whether the body has ended.
 fn flow(body: &mut Numbered) -> (String, bool) {
     let mut sent = Vec::new();
-    let mut cx = Context::from_waker(Waker::noop());
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = Context::from_waker(&waker);
     loop {
         match Pin::new(&mut *body).poll_frame(&mut cx) {
             Poll::Ready(Some(Ok(frame))) => sent.extend_from_slice(frame.data_ref().unwrap()),
             Poll::Ready(None) => return (String::from_utf8(sent).unwrap(), true),
+            Poll::Pending if woken.0.swap(0, Ordering::Relaxed) > 0 => {}
             Poll::Pending => return (String::from_utf8(sent).unwrap(), false),
         }
     }
@@ -138,7 +143,7 @@ impl Follow for Endless {
             *next += 1;
             each(*next, &[b'x'; 100]);
         }
-        Poll::Ready(Followed::Events { ended: false })
+        Poll::Ready(Followed::Events(Then::More))
     }
 
     fn request_id(&self) -> &'static str {
@@ -147,11 +152,47 @@ impl Follow for Endless {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replay_is_taken_from_the_log_piece_by_piece() {
+async fn a_replay_begins_with_small_frames_that_leave_one_by_one_and_goes_on_piece_by_piece() {
     let mut body = reader::Reader::plain(Endless(Mutex::new(0)), None);
-    let mut cx = Context::from_waker(Waker::noop());
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = Context::from_waker(&waker);
+    let mut frame = || match Pin::new(&mut body).poll_frame(&mut cx) {
+        Poll::Ready(Some(Ok(frame))) => Some(frame.data_ref().unwrap().len()),
+        Poll::Ready(_) => panic!("it has ended"),
+        Poll::Pending => None,
+    };
+    for about in [1024, 2048, 4096, 8192] {
+        let bytes = frame().unwrap();
+        assert!((about..about + 100).contains(&bytes), "{bytes}");
+        let before = woken.0.load(Ordering::Relaxed);
+        assert_eq!(frame(), None, "the connection sends what it has");
+        assert_eq!(woken.0.load(Ordering::Relaxed), before + 1, "and asks again");
+    }
     for _ in 0..3 {
+        let bytes = frame().unwrap();
+        assert!((16_384..16_484).contains(&bytes), "{bytes}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_come_one_by_one_are_never_held_up() {
+    let (registry, ..) = registry(rules());
+    let (id, mut writer) = create(&registry).await;
+    let mut body = reader::Reader::plain(open(&registry, id, 0).await, None);
+    let mut cx = Context::from_waker(Waker::noop());
+    for number in 1..50 {
+        writer.append(&event(number, 5000)).await.unwrap();
         let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx) else { panic!("no frame") };
-        assert!((10_000..40_000).contains(&frame.data_ref().unwrap().len()));
+        assert_eq!(frame.data_ref().unwrap(), &event(number, 5000));
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }

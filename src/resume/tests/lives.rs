@@ -6,6 +6,8 @@ use super::*;
 use crate::caller::Terms;
 use crate::resume::store::{Fenced, Full, Unknown};
 
+const SITE: http::HeaderName = http::HeaderName::from_static("sec-fetch-site");
+
 async fn is_known(registry: &Registry, id: StreamId) -> bool {
     !matches!(registry.open(id, &page(), 0).await, Err(Unopened::Unknown))
 }
@@ -37,6 +39,33 @@ fn whoever_has_shown_who_it_is_owns_its_streams_from_any_page_and_any_address() 
     assert_ne!(ann, Owner::of(&token("bob", "192.0.2.1"), &from("https://a.example")));
 }
 
+#[test]
+fn a_get_without_an_origin_is_of_the_gateway_s_own_page_where_the_browser_says_so() {
+    let here = || "https://edge.example".to_owned();
+    let get = |lines: &[(&'static str, &'static str)]| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        Owner::of_get(&anyone(), &headers, here)
+    };
+    assert_eq!(get(&[("sec-fetch-site", "same-origin")]), owner("https://edge.example"));
+    let nobody = Owner::of(&anyone(), &HeaderMap::new());
+    // an image, a link, an address that was typed, curl
+    for site in ["cross-site", "same-site", "none", "", "same-origin, same-origin"] {
+        assert_eq!(get(&[("sec-fetch-site", site)]), nobody, "{site}");
+    }
+    assert_eq!(get(&[]), nobody);
+    assert_eq!(get(&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "same-origin")]), nobody);
+    // an origin counts, whatever stands beside it
+    let elsewhere = [("origin", "https://evil.example"), ("sec-fetch-site", "same-origin")];
+    assert_eq!(get(&elsewhere), owner("https://evil.example"));
+    // and credentials more than any page
+    let bot = Caller::token("bot".into(), [127, 0, 0, 1].into(), Terms::default());
+    let headers = HeaderMap::from_iter([(SITE, HeaderValue::from_static("same-origin"))]);
+    assert_eq!(Owner::of_get(&bot, &headers, here), Owner::of(&bot, &HeaderMap::new()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_without_a_reader_is_stopped_after_the_grace_time() {
     let (registry, ..) = registry(rules());
@@ -61,7 +90,7 @@ async fn a_stream_without_a_reader_is_stopped_after_the_grace_time() {
     assert!(writer.poll_stopped(&mut Context::from_waker(Waker::noop())).is_ready());
     // whoever comes late all the same is told
     let (followed, seen) = look(&mut open(&registry, id, 4).await, 1000);
-    assert_eq!(followed, Poll::Ready(Followed::Events { ended: true }));
+    assert_eq!(followed, Poll::Ready(Followed::Events(Then::End)));
     let last = String::from_utf8(seen[0].1.clone()).unwrap();
     assert!(
         last.starts_with("data: {\"error\":") && last.contains("stream_stopped") && last.contains("req_1"),
@@ -173,7 +202,7 @@ async fn a_writer_that_goes_without_an_end_leaves_a_lost_stream() {
     writer.append(&event(1, 5)).await.unwrap();
     let mut reader = open(&registry, id, 0).await;
     drop(writer);
-    assert_eq!(look(&mut reader, 100).0, Poll::Ready(Followed::Events { ended: false }));
+    assert_eq!(look(&mut reader, 100).0, Poll::Ready(Followed::Events(Then::Wait)));
     assert_eq!(look(&mut reader, 100).0, Poll::Ready(Followed::Lost));
     assert_eq!(look(&mut open(&registry, id, 1).await, 100).0, Poll::Ready(Followed::Lost), "and is no whole one");
 }

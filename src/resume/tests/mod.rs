@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue};
 use super::entry::Reader;
 use super::id::StreamId;
 use super::registry::{Registry, Writer};
-use super::store::{Append, Follow, Followed, Opened, Owner, Store, Unopened};
+use super::store::{Append, Follow, Followed, Opened, Owner, Store, Then, Unopened};
 use crate::caller::Caller;
 use crate::config::Streams as Rules;
 use crate::drain::Drain;

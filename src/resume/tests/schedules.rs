@@ -87,7 +87,7 @@ fn follow_live(mut reader: Reader) -> JoinHandle<Page> {
                 poll_fn(|cx| reader.poll_follow(cx, 5000, &mut |number, block| seen.push((number, block.to_vec()))));
             let followed = pin!(next).await;
             page.see(followed, std::mem::take(&mut seen));
-            if matches!(followed, Followed::Ended | Followed::Lost | Followed::Events { ended: true }) {
+            if matches!(followed, Followed::Ended | Followed::Lost | Followed::Events(Then::End)) {
                 return page;
             }
         }
@@ -178,7 +178,7 @@ async fn run(steps: Vec<Step>, whole: bool) -> (usize, usize) {
             match followed {
                 Followed::Ended => break assert!(whole),
                 Followed::Lost => break assert!(!whole),
-                Followed::Events { .. } | Followed::Gap { .. } => {}
+                Followed::Events(_) | Followed::Gap { .. } => {}
             }
         }
         assert_eq!(page.place, written.len() as u64);

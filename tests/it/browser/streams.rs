@@ -11,9 +11,13 @@ use crate::support::gateway::{Gateway, Setup};
 use crate::support::process::root;
 
 async fn start() -> (Demo, Gateway) {
+    start_with(Setup::default()).await
+}
+
+async fn start_with(setup: Setup<'_>) -> (Demo, Gateway) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let demo = Demo::start(listener, Knobs::default()).unwrap();
-    let gateway = Gateway::before(&format!("http://{}/v1", demo.addr), Setup::default()).await;
+    let gateway = Gateway::before(&format!("http://{}/v1", demo.addr), setup).await;
     (demo, gateway)
 }
 
@@ -50,9 +54,8 @@ async fn run_without_cookies(scenario: &str, gateway: &Gateway, mut arguments: V
 async fn an_event_source_survives_cuts_and_stops_at_the_end() {
     let (demo, gateway) = start().await;
     let request = slow(300);
-    // how much comes down before each cut: more than a TLS record holds (16 KiB), of which nothing can be read until it is
-    // whole; within the TLS handshake; and at once
-    let cuts = json!([20_000, 700, 20_000, 1, 20_000]);
+    // how much comes down before each cut: some events; within the TLS handshake; and at once
+    let cuts = json!([20_000, 700, 6000, 1, 20_000]);
     let seen = run_without_cookies("eventSource", &gateway, json!({ "request": request, "cuts": cuts })).await;
     assert_eq!(seen["made"]["status"], 201);
     let expected = data(&request);
@@ -77,7 +80,7 @@ async fn tokenway_js_survives_cuts() {
     let (demo, gateway) = start().await;
     let request = slow(300);
     // as for the event source
-    let cuts = json!([20_000, 700, 20_000, 1, 20_000]);
+    let cuts = json!([20_000, 700, 6000, 1, 20_000]);
     let seen = run_without_cookies("module", &gateway, json!({ "request": request, "cuts": cuts })).await;
     assert_eq!(seen["end"], "whole", "{seen}");
     assert_eq!(seen["text"], json!(text(&request)));
@@ -122,6 +125,29 @@ async fn several_tabs_read_one_stream() {
     assert_eq!(seen["joined"]["end"], "whole");
     assert_eq!(seen["joined"]["text"], json!(text(&request)));
     assert_eq!(seen["followed"]["data"], json!(data(&request)));
+    assert_eq!(demo.counts().requests, 1);
+}
+
+#[tokio::test]
+async fn a_page_of_the_gateway_s_own_origin_owns_its_streams() {
+    let cors = "origins = [\"http://localhost:*\", \"https://localhost:*\"]";
+    let (demo, gateway) = start_with(Setup { cors, ..Setup::default() }).await;
+    let request = slow(20);
+    let seen = run("sameOrigin", &gateway, json!({ "request": request })).await;
+    assert_eq!(seen["made"]["status"], 201, "{seen}");
+    assert_eq!(seen["seen"]["data"], json!(data(&request)), "{seen}");
+    let gets = |requests: &Value| -> Vec<Value> {
+        requests.as_array().unwrap().iter().filter(|request| request["method"] == "GET").cloned().collect()
+    };
+    let own = gets(&seen["requests"]);
+    let statuses: Vec<&Value> = own.iter().map(|request| &request["status"]).collect();
+    assert_eq!(statuses, [200, 204], "{seen}");
+    assert!(own.iter().all(|request| request["origin"] == Value::Null), "a browser would not send it: {seen}");
+    // a page elsewhere, which the gateway allows, learns nothing though it knows the URL
+    assert_eq!(seen["stranger"]["data"], json!([]), "{seen}");
+    let theirs = gets(&seen["asked"]);
+    assert_eq!((theirs.len(), &theirs[0]["status"]), (1, &json!(404)), "{seen}");
+    assert_ne!(theirs[0]["origin"], Value::Null);
     assert_eq!(demo.counts().requests, 1);
 }
 

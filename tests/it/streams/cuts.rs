@@ -90,8 +90,7 @@ async fn follow(target: Target, version: Version, id: String, mut page: Page) ->
     }
 }
 
-/// Lengths of connections: most end within their handshake, head or a few events. Every third may be longer, for of a TLS
-/// record of 16 KiB, as a replay makes them, a client sees nothing before its last byte.
+/// Lengths of connections: most end within their handshake, head or a few events, every third may be longer.
 fn lengths(seed: u64) -> impl FnMut() -> usize + Send + 'static {
     let state = Arc::new(AtomicU64::new(seed));
     move || {
@@ -172,4 +171,22 @@ async fn a_completion_that_was_cut_is_picked_up_by_the_number_of_events_that_cam
         asked += times.unwrap();
     }
     assert!(edge.first.counts().requests <= asked);
+}
+
+#[tokio::test]
+async fn a_network_that_always_breaks_after_a_few_kilobytes_gets_on_all_the_same() {
+    let edge = Edge::start(Setup::default()).await;
+    let request = streaming("demo", json!({ "tokens": 250 }));
+    let id = created(&edge, &request).await;
+    super::until_finished(&edge, 1).await;
+    let events: Vec<String> = expected(&request).iter().map(|event| String::from_utf8(event.to_vec()).unwrap()).collect();
+    // handshake and head take about half of it; of a TLS record nothing can be read until it is whole
+    let proxy = Cutting::start(edge.target.address, || 6000).await;
+    let target = Target { address: proxy.address, roots: Arc::clone(&edge.target.roots) };
+    for version in Version::BOTH {
+        let before = proxy.cuts();
+        let page = soon(follow(target.clone(), version, id.clone(), Page::default())).await;
+        assert_eq!(page.events, events);
+        assert!(proxy.cuts() - before >= 5, "{} cuts", proxy.cuts() - before);
+    }
 }
