@@ -42,6 +42,7 @@ use crate::routes::Route;
 use crate::stream::meter::Meter;
 use crate::stream::open::OpenStreams;
 use crate::stream::relay::{Opening, Relay};
+use crate::upstream::standing::Standings;
 
 /// Everything that one request needs. Swapped whole on reload; streams in flight keep the one that they began with.
 pub struct Gateway {
@@ -62,6 +63,8 @@ pub struct Shared {
     pub streams: Registry,
     /// What every caller has used of its limits.
     pub limiter: Arc<Limiter>,
+    /// How the upstreams have done so far.
+    pub standings: Arc<Standings>,
     /// The sessions that were logged out.
     pub revocations: Arc<dyn Revocations>,
     /// The shutdown.
@@ -83,15 +86,17 @@ impl Shared {
         drain: Drain,
     ) -> Result<Self, String> {
         let streams = Registry::new(config.streams.clone(), Arc::clone(&metrics), drain.clone());
+        let standings = Arc::new(Standings::new(Arc::clone(&metrics)));
         let Some(redis) = &config.redis else {
             let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
-            return Ok(Self { metrics, open, streams, limiter, revocations: Arc::new(InProcess::default()), drain });
+            let revocations = Arc::new(InProcess::default());
+            return Ok(Self { metrics, open, streams, limiter, standings, revocations, drain });
         };
         let link = Arc::new(Link::start(redis, Arc::clone(&metrics))?);
         link.is_ready_within(FIRST_CONNECTION).await;
         let revocations = Everywhere::start(Arc::clone(&link));
         let limiter = Limiter::shared(config.max_callers, link, redis.local_share, Arc::clone(&metrics))?;
-        Ok(Self { metrics, open, streams, limiter, revocations, drain })
+        Ok(Self { metrics, open, streams, limiter, standings, revocations, drain })
     }
 }
 
@@ -110,7 +115,8 @@ impl Gateway {
     /// # Errors
     /// What in the configuration cannot be used.
     pub fn new(config: Config, shared: Shared) -> Result<Self, String> {
-        let upstreams = Arc::new(Upstreams::new(&config)?);
+        let (standings, metrics) = (Arc::clone(&shared.standings), Arc::clone(&shared.metrics));
+        let upstreams = Arc::new(Upstreams::new(&config, standings, metrics)?);
         shared.streams.set_rules(config.streams.clone());
         Ok(Self { config, upstreams, shared })
     }
@@ -256,7 +262,7 @@ impl Gateway {
         let model = model.ok_or_else(|| answers::no_such_model(&request))?;
         let idempotency_key = parts.headers.get("idempotency-key").cloned();
         self.limit(&caller, model, &request, meter).await?;
-        let candidates = models.candidates(model);
+        let candidates = self.upstreams.candidates(model, &request, &caller);
         Ok(Ask { caller, candidates, request, request_id: id.header(), idempotency_key })
     }
 

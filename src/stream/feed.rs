@@ -14,6 +14,7 @@ use super::tally::Tally;
 use crate::chat::event::{Chunk, Inspector};
 use crate::upstream::client::AnswerBody;
 use crate::upstream::failure::Failure;
+use crate::upstream::standing::Trial;
 
 /// Whole events, adjacent in the upstream's bytes.
 #[derive(Debug)]
@@ -60,6 +61,8 @@ pub struct Feed {
     ready: VecDeque<Batch>,
     failed: Option<Failure>,
     tally: Tally,
+    /// Learns of what goes wrong after the first output, too.
+    trial: Option<Trial>,
     /// The client asked for the usage-only chunk itself.
     pass_usage: bool,
     /// The last event was handed on: what belongs to it still is, too.
@@ -92,6 +95,7 @@ impl Feed {
             ready: VecDeque::new(),
             failed: None,
             tally,
+            trial: None,
             pass_usage,
             passed: false,
             heard: Instant::now(),
@@ -102,6 +106,16 @@ impl Feed {
     /// What the completion has produced so far.
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// From here on, a failure counts against who is being tried.
+    pub fn judge_by(&mut self, trial: Trial) {
+        self.trial = Some(trial);
+    }
+
+    /// The stream has ended before its time.
+    pub fn failed(&mut self, failure: &Failure) {
+        self.trial.take().into_iter().for_each(|mut trial| trial.failed(failure));
     }
 
     /// The `vary` of the upstream's answer.
