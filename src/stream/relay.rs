@@ -139,6 +139,9 @@ impl Core {
                 Poll::Pending => match self.poll_deadlines(cx) {
                     Poll::Ready(Ok(heartbeat)) => return Poll::Ready(Some(heartbeat)),
                     Poll::Ready(Err(failure)) => {
+                        if let Phase::Relaying(feed) = &mut self.phase {
+                            feed.failed(&failure);
+                        }
                         return Poll::Ready(Some(self.fail(&failure.reject(), failure.reason())));
                     }
                     Poll::Pending => {
@@ -268,13 +271,12 @@ impl Core {
     /// Lets go of the upstream and settles the meter.
     fn end(&mut self, outcome: Outcome) {
         match std::mem::replace(&mut self.phase, Phase::Ended) {
-            Phase::Relaying(feed) => {
-                self.meter.record().settle(outcome, Some(feed.tally()));
-                feed.finish(self.meter.clone());
-            }
-            Phase::Opening(_) => self.meter.record().settle(outcome, None),
-            Phase::Ended => {}
+            Phase::Relaying(feed) => feed.finish(),
+            Phase::Opening(opening) => drop(opening),
+            Phase::Ended => return,
         }
+        // the attempts are settled by now: the bill is whole
+        self.meter.record().settle(outcome);
     }
 }
 
