@@ -45,6 +45,7 @@ use crate::stream::bill::Purpose;
 use crate::stream::meter::Meter;
 use crate::stream::open::OpenStreams;
 use crate::stream::relay::{Opening, Relay};
+use crate::upstream::standing::Standings;
 
 /// Everything that one request needs. Swapped whole on reload; streams in flight keep the one that they began with.
 pub struct Gateway {
@@ -67,6 +68,8 @@ pub struct Shared {
     pub limiter: Arc<Limiter>,
     /// What every caller has spent of its budget.
     pub budgets: Arc<Budgets>,
+    /// How the upstreams have done so far.
+    pub standings: Arc<Standings>,
     /// The sessions that were logged out.
     pub revocations: Arc<dyn Revocations>,
     /// The shutdown.
@@ -88,11 +91,12 @@ impl Shared {
         drain: Drain,
     ) -> Result<Self, String> {
         let streams = Registry::new(config.streams.clone(), Arc::clone(&metrics), drain.clone());
+        let standings = Arc::new(Standings::new(Arc::clone(&metrics)));
         let Some(redis) = &config.redis else {
             let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
             let budgets = Budgets::local(config.max_callers, Arc::clone(&metrics));
             let revocations = Arc::new(InProcess::default());
-            return Ok(Self { metrics, open, streams, limiter, budgets, revocations, drain });
+            return Ok(Self { metrics, open, streams, limiter, budgets, standings, revocations, drain });
         };
         let link = Arc::new(Link::start(redis, Arc::clone(&metrics))?);
         link.is_ready_within(FIRST_CONNECTION).await;
@@ -100,7 +104,7 @@ impl Shared {
         let share = redis.local_share;
         let budgets = Budgets::shared(config.max_callers, Arc::clone(&link), share, Arc::clone(&metrics));
         let limiter = Limiter::shared(config.max_callers, link, redis.local_share, Arc::clone(&metrics))?;
-        Ok(Self { metrics, open, streams, limiter, budgets, revocations, drain })
+        Ok(Self { metrics, open, streams, limiter, budgets, standings, revocations, drain })
     }
 }
 
@@ -119,7 +123,8 @@ impl Gateway {
     /// # Errors
     /// What in the configuration cannot be used.
     pub fn new(config: Config, shared: Shared) -> Result<Self, String> {
-        let upstreams = Arc::new(Upstreams::new(&config)?);
+        let (standings, metrics) = (Arc::clone(&shared.standings), Arc::clone(&shared.metrics));
+        let upstreams = Arc::new(Upstreams::new(&config, standings, metrics)?);
         shared.streams.set_rules(config.streams.clone());
         Ok(Self { config, upstreams, shared })
     }
@@ -276,7 +281,8 @@ impl Gateway {
         let model = afforded.model;
         let idempotency_key = parts.headers.get("idempotency-key").cloned();
         self.limit(&caller, model, &request, meter).await?;
-        let candidates = if afforded.only { vec![model] } else { models.candidates(model) };
+        let candidates =
+            if afforded.only { vec![model] } else { self.upstreams.candidates(model, &request, &caller) };
         let purpose = Purpose::Answer;
         Ok(Ask { caller, candidates, request, request_id: id.header(), idempotency_key, purpose })
     }

@@ -13,6 +13,7 @@ use super::base_url::BaseUrl;
 use super::problem::{Field, Mistake, Problems, quoted};
 use super::raw_access::Access;
 use super::raw_cost::Spending;
+use super::raw_fallback;
 use super::raw_limits::{Limits, Redis};
 use super::section::{self, Section};
 use super::values::{EnvName, Name, Size, Value};
@@ -33,6 +34,7 @@ pub(super) struct Raw {
     pub(super) upstreams: Field<Vec<Upstream>>,
     pub(super) models: Field<Vec<Model>>,
     pub(super) default_model: Field<Option<String>>,
+    pub(super) fallback: raw_fallback::Fallback,
     pub(super) access: Access,
     pub(super) limits: Limits,
     pub(super) cost: Spending,
@@ -150,6 +152,7 @@ impl Raw {
                 refuse_later(routing, "auto", "this version has no [routing.auto]");
                 routing.or("default", None)
             }),
+            fallback: root.section("fallback", raw_fallback::Fallback::read),
             access: root.section("access", Access::read),
             limits: root.section("limits", Limits::read),
             cost: root.section("cost", Spending::read),

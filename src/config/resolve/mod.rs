@@ -2,6 +2,7 @@
 
 mod access;
 mod cost;
+mod fallback;
 mod limits;
 mod models;
 mod server;
@@ -56,6 +57,7 @@ impl Resolver<'_> {
         let streams = self.streams(&raw.streams);
         let upstreams = self.upstreams(&raw.upstreams);
         let models = self.models(&raw.upstreams, &raw.models, &raw.default_model);
+        let fallback = self.fallback_rules(&raw.fallback);
         let access = self.access(&raw.access, cors.as_ref(), &models);
         let limits = self.limits(&raw.limits, &raw.models);
         let max_callers = raw.limits.max_callers.value;
@@ -69,6 +71,7 @@ impl Resolver<'_> {
             streams,
             upstreams,
             models,
+            fallback,
             access,
             limits,
             max_callers,
