@@ -138,6 +138,19 @@ mod tests {
     }
 
     #[test]
+    fn what_holds_for_one_model_is_on_top_of_what_holds_for_all() {
+        let knobs = |model: &str| {
+            let demo = r#"{"tokens":7,"seed":3,"models":{"a":{"tokens":9},"b":{"fault":"bom"}}}"#;
+            let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user"}}],"demo":{demo}}}"#);
+            let knobs = Chat::parse(body.as_bytes(), &Knobs::default()).unwrap().knobs;
+            (knobs.tokens, knobs.seed, knobs.fault)
+        };
+        assert_eq!(knobs("a"), (Some(9), 3, None));
+        assert_eq!(knobs("b"), (Some(7), 3, Some(crate::demo::Fault::Bom)));
+        assert_eq!(knobs("c"), (Some(7), 3, None));
+    }
+
+    #[test]
     fn a_wrong_request_is_refused_with_the_place_of_the_error() {
         for (body, status, named) in [
             (r#"{"#, 400, "line 1"),

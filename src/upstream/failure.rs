@@ -125,3 +125,35 @@ impl Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn somebody_is_to_blame_for_every_failure_after_which_another_model_is_asked() {
+        let refused = |status| Failure::Refused(upstream_error::classify(status, None, b""));
+        let all = [
+            Failure::Connect,
+            Failure::Tls,
+            Failure::ConnectTimeout,
+            Failure::SilentBeforeFirstEvent,
+            Failure::SilentBetweenEvents,
+            refused(429),
+            refused(500),
+            refused(401),
+            Failure::InBody(Fault::Overloaded),
+            Failure::BadHead("it is odd"),
+            Failure::BadBody("it is odd"),
+            Failure::Broken,
+            Failure::Empty,
+        ];
+        for failure in all {
+            assert!(failure.is_retryable() && failure.blame() != Blame::Nobody, "{failure:?}");
+        }
+        for failure in [refused(400), refused(413), Failure::InBody(Fault::ContentPolicy), Failure::Draining] {
+            assert!(!failure.is_retryable() && failure.blame() == Blame::Nobody, "{failure:?}");
+        }
+        assert_eq!((Failure::Deadline.is_retryable(), Failure::Deadline.blame()), (false, Blame::Model));
+    }
+}

@@ -305,3 +305,80 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // every step under these locks is one assignment
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    const COOL_DOWN: CoolDown = CoolDown { first: Duration::from_secs(5), most: Duration::from_secs(60) };
+    const SLOW: Duration = Duration::from_secs(30);
+
+    /// Models `a` and `b` at one upstream, and how they stand.
+    fn standings() -> (Standings, Vec<Arc<Standing>>) {
+        let standings = Standings::new(Arc::new(Metrics::new().unwrap()));
+        let text = "[server]\nplaintext = true\n[[upstreams]]\nname = \"up\"\nbase_url = \"https://up.example/v1\"\n\
+                    [[models]]\nname = \"a\"\nupstream = \"up\"\n[[models]]\nname = \"b\"\nupstream = \"up\"\n";
+        let config = Config::parse(text, Path::new(""), &|_| None).unwrap();
+        let of_models = standings.adopt(&config);
+        (standings, of_models)
+    }
+
+    fn fail(standing: &Arc<Standing>, times: usize, failure: &Failure) {
+        (0..times).for_each(|_| standing.ask_anyway(COOL_DOWN).failed(failure));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_cannot_be_reached_is_so_for_all_its_models_and_a_model_s_failure_is_its_own() {
+        let (standings, of) = standings();
+        fail(&of[0], 5, &Failure::Empty);
+        assert_eq!((of[0].is_usable(), of[1].is_usable()), (false, true));
+        let states =
+            |shown: Vec<Shown>| shown.iter().map(|shown| (shown.of_model, shown.of_upstream)).collect::<Vec<_>>();
+        assert_eq!(states(standings.shown()), [(State::Open, State::Closed), (State::Closed, State::Closed)]);
+        fail(&of[1], 5, &Failure::Connect);
+        assert_eq!(states(standings.shown()), [(State::Open, State::Open), (State::Closed, State::Open)]);
+        assert!(of[1].ask(COOL_DOWN).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_nobody_waited_for_is_made_again_by_the_next_request() {
+        let (_, of) = standings();
+        fail(&of[0], 5, &Failure::Broken);
+        advance(COOL_DOWN.first).await;
+        let probe = of[0].ask(COOL_DOWN).expect("the cool-down is over");
+        assert!(of[0].ask(COOL_DOWN).is_none());
+        drop(probe);
+        of[0].ask(COOL_DOWN).expect("the next probe").succeeded();
+        assert!(of[0].is_usable());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_model_s_probe_is_given_back_where_the_upstream_is_to_be_left_alone() {
+        let (_, of) = standings();
+        fail(&of[0], 5, &Failure::Broken);
+        advance(COOL_DOWN.first).await;
+        fail(&of[1], 5, &Failure::Tls);
+        assert!(of[0].ask(COOL_DOWN).is_none(), "the upstream is open");
+        advance(COOL_DOWN.first).await;
+        assert!(of[0].ask(COOL_DOWN).is_some(), "model and upstream are probed by one request");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_was_overtaken_counts_as_late_as_it_was_waited_for() {
+        let (_, of) = standings();
+        for _ in 0..40 {
+            of[0].ask(COOL_DOWN).unwrap().first_output_came();
+        }
+        assert!(of[0].p95().unwrap() < SLOW);
+        for _ in 0..10 {
+            let trial = of[0].ask(COOL_DOWN).unwrap();
+            advance(SLOW).await;
+            trial.overtaken();
+        }
+        assert!(of[0].p95().unwrap() >= SLOW);
+    }
+}

@@ -103,7 +103,7 @@ fn whatever_upstreams_do_there_is_one_answer_of_one_model_at_the_upstreams_price
 
 /// Asks, checks all that there is to know of one request, and gives back what it cost.
 async fn check(stage: &Stage, id: String, planned: &Planned) -> Result<Cost, TestCaseError> {
-    let (stream, first, fates) = planned;
+    let (stream, _, fates) = planned;
     let request = body(planned);
     let answer = stage.ask(&id, &request).await;
     let (status, last) = (answer.status(), answer.header("tokenway-model").to_owned());
@@ -123,10 +123,6 @@ async fn check(stage: &Stage, id: String, planned: &Planned) -> Result<Cost, Tes
             fate => prop_assert!(false, "{} was to be the last: {:?} {:?}", model, fate, asked),
         }
     }
-    let named = MODELS[*first].0;
-    let good = |model: &str| of(model) == Fate::Answers;
-    prop_assert!(status == 200 || !good(named), "{} would have answered", named);
-
     let mut answered = request.clone();
     answered["model"] = last.as_str().into();
     match of(&last) {
