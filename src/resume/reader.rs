@@ -2,17 +2,17 @@
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::store::{Follow, Followed, Then};
 use crate::metrics::Outcome;
+use crate::stream::alarm::Alarm;
 use crate::stream::meter::Meter;
 use crate::stream::relay::HEARTBEAT;
 use crate::upstream::failure::Failure;
@@ -194,15 +194,13 @@ struct Heartbeat {
     due: Instant,
     /// Armed for what was due when it was last looked at; what is due only ever moves later, so that an event costs no
     /// timer work.
-    timer: Pin<Box<Sleep>>,
-    /// Whom the timer wakes.
-    waker: Waker,
+    timer: Alarm,
 }
 
 impl Heartbeat {
     fn new(every: Duration, first: Duration) -> Self {
         let due = Instant::now() + first;
-        Self { every, due, timer: Box::pin(sleep_until(due)), waker: Waker::noop().clone() }
+        Self { every, due, timer: Alarm::at(due) }
     }
 
     /// Something was sent: it was not silent.
@@ -211,16 +209,12 @@ impl Heartbeat {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.waker.will_wake(cx.waker()) && !self.timer.is_elapsed() {
-            return Poll::Pending;
-        }
-        self.waker.clone_from(cx.waker());
-        while self.timer.as_mut().poll(cx).is_ready() {
+        while self.timer.poll(cx).is_ready() {
             let due = Instant::now() >= self.due;
             if due {
                 self.sent();
             }
-            self.timer.as_mut().reset(self.due);
+            self.timer.set(self.due);
             if due {
                 return Poll::Ready(());
             }

@@ -1,5 +1,6 @@
 //! One stream on its way to the browser: cut into events, relayed, metered, ended honestly.
 
+pub mod alarm;
 pub mod attempt;
 pub mod bill;
 pub mod event;

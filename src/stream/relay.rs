@@ -7,15 +7,15 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::task::unconstrained;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::feed::{Batch, Feed, Opened};
 use super::meter::Meter;
 use super::open::{Cut, OpenStreams, Ticket};
@@ -46,7 +46,7 @@ struct Core {
     last_sent: Instant,
     /// Set for the earliest deadline as it was when the timer was last armed; deadlines only ever move later, so
     /// that an event costs no timer work.
-    timer: Pin<Box<Sleep>>,
+    timer: Alarm,
     waker: Waker,
     /// The gateway's shutdown has ended it.
     cut: bool,
@@ -83,12 +83,12 @@ impl Relay {
             rules: rules.clone(),
             started,
             last_sent: now,
-            timer: Box::pin(sleep_until(now)),
+            timer: Alarm::at(now),
             waker: Waker::noop().clone(),
             cut: false,
         };
         let first = core.next_deadline();
-        core.timer.as_mut().reset(first);
+        core.timer.set(first);
         let core = Arc::new(Mutex::new(core));
         let weak: Weak<Mutex<Core>> = Arc::downgrade(&core);
         Self { _ticket: open.enter(weak), core }
@@ -140,6 +140,7 @@ impl http_body::Body for Relay {
 }
 
 impl Core {
+    #[inline(always)] // for each event, of every stream
     fn poll_safely(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let polled = catch_unwind(AssertUnwindSafe(|| self.poll(cx)));
         polled.unwrap_or_else(|_| Poll::Ready(self.panicked()))
@@ -183,7 +184,7 @@ impl Core {
                 self.phase = Phase::Relaying(Box::new(opened.feed));
                 // the only moment at which a deadline moves nearer: from here on the upstream's silence counts
                 let next = self.next_deadline();
-                self.timer.as_mut().reset(next);
+                self.timer.set(next);
                 Poll::Ready(Ok(true))
             }
             Phase::Relaying(feed) => {
@@ -220,8 +221,7 @@ impl Core {
     }
 
     fn poll_deadlines(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Failure>> {
-        // unconstrained: reading may have used up the task's budget, every time, and the deadline holds all the same
-        while pin!(unconstrained(self.timer.as_mut())).poll(cx).is_ready() {
+        while self.timer.poll(cx).is_ready() {
             let now = Instant::now();
             if now >= self.started + self.rules.max_duration {
                 return Poll::Ready(Err(Failure::TooLong));
@@ -235,7 +235,7 @@ impl Core {
                 self.last_sent = now;
             }
             let next = self.next_deadline();
-            self.timer.as_mut().reset(next);
+            self.timer.set(next);
             if heartbeat {
                 return Poll::Ready(Ok(HEARTBEAT));
             }

@@ -179,7 +179,8 @@ async fn a_network_that_always_breaks_after_a_few_kilobytes_gets_on_all_the_same
     let request = streaming("demo", json!({ "tokens": 250 }));
     let id = created(&edge, &request).await;
     super::until_finished(&edge, 1).await;
-    let events: Vec<String> = expected(&request).iter().map(|event| String::from_utf8(event.to_vec()).unwrap()).collect();
+    let events: Vec<String> =
+        expected(&request).iter().map(|event| String::from_utf8(event.to_vec()).unwrap()).collect();
     // handshake and head take about half of it; of a TLS record nothing can be read until it is whole
     let proxy = Cutting::start(edge.target.address, || 6000).await;
     let target = Target { address: proxy.address, roots: Arc::clone(&edge.target.roots) };
