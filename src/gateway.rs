@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::access::Check;
 use crate::access::everywhere::Everywhere;
 use crate::access::revocations::{InProcess, Revocations};
+use crate::access::signatures::Signatures;
 use crate::answers;
 use crate::body::Body;
 use crate::caller::Caller;
@@ -48,6 +49,8 @@ pub struct Gateway {
     /// The checked configuration.
     pub config: Config,
     upstreams: Arc<Upstreams>,
+    /// By the keys of this configuration: a reload begins with none.
+    signatures: Signatures,
     shared: Shared,
 }
 
@@ -112,7 +115,7 @@ impl Gateway {
     pub fn new(config: Config, shared: Shared) -> Result<Self, String> {
         let upstreams = Arc::new(Upstreams::new(&config)?);
         shared.streams.set_rules(config.streams.clone());
-        Ok(Self { config, upstreams, shared })
+        Ok(Self { config, upstreams, signatures: Signatures::default(), shared })
     }
 
     /// Closes upstream connections that have been idle for too long, and ends and forgets resumable streams that are due.
@@ -208,7 +211,7 @@ impl Gateway {
 
     fn check(&self) -> Check<'_> {
         let Shared { revocations, metrics, .. } = &self.shared;
-        Check { rules: &self.config.access, revocations: revocations.as_ref(), metrics }
+        Check { rules: &self.config.access, signatures: &self.signatures, revocations: revocations.as_ref(), metrics }
     }
 
     async fn complete(

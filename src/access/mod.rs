@@ -3,6 +3,7 @@
 
 pub mod everywhere;
 pub mod revocations;
+pub mod signatures;
 
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,6 +13,7 @@ use http::request::Parts;
 use http::{Method, header};
 
 use self::revocations::Revocations;
+use self::signatures::Signatures;
 use crate::caller::credentials::{Presented, bearer, presented};
 use crate::caller::refusal::Refusal;
 use crate::caller::session::{Fresh, Sessions, TooLong};
@@ -27,6 +29,8 @@ use crate::metrics::Metrics;
 pub struct Check<'a> {
     /// `[access]`
     pub rules: &'a Access,
+    /// Tokens that these rules have found signed.
+    pub signatures: &'a Signatures,
     /// Sessions that were logged out.
     pub revocations: &'a dyn Revocations,
     /// Where refusals are counted.
@@ -58,7 +62,7 @@ impl Check<'_> {
         match presented {
             Presented::Key(text) => self.rules.keys.find(text, address, now),
             Presented::Token(token) => {
-                let verified = self.rules.tokens.check(token, origin, now)?;
+                let verified = self.signatures.check(&self.rules.tokens, token, origin, now)?;
                 Ok(Caller::token(verified.subject, address, verified.terms))
             }
             Presented::Session(value) => {
@@ -83,7 +87,8 @@ impl Check<'_> {
             return Err(refuse(Refusal::NotAccepted));
         }
         let now = now();
-        let verified = self.rules.tokens.check(token, origin(&parts.headers), now).map_err(refuse)?;
+        let origin = origin(&parts.headers);
+        let verified = self.signatures.check(&self.rules.tokens, token, origin, now).map_err(refuse)?;
         let cookie = sessions.begin(&verified, now, fresh()?).map_err(|TooLong| {
             let message = "The token says more than a cookie holds: shorten its list of models.";
             Reject::new(Code::InvalidRequest, message)
