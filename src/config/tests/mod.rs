@@ -189,6 +189,7 @@ fn every_problem_of_the_other_sections_names_its_key_and_the_mend() {
         ("[redis]\nurl = \"rediss://h\"\nca_file = \"none.pem\"", "redis.ca_file", "cannot be read"),
         ("[redis]\nbudget = \"0s\"", "redis.budget", "from 1ms to 5s"),
         ("[redis]\nlocal_share = 0", "redis.local_share", "from 0.01 to 1"),
+        ("[redis]\nlease = \"10ms\"", "redis.lease", "1s"),
         ("[redis]\nlocal_share = \"half\"", "redis.local_share", "such as 0.5"),
         ("[cache]", "cache", "this version has no [cache]"),
         ("[log]\nformat = \"xml\"", "log.format", "\"text\" or \"json\""),
