@@ -92,7 +92,7 @@ impl Shared {
         };
         let link = Arc::new(Link::start(redis, Arc::clone(&metrics))?);
         link.is_ready_within(FIRST_CONNECTION).await;
-        let revocations = Everywhere::start(Arc::clone(&link));
+        let revocations = Everywhere::start(Arc::clone(&link), Arc::clone(&metrics));
         let limiter = Limiter::shared(config.max_callers, link, redis, Arc::clone(&metrics))?;
         Ok(Self { metrics, open, streams, limiter, revocations, drain })
     }

@@ -12,7 +12,7 @@ use http::header::{HeaderMap, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::{Method, header};
 
-use self::revocations::Revocations;
+use self::revocations::{Reach, Revocations};
 use self::signatures::Signatures;
 use crate::caller::credentials::{Presented, bearer, presented};
 use crate::caller::refusal::Refusal;
@@ -35,6 +35,14 @@ pub struct Check<'a> {
     pub revocations: &'a dyn Revocations,
     /// Where refusals are counted.
     pub metrics: &'a Metrics,
+}
+
+/// What a logout is answered with.
+pub struct LoggedOut {
+    /// The `set-cookie` lines that have the browser forget the session.
+    pub cookies: [HeaderValue; 2],
+    /// Where it holds.
+    pub reach: Reach,
 }
 
 impl Check<'_> {
@@ -97,29 +105,27 @@ impl Check<'_> {
         Ok((Caller::token(verified.subject, address, verified.terms), cookie))
     }
 
-    /// `DELETE /v1/session`: revokes the session, if there is one; the `set-cookie` lines that have the browser forget it.
+    /// `DELETE /v1/session`: revokes the session, if there is one.
     ///
     /// Whoever has no session, or none that is good, is logged out: that is what was asked for.
     ///
     /// # Errors
     /// 403 `origin_not_allowed`: a cookie came from a page that may not call.
-    pub async fn log_out(
-        &self,
-        sessions: &Sessions,
-        parts: &Parts,
-        cors: &Decision,
-    ) -> Result<[HeaderValue; 2], Reject> {
+    pub async fn log_out(&self, sessions: &Sessions, parts: &Parts, cors: &Decision) -> Result<LoggedOut, Reject> {
         let now = now();
         let mut found = Vec::new();
         for value in cookie::values(&parts.headers) {
             forgery_is_excluded(parts, cors)?;
             found.extend(sessions.open(value, origin(&parts.headers), now));
         }
+        let mut reach = Reach::Everywhere;
         for session in found {
-            self.revocations.revoke(session.id, session.expires, now).await;
+            if self.revocations.revoke(session.id, session.expires, now).await == Reach::Here {
+                reach = Reach::Here;
+            }
         }
         let [partitioned, lax] = cookie::clear();
-        Ok([set_cookie(&partitioned)?, set_cookie(&lax)?])
+        Ok(LoggedOut { cookies: [set_cookie(&partitioned)?, set_cookie(&lax)?], reach })
     }
 
     fn refuse(&self, credential: &str, refusal: Refusal) -> Reject {
