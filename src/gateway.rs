@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::access::Check;
 use crate::access::everywhere::Everywhere;
 use crate::access::revocations::{InProcess, Revocations};
+use crate::access::signatures::Signatures;
 use crate::answers;
 use crate::body::Body;
 use crate::budget::Budgets;
@@ -52,6 +53,8 @@ pub struct Gateway {
     /// The checked configuration.
     pub config: Config,
     upstreams: Arc<Upstreams>,
+    /// By the keys of this configuration: a reload begins with none.
+    signatures: Signatures,
     shared: Shared,
 }
 
@@ -100,10 +103,10 @@ impl Shared {
         };
         let link = Arc::new(Link::start(redis, Arc::clone(&metrics))?);
         link.is_ready_within(FIRST_CONNECTION).await;
-        let revocations = Everywhere::start(Arc::clone(&link));
+        let revocations = Everywhere::start(Arc::clone(&link), Arc::clone(&metrics));
         let share = redis.local_share;
         let budgets = Budgets::shared(config.max_callers, Arc::clone(&link), share, Arc::clone(&metrics));
-        let limiter = Limiter::shared(config.max_callers, link, redis.local_share, Arc::clone(&metrics))?;
+        let limiter = Limiter::shared(config.max_callers, link, redis, Arc::clone(&metrics))?;
         Ok(Self { metrics, open, streams, limiter, budgets, standings, revocations, drain })
     }
 }
@@ -126,7 +129,7 @@ impl Gateway {
         let (standings, metrics) = (Arc::clone(&shared.standings), Arc::clone(&shared.metrics));
         let upstreams = Arc::new(Upstreams::new(&config, standings, metrics)?);
         shared.streams.set_rules(config.streams.clone());
-        Ok(Self { config, upstreams, shared })
+        Ok(Self { config, upstreams, signatures: Signatures::default(), shared })
     }
 
     /// Closes upstream connections that have been idle for too long, and ends and forgets resumable streams that are due.
@@ -231,7 +234,7 @@ impl Gateway {
 
     fn check(&self) -> Check<'_> {
         let Shared { revocations, metrics, .. } = &self.shared;
-        Check { rules: &self.config.access, revocations: revocations.as_ref(), metrics }
+        Check { rules: &self.config.access, signatures: &self.signatures, revocations: revocations.as_ref(), metrics }
     }
 
     async fn complete(

@@ -108,6 +108,8 @@ pub struct Metrics {
     pub reloads: IntCounterVec,
     /// 1 while the running configuration is older than the one in the file, because that one was refused.
     pub config_stale: IntGauge,
+    /// Logouts that other instances do not know of yet.
+    pub logouts_waiting: IntGauge,
     /// Panics caught in a handler.
     pub panics: IntCounter,
     /// Process start, seconds since the epoch.
@@ -299,6 +301,7 @@ impl Metrics {
             )?,
             reloads: counters(r, "tokenway_config_reloads_total", "Reloads of the configuration", &["result"])?,
             config_stale: gauge(r, "tokenway_config_stale", "1 while the file holds a configuration that was refused")?,
+            logouts_waiting: gauge(r, "tokenway_logouts_waiting", "Logouts that could not be written to Redis yet")?,
             panics: counter(r, "tokenway_panics_total", "Panics caught in a handler")?,
             _start: start,
             registry,

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::source::Clock;
 use crate::wire::Reader;
-use crate::{BoxError, Outcome};
+use crate::{BoxError, Outcome, target};
 
 const QUESTION: &[u8] =
     br#"{"model":"bench","stream":true,"messages":[{"role":"user","content":"Count to the end of the day."}]}"#;
@@ -60,6 +60,8 @@ pub(crate) struct Endpoint {
     pub(crate) protocol: Protocol,
     /// Ask for streams that can be resumed.
     pub(crate) resumable: bool,
+    /// Show the gateway key.
+    pub(crate) with_key: bool,
 }
 
 /// Makes connections.
@@ -194,6 +196,10 @@ fn question(endpoint: Endpoint) -> Outcome<Request<Full<Bytes>>> {
         .header("content-type", "application/json")
         .header("accept", "text/event-stream");
     let request = if endpoint.resumable { request.header("tokenway-resumable", "true") } else { request };
+    let request = match endpoint.with_key {
+        true => request.header("authorization", format!("Bearer {}", target::key().expose())),
+        false => request,
+    };
     let request = if absolute { request } else { request.header("host", format!("localhost:{port}")) };
     Ok(request.body(Full::new(Bytes::from_static(QUESTION)))?)
 }

@@ -216,6 +216,7 @@ impl Report {
             Some(at(4000)? / at(100)?)
         };
         let resumable = |measure| Some(h1(measure, "tokenway resumable")? / h1(measure, "tokenway")?);
+        let limited = |measure| Some(h1(measure, "tokenway limited")? / h1(measure, "tokenway")?);
         let more_growth = || Some(growth("tokenway")? / growth("floor")?);
         [
             ("event in a volley: times the floor", ratio(Measure::EventInVolley, "floor"), 1.3),
@@ -224,6 +225,10 @@ impl Report {
             ("event alone: times nginx", ratio(Measure::Event, "nginx"), 1.0),
             ("resumable event in a volley: times a plain one", resumable(Measure::EventInVolley), 1.15),
             ("resumable event alone: times a plain one", resumable(Measure::Event), 1.15),
+            ("keys and limits: event in a volley, times one without", limited(Measure::EventInVolley), 1.05),
+            ("keys and limits: event alone, times one without", limited(Measure::Event), 1.05),
+            ("keys and limits: first token, reused connection, times", limited(Measure::FirstTokenReused), 1.05),
+            ("keys and limits: first token, new connection, times", limited(Measure::FirstTokenNew), 1.05),
             ("first token, reused connection: times the floor", ratio(Measure::FirstTokenReused, "floor"), 1.4),
             ("first token, reused connection: times nginx", ratio(Measure::FirstTokenReused, "nginx"), 1.0),
             ("first token, new connection: times the floor", ratio(Measure::FirstTokenNew, "floor"), 1.4),

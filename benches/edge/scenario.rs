@@ -53,7 +53,7 @@ impl Bench {
     /// Those of the wanted targets that start here; the report says which do not, and why.
     pub(crate) async fn present(&self, only: &[Kind], report: &mut Report) -> Vec<Kind> {
         let mut present = Vec::new();
-        for kind in [Kind::Floor, Kind::Tokenway, Kind::Resumable, Kind::Nginx, Kind::PlainHyper] {
+        for kind in [Kind::Floor, Kind::Tokenway, Kind::Limited, Kind::Resumable, Kind::Nginx, Kind::PlainHyper] {
             if !only.is_empty() && !only.contains(&kind) {
                 continue;
             }
@@ -165,7 +165,8 @@ impl Bench {
 
     async fn first_token(&self, kinds: &[Kind], report: &mut Report) -> Outcome {
         self.source.set(Pace::brief(1));
-        let direct = Endpoint { address: self.source.address, protocol: Protocol::Plain, resumable: false };
+        let direct =
+            Endpoint { address: self.source.address, protocol: Protocol::Plain, resumable: false, with_key: false };
         let mut racers = vec![Racer::new("direct", direct, None)];
         for (kind, protocol) in contestants(kinds) {
             let target = Target::start(kind, &self.site).await?;
@@ -295,7 +296,7 @@ fn contestants(kinds: &[Kind]) -> impl Iterator<Item = (Kind, Protocol)> + '_ {
 }
 
 fn endpoint(target: &Target, kind: Kind, protocol: Protocol) -> Endpoint {
-    Endpoint { address: target.address, protocol, resumable: kind == Kind::Resumable }
+    Endpoint { address: target.address, protocol, resumable: kind == Kind::Resumable, with_key: kind == Kind::Limited }
 }
 
 /// A byte copy cannot speak HTTP/2 to one side and HTTP/1.1 to the other.

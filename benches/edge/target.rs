@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, crypto};
+use tokenway::caller::key::Key;
 use tokio::time::{Instant, sleep};
 
 use crate::{Outcome, procfs};
@@ -22,7 +23,9 @@ pub(crate) enum Kind {
     Floor,
     /// This crate's gateway.
     Tokenway,
-    /// The same, asked for streams that can be resumed: each goes through a log.
+    /// The same with gateway keys and every limit on, which are never reached.
+    Limited,
+    /// The same without keys, asked for streams that can be resumed: each goes through a log.
     Resumable,
     /// Debian's nginx with `proxy_buffering off`.
     Nginx,
@@ -36,6 +39,7 @@ impl Kind {
         match self {
             Kind::Floor => "floor",
             Kind::Tokenway => "tokenway",
+            Kind::Limited => "tokenway limited",
             Kind::Resumable => "tokenway resumable",
             Kind::Nginx => "nginx",
             Kind::PlainHyper => "plain hyper",
@@ -119,7 +123,8 @@ impl Target {
         let started = match kind {
             Kind::Floor => listening(serve("floor", site)?, kind, site).await,
             Kind::PlainHyper => listening(serve("plain-hyper", site)?, kind, site).await,
-            Kind::Tokenway | Kind::Resumable => listening(tokenway(site)?, kind, site).await,
+            Kind::Tokenway | Kind::Resumable => listening(tokenway(site, "tokenway.toml", OPEN)?, kind, site).await,
+            Kind::Limited => listening(tokenway(site, "limited.toml", &limited(site)?)?, kind, site).await,
             Kind::Nginx => nginx(site).await,
         };
         started.map_err(|error| format!("{}: {error}", kind.name()).into())
@@ -137,8 +142,46 @@ fn serve(what: &str, site: &Site) -> Outcome<Command> {
     Ok(command)
 }
 
-fn tokenway(site: &Site) -> Outcome<Command> {
-    let file = site.directory.join("tokenway.toml");
+/// No key is asked for, and nothing limited.
+const OPEN: &str = "[limits]
+requests_per_minute = 0
+";
+
+/// Keys are asked for, and every limit is counted; a thousand keys are known, and none comes near its limits.
+fn limited(site: &Site) -> Outcome<String> {
+    let file = site.directory.join("keys.toml");
+    let keys = (0..1000_u16).map(|number| {
+        let hash = Key::from_random(seed(number)).hash();
+        format!("[[keys]]\nname = \"caller-{number}\"\nsha256 = \"{hash}\"\n\n")
+    });
+    fs::write(&file, keys.collect::<String>())?;
+    Ok(format!(
+        r#"[access]
+accept = ["key"]
+keys_file = "{}"
+
+[limits]
+requests_per_minute = 1_000_000_000
+tokens_per_minute = 1_000_000_000
+concurrent_streams = 1_000_000
+"#,
+        file.display()
+    ))
+}
+
+/// The key that the client shows.
+pub(crate) fn key() -> Key {
+    Key::from_random(seed(17))
+}
+
+fn seed(number: u16) -> [u8; 32] {
+    let mut seed = [0; 32];
+    seed[..2].copy_from_slice(&number.to_le_bytes());
+    seed
+}
+
+fn tokenway(site: &Site, name: &str, more: &str) -> Outcome<Command> {
+    let file = site.directory.join(name);
     let configuration = format!(
         r#"[server]
 listen = "127.0.0.1:0"
@@ -159,12 +202,7 @@ upstream = "bench"
 max_streams = 100000
 max_bytes = "1GiB"
 
-# on, and never reached
-[limits]
-requests_per_minute = 1_000_000_000
-tokens_per_minute = 1_000_000_000
-concurrent_streams = 1_000_000
-"#,
+{more}"#,
         site.certificate().display(),
         site.key().display(),
         site.upstream

@@ -1,54 +1,85 @@
 //! Logouts that every instance learns of, through Redis.
 //!
 //! A logout holds at once where it was made. The other instances read what is new once a second, so that no request with
-//! a cookie waits for Redis.
+//! a cookie waits for Redis. What could not be written waits here, and is written when Redis is back.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::{FromRedisValue, Value};
 
-use super::revocations::{InProcess, Revocations};
+use super::revocations::{InProcess, Reach, Revocations};
 use crate::caller::SessionId;
+use crate::caller::revoked::Revoked;
+use crate::metrics::Metrics;
 use crate::redis::link::{Link, Script};
 use crate::redis::trouble::Trouble;
 
-/// How often what is new is read.
+/// How often what is new is read, and what waits is written.
 const PERIOD: Duration = Duration::from_secs(1);
 /// How long a logout is kept: `access.session_ttl` is at most that.
 const KEPT: Duration = Duration::from_hours(720);
 /// How many are read at once.
 const PAGE: usize = 1000;
+/// How many that waited are written at once. They bear one time: fewer than a page, so that a page ends behind them.
+const BATCH: usize = 100;
+/// Most that wait to be written: some 1 MB.
+const MAX_WAITING: usize = 10_000;
+/// What was read is read again for this long, in microseconds: after a failover another clock may stamp what is new.
+const OVERLAP: f64 = 5e6;
 const KEY: &str = "tokenway:{logouts}";
 
 const REVOKE: &str = "\
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - ARGV[2] * 1000000))
-redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
-return redis.call('EXPIRE', KEYS[1], ARGV[2])";
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - ARGV[1] * 1000000))
+for i = 2, #ARGV do
+  redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[i])
+end
+return redis.call('EXPIRE', KEYS[1], ARGV[1])";
 const READ: &str = "return redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])";
 
 /// Logouts of all instances.
 pub struct Everywhere {
     here: InProcess,
+    /// Those of this instance that Redis does not know of yet.
+    waiting: Mutex<Revoked>,
     link: Arc<Link>,
+    metrics: Arc<Metrics>,
     revoke: Script,
     read: Script,
 }
 
+/// How far this instance has read.
+struct Place {
+    /// The time of the last entry, as Redis writes it.
+    since: String,
+    /// The connection over which it was read.
+    generation: u64,
+}
+
 impl Everywhere {
-    /// Reads over this link what other instances write, for as long as the result lives.
-    pub fn start(link: Arc<Link>) -> Arc<Self> {
-        let here = InProcess::default();
-        let everywhere = Arc::new(Self { here, link, revoke: Script::new(REVOKE), read: Script::new(READ) });
+    /// Reads over this link what other instances write, and writes what waits, for as long as the result lives.
+    pub fn start(link: Arc<Link>, metrics: Arc<Metrics>) -> Arc<Self> {
+        let everywhere = Arc::new(Self {
+            here: InProcess::default(),
+            waiting: Mutex::new(Revoked::new(MAX_WAITING)),
+            link,
+            metrics,
+            revoke: Script::new(REVOKE),
+            read: Script::new(READ),
+        });
         let weak = Arc::downgrade(&everywhere);
         tokio::spawn(async move {
-            let mut since = "0".to_owned();
+            let mut place = Place::start(0);
             while let Some(everywhere) = weak.upgrade() {
-                let is_all = everywhere.learn(&mut since).await;
+                let is_all = match everywhere.write_waiting().await {
+                    Ok(()) => everywhere.learn(&mut place).await,
+                    // trouble is counted and told of there; all is caught up on when it is over
+                    Err(_) => true,
+                };
                 drop(everywhere);
                 if is_all {
                     tokio::time::sleep(PERIOD).await;
@@ -58,10 +89,43 @@ impl Everywhere {
         everywhere
     }
 
+    /// Writes what waits, until nothing does.
+    async fn write_waiting(&self) -> Result<(), Trouble> {
+        loop {
+            let batch = self.waiting().soonest(BATCH, now());
+            if batch.is_empty() {
+                self.told_of(0);
+                return Ok(());
+            }
+            self.write(&batch).await?;
+            tracing::info!(
+                logouts = batch.len(),
+                "logouts that waited were written to Redis: they hold on every instance"
+            );
+        }
+    }
+
+    /// Writes these, and has them wait no longer.
+    async fn write(&self, logouts: &[(SessionId, u64)]) -> Result<(), Trouble> {
+        let members = logouts.iter().map(|(session, end)| format!("{session}:{end}"));
+        let arguments: Vec<String> = std::iter::once(KEPT.as_secs().to_string()).chain(members).collect();
+        self.link.run(&self.revoke, &[KEY.to_owned()], &arguments).await?;
+        let mut waiting = self.waiting();
+        for (session, end) in logouts {
+            waiting.remove(*session, *end);
+        }
+        self.told_of(waiting.len());
+        Ok(())
+    }
+
     /// Reads on from where the last reading ended; false if there is more.
-    async fn learn(&self, since: &mut String) -> bool {
-        let page = [since.clone(), PAGE.to_string()];
-        // trouble is counted and told of there; what was missed is read when it is over
+    async fn learn(&self, place: &mut Place) -> bool {
+        // another server may have another clock, and other logouts
+        let generation = self.link.generation();
+        if place.generation != generation {
+            *place = Place::start(generation);
+        }
+        let page = [place.since.clone(), PAGE.to_string()];
         let Ok(reply) = self.link.run(&self.read, &[KEY.to_owned()], &page).await else { return true };
         let Some(entries) = entries(reply) else {
             self.link.misunderstood();
@@ -71,21 +135,52 @@ impl Everywhere {
         for (session, end) in entries.iter().filter_map(|(member, _)| member_of(member)) {
             self.here.insert(session, end, now);
         }
+        let is_all = entries.len() < PAGE;
         let Some((_, last)) = entries.last() else { return true };
-        // the last one is read again: another one may bear the same microsecond
-        let advanced = std::mem::replace(since, last.clone()) != *last;
-        entries.len() < PAGE || !advanced
+        let advanced = place.since != *last;
+        place.since = if is_all { before(last) } else { last.clone() };
+        is_all || !advanced
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Revoked> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told_of(&self, waiting: usize) {
+        self.metrics.logouts_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+}
+
+impl Place {
+    fn start(generation: u64) -> Self {
+        Self { since: "0".to_owned(), generation }
     }
 }
 
 impl Revocations for Everywhere {
-    fn revoke(&self, session: SessionId, end: u64, now: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    fn revoke(&self, session: SessionId, end: u64, now: u64) -> Pin<Box<dyn Future<Output = Reach> + Send + '_>> {
         self.here.insert(session, end, now);
+        // before it is tried: a client that leaves meanwhile is logged out everywhere, too
+        let had_room = {
+            let mut waiting = self.waiting();
+            let had_room = waiting.insert(session, end, now);
+            self.told_of(waiting.len());
+            had_room
+        };
+        if !had_room {
+            tracing::warn!(
+                "more than {MAX_WAITING} logouts wait for Redis: one of them will hold on this instance alone"
+            );
+        }
         Box::pin(async move {
-            let arguments = [format!("{session}:{end}"), KEPT.as_secs().to_string()];
-            let written: Result<Value, Trouble> = self.link.run(&self.revoke, &[KEY.to_owned()], &arguments).await;
-            if written.is_err() {
-                tracing::warn!("a logout could not be written to Redis: it holds on this instance alone");
+            match self.write(&[(session, end)]).await {
+                Ok(()) => Reach::Everywhere,
+                Err(_) => {
+                    tracing::warn!(
+                        "a logout could not be written to Redis: it holds on this instance, and on the others once Redis is back"
+                    );
+                    Reach::Here
+                }
             }
         })
     }
@@ -93,6 +188,12 @@ impl Revocations for Everywhere {
     fn is_revoked(&self, session: SessionId) -> bool {
         self.here.is_revoked(session)
     }
+}
+
+/// A little before this time. What is no number is read from the start.
+fn before(time: &str) -> String {
+    let time: f64 = time.parse().unwrap_or(0.0);
+    format!("{:.0}", (time - OVERLAP).max(0.0))
 }
 
 /// Members and scores, as they are written.
@@ -125,8 +226,14 @@ mod tests {
         }
 
         #[test]
+        fn a_time_is_read_again_from_a_little_before(micros in 0..4_000_000_000_000_000_u64) {
+            prop_assert_eq!(before(&micros.to_string()), micros.saturating_sub(5_000_000).to_string());
+        }
+
+        #[test]
         fn any_text_is_read_or_passed_over(text in "[0-9a-f+]{0,33}:?\\PC{0,5}") {
             let _ = member_of(&text);
+            prop_assert!(before(&text).parse::<f64>().is_ok());
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod everywhere;
 pub mod revocations;
+pub mod signatures;
 
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +12,8 @@ use http::header::{HeaderMap, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::{Method, header};
 
-use self::revocations::Revocations;
+use self::revocations::{Reach, Revocations};
+use self::signatures::Signatures;
 use crate::caller::credentials::{Presented, bearer, presented};
 use crate::caller::refusal::Refusal;
 use crate::caller::session::{Fresh, Sessions, TooLong};
@@ -27,10 +29,20 @@ use crate::metrics::Metrics;
 pub struct Check<'a> {
     /// `[access]`
     pub rules: &'a Access,
+    /// Tokens that these rules have found signed.
+    pub signatures: &'a Signatures,
     /// Sessions that were logged out.
     pub revocations: &'a dyn Revocations,
     /// Where refusals are counted.
     pub metrics: &'a Metrics,
+}
+
+/// What a logout is answered with.
+pub struct LoggedOut {
+    /// The `set-cookie` lines that have the browser forget the session.
+    pub cookies: [HeaderValue; 2],
+    /// Where it holds.
+    pub reach: Reach,
 }
 
 impl Check<'_> {
@@ -58,7 +70,7 @@ impl Check<'_> {
         match presented {
             Presented::Key(text) => self.rules.keys.find(text, address, now),
             Presented::Token(token) => {
-                let verified = self.rules.tokens.check(token, origin, now)?;
+                let verified = self.signatures.check(&self.rules.tokens, token, origin, now)?;
                 Ok(Caller::token(verified.subject, address, verified.terms))
             }
             Presented::Session(value) => {
@@ -83,7 +95,8 @@ impl Check<'_> {
             return Err(refuse(Refusal::NotAccepted));
         }
         let now = now();
-        let verified = self.rules.tokens.check(token, origin(&parts.headers), now).map_err(refuse)?;
+        let origin = origin(&parts.headers);
+        let verified = self.signatures.check(&self.rules.tokens, token, origin, now).map_err(refuse)?;
         let cookie = sessions.begin(&verified, now, fresh()?).map_err(|TooLong| {
             let message = "The token says more than a cookie holds: shorten its list of models.";
             Reject::new(Code::InvalidRequest, message)
@@ -92,29 +105,27 @@ impl Check<'_> {
         Ok((Caller::token(verified.subject, address, verified.terms), cookie))
     }
 
-    /// `DELETE /v1/session`: revokes the session, if there is one; the `set-cookie` lines that have the browser forget it.
+    /// `DELETE /v1/session`: revokes the session, if there is one.
     ///
     /// Whoever has no session, or none that is good, is logged out: that is what was asked for.
     ///
     /// # Errors
     /// 403 `origin_not_allowed`: a cookie came from a page that may not call.
-    pub async fn log_out(
-        &self,
-        sessions: &Sessions,
-        parts: &Parts,
-        cors: &Decision,
-    ) -> Result<[HeaderValue; 2], Reject> {
+    pub async fn log_out(&self, sessions: &Sessions, parts: &Parts, cors: &Decision) -> Result<LoggedOut, Reject> {
         let now = now();
         let mut found = Vec::new();
         for value in cookie::values(&parts.headers) {
             forgery_is_excluded(parts, cors)?;
             found.extend(sessions.open(value, origin(&parts.headers), now));
         }
+        let mut reach = Reach::Everywhere;
         for session in found {
-            self.revocations.revoke(session.id, session.expires, now).await;
+            if self.revocations.revoke(session.id, session.expires, now).await == Reach::Here {
+                reach = Reach::Here;
+            }
         }
         let [partitioned, lax] = cookie::clear();
-        Ok([set_cookie(&partitioned)?, set_cookie(&lax)?])
+        Ok(LoggedOut { cookies: [set_cookie(&partitioned)?, set_cookie(&lax)?], reach })
     }
 
     fn refuse(&self, credential: &str, refusal: Refusal) -> Reject {

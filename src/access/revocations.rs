@@ -16,11 +16,21 @@ const MAX_REVOKED: usize = 100_000;
 /// time, or together with what is asked for the caller's limits anyway: [`crate::caller::Kind::Session`] names the session.
 /// [`Revocations::is_revoked`] must not wait: every request with a cookie asks.
 pub trait Revocations: Send + Sync {
-    /// Revokes a session that would end at `end`; both times are seconds since the epoch. Ready when it holds here.
-    fn revoke(&self, session: SessionId, end: u64, now: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    /// Revokes a session that would end at `end`; both times are seconds since the epoch. It holds here at once; the answer
+    /// says where else.
+    fn revoke(&self, session: SessionId, end: u64, now: u64) -> Pin<Box<dyn Future<Output = Reach> + Send + '_>>;
 
     /// Whether a session was revoked, as far as this instance knows.
     fn is_revoked(&self, session: SessionId) -> bool;
+}
+
+/// Where a logout holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// On every instance that there is, or within a second.
+    Everywhere,
+    /// On this one; the others learn of it later.
+    Here,
 }
 
 /// Remembers logouts until this process ends.
@@ -45,9 +55,10 @@ impl InProcess {
 }
 
 impl Revocations for InProcess {
-    fn revoke(&self, session: SessionId, end: u64, now: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    fn revoke(&self, session: SessionId, end: u64, now: u64) -> Pin<Box<dyn Future<Output = Reach> + Send + '_>> {
         self.insert(session, end, now);
-        Box::pin(ready(()))
+        // nobody else shares these
+        Box::pin(ready(Reach::Everywhere))
     }
 
     fn is_revoked(&self, session: SessionId) -> bool {

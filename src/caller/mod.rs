@@ -11,6 +11,7 @@ mod date;
 pub mod key;
 pub mod key_file;
 pub mod keyring;
+pub mod recent;
 pub mod refusal;
 pub mod revoked;
 pub mod session;

@@ -24,9 +24,7 @@ impl Revoked {
     /// Revokes a session that would end at `end`; those that have ended at `now` are forgotten. False if another one that
     /// has not had to be.
     pub fn insert(&mut self, session: SessionId, end: u64, now: u64) -> bool {
-        while self.by_end.first().is_some_and(|(end, _)| *end <= now) {
-            self.forget_first();
-        }
+        self.forget_ended(now);
         if end > now && self.sessions.insert(session) {
             self.by_end.insert((end, session));
         }
@@ -40,6 +38,35 @@ impl Revoked {
     /// Whether the session was revoked.
     pub fn contains(&self, session: SessionId) -> bool {
         self.sessions.contains(&session)
+    }
+
+    /// Some of those that have not ended at `now`, with their ends: the soonest first, and no more than `most`.
+    pub fn soonest(&mut self, most: usize, now: u64) -> Vec<(SessionId, u64)> {
+        self.forget_ended(now);
+        self.by_end.iter().take(most).map(|(end, session)| (*session, *end)).collect()
+    }
+
+    /// Forgets a session that would end at `end`.
+    pub fn remove(&mut self, session: SessionId, end: u64) {
+        if self.by_end.remove(&(end, session)) {
+            self.sessions.remove(&session);
+        }
+    }
+
+    /// How many there are, ended ones among them.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    fn forget_ended(&mut self, now: u64) {
+        while self.by_end.first().is_some_and(|(end, _)| *end <= now) {
+            self.forget_first();
+        }
     }
 
     fn forget_first(&mut self) {
@@ -76,6 +103,20 @@ mod tests {
         assert!(revoked.insert(id(1), 300, 0) && revoked.insert(id(2), 100, 0));
         assert!(!revoked.insert(id(3), 200, 0));
         assert!(revoked.contains(id(1)) && !revoked.contains(id(2)) && revoked.contains(id(3)));
+    }
+
+    #[test]
+    fn what_is_left_is_told_by_its_end_and_can_be_taken_out() {
+        let mut revoked = Revoked::new(10);
+        for (number, end) in [(1, 300), (2, 100), (3, 200), (4, 50)] {
+            revoked.insert(id(number), end, 0);
+        }
+        assert_eq!(revoked.soonest(2, 50), [(id(2), 100), (id(3), 200)]);
+        revoked.remove(id(2), 100);
+        revoked.remove(id(3), 1);
+        assert_eq!(revoked.soonest(9, 50), [(id(3), 200), (id(1), 300)]);
+        assert!(revoked.len() == 2 && !revoked.contains(id(2)) && revoked.contains(id(3)));
+        assert!(revoked.soonest(9, 300).is_empty() && revoked.is_empty());
     }
 
     proptest! {

@@ -36,6 +36,18 @@ pub struct Verified {
     pub terms: Terms,
 }
 
+/// A token whose signature is good: what it says, whenever and from wherever it comes.
+///
+/// It depends on the token and the keys alone, so that it may be kept for as long as the keys are; whether the token is
+/// good now is for [`Tokens::judge`] to say, at each request anew.
+#[derive(Debug, PartialEq)]
+pub struct Signed {
+    verified: Verified,
+    exp: f64,
+    nbf: Option<f64>,
+    aud: Option<Audience>,
+}
+
 /// Checks tokens.
 #[derive(Debug)]
 pub struct Tokens {
@@ -56,30 +68,47 @@ impl Tokens {
     /// # Errors
     /// Why it is refused; the caller is not told.
     pub fn check(&self, token: &str, origin: Option<&str>, now: u64) -> Result<Verified, Refusal> {
-        let claims = self.verified_claims(token)?;
-        self.check_times(&claims, now)?;
-        self.check_audience(claims.aud.as_ref())?;
-        // Two origins are the same when their serialisations are, byte for byte (RFC 6454 §5 and §6.2).
-        if claims.origin.is_some() && claims.origin.as_deref() != origin {
-            return Err(Refusal::WrongOrigin);
-        }
-        let subject_is_usable =
-            matches!(claims.sub.len(), 1..=MAX_SUBJECT) && !claims.sub.chars().any(char::is_control);
-        let models_are_usable = claims.models.as_ref().is_none_or(|models| models.len() <= MAX_MODELS);
+        self.judge(&self.verify(token)?, origin, now)
+    }
+
+    /// The costly half of a check: the signature, and what the token says.
+    ///
+    /// # Errors
+    /// Why it is refused, now and ever.
+    pub fn verify(&self, token: &str) -> Result<Signed, Refusal> {
+        let Claims { sub, exp, nbf, aud, origin, models, rpm, tpm, streams, budget } = self.verified_claims(token)?;
+        let subject_is_usable = matches!(sub.len(), 1..=MAX_SUBJECT) && !sub.chars().any(char::is_control);
+        let models_are_usable = models.as_ref().is_none_or(|models| models.len() <= MAX_MODELS);
         if !subject_is_usable || !models_are_usable {
             return Err(Refusal::BadClaims);
         }
         // the shortest decimal that is this number: what the backend wrote
-        let budget = claims.budget.map(|dollars| Cost::parse(&dollars.to_string())).transpose();
+        let budget = budget.map(|dollars| Cost::parse(&dollars.to_string())).transpose();
         let budget_per_day = budget.map_err(|_| Refusal::BadClaims)?;
         let allowance = Allowance {
-            requests_per_minute: claims.rpm,
-            tokens_per_minute: claims.tpm,
-            concurrent_streams: claims.streams,
+            requests_per_minute: rpm,
+            tokens_per_minute: tpm,
+            concurrent_streams: streams,
             budget_per_day,
         };
-        let terms = Terms { allowance, models: claims.models.map(Into::into) };
-        Ok(Verified { subject: claims.sub.into(), origin: claims.origin, terms })
+        let terms = Terms { allowance, models: models.map(Into::into) };
+        Ok(Signed { verified: Verified { subject: sub.into(), origin, terms }, exp, nbf, aud })
+    }
+
+    /// The other half: whether a token that was found signed is good for a request with this `Origin` at the time `now`, in
+    /// seconds since the epoch.
+    ///
+    /// # Errors
+    /// Why it is refused; the caller is not told.
+    pub fn judge(&self, signed: &Signed, origin: Option<&str>, now: u64) -> Result<Verified, Refusal> {
+        self.check_times(signed, now)?;
+        self.check_audience(signed.aud.as_ref())?;
+        let only = signed.verified.origin.as_deref();
+        // Two origins are the same when their serialisations are, byte for byte (RFC 6454 §5 and §6.2).
+        if only.is_some() && only != origin {
+            return Err(Refusal::WrongOrigin);
+        }
+        Ok(signed.verified.clone())
     }
 
     /// The claims, once a signature is found good. Nothing in the token but `alg`, `kid` and `crit` is used before that.
@@ -111,16 +140,16 @@ impl Tokens {
         Err(refusal)
     }
 
-    fn check_times(&self, claims: &Claims, now: u64) -> Result<(), Refusal> {
+    fn check_times(&self, signed: &Signed, now: u64) -> Result<(), Refusal> {
         let (now, leeway) = (now as f64, LEEWAY.as_secs_f64());
         // JSON knows neither NaN nor infinity
-        if now > claims.exp + leeway {
+        if now > signed.exp + leeway {
             return Err(Refusal::Expired);
         }
-        if claims.exp > now + self.max_age.as_secs_f64() + leeway {
+        if signed.exp > now + self.max_age.as_secs_f64() + leeway {
             return Err(Refusal::LivesTooLong);
         }
-        match claims.nbf {
+        match signed.nbf {
             Some(begins) if now < begins - leeway => Err(Refusal::NotYetValid),
             _ => Ok(()),
         }

@@ -249,4 +249,6 @@ pub struct Redis {
     pub budget: Duration,
     /// What one instance lets pass by itself while it gives no answer.
     pub local_share: Percent,
+    /// After this long the slots of streams are free again, if the instance that held them is gone.
+    pub lease: Duration,
 }

@@ -49,6 +49,7 @@ pub(super) struct Redis {
     pub(super) ca_file: Field<PathBuf>,
     pub(super) budget: Field<Duration>,
     pub(super) local_share: Field<Share>,
+    pub(super) lease: Field<Duration>,
 }
 
 /// A part of a whole, written as a number from 0.01 to 1.
@@ -102,6 +103,7 @@ impl Redis {
                 Duration::from_millis(1)..=Duration::from_secs(5),
             ),
             local_share: redis.or("local_share", Share(Percent::new(50))),
+            lease: redis.within("lease", Duration::from_secs(30), Duration::from_secs(1)..=Duration::from_mins(10)),
         }
     }
 }

@@ -31,7 +31,7 @@ pub const ALLOWED: [&str; 25] = [
 ];
 
 /// Response headers that every page may read.
-pub const EXPOSED: [&str; 16] = [
+pub const EXPOSED: [&str; 17] = [
     "x-request-id",
     "retry-after",
     "server-timing",
@@ -48,6 +48,7 @@ pub const EXPOSED: [&str; 16] = [
     "tokenway-route",
     "tokenway-cost",
     "tokenway-budget",
+    "tokenway-logout",
 ];
 
 /// Fetch §2.2.2, "forbidden request-header", steps 1 and 2. Takes a lower-case name.

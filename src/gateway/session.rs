@@ -4,6 +4,8 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{Gateway, Visitor};
+use crate::access::LoggedOut;
+use crate::access::revocations::Reach;
 use crate::answers;
 use crate::body::Body;
 use crate::caller::session::Sessions;
@@ -20,7 +22,12 @@ impl Gateway {
 
     /// `DELETE`: no session any more.
     pub(super) async fn log_out(&self, parts: &Parts, visitor: Visitor<'_>) -> Result<Response<Body>, Reject> {
-        self.check().log_out(self.sessions()?, parts, visitor.cors).await.map(answer)
+        let LoggedOut { cookies, reach } = self.check().log_out(self.sessions()?, parts, visitor.cors).await?;
+        let mut response = answer(cookies);
+        if reach == Reach::Here {
+            response.headers_mut().insert("tokenway-logout", HeaderValue::from_static("pending"));
+        }
+        Ok(response)
     }
 
     /// Where sessions are not taken, there is no such route.

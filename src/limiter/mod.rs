@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::caller::Caller;
+use crate::config;
 use crate::error::{Code, Reject};
 use crate::limit::claim::{Claims, Limit, Refusal};
 use crate::limit::fields::Fields;
@@ -78,11 +79,11 @@ impl Limiter {
     pub fn shared(
         most_callers: usize,
         link: Arc<Link>,
-        local_share: Percent,
+        redis: &config::Redis,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, String> {
-        let (table, shared) = (Table::new(most_callers), Some(Shared::start(link)?));
-        Ok(Arc::new(Self { table, shared, local_share, metrics }))
+        let (table, shared) = (Table::new(most_callers), Some(Shared::start(link, redis.lease)?));
+        Ok(Arc::new(Self { table, shared, local_share: redis.local_share, metrics }))
     }
 
     /// Whether the caller may ask now; if so, what it may use is taken until the grant is settled.

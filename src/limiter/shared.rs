@@ -15,10 +15,8 @@ use crate::limit::gcra::MOST_DEBT;
 use crate::redis::link::{Link, Script};
 use crate::redis::trouble::Trouble;
 
-/// After this long the slot of a stream is free again, if the instance that held it is gone.
-const LEASE: Duration = Duration::from_secs(30);
-/// How often the leases of open streams are renewed.
-const RENEWAL: Duration = Duration::from_secs(10);
+/// How often in its time a lease is renewed: one attempt, or two, may fail.
+const RENEWALS: u32 = 3;
 /// Renewals under way at once.
 const RENEWED_AT_ONCE: usize = 64;
 
@@ -26,6 +24,8 @@ const RENEWED_AT_ONCE: usize = 64;
 pub(super) struct Shared {
     link: Arc<Link>,
     scripts: Scripts,
+    /// After this long the slot of a stream is free again, if the instance that held it is gone.
+    lease: Duration,
     /// Distinguishes this process from all others.
     instance: u64,
     next_lease: AtomicU64,
@@ -48,7 +48,7 @@ impl Shared {
     ///
     /// # Errors
     /// The machine gives no random number.
-    pub(super) fn start(link: Arc<Link>) -> Result<Arc<Self>, String> {
+    pub(super) fn start(link: Arc<Link>, lease: Duration) -> Result<Arc<Self>, String> {
         let mut instance = [0; 8];
         getrandom::fill(&mut instance).map_err(|error| format!("no random number: {error}"))?;
         let scripts = Scripts {
@@ -59,6 +59,7 @@ impl Shared {
         let shared = Arc::new(Self {
             link,
             scripts,
+            lease,
             instance: u64::from_ne_bytes(instance),
             next_lease: AtomicU64::new(0),
             leases: Mutex::default(),
@@ -66,7 +67,7 @@ impl Shared {
         let weak = Arc::downgrade(&shared);
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(RENEWAL).await;
+                tokio::time::sleep(lease / RENEWALS).await;
                 let Some(shared) = weak.upgrade() else { return };
                 shared.renew().await;
             }
@@ -80,7 +81,7 @@ impl Shared {
     /// Redis did not say: nothing is known of what it took.
     pub(super) async fn admit(&self, claims: &Claims) -> Result<(Answer, Lease), Trouble> {
         let lease = Lease(self.next_lease.fetch_add(1, Ordering::Relaxed));
-        let (keys, arguments) = acquisition(claims, self.name(lease));
+        let (keys, arguments) = acquisition(claims, self.name(lease), self.lease);
         let reply = self.link.run(&self.scripts.acquire, &keys, &arguments).await?;
         let answer = read(claims, &reply).ok_or_else(|| self.link.misunderstood())?;
         if answer.refusal.is_none() {
@@ -113,7 +114,7 @@ impl Shared {
         let renew = |(lease, keys): (u64, Arc<[String]>)| async move {
             // one that ends between this look and the call comes back, but only until its time is over
             if self.leases().contains_key(&lease) {
-                let arguments = [self.name(Lease(lease)), LEASE.as_micros().to_string()];
+                let arguments = [self.name(Lease(lease)), self.lease.as_micros().to_string()];
                 let _ = self.link.run(&self.scripts.renew, &keys, &arguments).await;
             }
         };
@@ -135,9 +136,9 @@ const TOKENS: &str = ":tokens";
 const STREAMS: &str = ":streams";
 
 /// Keys and arguments of `acquire.lua`.
-fn acquisition(claims: &Claims, lease: String) -> (Vec<String>, Vec<String>) {
+fn acquisition(claims: &Claims, lease: String, lives: Duration) -> (Vec<String>, Vec<String>) {
     let mut keys = Vec::with_capacity(6);
-    let mut arguments = vec![lease, LEASE.as_micros().to_string()];
+    let mut arguments = vec![lease, lives.as_micros().to_string()];
     let mut add = |key: String, kind: &str, a: u64, b: u64| {
         keys.push(key);
         arguments.extend([kind.to_owned(), a.to_string(), b.to_string()]);
@@ -238,7 +239,7 @@ mod tests {
 
     #[test]
     fn all_keys_of_a_caller_lie_in_one_slot_and_tell_nothing_of_it() {
-        let (keys, arguments) = acquisition(&claims([ALL, ALL]), "lease".into());
+        let (keys, arguments) = acquisition(&claims([ALL, ALL]), "lease".into(), Duration::from_secs(30));
         assert_eq!(keys.len(), 6);
         assert_eq!(arguments.len(), 2 + 3 * 6);
         let tag = |key: &String| key[..key.find('}').unwrap()].to_owned();

@@ -102,6 +102,11 @@ impl Link {
         &self.inner.runtime
     }
 
+    /// Which connection there is, or was last: another one may lead to another server.
+    pub fn generation(&self) -> u64 {
+        self.inner.state().generation
+    }
+
     /// Runs a script: one round trip, but for the first time that a server sees it. All keys must be of one slot.
     ///
     /// # Errors

@@ -15,6 +15,28 @@ export async function eventSource({ browser, allowed, gateway, request, cuts }) 
   });
 }
 
+/** A page of another site logs in, and reads its stream with EventSource by the cookie alone; nobody reads it without. */
+export async function sessionEventSource({ browser, page: site, gateway, token, request, cuts }) {
+  return through(gateway, async (proxy) => {
+    const page = await open(browser, site);
+    const log = { in: await page.evaluate(session, proxy.origin, { method: 'POST', headers: { authorization: `Bearer ${token}` } }) };
+    const made = await page.evaluate(create, proxy.origin, request, { credentials: 'include' });
+    await page.evaluate(follow, made.url);
+    await page.until(() => window.source.readyState === EventSource.CLOSED);
+    const without = await page.evaluate(() => window.seen);
+    proxy.cut(cuts);
+    await page.evaluate(follow, made.url, { withCredentials: true });
+    await page.until(() => window.source.readyState === EventSource.CLOSED, { within: 60_000 });
+    const seen = await page.evaluate(() => window.seen);
+    log.out = await page.evaluate(session, proxy.origin, { method: 'DELETE' });
+    await page.evaluate(follow, made.url, { withCredentials: true });
+    await page.until(() => window.source.readyState === EventSource.CLOSED);
+    const after = await page.evaluate(() => window.seen);
+    const preflights = page.requests.filter(({ url, method }) => url === made.url && method === 'OPTIONS').length;
+    return { ...seen, log, made, without, after, preflights, cuts: proxy.cuts, requests: await asked(page), cookies: await cookies(browser, page, gateway) };
+  });
+}
+
 /** A page reads a stream with tokenway.js, whose connection is cut after some events, and then `cuts` more times. */
 export async function module({ browser, allowed, gateway, request, cuts }) {
   return through(gateway, async (proxy) => {
@@ -122,7 +144,7 @@ async function asked(page) {
   await told(page, () => page.requests.every(({ onWire, failed }) => onWire || failed));
   const requests = page.requests.filter(({ url, method }) => new URL(url).pathname.startsWith('/v1/') && method !== 'OPTIONS');
   return requests.map(({ method, url, status, headers, failed }) => ({
-    method, path: url.slice(new URL(url).origin.length), status: status ?? null, last_event_id: headers['last-event-id'] ?? null, origin: headers.origin ?? null, failed: failed?.text ?? null,
+    method, path: url.slice(new URL(url).origin.length), status: status ?? null, cookie: headers.cookie?.split('=')[0] ?? null, last_event_id: headers['last-event-id'] ?? null, origin: headers.origin ?? null, failed: failed?.text ?? null,
   }));
 }
 
@@ -148,16 +170,20 @@ async function told(page, so) {
 
 // The functions below run in the page.
 
-async function create(gateway, request) {
+async function session(gateway, init) {
+  return (await fetch(`${gateway}/v1/session`, { credentials: 'include', ...init })).status;
+}
+
+async function create(gateway, request, init = {}) {
   const headers = { 'content-type': 'application/json' };
-  const response = await fetch(`${gateway}/v1/streams`, { method: 'POST', headers, body: JSON.stringify(request) });
+  const response = await fetch(`${gateway}/v1/streams`, { ...init, method: 'POST', headers, body: JSON.stringify(request) });
   return { status: response.status, ...await response.json() };
 }
 
 /** EventSource and nothing else: it decides when to come back, and when not to. */
-function follow(url) {
+function follow(url, init) {
   window.seen = { data: [], ids: [], opened: 0, errors: 0 };
-  window.source = new EventSource(url);
+  window.source = new EventSource(url, init);
   window.source.onopen = () => { window.seen.opened += 1; };
   window.source.onerror = () => { window.seen.errors += 1; };
   window.source.onmessage = ({ data, lastEventId }) => {

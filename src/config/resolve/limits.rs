@@ -73,6 +73,7 @@ impl Resolver<'_> {
             ca: self.redis_roots(redis, address.tls),
             budget: redis.budget.value,
             local_share: redis.local_share.value.0,
+            lease: redis.lease.value,
         })
     }
 

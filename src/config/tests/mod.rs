@@ -196,6 +196,7 @@ fn every_problem_of_the_other_sections_names_its_key_and_the_mend() {
         ("[redis]\nurl = \"rediss://h\"\nca_file = \"none.pem\"", "redis.ca_file", "cannot be read"),
         ("[redis]\nbudget = \"0s\"", "redis.budget", "from 1ms to 5s"),
         ("[redis]\nlocal_share = 0", "redis.local_share", "from 0.01 to 1"),
+        ("[redis]\nlease = \"10ms\"", "redis.lease", "1s"),
         ("[redis]\nlocal_share = \"half\"", "redis.local_share", "such as 0.5"),
         ("[fallback]\ndeadline = \"0s\"", "fallback.deadline", "from 1ms to 24h"),
         ("[fallback]\nretry_budget = 1.5", "fallback.retry_budget", "from 0 to 1"),

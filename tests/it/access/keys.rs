@@ -1,11 +1,13 @@
-//! Keys as an operator handles them: made and revoked by command, learned at SIGHUP.
+//! Keys as an operator handles them: made and revoked by command, learned at SIGHUP; and those that verify tokens.
 
 use http::StatusCode;
+use serde_json::json;
 use tokio::process::Command;
 
-use super::bearer;
+use super::{bearer, token, token_by};
 use crate::support::child::{Child, Plan, with};
 use crate::support::client::get;
+use crate::support::process::SECRETS;
 use crate::support::soon;
 
 const TAKES_KEYS: &str = "[access]\naccept = [\"key\"]\n";
@@ -55,4 +57,21 @@ async fn the_keys_file_is_read_again_at_sighup_and_a_bad_one_changes_nothing() {
     reload(&child, "failed").await;
     assert_eq!(status(&child, &second).await, StatusCode::OK);
     assert_eq!(status(&child, &first).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_token_that_was_taken_is_refused_once_its_key_is_replaced() {
+    const TAKES_TOKENS: &str = "[access]\naccept = [\"token\"]\n";
+    let child = Child::start(Plan { more: TAKES_TOKENS, ..Plan::default() }).await;
+    let (old, new) = (token(json!({})), token_by(SECRETS[2].1, json!({})));
+    for _ in 0..2 {
+        assert_eq!(status(&child, &old).await, StatusCode::OK);
+    }
+    assert_eq!(status(&child, &new).await, StatusCode::UNAUTHORIZED);
+
+    let replaced = format!("{TAKES_TOKENS}token_secret_env = \"{}\"\n", SECRETS[2].0);
+    child.configure(Plan { more: &replaced, ..Plan::default() });
+    reload(&child, "ok").await;
+    assert_eq!(status(&child, &old).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status(&child, &new).await, StatusCode::OK);
 }

@@ -3,6 +3,7 @@
 mod browser;
 mod examples;
 mod keys;
+mod logouts;
 mod limits;
 mod models;
 mod refusals;

@@ -3,11 +3,14 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::{bearer, key, token, token_by};
+use super::sessions::{cookie_of, log_in, log_out};
+use super::{BOT, Guarded, bearer, from_page, key, token, token_by, with_all};
 use crate::support::child::{ALLOWED, Child, Plan, chat, post, with};
 use crate::support::client::{empty, get, request, text};
+use crate::support::edge::{self, Version, completion, streaming};
 use crate::support::gateway::exchange;
 use crate::support::process::SECRETS;
+use crate::support::redis::Redis;
 use crate::support::soon;
 
 #[tokio::test]
@@ -68,5 +71,50 @@ async fn no_credential_comes_out_in_logs_metrics_errors_or_upstream() {
         for secret in &secrets {
             assert!(!said.contains(secret), "{place} shows {secret}");
         }
+    }
+}
+
+/// Every key with its value, as Redis would send them.
+async fn all_that_stands_in(redis: &Redis) -> String {
+    let mut all = String::new();
+    for key in redis.command::<Vec<String>>(&["KEYS", "*"]).await {
+        let value: ::redis::Value = match redis.command::<String>(&["TYPE", &key]).await.as_str() {
+            "string" => redis.command(&["GET", &key]).await,
+            "zset" => redis.command(&["ZRANGE", &key, "0", "-1", "WITHSCORES"]).await,
+            other => panic!("{key} is a {other}"),
+        };
+        all += &format!(
+            "{key} {}\n",
+            ::redis::from_redis_value::<Vec<String>>(value.clone())
+                .map_or(format!("{value:?}"), |words| words.join(" "))
+        );
+    }
+    all
+}
+
+#[tokio::test]
+async fn no_credential_and_no_subject_stands_in_redis() {
+    let redis = Redis::start().await;
+    let section = format!("url = \"{}\"\nbudget = \"5s\"", redis.url());
+    let limits = "tokens_per_minute = 100_000\nconcurrent_streams = 5";
+    let guarded = Guarded::set_up("", edge::Setup { redis: &section, limits, ..edge::Setup::default() }).await;
+    let mut client = guarded.edge.client(Version::Http2).await;
+    let token = token(json!({}));
+    let logged_out = cookie_of(&client.send(log_in(&token)).await);
+    let cookie = cookie_of(&client.send(log_in(&token)).await);
+    let held = || completion(&streaming("demo", json!({ "hold": 3 })));
+    let mut open = Vec::new();
+    for credential in [bearer(key(BOT).expose()), bearer(&token)] {
+        open.push(client.send(with_all(held(), &[("authorization", &credential)])).await);
+    }
+    open.push(client.send(from_page(held(), &[("cookie", &cookie)])).await);
+    assert_eq!(client.send(log_out(&logged_out)).await.status(), 204);
+
+    let all = all_that_stands_in(&redis).await;
+    // of each of two callers the requests, the tokens and the streams; and the logout
+    assert_eq!((all.lines().count(), open.iter().filter(|answer| answer.status() == 200).count()), (7, 3), "{all}");
+    let values = [&cookie, &logged_out].map(|cookie| cookie.split_once('=').unwrap().1);
+    for secret in [key(BOT).expose(), &token, "canary", "ann", values[0], values[1]] {
+        assert!(!all.contains(secret), "Redis holds {secret}: {all}");
     }
 }

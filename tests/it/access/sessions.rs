@@ -5,24 +5,22 @@ use serde_json::json;
 
 use super::{BOT, Guarded, bearer, from_page, key, token, with_all};
 use crate::support::client::{RequestBody, empty, get, request};
-use crate::support::edge::{Answer, ORIGIN, Setup, Version, completion, post, whole};
-use crate::support::redis::Redis;
-use crate::support::soon;
+use crate::support::edge::{Answer, ORIGIN, Version, completion, post, whole};
 
-fn log_in(token: &str) -> Request<RequestBody> {
+pub(super) fn log_in(token: &str) -> Request<RequestBody> {
     from_page(request("POST", "/v1/session", empty()), &[("authorization", &bearer(token))])
 }
 
-fn log_out(cookie: &str) -> Request<RequestBody> {
+pub(super) fn log_out(cookie: &str) -> Request<RequestBody> {
     from_page(request("DELETE", "/v1/session", empty()), &[("cookie", cookie)])
 }
 
 /// `name=value` of the one cookie that an answer sets.
-fn cookie_of(answer: &Answer) -> String {
+pub(super) fn cookie_of(answer: &Answer) -> String {
     answer.header("set-cookie").split(';').next().unwrap().to_owned()
 }
 
-async fn models(guarded: &Guarded, cookie: &str) -> Answer {
+pub(super) async fn models(guarded: &Guarded, cookie: &str) -> Answer {
     let mut client = guarded.edge.client(Version::Http2).await;
     client.send(from_page(get("/v1/models"), &[("cookie", cookie)])).await
 }
@@ -117,28 +115,6 @@ async fn a_cookie_is_no_use_after_its_logout() {
     for cookie in [&cookie, "__Host-tokenway=nonsense", "a=b"] {
         assert_eq!(client.send(log_out(cookie)).await.status(), 204, "{cookie}");
     }
-}
-
-#[tokio::test]
-async fn a_logout_holds_on_every_instance() {
-    let redis = Redis::start().await;
-    let section = format!("url = \"{}\"\nbudget = \"5s\"", redis.url());
-    let instance = async || Guarded::set_up("", Setup { redis: &section, ..Setup::default() }).await;
-    let (one, two) = (instance().await, instance().await);
-    let mut client = one.edge.client(Version::Http2).await;
-    let cookie = cookie_of(&client.send(log_in(&token(json!({})))).await);
-    let other = cookie_of(&client.send(log_in(&token(json!({})))).await);
-    assert_eq!(models(&two, &cookie).await.status(), 200);
-    assert_eq!(client.send(log_out(&cookie)).await.status(), 204);
-    assert_eq!(models(&one, &cookie).await.status(), 401);
-    soon(async { while models(&two, &cookie).await.status() != 401 {} }).await;
-    // one that starts later learns of it, too
-    let late = instance().await;
-    soon(async { while models(&late, &cookie).await.status() != 401 {} }).await;
-    for instance in [&one, &two, &late] {
-        assert_eq!(models(instance, &other).await.status(), 200);
-    }
-    assert!(redis.command::<i64>(&["TTL", "tokenway:{logouts}"]).await > 0);
 }
 
 #[tokio::test]

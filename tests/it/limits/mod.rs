@@ -1,5 +1,6 @@
 //! Limits as a caller meets them: what is counted, what is told, and that nothing stays taken.
 
+mod leases;
 mod scripts;
 mod shared;
 mod trouble;
