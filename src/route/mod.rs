@@ -1,4 +1,9 @@
-//! Which model answers: the table of models and what they cost. Pure.
+//! Which model answers: the table of models, what they cost, and what the name `auto` means. Pure.
 
+pub mod auto;
+pub mod classifier;
+pub mod excerpt;
 pub mod price;
+pub mod rules;
 pub mod table;
+pub mod verdict;
