@@ -11,6 +11,7 @@ mod local_ca;
 mod problem;
 mod raw;
 mod raw_access;
+mod raw_auto;
 mod raw_limits;
 mod resolve;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use crate::caller::session::Sessions;
 use crate::caller::token::Tokens;
 use crate::cors::policy::Policy;
 use crate::limit::rules::{Percent, Rules};
+use crate::route::auto::Auto;
 use crate::route::table::Table;
 
 /// Reads environment variables: `std::env::var` in the program, a closure in tests.
@@ -59,6 +61,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// `[[models]]` and `[routing]`
     pub models: Table,
+    /// `[routing.auto]`; `None` = there is no model `auto`.
+    pub auto: Option<Auto>,
     /// `[access]`
     pub access: Access,
     /// `[limits]`

@@ -1,6 +1,7 @@
 //! From the raw file to usable values: one key checked against another, files and variables read, names looked up.
 
 mod access;
+mod auto;
 mod limits;
 mod models;
 mod server;
@@ -54,7 +55,8 @@ impl Resolver<'_> {
         let stream = stream(&raw.stream);
         let streams = self.streams(&raw.streams);
         let upstreams = self.upstreams(&raw.upstreams);
-        let models = self.models(&raw.upstreams, &raw.models, &raw.default_model);
+        let models = self.models(&raw.upstreams, &raw.models, &raw.routing);
+        let auto = self.auto(&raw.routing, &raw.models);
         let access = self.access(&raw.access, cors.as_ref(), &models);
         let limits = self.limits(&raw.limits, &raw.models);
         let max_callers = raw.limits.max_callers.value;
@@ -67,6 +69,7 @@ impl Resolver<'_> {
             streams,
             upstreams,
             models,
+            auto,
             access,
             limits,
             max_callers,
