@@ -102,6 +102,8 @@ mod tests {
             upstream_model: "m".into(),
             input_price: None,
             output_price: None,
+            cached_input_price: None,
+            reasoning_price: None,
             context,
             fallback: Fallback::List(Vec::new()),
         };

@@ -220,7 +220,7 @@ fn has_notation(text: &str) -> bool {
     };
     tex.iter().any(|sign| text.contains(sign))
         || memchr::memchr_iter(b'^', bytes).any(power)
-        || text.contains(|c| matches!(c, '\u{2200}'..='\u{22ff}' | '√'))
+        || text.contains(|c| matches!(c, '\u{2200}'..='\u{22ff}'))
 }
 
 /// A fenced block, or three lines that end or begin as only programs and their traces do.

@@ -148,6 +148,6 @@ fn is_refusal(failure: &Failure, stage: Stage) -> bool {
         Failure::Refused(_) | Failure::InBody(_) | Failure::BadHead(_) => true,
         Failure::Broken => stage != Stage::Answered,
         Failure::SilentBeforeFirstEvent | Failure::SilentBetweenEvents | Failure::TooLong => false,
-        Failure::BadBody(_) | Failure::Empty | Failure::Draining => false,
+        Failure::BadBody(_) | Failure::Empty | Failure::Limited(_) | Failure::Draining => false,
     }
 }

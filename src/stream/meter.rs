@@ -17,6 +17,7 @@ use crate::limit::fields::Fields;
 use crate::limiter::Grant;
 use crate::metrics::{Metrics, Outcome};
 use crate::route::price::Cost;
+use crate::route::verdict::Decision;
 
 /// nginx's status for "client closed request": for the log and the metrics, never sent.
 const CLIENT_CLOSED_REQUEST: StatusCode = match StatusCode::from_u16(499) {
@@ -49,8 +50,10 @@ pub struct Record {
     waiting: Waiting,
     answering: Option<Answering>,
     bill: Bill,
+    /// How `auto` was decided.
+    routed: Option<Decision>,
     /// What its caller's limits have granted it, until it ends.
-    grant: Option<Grant>,
+    grants: Vec<Grant>,
     /// What its answer's head tells of those limits.
     limits: Option<Box<Fields>>,
     /// How it ended, and when.
@@ -106,7 +109,8 @@ impl Meter {
             waiting: Waiting::default(),
             answering: None,
             bill: Bill::default(),
-            grant: None,
+            routed: None,
+            grants: Vec::new(),
             limits: None,
             ending: None,
         })))
@@ -136,7 +140,7 @@ impl Record {
 
     /// What the caller's limits have granted: it is given back, or charged, when the record ends.
     pub fn hold(&mut self, grant: Grant) {
-        self.grant = Some(grant);
+        self.grants.push(grant);
     }
 
     /// What the answer's head will tell of the caller's limits.
@@ -147,6 +151,17 @@ impl Record {
     /// What the answer's head is to tell of the caller's limits.
     pub fn limits(&self) -> Option<&Fields> {
         self.limits.as_deref()
+    }
+
+    /// It was asked of `auto`, and decided so.
+    pub fn routed(&mut self, decision: Decision) {
+        self.routed = Some(decision);
+        self.metrics.routes.with_label_values(&[decision.verdict.as_str(), decision.by.as_str()]).inc();
+    }
+
+    /// How `auto` was decided; `None` where it was not asked, or is not decided yet.
+    pub fn route(&self) -> Option<Decision> {
+        self.routed
     }
 
     /// Who calls, once that is known.
@@ -247,9 +262,8 @@ impl Record {
         }
         self.ending = Some((outcome, Instant::now()));
         // here and not when it is published: before its client hears of the end, its place is free again
-        if let Some(grant) = self.grant.take() {
-            grant.settle(self.bill.tokens());
-        }
+        let used = self.bill.tokens();
+        self.grants.drain(..).for_each(|grant| grant.settle(used));
     }
 
     fn publish(&self, outcome: Outcome, ended: Instant) {
@@ -267,7 +281,7 @@ impl Record {
         let caller_id = caller.map(Caller::id);
         let duration_ms = milliseconds(ended.saturating_duration_since(self.started));
         let (request_id, origin, client) = (&*self.request_id, self.origin.as_deref(), self.client.to_string());
-        let (route, error) = (self.route, self.error);
+        let (route, error, auto) = (self.route, self.error, self.routed.map(Decision::as_str));
         let (status, outcome_name) = (status.as_u16(), outcome.as_str());
         self.charge_to_metrics();
         let Some(answering) = &self.answering else {
@@ -280,7 +294,7 @@ impl Record {
         let (model, upstream) = (&answering.who.model.name, &answering.who.upstream);
         let cost = self.cost().map(|cost| cost.to_string());
         tracing::info!(
-            target: "tokenway::request", request_id, client, caller = caller_id, origin, route, model, upstream,
+            target: "tokenway::request", request_id, client, caller = caller_id, origin, route, auto, model, upstream,
             status, outcome = outcome_name, error, attempts = self.attempts, ttft_ms = facts.first_token_ms,
             input_tokens = facts.input, output_tokens = facts.output, tokens_from = facts.source,
             tokens_per_second = facts.tokens_per_second, cost, duration_ms,
