@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::fallback::{Ask, Upstreams, Whole};
 use crate::limit::rules::Rules as Limits;
 use crate::limiter::{Asked, Limiter};
-use crate::route::auto::{Auto, Choice, Classifier};
+use crate::route::auto::{Auto, Choice, Classifier, Mode};
 use crate::route::classifier::Question;
 use crate::route::rules::Prompt;
 use crate::route::table::{Model, ModelId};
@@ -79,7 +79,7 @@ impl Router {
             return Some(by_rules(verdict));
         }
         let prompt = Box::new(read(request).await);
-        let classifier = auto.classifier.filter(|classifier| may_use(classifier.model));
+        let classifier = auto.asks().filter(|classifier| may_use(classifier.model));
         Some(match (auto.fitting(models, &prompt), classifier) {
             (Some(verdict), _) => by_rules(verdict),
             (None, None) => known(auto.by_rules(models, &prompt)),
@@ -107,7 +107,7 @@ impl Router {
         let (Some(auto), Some(prompt)) = (&self.auto, undecided) else {
             return Arc::clone(&self.upstreams).stream(ask, meter).await;
         };
-        if !auto.classifier.is_some_and(|classifier| classifier.speculative) {
+        if auto.mode != Mode::Speculative {
             let ask = self.decided(auto, ask, &prompt, &meter).await?;
             return Arc::clone(&self.upstreams).stream(ask, meter).await;
         }
@@ -185,7 +185,7 @@ impl Router {
 
     /// The classifier's decision, which is remembered; or, in whatever trouble it is, that of the rules.
     async fn decide(&self, auto: &Auto, ask: &Ask, prompt: &Prompt, meter: &Meter) -> Decision {
-        let Some(classifier) = auto.classifier else { return auto.by_rules(self.upstreams.models(), prompt) };
+        let Some(classifier) = auto.asks() else { return auto.by_rules(self.upstreams.models(), prompt) };
         let question = Question::about(prompt);
         match self.classify(classifier, ask, &question, meter).await {
             Ok(verdict) => {

@@ -8,6 +8,7 @@ use toml::de::DeValue;
 use super::problem::{Field, Mistake};
 use super::section::Section;
 use super::values::Value;
+use crate::route::auto::Mode;
 
 /// Who waits longer for a decision than for an answer needs none.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(1);
@@ -29,17 +30,6 @@ pub(super) struct Auto {
     pub(super) timeout: Field<Duration>,
     pub(super) keywords_easy: Field<Vec<Field<String>>>,
     pub(super) keywords_hard: Field<Vec<Field<String>>>,
-}
-
-/// `routing.auto.mode`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// The easy model is asked at once, and held until the classifier has decided.
-    Speculative,
-    /// Nobody is asked before the classifier has decided.
-    First,
-    /// No classifier is asked.
-    Rules,
 }
 
 impl Routing {

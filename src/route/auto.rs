@@ -9,6 +9,17 @@ use super::verdict::{By, Decision, Verdict};
 /// The name itself.
 pub const AUTO: &str = "auto";
 
+/// How is decided which model answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The easy model is asked at once, and what it says is held until the classifier has decided.
+    Speculative,
+    /// Nobody is asked before the classifier has decided.
+    First,
+    /// The rules decide.
+    Rules,
+}
+
 /// `[routing.auto]`, checked.
 #[derive(Debug, Clone)]
 pub struct Auto {
@@ -16,7 +27,9 @@ pub struct Auto {
     pub easy: ModelId,
     /// Answers what is hard.
     pub hard: ModelId,
-    /// Who decides, and how; `None` where the rules do.
+    /// How is decided.
+    pub mode: Mode,
+    /// Who decides; there is one unless the mode is [`Mode::Rules`].
     pub classifier: Option<Classifier>,
     /// What is decided without a classifier.
     pub rules: Rules,
@@ -29,8 +42,6 @@ pub struct Auto {
 pub struct Classifier {
     /// Which one.
     pub model: ModelId,
-    /// The easy model is asked at once.
-    pub speculative: bool,
     /// The rules decide if it has not by then.
     pub timeout: Duration,
 }
@@ -48,6 +59,11 @@ impl Auto {
     /// Whether a request that names this model, or none, means `auto`.
     pub fn is_meant_by(&self, name: Option<&str>) -> bool {
         name.map_or(self.is_default, |name| name == AUTO)
+    }
+
+    /// The classifier that is to be asked, if one is.
+    pub fn asks(&self) -> Option<Classifier> {
+        self.classifier.filter(|_| self.mode != Mode::Rules)
     }
 
     /// The model of a verdict.
@@ -92,7 +108,14 @@ mod tests {
     use crate::route::table::{Fallback, Model, UpstreamId};
 
     fn auto() -> Auto {
-        Auto { easy: ModelId(0), hard: ModelId(1), classifier: None, rules: Rules::default(), is_default: false }
+        Auto {
+            easy: ModelId(0),
+            hard: ModelId(1),
+            mode: Mode::Rules,
+            classifier: None,
+            rules: Rules::default(),
+            is_default: false,
+        }
     }
 
     fn table(contexts: [Option<u64>; 2]) -> Table {

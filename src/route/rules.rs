@@ -17,7 +17,7 @@ mod words;
 const END: usize = 4096;
 /// So many points, or more, are hard.
 const HARD: i32 = 3;
-/// Where a request says what it wants: its first words, as far as a polite person needs.
+/// Bytes in which a request says what it wants, as far as a polite person needs.
 const OPENING: usize = 40;
 /// Words of an easy request's opening outweigh whatever stands in the text that it is about.
 const KEYWORD: i32 = 100;
@@ -152,7 +152,7 @@ impl Rules {
     fn words_in(&self, text: &str) -> Vec<Seen> {
         let mut counts: Vec<(Sign, i32)> = Vec::new();
         for word in &self.words {
-            let within = if word.sign == Sign::Plain { &text[..text.floor_char_boundary(OPENING)] } else { text };
+            let within = if word.sign == Sign::Plain { opening(text) } else { text };
             if !word.is_in(within) {
                 continue;
             }
@@ -203,6 +203,13 @@ impl Word {
                 unspaced || bounded(before) && (!self.whole || bounded(after))
             })
     }
+}
+
+/// Where a request says what it wants: the beginning of its first sentence.
+fn opening(text: &str) -> &str {
+    let text = text.trim_start();
+    let start = &text[..text.floor_char_boundary(OPENING)];
+    start.find(['.', '!', '?', '\n', '。', '！', '？']).map_or(start, |end| &start[..end])
 }
 
 /// Han, Hiragana, Katakana, Thai and their neighbours.

@@ -4,8 +4,8 @@ use super::Resolver;
 use super::models::Names;
 use crate::config::problem::{Field, Mistake};
 use crate::config::raw;
-use crate::config::raw_auto::{self, Mode, Routing};
-use crate::route::auto::{AUTO, Auto, Classifier};
+use crate::config::raw_auto::{self, Routing};
+use crate::route::auto::{AUTO, Auto, Classifier, Mode};
 use crate::route::rules::Rules;
 use crate::route::table::ModelId;
 
@@ -15,13 +15,6 @@ const MOST_KEYWORDS: usize = 200;
 impl Resolver<'_> {
     pub(super) fn auto(&mut self, routing: &Routing, models: &Field<Vec<raw::Model>>) -> Option<Auto> {
         let auto = routing.auto.as_ref()?;
-        for model in models.iter().filter(|model| model.name.value.0 == AUTO) {
-            let mistake = Mistake::new(
-                "is what [routing.auto] is asked for by",
-                "give the model another name (upstream_model may stay), or remove [routing.auto]",
-            );
-            self.problems.report(&model.name.place, mistake);
-        }
         let names = Names::new("model", models, |model| &model.name);
         let [easy, hard] = [&auto.easy, &auto.hard].map(|name| {
             if name.is_readable() { self.find(&names, name, name).map(ModelId) } else { None }
@@ -38,6 +31,7 @@ impl Resolver<'_> {
         Some(Auto {
             easy: easy?,
             hard: hard?,
+            mode: auto.mode.value,
             classifier,
             rules: Rules::new(&keywords[0], &keywords[1]),
             is_default: routing.default.as_deref() == Some(AUTO),
@@ -45,18 +39,10 @@ impl Resolver<'_> {
     }
 
     fn classifier(&mut self, auto: &raw_auto::Auto, names: &Names<'_>) -> Option<Classifier> {
-        let speculative = match auto.mode.value {
-            Mode::Speculative => true,
-            Mode::First => false,
-            // it may stay written: `tokenway route eval` compares it with the rules
-            Mode::Rules => {
-                if let Some(name) = &auto.classifier.value {
-                    self.find(names, name, &auto.classifier);
-                }
+        let Some(name) = &auto.classifier.value else {
+            if auto.mode.value == Mode::Rules || !auto.mode.is_readable() {
                 return None;
             }
-        };
-        let Some(name) = &auto.classifier.value else {
             let mistake = Mistake::new(
                 "is missing",
                 "write the name of the model that decides, a cheap and fast one that does not reason at length; or write \
@@ -66,7 +52,7 @@ impl Resolver<'_> {
             return None;
         };
         let model = ModelId(self.find(names, name, &auto.classifier)?);
-        Some(Classifier { model, speculative, timeout: auto.timeout.value })
+        Some(Classifier { model, timeout: auto.timeout.value })
     }
 
     fn keywords(&mut self, list: &Field<Vec<Field<String>>>) -> Vec<String> {

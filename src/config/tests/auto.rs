@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Pieces, assert_problem};
-use crate::route::auto::Classifier;
+use crate::route::auto::{Classifier, Mode};
 use crate::route::table::ModelId;
 
 /// With a second model, `n`.
@@ -16,15 +16,14 @@ fn it_speculates_unless_it_is_told_not_to() {
     let classifier = |auto: &str| {
         let auto = Pieces { rest: &with(auto), ..Pieces::default() }.parse().unwrap().auto.unwrap();
         assert_eq!((auto.easy, auto.hard, auto.is_default), (ModelId(0), ModelId(1), false));
-        auto.classifier
+        assert_eq!(auto.asks(), auto.classifier.filter(|_| auto.mode != Mode::Rules));
+        (auto.mode, auto.classifier)
     };
-    let by = |speculative, ms| {
-        Some(Classifier { model: ModelId(0), speculative, timeout: Duration::from_millis(ms) })
-    };
-    assert_eq!(classifier("classifier = \"m\""), by(true, 1500));
-    assert_eq!(classifier("classifier = \"m\"\nmode = \"first\"\ntimeout = \"300ms\""), by(false, 300));
-    assert_eq!(classifier("mode = \"rules\""), None);
-    assert_eq!(classifier("classifier = \"n\"\nmode = \"rules\""), None);
+    let by = |ms| Some(Classifier { model: ModelId(0), timeout: Duration::from_millis(ms) });
+    assert_eq!(classifier("classifier = \"m\""), (Mode::Speculative, by(1500)));
+    assert_eq!(classifier("classifier = \"m\"\nmode = \"first\"\ntimeout = \"300ms\""), (Mode::First, by(300)));
+    assert_eq!(classifier("mode = \"rules\""), (Mode::Rules, None));
+    assert_eq!(classifier("classifier = \"m\"\nmode = \"rules\""), (Mode::Rules, by(1500)));
 }
 
 #[test]
@@ -51,12 +50,4 @@ fn what_is_missing_or_wrong_is_named() {
     let many = vec!["\"w\""; 201].join(",");
     let rest = with(&format!("mode = \"rules\"\nkeywords_easy = [{many}]"));
     assert_problem(&Pieces { rest: &rest, ..Pieces::default() }, "routing.auto.keywords_easy", "more than 200");
-}
-
-#[test]
-fn a_model_of_the_same_name_would_never_be_found() {
-    let rest = with("mode = \"rules\"\n[[models]]\nname = \"auto\"\nupstream = \"up\"");
-    assert_problem(&Pieces { rest: &rest, ..Pieces::default() }, "models[2].name", "give the model another name");
-    let alone = "[[models]]\nname = \"auto\"\nupstream = \"up\"";
-    assert!(Pieces { rest: alone, ..Pieces::default() }.parse().is_ok());
 }

@@ -43,7 +43,7 @@ const PLAIN: &[&str] = &[
 
 const MATHEMATICS: &[&str] = &[
     // English
-    "prove|", "proof|", "proofs|", "disprove", "theorem", "lemma|", "derive|", "derivation", "integral", "eigenvalue",
+    "prove|", "show that", "proof|", "proofs|", "disprove", "theorem", "lemma|", "derive|", "derivation", "integral", "eigenvalue",
     "differential equation", "expected number", "expected value", "recurrence", "closed form", "lagrange",
     "countermodel", "counterexample", "how many ways", "integer solutions", "probability that", "evaluate the integral",
     "step by step", "variance", "conditional probability", "asymptotic", "optimal strategy",
@@ -67,7 +67,7 @@ const PROGRAMMING: &[&str] = &[
     "implement", "refactor", "lock-free", "thread-safe", "concurren", "lifetime error", "does not compile",
     "undefined reference", "find the bug", "find and fix", "core dumped", "data structure", "algorithm in", "complexity",
     "parser", "compiler", "sliding window", "unit tests", "with tests", "query that finds", "optimise this",
-    "optimize this", "kubernetes", "under load", "in production", "multi-arch", "linear time", "works only",
+    "optimize this", "kubernetes", "under load", "in production", "times slower", "times faster", "slower after", "port this", "multi-arch", "linear time", "works only",
     // German
     "implementiere", "thread-sicher", "endlosschleife", "nebenläufig", "speicherleck", "fehler in diesem",
     // French
@@ -87,7 +87,7 @@ const JUDGEMENT: &[&str] = &[
     "analyse", "analyze", "critique", "critical assessment", "assess", "evaluate the argument", "trade-off", "tradeoff",
     "design a|", "design the|", "architecture", "propose a", "recommend one", "compare the", "compare event", "weigh|",
     "strategy", "schema for", "migration plan", "review this", "interpret", "what could go wrong", "failure modes",
-    "disaster recovery", "business plan", "grant proposal", "essay", "make a schedule", "plan a", "reconcile",
+    "disaster recovery", "business plan", "grant proposal", "essay", "make a schedule", "plan a", "reconcile", "distinguish", "cite the",
     // German
     "analysiere", "entwirf", "vergleiche", "bewerte", "erörtere", "interpretiere", "architektur",
     // French
@@ -107,7 +107,7 @@ const DEPTH: &[&str] = &[
     "why|", "explain why", "explain how", "and explain", "justify", "under these constraints", "constraints", "assumption",
     "discuss", "argue", "exactly", "in detail", "with a derivation", "what are the likely causes", "which and why",
     "and what if", "then construct", "at most", "at least", "for every", "is optimal", "mechanism", "without a", "paradox",
-    "consequences", "risks", "correct with", "guarantee", "what exactly", "each step", "root cause",
+    "consequences", "risks", "correct with", "guarantee", "what exactly", "each step", "root cause", "cheapest", "riddle", "what if",
     // German
     "warum|", "erkläre", "inwiefern", "ohne den", "unter berücksichtigung", "gibt es eine lösung",
     // French
