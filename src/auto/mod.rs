@@ -195,7 +195,11 @@ impl Router {
             Err(reason) => {
                 let record = meter.record();
                 record.metrics().classifier_failures.with_label_values(&[reason]).inc();
-                tracing::warn!(request_id = record.request_id(), reason, "no verdict of the classifier: the rules decide");
+                tracing::warn!(
+                    request_id = record.request_id(),
+                    reason,
+                    "no verdict of the classifier: the rules decide"
+                );
                 drop(record);
                 auto.by_rules(self.upstreams.models(), prompt)
             }

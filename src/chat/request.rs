@@ -9,8 +9,8 @@ use crate::error::{Code, Reject};
 use crate::route::rules::Prompt;
 
 use super::estimate;
-use super::prompt;
 use super::json::{self, Kind, Path};
+use super::prompt;
 use super::shape::{self, Shape};
 
 /// The members of the short form.

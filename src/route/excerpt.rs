@@ -26,10 +26,8 @@ impl Excerpt {
         if self.left_out == 0 {
             return Self::of(&self.head, head, tail);
         }
-        let (end, start) = (
-            self.head.floor_char_boundary(head),
-            self.tail.ceil_char_boundary(self.tail.len().saturating_sub(tail)),
-        );
+        let (end, start) =
+            (self.head.floor_char_boundary(head), self.tail.ceil_char_boundary(self.tail.len().saturating_sub(tail)));
         let left_out = self.left_out + (self.head.len() - end) + start;
         Self { head: self.head[..end].to_owned(), tail: self.tail[start..].to_owned(), left_out }
     }

@@ -14,7 +14,7 @@ use super::verdict::Verdict;
 mod words;
 
 /// Bytes of the last message that the rules look at, at either end.
-const END: usize = 4096;
+const END: usize = 2048;
 /// So many points, or more, are hard.
 const HARD: i32 = 3;
 /// Bytes in which a request says what it wants, as far as a polite person needs.
@@ -222,7 +222,8 @@ fn has_notation(text: &str) -> bool {
     let tex = ["$$", "\\frac", "\\sum", "\\int", "\\sqrt", "\\lim", "\\begin{", "\\mathbb"];
     let bytes = text.as_bytes();
     let power = |at: usize| {
-        let before = at.checked_sub(1).and_then(|at| bytes.get(at)).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b')');
+        let before =
+            at.checked_sub(1).and_then(|at| bytes.get(at)).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b')');
         before && bytes.get(at + 1).is_some_and(|b| b.is_ascii_alphanumeric() || b"{(-".contains(b))
     };
     tex.iter().any(|sign| text.contains(sign))

@@ -104,7 +104,9 @@ mod tests {
     #[test]
     fn anything_else_is_no_verdict() {
         let long = format!("easy{}", " ".repeat(100));
-        for answer in ["", " ", "e", "eas", "easier", "easy hard", "easy, hard", "hard to say", "not hard", "еasy", &long] {
+        for answer in
+            ["", " ", "e", "eas", "easier", "easy hard", "easy, hard", "hard to say", "not hard", "еasy", &long]
+        {
             assert_eq!(Verdict::read(answer), None, "{answer:?}");
         }
     }

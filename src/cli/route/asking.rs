@@ -68,7 +68,9 @@ pub(super) async fn judged(
     let together = prompts.iter().zip(&verdicts).map(by_rules).collect();
     let mut took: Vec<Duration> = asked.iter().map(|asked| asked.took).collect();
     took.sort();
-    let at = |share: usize| took.get((took.len() * share / 100).min(took.len().saturating_sub(1))).copied().unwrap_or_default();
+    let at = |share: usize| {
+        took.get((took.len() * share / 100).min(took.len().saturating_sub(1))).copied().unwrap_or_default()
+    };
     let cost: Option<crate::route::price::Cost> = asked.iter().map(|asked| asked.cost).sum();
     let name = format!("classifier {}", config.models.get(classifier.model).name);
     let effort = Effort { median: at(50), p95: at(95), cost: cost.map(|cost| cost.to_string()) };

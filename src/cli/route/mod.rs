@@ -64,7 +64,8 @@ pub async fn run(args: Args) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let rules = config.as_ref().and_then(|config| config.auto.as_ref()).map(|auto| auto.rules.clone()).unwrap_or_default();
+    let rules =
+        config.as_ref().and_then(|config| config.auto.as_ref()).map(|auto| auto.rules.clone()).unwrap_or_default();
     let done = match &args.command {
         Command::Eval { wrong } => evaluate(config.as_ref(), &rules, *wrong, args.json).await,
         Command::Explain { text } => explain(&rules, text, args.json, &mut io::stdout().lock()).map(|()| true),
@@ -113,7 +114,8 @@ fn explain(rules: &Rules, text: &str, as_json: bool, out: &mut impl Write) -> io
     let seen = rules.explain(&prompt);
     let verdict = Rules::verdict(&seen);
     if as_json {
-        let signs: Vec<_> = seen.iter().map(|seen| json!({ "sign": seen.sign.as_str(), "points": seen.points })).collect();
+        let signs: Vec<_> =
+            seen.iter().map(|seen| json!({ "sign": seen.sign.as_str(), "points": seen.points })).collect();
         return writeln!(out, "{}", json!({ "verdict": verdict.as_str(), "signs": signs }));
     }
     writeln!(out, "{verdict}")?;

@@ -69,7 +69,9 @@ pub(super) fn text(prompts: &[Labelled], judges: &[Judge], wrong: bool, out: &mu
             writeln!(out, "  asked: median {} ms, 95 % below {} ms{cost}", median.as_millis(), p95.as_millis())?;
         }
         if wrong {
-            for (prompt, said) in prompts.iter().zip(&judge.verdicts).filter(|(prompt, said)| **said != Some(prompt.label)) {
+            for (prompt, said) in
+                prompts.iter().zip(&judge.verdicts).filter(|(prompt, said)| **said != Some(prompt.label))
+            {
                 let said = said.map_or("nothing", Verdict::as_str);
                 let half = if prompt.tuning { HALVES[0].1 } else { HALVES[1].1 };
                 let text: String = prompt.prompt.text.head.chars().take(100).collect();

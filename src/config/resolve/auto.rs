@@ -16,9 +16,8 @@ impl Resolver<'_> {
     pub(super) fn auto(&mut self, routing: &Routing, models: &Field<Vec<raw::Model>>) -> Option<Auto> {
         let auto = routing.auto.as_ref()?;
         let names = Names::new("model", models, |model| &model.name);
-        let [easy, hard] = [&auto.easy, &auto.hard].map(|name| {
-            if name.is_readable() { self.find(&names, name, name).map(ModelId) } else { None }
-        });
+        let [easy, hard] = [&auto.easy, &auto.hard]
+            .map(|name| if name.is_readable() { self.find(&names, name, name).map(ModelId) } else { None });
         if easy.is_some() && easy == hard {
             let mistake = Mistake::new(
                 "is the same model as routing.auto.easy",

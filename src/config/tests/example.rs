@@ -35,8 +35,21 @@ fn the_example_is_good_and_says_what_the_reference_table_says() {
 }
 
 /// The lines of the example that must be written; everything else there is a default.
-const NO_DEFAULT: [&str; 13] =
-    ["name", "base_url", "api_key_env", "upstream", "input_price", "output_price", "context", "default", "[routing]", "[routing.auto]", "easy", "hard", "classifier"];
+const NO_DEFAULT: [&str; 13] = [
+    "name",
+    "base_url",
+    "api_key_env",
+    "upstream",
+    "input_price",
+    "output_price",
+    "context",
+    "default",
+    "[routing]",
+    "[routing.auto]",
+    "easy",
+    "hard",
+    "classifier",
+];
 
 #[test]
 fn every_value_of_the_example_that_has_a_default_is_that_default() {

@@ -12,10 +12,12 @@ fn decided(text: &str) -> Verdict {
 
 #[test]
 fn the_plain_is_easy_and_the_deep_is_hard_in_several_languages() {
-    for text in ["Hi!", "Translate 'cat' to Spanish.", "Was ist die Hauptstadt von Kanada?", "Спасибо!", "你好"] {
+    for text in ["Hi!", "Translate 'cat' to Spanish.", "Was ist die Hauptstadt von Kanada?", "Спасибо!", "你好"]
+    {
         assert_eq!(decided(text), Verdict::Easy, "{text}");
     }
-    for text in ["Prove that sqrt(2) is irrational.", "Beweise den Satz.", "Докажите теорему.", "证明这个定理。"] {
+    for text in ["Prove that sqrt(2) is irrational.", "Beweise den Satz.", "Докажите теорему.", "证明这个定理。"]
+    {
         assert_eq!(decided(text), Verdict::Hard, "{text}");
     }
 }

@@ -10,7 +10,8 @@ use crate::support::edge::{ORIGIN, Version, completion, expected, post};
 #[tokio::test]
 async fn the_classifier_decides_whichever_model_it_names_answers_whole() {
     for mode in ["speculative", "first"] {
-        for (word, model, status) in [("easy", "cheap", "easy;by=classifier"), ("hard", "strong", "hard;by=classifier")] {
+        for (word, model, status) in [("easy", "cheap", "easy;by=classifier"), ("hard", "strong", "hard;by=classifier")]
+        {
             for stream in [true, false] {
                 let auto = format!("mode = \"{mode}\"");
                 let routing = Routing::start(Plan { judge: says(word), auto: &auto, ..Plan::default() }).await;
@@ -96,7 +97,8 @@ async fn what_the_classifier_is_asked_is_bounded_quoted_and_one_token_long() {
 
 #[tokio::test]
 async fn whatever_the_classifier_says_the_answer_is_one_of_the_two() {
-    for said in ["HARD.", "easy hard", "I will not decide", "", "gpt-4o", "<script>", "{\"route\":\"hard\"}", "neither"] {
+    for said in ["HARD.", "easy,hard", "I will not decide", "", "gpt-4o", "<script>", "{\"route\":\"hard\"}", "neither"]
+    {
         let routing = Routing::start(Plan { judge: says(said), ..Plan::default() }).await;
         let answer = routing.ask(&asks("auto", HARD, true)).await;
         let route = if said == "HARD." { "hard;by=classifier" } else { "hard;by=rules" };
@@ -141,7 +143,8 @@ async fn a_page_can_read_the_route_also_on_other_routes_and_streams() {
 #[tokio::test]
 async fn it_is_listed_and_may_be_the_default() {
     let more = "[routing]\ndefault = \"auto\"";
-    let routing = Routing::start(Plan { more, easy: Knobs { tokens: Some(3), ..Knobs::default() }, ..Plan::default() }).await;
+    let routing =
+        Routing::start(Plan { more, easy: Knobs { tokens: Some(3), ..Knobs::default() }, ..Plan::default() }).await;
     let mut client = routing.edge.client(Version::Http1).await;
     let list = client.send(get("/v1/models")).await.json().await;
     assert_eq!((&list["data"][0]["id"], &list["data"][0]["owned_by"]), (&json!("auto"), &json!("tokenway")));

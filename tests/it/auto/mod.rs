@@ -24,6 +24,8 @@ struct Plan<'a> {
     judge: Knobs,
     easy: Knobs,
     hard: Knobs,
+    /// Further lines of the model `cheap`.
+    cheap: &'a str,
     /// Further lines of `[routing.auto]`.
     auto: &'a str,
     /// Whole sections.
@@ -37,6 +39,7 @@ impl Default for Plan<'_> {
             judge: says("easy"),
             easy: Knobs::default(),
             hard: Knobs::default(),
+            cheap: "",
             auto: "",
             more: "",
             stream: "",
@@ -63,6 +66,7 @@ upstream = "one"
 input_price = 1
 output_price = 1
 fallback = ["spare"]
+{cheap}
 [[models]]
 name = "strong"
 upstream = "two"
@@ -81,11 +85,11 @@ classifier = "judge"
 {more}
 "#,
             judge = judge.addr,
+            cheap = plan.cheap,
             auto = plan.auto,
             more = plan.more,
         );
-        let setup =
-            Setup { first: plan.easy, second: plan.hard, more: &more, stream: plan.stream, ..Setup::default() };
+        let setup = Setup { first: plan.easy, second: plan.hard, more: &more, stream: plan.stream, ..Setup::default() };
         Self { edge: Edge::start(setup).await, judge }
     }
 

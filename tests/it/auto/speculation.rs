@@ -51,7 +51,10 @@ async fn hard_cancels_the_easy_model_and_pays_its_prompt() {
             routing.judge.release(1);
         };
         let (answer, ()) = tokio::join!(answer, release);
-        assert_eq!((answer.header("tokenway-route"), answer.header("tokenway-model")), ("hard;by=classifier", "strong"));
+        assert_eq!(
+            (answer.header("tokenway-route"), answer.header("tokenway-model")),
+            ("hard;by=classifier", "strong")
+        );
         assert_eq!(answer.header("tokenway-attempts"), "2", "the easy model was asked, too");
         assert_eq!(answer.rest().await, expected(&asks("strong", "Hm?", true)).concat(), "at {at}");
         soon(routing.edge.first.until(|counts| counts.cancelled == 1 && counts.connections_open == 0)).await;
@@ -139,7 +142,8 @@ async fn a_decision_that_comes_after_the_head_is_kept_all_the_same() {
 /// Whatever comes first, and wherever the easy answer stands then: one answer, of one model.
 #[tokio::test]
 async fn at_no_moment_is_an_answer_made_of_two() {
-    let (easy, hard) = (expected(&asks("cheap", "Hm?", true)).concat(), expected(&asks("strong", "Hm?", true)).concat());
+    let (easy, hard) =
+        (expected(&asks("cheap", "Hm?", true)).concat(), expected(&asks("strong", "Hm?", true)).concat());
     for at in 0..8 {
         for (word, whole) in [("easy", &easy), ("hard", &hard)] {
             let plan = Plan { judge: says(word), easy: held(at, Knobs::default()), ..Plan::default() };
