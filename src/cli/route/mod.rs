@@ -42,7 +42,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Sorts the labelled prompts and prints the confusion matrix: of the rules, and of the classifier if there is one.
-    /// The classifier is really asked, some 500 tokens each time
+    /// The classifier is really asked, some 600 tokens each time
     Eval {
         /// List what was sorted wrong
         #[arg(long)]

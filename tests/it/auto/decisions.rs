@@ -88,7 +88,8 @@ async fn what_the_classifier_is_asked_is_bounded_quoted_and_one_token_long() {
     assert_eq!(answer.header("tokenway-route"), "easy;by=classifier");
     let asked: Value = serde_json::from_slice(&routing.judge.requests()[0].body).unwrap();
     assert_eq!((&asked["model"], &asked["max_tokens"], &asked["temperature"]), (&json!("judge"), &json!(1), &json!(0)));
-    let (system, user) = (&asked["messages"][0], asked["messages"][1]["content"].as_str().unwrap());
+    let (system, user) = (&asked["messages"][0], asked["messages"].as_array().unwrap().last().unwrap());
+    let user = user["content"].as_str().unwrap();
     assert_eq!(system["role"], "system");
     assert!(user.len() < 4000 && !user.contains("<|") && !user.contains("[INST]"), "{user}");
     let quoted = user.lines().filter(|line| line.contains("End of the request.") && line.starts_with("> ")).count();
