@@ -21,6 +21,7 @@ use crate::fallback::Whole;
 use crate::metrics::Outcome;
 use crate::request_id::{RequestId, X_REQUEST_ID};
 use crate::resume::id::StreamId;
+use crate::route::auto::AUTO;
 use crate::routes::Route;
 use crate::stream::meter::Meter;
 use crate::upstream::failure::Failure;
@@ -30,6 +31,7 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 const TOKENWAY_MODEL: HeaderName = HeaderName::from_static("tokenway-model");
 const TOKENWAY_UPSTREAM: HeaderName = HeaderName::from_static("tokenway-upstream");
 const TOKENWAY_ATTEMPTS: HeaderName = HeaderName::from_static("tokenway-attempts");
+const TOKENWAY_ROUTE: HeaderName = HeaderName::from_static("tokenway-route");
 const TOKENWAY_STREAM_ID: HeaderName = HeaderName::from_static("tokenway-stream-id");
 const TOKENWAY_BUDGET: HeaderName = HeaderName::from_static("tokenway-budget");
 const TOKENWAY_COST: HeaderName = HeaderName::from_static("tokenway-cost");
@@ -76,7 +78,17 @@ pub fn models(config: &Config, caller: &Caller) -> Response<Body> {
         })
     };
     let usable = config.models.models().iter().filter(|model| caller.may_use(&model.name));
-    let data: Vec<_> = usable.map(model).collect();
+    let auto = config.auto.as_ref().and_then(|auto| {
+        let name = |id| config.models.get(id).name.as_str();
+        auto.choice(|id| caller.may_use(name(id)))?;
+        // what neither model can hold is too long for both
+        let context = [auto.easy, auto.hard].map(|id| config.models.get(id).context).into_iter().max().flatten();
+        Some(json!({
+            "id": AUTO, "object": "model", "created": 0, "owned_by": "tokenway",
+            "context": context, "input_price": null, "output_price": null,
+        }))
+    });
+    let data: Vec<_> = auto.into_iter().chain(usable.map(model)).collect();
     json(json!({ "object": "list", "data": data }).to_string())
 }
 
@@ -208,6 +220,9 @@ pub fn finish(response: &mut Response<Body>, method: &Method, id: &RequestId, me
     }
     if record.is_beyond_budget() {
         response.headers_mut().insert(TOKENWAY_BUDGET, HeaderValue::from_static("exceeded"));
+    }
+    if let Some(decision) = record.route() {
+        response.headers_mut().insert(TOKENWAY_ROUTE, HeaderValue::from_static(decision.as_str()));
     }
     if matches!(response.body(), Body::Full(_)) {
         record.answered();

@@ -44,6 +44,7 @@ pub struct Upstreams {
 }
 
 /// One completion that is wanted.
+#[derive(Clone)]
 pub struct Ask {
     /// In whose name: no upstream is asked without a caller, nor for a model that the caller may not use.
     pub caller: Caller,

@@ -19,11 +19,13 @@ use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
+use self::budget::Afforded;
 use crate::access::Check;
 use crate::access::everywhere::Everywhere;
 use crate::access::revocations::{InProcess, Revocations};
 use crate::access::signatures::Signatures;
 use crate::answers;
+use crate::auto::{Destination, Routed, Router};
 use crate::body::Body;
 use crate::budget::Budgets;
 use crate::caller::Caller;
@@ -55,6 +57,7 @@ pub struct Gateway {
     upstreams: Arc<Upstreams>,
     /// By the keys of this configuration: a reload begins with none.
     signatures: Signatures,
+    router: Arc<Router>,
     shared: Shared,
 }
 
@@ -128,8 +131,9 @@ impl Gateway {
     pub fn new(config: Config, shared: Shared) -> Result<Self, String> {
         let (standings, metrics) = (Arc::clone(&shared.standings), Arc::clone(&shared.metrics));
         let upstreams = Arc::new(Upstreams::new(&config, standings, metrics)?);
+        let router = Arc::new(Router::new(&config, Arc::clone(&upstreams), Arc::clone(&shared.limiter)));
         shared.streams.set_rules(config.streams.clone());
-        Ok(Self { config, upstreams, signatures: Signatures::default(), shared })
+        Ok(Self { config, upstreams, router, signatures: Signatures::default(), shared })
     }
 
     /// Closes upstream connections that have been idle for too long, and ends and forgets resumable streams that are due.
@@ -246,16 +250,17 @@ impl Gateway {
         id: &RequestId,
         meter: &Meter,
     ) -> Result<Response<Body>, Reject> {
-        let ask = self.ask(caller, route, parts, upload, id, meter).await?;
-        let resumable = streams::is_wanted(&parts.headers, ask.request.stream())?;
-        if !ask.request.stream() {
-            let whole = Arc::clone(&self.upstreams).whole(ask, meter.clone()).await;
+        let routed = self.ask(caller, route, parts, upload, id, meter).await?;
+        let streaming = routed.ask.request.stream();
+        let resumable = streams::is_wanted(&parts.headers, streaming)?;
+        if !streaming {
+            let whole = Arc::clone(&self.router).whole(routed, meter.clone()).await;
             return answers::whole(route, whole.map_err(|failure| answers::failed(&failure, meter))?, meter);
         }
         if resumable {
-            return self.complete_resumably(ask, parts, meter).await;
+            return self.complete_resumably(routed, parts, meter).await;
         }
-        let begun = self.begin(ask, self.upstreams.rules(), meter).await?;
+        let begun = self.begin(routed, self.upstreams.rules(), meter).await?;
         let mut response = answers::stream(Box::pin(begun.relay), begun.vary);
         if begun.answerer_is_known {
             answers::describe(&mut response, meter);
@@ -272,29 +277,36 @@ impl Gateway {
         upload: &mut Upload,
         id: &RequestId,
         meter: &Meter,
-    ) -> Result<Ask, Reject> {
+    ) -> Result<Routed, Reject> {
         if self.shared.drain.begun.is_cancelled() {
             return Err(answers::draining());
         }
         let request = intake::read(route, parts, upload, &self.config.server).await?;
-        let models = self.upstreams.models();
-        let model = models.find(request.model()).filter(|id| caller.may_use(&models.get(*id).name));
-        let model = model.ok_or_else(|| answers::no_such_model(&request))?;
-        let afforded = self.afford(&caller, model, &request, meter).await?;
-        let model = afforded.model;
+        let no_such_model = || answers::no_such_model(&request);
+        let asked = self.router.destination(&caller, &request).await.ok_or_else(no_such_model)?;
+        if asked.is_of_auto() {
+            meter.record().compare_with(self.config.costs.baseline);
+        }
+        let dearest = self.router.dearest(&asked).ok_or_else(no_such_model)?;
+        let (destination, only) = match self.afford(&caller, dearest, &request, meter).await? {
+            Afforded::AsAsked => (asked, false),
+            Afforded::Instead(cheapest) => (Destination::Known(cheapest, None), true),
+        };
+        let model = self.router.first(&destination).ok_or_else(no_such_model)?;
         let idempotency_key = parts.headers.get("idempotency-key").cloned();
         self.limit(&caller, model, &request, meter).await?;
-        let candidates =
-            if afforded.only { vec![model] } else { self.upstreams.candidates(model, &request, &caller) };
+        // instead of what was asked: the others are dearer
+        let candidates = if only { vec![model] } else { self.upstreams.candidates(model, &request, &caller) };
         let purpose = Purpose::Answer;
-        Ok(Ask { caller, candidates, request, request_id: id.header(), idempotency_key, purpose })
+        let ask = Ask { caller, candidates, request, request_id: id.header(), idempotency_key, purpose };
+        Ok(Routed::new(ask, destination, meter))
     }
 
     /// Asks for a stream, up to its first output or `commit_after`.
-    async fn begin(&self, ask: Ask, rules: &config::Stream, meter: &Meter) -> Result<Begun, Reject> {
-        let only_one = ask.candidates.len() == 1;
+    async fn begin(&self, routed: Routed, rules: &config::Stream, meter: &Meter) -> Result<Begun, Reject> {
+        let only_one = routed.ask.candidates.len() == 1 && !routed.is_undecided();
         let commit = sleep_until(Instant::now() + rules.commit_after);
-        let mut opening: Opening = Box::pin(Arc::clone(&self.upstreams).stream(ask, meter.clone()));
+        let mut opening: Opening = Box::pin(Arc::clone(&self.router).stream(routed, meter.clone()));
         tokio::select! {
             biased;
             opened = &mut opening => {

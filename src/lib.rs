@@ -7,7 +7,7 @@
 //! 3. **CORS**: [`cors::decision`] decides from the head alone; [`gateway`] applies it to whatever comes out.
 //! 4. **caller**: [`access`] finds who calls in the head: nothing below is done without a [`caller::Caller`].
 //! 5. **head and body**: [`head`] refuses what is not for us; [`intake`] reads and checks the JSON.
-//! 6. **route**: [`route::table`] finds the model and those that are asked when it fails.
+//! 6. **route**: [`auto`] finds the model, by name or by what is asked; [`route::table`] those that are asked when it fails.
 //! 7. **upstream, with fallback**: [`fallback`] asks one after another through [`upstream::client`], as [`upstream::standing`]
 //!    advises.
 //! 8. **events**: [`stream::framer`] cuts the upstream's bytes, [`chat::event`] says what an event means, [`stream::feed`]
@@ -42,6 +42,7 @@ pub mod request_id;
 pub mod upstream;
 pub mod stream;
 pub mod fallback;
+pub mod auto;
 pub mod resume;
 pub mod intake;
 pub mod access;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokenway::cli::{bench, check, cost, demo_upstream, doctor, key, serve, token};
+use tokenway::cli::{bench, check, cost, demo_upstream, doctor, key, route, serve, token};
 
 /// The edge gateway between browsers and LLM APIs.
 ///
@@ -34,6 +34,8 @@ enum Command {
     Key(key::Args),
     /// Tokens for pages: mint
     Token(token::Args),
+    /// What decides for the model name auto: eval, explain
+    Route(route::Args),
     /// Starts an OpenAI-compatible server that needs no key and no model, with faults on demand
     DemoUpstream(demo_upstream::Args),
 }
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Cost(args) => cost::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Token(args) => token::run(&args),
+        Command::Route(args) => block_on(route::run(args)),
         Command::DemoUpstream(args) => block_on(demo_upstream::run(args)),
     }
 }

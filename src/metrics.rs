@@ -88,6 +88,10 @@ pub struct Metrics {
     pub connections_active: IntGauge,
     /// Connections closed unanswered, by reason.
     pub connections_refused: IntCounterVec,
+    /// Requests for `auto`, by verdict (`easy`, `hard`) and by who decided (`classifier`, `rules`).
+    pub routes: IntCounterVec,
+    /// Times that the classifier gave no verdict, by reason.
+    pub classifier_failures: IntCounterVec,
     /// By from, to and reason.
     pub fallbacks: IntCounterVec,
     /// Second attempts beside a slow first one, by from, to and result (`won`, `lost`).
@@ -249,6 +253,18 @@ impl Metrics {
                 r,
                 "tokenway_connections_refused_total",
                 "Connections closed: max_connections, max_connections_per_ip, handshake, handshake_timeout, control_frames",
+                &["reason"],
+            )?,
+            routes: counters(
+                r,
+                "tokenway_routes_total",
+                "Requests for the model auto: which model was decided on, and by whom",
+                &["verdict", "by"],
+            )?,
+            classifier_failures: counters(
+                r,
+                "tokenway_classifier_failures_total",
+                "Times that the classifier gave no verdict, so that the rules decided",
                 &["reason"],
             )?,
             fallbacks: counters(

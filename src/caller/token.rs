@@ -85,12 +85,8 @@ impl Tokens {
         // the shortest decimal that is this number: what the backend wrote
         let budget = budget.map(|dollars| Cost::parse(&dollars.to_string())).transpose();
         let budget_per_day = budget.map_err(|_| Refusal::BadClaims)?;
-        let allowance = Allowance {
-            requests_per_minute: rpm,
-            tokens_per_minute: tpm,
-            concurrent_streams: streams,
-            budget_per_day,
-        };
+        let allowance =
+            Allowance { requests_per_minute: rpm, tokens_per_minute: tpm, concurrent_streams: streams, budget_per_day };
         let terms = Terms { allowance, models: models.map(Into::into) };
         Ok(Signed { verified: Verified { subject: sub.into(), origin, terms }, exp, nbf, aud })
     }

@@ -75,6 +75,17 @@ pub fn to_short(body: &[u8], model: &str) -> Result<Vec<u8>, NoAnswer> {
     serde_json::to_vec(&short).map_err(|_| NoAnswer::Malformed)
 }
 
+/// The text of the first choice, if it has one.
+///
+/// # Errors
+/// The body is no chat completion.
+pub fn text(body: &[u8]) -> Result<Option<String>, NoAnswer> {
+    inspect_answer(body)?;
+    let completion: Completion<'_> = serde_json::from_slice(body).map_err(|_| NoAnswer::Malformed)?;
+    let content = completion.choices.first().and_then(|choice| choice.message.content);
+    Ok(content.and_then(|content| serde_json::from_str(content.get()).ok()))
+}
+
 #[derive(Serialize)]
 struct Short<'a> {
     content: Option<&'a RawValue>,
@@ -122,6 +133,15 @@ mod tests {
     }
 
     #[test]
+    fn the_text_of_the_first_choice_is_read() {
+        let body = br#"{"choices":[{"message":{"content":"ea\u0073y"}},{"message":{"content":"hard"}}]}"#;
+        assert_eq!(text(body), Ok(Some("easy".into())));
+        assert_eq!(text(br#"{"choices":[{"message":{"content":null,"reasoning":"hm"}}]}"#), Ok(None));
+        assert_eq!(text(br#"{"choices":[{"message":{"content":[{"text":"easy"}]}}]}"#), Ok(None));
+        assert_eq!(text(b"{}"), Err(NoAnswer::Malformed));
+    }
+
+    #[test]
     fn an_error_with_a_status_of_success_is_no_answer() {
         assert_eq!(
             inspect_answer(br#"{"error":{"code":"insufficient_quota"}}"#),
@@ -158,7 +178,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_can_be_read(body: Vec<u8>) {
-            let _ = (inspect_answer(&body), to_short(&body, "m"));
+            let _ = (inspect_answer(&body), to_short(&body, "m"), text(&body));
         }
 
         #[test]

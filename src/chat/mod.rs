@@ -7,6 +7,7 @@ pub mod estimate;
 pub mod event;
 pub mod fault;
 mod json;
+mod prompt;
 mod quick;
 pub mod request;
 mod shape;

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::error::{Code, Reject};
+use crate::route::rules::Prompt;
 
 use super::estimate;
 use super::json::{self, Kind, Path};
+use super::prompt;
 use super::shape::{self, Shape};
 
 /// The members of the short form.
@@ -92,6 +94,18 @@ impl Request {
     /// How many tokens that is, by [`estimate::prompt_tokens`].
     pub fn estimated_prompt_tokens(&self) -> u64 {
         estimate::prompt_tokens(self.prompt_bytes, self.messages)
+    }
+
+    /// What the router looks at. Reads the body once more: for requests that are to be routed.
+    pub fn prompt(&self) -> Prompt {
+        // what is no UTF-8 was refused
+        let body = std::str::from_utf8(&self.body).unwrap_or_default();
+        prompt::read(body.trim_ascii(), self.estimated_prompt_tokens())
+    }
+
+    /// The bytes of the body as it came.
+    pub fn body_len(&self) -> usize {
+        self.body.len()
     }
 
     /// The body for the upstream: the client's, byte for byte, but that it names `upstream_model`, and asks for a stream

@@ -41,6 +41,9 @@ pub struct Args {
     /// How many events go out before a fault that counts them.
     #[arg(long, value_name = "NUMBER", default_value_t = 3)]
     pub at: u64,
+    /// What every answer says, instead of some sentences about the prompt.
+    #[arg(long, value_name = "TEXT")]
+    pub say: Option<String>,
     /// Chooses text, jitter and cuts; the same seed and request make the same bytes.
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub seed: u64,
@@ -99,6 +102,7 @@ impl From<Args> for Knobs {
             jitter: args.jitter,
             tokens: args.tokens,
             script: args.script,
+            say: args.say,
             seed: args.seed,
             models: args.models,
             // nobody asks for them, and prompts are not to be hoarded

@@ -7,5 +7,6 @@ pub mod demo_upstream;
 pub mod doctor;
 pub mod key;
 mod probe;
+pub mod route;
 pub mod serve;
 pub mod token;

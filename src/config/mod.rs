@@ -13,6 +13,7 @@ mod prices;
 mod problem;
 mod raw;
 mod raw_access;
+mod raw_auto;
 mod raw_cost;
 mod raw_fallback;
 mod raw_limits;
@@ -45,6 +46,7 @@ use crate::caller::session::Sessions;
 use crate::caller::token::Tokens;
 use crate::cors::policy::Policy;
 use crate::limit::rules::{Percent, Rules};
+use crate::route::auto::Auto;
 use crate::route::price::{Cost, Prices};
 use crate::route::table::Table;
 
@@ -68,6 +70,8 @@ pub struct Config {
     pub models: Table,
     /// `[fallback]`
     pub fallback: Fallback,
+    /// `[routing.auto]`; `None` = there is no model `auto`.
+    pub auto: Option<Auto>,
     /// `[access]`
     pub access: Access,
     /// `[limits]`

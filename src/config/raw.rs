@@ -12,6 +12,7 @@ use toml::de::DeValue;
 use super::base_url::BaseUrl;
 use super::problem::{Field, Mistake, Problems, quoted};
 use super::raw_access::Access;
+use super::raw_auto::Routing;
 use super::raw_cost::Spending;
 use super::raw_fallback;
 use super::raw_limits::{Limits, Redis};
@@ -33,7 +34,7 @@ pub(super) struct Raw {
     pub(super) streams: Streams,
     pub(super) upstreams: Field<Vec<Upstream>>,
     pub(super) models: Field<Vec<Model>>,
-    pub(super) default_model: Field<Option<String>>,
+    pub(super) routing: Routing,
     pub(super) fallback: raw_fallback::Fallback,
     pub(super) access: Access,
     pub(super) limits: Limits,
@@ -148,10 +149,7 @@ impl Raw {
             streams: root.section("streams", Streams::read),
             upstreams: root.sections("upstreams", Upstream::read),
             models: root.sections("models", Model::read),
-            default_model: root.section("routing", |routing| {
-                refuse_later(routing, "auto", "this version has no [routing.auto]");
-                routing.or("default", None)
-            }),
+            routing: root.section("routing", Routing::read),
             fallback: root.section("fallback", raw_fallback::Fallback::read),
             access: root.section("access", Access::read),
             limits: root.section("limits", Limits::read),

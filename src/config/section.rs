@@ -113,6 +113,21 @@ impl<'i> Section<'i, '_> {
         self.child(place, entries).finish(read)
     }
 
+    /// The same, where the table itself says something by being there.
+    pub(super) fn section_if_written<T>(
+        &mut self,
+        key: &'static str,
+        read: fn(&mut Section<'i, '_>) -> T,
+    ) -> Option<T> {
+        match self.entries.contains_key(key) {
+            true => Some(self.section(key, read)),
+            false => {
+                self.known.push(key);
+                None
+            }
+        }
+    }
+
     /// The tables under `[[key]]`, each read with `read`.
     pub(super) fn sections<T>(&mut self, key: &'static str, read: fn(&mut Section<'i, '_>) -> T) -> Field<Vec<T>> {
         let Some((mut place, value)) = self.take(key) else {

@@ -41,6 +41,7 @@ impl Answer {
         let knobs = &chat.knobs;
         let number = fingerprint(&chat.prompt, knobs.seed);
         let text = match knobs.script {
+            Script::Text if knobs.say.is_some() => Text::once(knobs.say.clone().unwrap_or_default()),
             Script::Text | Script::Reasoning => Text::answering(&chat.prompt, number),
             Script::ToolCall => Text::once(r#"{"location": "Łódź, Poland 🌧️", "unit": "celsius"}"#),
             Script::Refusal => Text::once("I’m sorry, but I can’t help with that. 🙅"),

@@ -35,6 +35,8 @@ pub struct Knobs {
     pub tokens: Option<u64>,
     /// What kind of answer.
     pub script: Script,
+    /// What an answer says, instead of some sentences about the prompt. `tokens` and `max_tokens` cut or repeat it.
+    pub say: Option<String>,
     /// Chooses text, jitter and cuts. The same seed and request make the same bytes.
     pub seed: u64,
     /// Before the event with this number (from 0) wait for [`Demo::release`](super::Demo::release).
@@ -59,6 +61,7 @@ impl Default for Knobs {
             jitter: Duration::ZERO,
             tokens: None,
             script: Script::Text,
+            say: None,
             seed: 0,
             hold: None,
             models: Vec::new(),
@@ -97,6 +100,7 @@ pub(super) struct Overrides {
     jitter_ms: Option<u64>,
     tokens: Option<u64>,
     script: Option<Script>,
+    say: Option<String>,
     seed: Option<u64>,
     hold: Option<u64>,
     /// The same for the model of that name alone, on top: so that one request tells each of several upstreams what to do.
@@ -130,6 +134,7 @@ impl Knobs {
             jitter: delay("demo.jitter_ms", by.jitter_ms)?.unwrap_or(self.jitter),
             tokens: by.tokens.or(self.tokens),
             script: by.script.unwrap_or(self.script),
+            say: by.say.clone().or_else(|| self.say.clone()),
             seed: by.seed.unwrap_or(self.seed),
             hold: by.hold.or(self.hold),
             ..self.clone()

@@ -13,15 +13,15 @@ use crate::route::table::ModelId;
 use crate::stream::meter::Meter;
 
 /// Who may be asked.
-pub(super) struct Afforded {
-    /// The model that was asked for, or the cheapest one instead.
-    pub(super) model: ModelId,
-    /// Nobody else, should it fail: the others are dearer.
-    pub(super) only: bool,
+pub(super) enum Afforded {
+    /// Whoever was asked for.
+    AsAsked,
+    /// The cheapest model, and nobody else should it fail: the others are dearer.
+    Instead(ModelId),
 }
 
 impl Gateway {
-    /// Takes of the caller's budget what the request may cost; it is settled when the meter is.
+    /// Takes of the caller's budget what the request may cost, on `model` at most; it is settled when the meter is.
     pub(super) async fn afford(
         &self,
         caller: &Caller,
@@ -32,7 +32,7 @@ impl Gateway {
         let rules = self.config.costs.budget;
         let budget = caller.allowance().budget_per_day.unwrap_or(rules.per_day);
         if budget == Cost::default() {
-            return Ok(Afforded { model, only: false });
+            return Ok(Afforded::AsAsked);
         }
         let cheapest = Some(()).filter(|()| rules.cheapest_when_over).and_then(|()| self.cheapest(caller, request));
         let claim = Claim {
@@ -45,11 +45,11 @@ impl Gateway {
         match self.shared.budgets.admit(claim).await {
             Decision::Within(hold) => {
                 meter.record().hold_budget(hold, false);
-                Ok(Afforded { model, only: false })
+                Ok(Afforded::AsAsked)
             }
             Decision::Otherwise(hold) => {
                 meter.record().hold_budget(hold, true);
-                Ok(Afforded { model: cheapest.map_or(model, |(cheapest, _)| cheapest), only: true })
+                Ok(cheapest.map_or(Afforded::AsAsked, |(cheapest, _)| Afforded::Instead(cheapest)))
             }
             Decision::Over(until_midnight) => Err(answers::over_budget(until_midnight)),
         }

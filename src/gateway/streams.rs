@@ -8,11 +8,11 @@ use http::{Response, StatusCode};
 
 use super::Gateway;
 use crate::answers;
+use crate::auto::Routed;
 use crate::body::Body;
 use crate::caller::Caller;
 use crate::config;
 use crate::error::{Code, Reject};
-use crate::fallback::Ask;
 use crate::head::Peer;
 use crate::intake::Upload;
 use crate::request_id::RequestId;
@@ -54,10 +54,10 @@ impl Gateway {
         meter: &Meter,
     ) -> Result<Response<Body>, Reject> {
         let owner = Owner::of(&caller, &parts.headers);
-        let ask = self.ask(caller, Route::Streams, parts, upload, id, meter).await?;
+        let routed = self.ask(caller, Route::Streams, parts, upload, id, meter).await?;
         let (stream, log) = self.keep(owner, meter).await?;
         meter.record().outlive_answer();
-        let opening = Box::pin(self.upstreams.clone().stream(ask, meter.clone()));
+        let opening = Box::pin(self.router.clone().stream(routed, meter.clone()));
         let relay = Relay::opening(opening, meter.clone(), &self.quiet_rules(), &self.shared.open);
         tokio::spawn(writer::drive(relay, log));
         Ok(answers::created(stream, &self.public_base(parts, peer)))
@@ -66,14 +66,14 @@ impl Gateway {
     /// `POST /v1/chat/completions` with `tokenway-resumable: true`: streams as ever, through a log.
     pub(super) async fn complete_resumably(
         &self,
-        ask: Ask,
+        routed: Routed,
         parts: &Parts,
         meter: &Meter,
     ) -> Result<Response<Body>, Reject> {
         // first of all: without room nobody is asked
-        let owner = Owner::of(&ask.caller, &parts.headers);
+        let owner = Owner::of(&routed.ask.caller, &parts.headers);
         let (stream, log) = self.keep(owner.clone(), meter).await?;
-        let begun = self.begin(ask, &self.quiet_rules(), meter).await?;
+        let begun = self.begin(routed, &self.quiet_rules(), meter).await?;
         let opened = self.shared.streams.open(stream, &owner, 0).await;
         let Ok(Opened::Reader(own)) = opened else { return Err(answers::no_such_stream()) };
         tokio::spawn(writer::drive(begun.relay, log));

@@ -88,7 +88,21 @@ impl Limiter {
 
     /// Whether the caller may ask now; if so, what it may use is taken until the grant is settled.
     pub async fn admit(self: &Arc<Self>, rules: &Rules, asked: Asked<'_>) -> Decision {
-        let Some(claims) = claims_of(rules, asked, Percent::WHOLE) else { return Decision::unlimited() };
+        self.admit_claims(|part| claims_of(rules, asked, part)).await
+    }
+
+    /// The same by what limits the caller at this model alone: for a request that was admitted before it was decided which
+    /// model answers.
+    pub async fn admit_at_model(self: &Arc<Self>, rules: &Rules, asked: Asked<'_>) -> Decision {
+        self.admit_claims(|part| {
+            let [_, at_model] = rules.quotas(asked.caller.allowance(), asked.model, part);
+            Claims::new(asked.caller.id(), asked.model, [None, at_model], asked.tokens)
+        })
+        .await
+    }
+
+    async fn admit_claims(self: &Arc<Self>, claims_of: impl Fn(Percent) -> Option<Claims>) -> Decision {
+        let Some(claims) = claims_of(Percent::WHOLE) else { return Decision::unlimited() };
         let Some(shared) = &self.shared else { return self.admit_here(claims) };
         let (limiter, shared) = (Arc::clone(self), Arc::clone(shared));
         // a task of its own: if the client leaves now, the reply is still taken, and the grant in it given back
@@ -98,7 +112,7 @@ impl Limiter {
         });
         match reply.await {
             Ok(Some(decision)) => decision,
-            _ => match claims_of(rules, asked, self.local_share) {
+            _ => match claims_of(self.local_share) {
                 Some(claims) => self.admit_here(claims),
                 None => Decision::unlimited(),
             },

@@ -149,6 +149,6 @@ fn is_refusal(failure: &Failure, stage: Stage) -> bool {
         Failure::Broken => stage != Stage::Answered,
         Failure::SilentBeforeFirstEvent | Failure::SilentBetweenEvents => false,
         Failure::TooLong | Failure::Deadline => false,
-        Failure::BadBody(_) | Failure::Empty | Failure::Draining => false,
+        Failure::BadBody(_) | Failure::Empty | Failure::Limited(_) | Failure::Draining => false,
     }
 }

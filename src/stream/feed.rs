@@ -46,10 +46,17 @@ pub struct Opened {
 
 impl Opened {
     /// What was held is complete, as far as the client is concerned, at the commit point: before it, nothing may leave.
-    pub fn new(mut held: Vec<Batch>, feed: Feed) -> Self {
-        let committed = held.last().map(|batch| batch.complete);
-        held.iter_mut().for_each(|batch| batch.complete = committed.unwrap_or(batch.complete));
-        Self { held, feed }
+    pub fn new(held: Vec<Batch>, feed: Feed) -> Self {
+        match held.last().map(|batch| batch.complete) {
+            Some(committed) => Self { held, feed }.committed(committed),
+            None => Self { held, feed },
+        }
+    }
+
+    /// The same, where the commit point comes later than the first output.
+    pub fn committed(mut self, at: Instant) -> Self {
+        self.held.iter_mut().for_each(|batch| batch.complete = at);
+        self
     }
 }
 

@@ -20,6 +20,7 @@ use crate::limit::fields::Fields;
 use crate::limiter::Grant;
 use crate::metrics::{Metrics, Outcome};
 use crate::route::price::{Cost, Prices};
+use crate::route::verdict::Decision;
 
 /// nginx's status for "client closed request": for the log and the metrics, never sent.
 const CLIENT_CLOSED_REQUEST: StatusCode = match StatusCode::from_u16(499) {
@@ -58,8 +59,10 @@ pub struct Record {
     reuse: Option<Box<Reuse>>,
     /// Its model was `auto`: what that is compared with.
     baseline: Option<Prices>,
+    /// How `auto` was decided.
+    routed: Option<Decision>,
     /// What its caller's limits have granted it, until it ends.
-    grant: Option<Grant>,
+    grants: Vec<Grant>,
     /// What was taken of its caller's budget, and whether that was beyond it.
     budget: Option<(Hold, bool)>,
     /// What its answer's head tells of those limits.
@@ -120,7 +123,8 @@ impl Meter {
             bill: Bill::default(),
             reuse: None,
             baseline: None,
-            grant: None,
+            routed: None,
+            grants: Vec::new(),
             budget: None,
             limits: None,
             ending: None,
@@ -151,7 +155,7 @@ impl Record {
 
     /// What the caller's limits have granted: it is given back, or charged, when the record ends.
     pub fn hold(&mut self, grant: Grant) {
-        self.grant = Some(grant);
+        self.grants.push(grant);
     }
 
     /// What was taken of the caller's budget: it is settled with what the request has cost.
@@ -180,7 +184,7 @@ impl Record {
     }
 
     /// The request's model is `auto`: what that saves is counted against these prices, `costs.baseline`.
-    pub fn routed(&mut self, baseline: Option<Prices>) {
+    pub fn compare_with(&mut self, baseline: Option<Prices>) {
         self.baseline = baseline;
     }
 
@@ -203,6 +207,17 @@ impl Record {
             Some(reuse) => reuse.tokens,
             None => self.bill.of(self.answering.as_ref()?.number).map(|charge| charge.tokens),
         }
+    }
+
+    /// It was asked of `auto`, and decided so.
+    pub fn routed(&mut self, decision: Decision) {
+        self.routed = Some(decision);
+        self.metrics.routes.with_label_values(&[decision.verdict.as_str(), decision.by.as_str()]).inc();
+    }
+
+    /// How `auto` was decided; `None` where it was not asked, or is not decided yet.
+    pub fn route(&self) -> Option<Decision> {
+        self.routed
     }
 
     /// Who calls, once that is known.
@@ -304,9 +319,8 @@ impl Record {
         }
         self.ending = Some((outcome, Instant::now()));
         // here and not when it is published: before its client hears of the end, its place is free again
-        if let Some(grant) = self.grant.take() {
-            grant.settle(self.bill.tokens());
-        }
+        let used = self.bill.tokens();
+        self.grants.drain(..).for_each(|grant| grant.settle(used));
     }
 
     fn publish(&self, outcome: Outcome, ended: Instant) {
@@ -324,7 +338,7 @@ impl Record {
         let caller_id = caller.map(Caller::id);
         let duration_ms = milliseconds(ended.saturating_duration_since(self.started));
         let (request_id, origin, client) = (&*self.request_id, self.origin.as_deref(), self.client.to_string());
-        let (route, error) = (self.route, self.error);
+        let (route, error, auto) = (self.route, self.error, self.routed.map(Decision::as_str));
         let (status, outcome_name) = (status.as_u16(), outcome.as_str());
         self.charge_to_metrics();
         let Some(answering) = &self.answering else {
@@ -338,7 +352,7 @@ impl Record {
         let cost = self.cost().map(|cost| cost.to_string());
         let also = self.bill.beside(answering.number);
         tracing::info!(
-            target: "tokenway::request", request_id, client, caller = caller_id, origin, route, model, upstream,
+            target: "tokenway::request", request_id, client, caller = caller_id, origin, route, auto, model, upstream,
             status, outcome = outcome_name, error, attempts = self.attempts, ttft_ms = facts.first_token_ms,
             input_tokens = facts.input, output_tokens = facts.output, tokens_from = facts.source,
             cached_tokens = facts.cached, reasoning_tokens = facts.reasoning,

@@ -35,6 +35,8 @@ pub enum Failure {
     Broken,
     /// The body ended cleanly without a single output event.
     Empty,
+    /// The caller has reached its limit at the model that was decided on: no upstream was asked.
+    Limited(Box<Reject>),
     /// This gateway is shutting down and `server.drain` is over.
     Draining,
 }
@@ -56,7 +58,7 @@ impl Failure {
         match self {
             Failure::Refused(refusal) => refusal.is_retryable(),
             Failure::InBody(fault) => fault.is_retryable(),
-            Failure::TooLong | Failure::Deadline | Failure::Draining => false,
+            Failure::TooLong | Failure::Deadline | Failure::Limited(_) | Failure::Draining => false,
             _ => true,
         }
     }
@@ -95,6 +97,7 @@ impl Failure {
             Failure::BadBody(_) => "bad_body",
             Failure::Broken => "broken",
             Failure::Empty => "empty",
+            Failure::Limited(_) => "rate_limited",
             Failure::Draining => "draining",
         }
     }
@@ -121,6 +124,7 @@ impl Failure {
             }
             Failure::Broken => failure("The upstream's answer broke off."),
             Failure::Empty => failure("The upstream's answer was empty."),
+            Failure::Limited(reject) => (**reject).clone(),
             Failure::Draining => Reject::new(Code::Draining, "The gateway is shutting down: ask again."),
         }
     }

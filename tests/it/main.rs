@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod auto;
 mod bench;
 mod browser;
 mod cors_table;

@@ -1,6 +1,7 @@
 //! From the raw file to usable values: one key checked against another, files and variables read, names looked up.
 
 mod access;
+mod auto;
 mod cost;
 mod fallback;
 mod limits;
@@ -56,7 +57,8 @@ impl Resolver<'_> {
         let stream = stream(&raw.stream);
         let streams = self.streams(&raw.streams);
         let upstreams = self.upstreams(&raw.upstreams);
-        let models = self.models(&raw.upstreams, &raw.models, &raw.default_model);
+        let models = self.models(&raw.upstreams, &raw.models, &raw.routing);
+        let auto = self.auto(&raw.routing, &raw.models);
         let fallback = self.fallback_rules(&raw.fallback);
         let access = self.access(&raw.access, cors.as_ref(), &models);
         let limits = self.limits(&raw.limits, &raw.models);
@@ -71,6 +73,7 @@ impl Resolver<'_> {
             streams,
             upstreams,
             models,
+            auto,
             fallback,
             access,
             limits,

@@ -3,7 +3,9 @@
 use super::Resolver;
 use crate::config::problem::{Field, Mistake, nearest, quoted};
 use crate::config::raw;
+use crate::config::raw_auto::Routing;
 use crate::config::values::Name;
+use crate::route::auto::AUTO;
 use crate::route::table::{Fallback, Model, ModelId, Table, UpstreamId};
 
 impl Resolver<'_> {
@@ -11,7 +13,7 @@ impl Resolver<'_> {
         &mut self,
         upstreams: &Field<Vec<raw::Upstream>>,
         models: &Field<Vec<raw::Model>>,
-        default: &Field<Option<String>>,
+        routing: &Routing,
     ) -> Table {
         if models.value.is_empty() {
             let mistake = Mistake::new("is missing", "add [[models]] with at least a name and an upstream");
@@ -20,7 +22,9 @@ impl Resolver<'_> {
         self.check_unique(models.value.iter().map(|model| &model.name));
         let upstream_names = Names::new("upstream", upstreams, |upstream| &upstream.name);
         let model_names = Names::new("model", models, |model| &model.name);
+        let default = &routing.default;
         let default_id = match &default.value {
+            Some(name) if name == AUTO && routing.auto.is_some() => None,
             Some(name) => self.find(&model_names, name, default),
             None => None,
         };
@@ -99,7 +103,7 @@ impl Resolver<'_> {
     }
 
     /// The place of `name` in a list, or a report at `field` that nothing has that name.
-    fn find<T>(&mut self, names: &Names<'_>, name: &str, field: &Field<T>) -> Option<usize> {
+    pub(super) fn find<T>(&mut self, names: &Names<'_>, name: &str, field: &Field<T>) -> Option<usize> {
         let found = names.known.iter().position(|known| *known == name);
         if found.is_none() && names.complete {
             let mend = match nearest(name, names.known.iter().copied()) {
@@ -115,7 +119,7 @@ impl Resolver<'_> {
 }
 
 /// The names of all models or all upstreams, in the order of the file.
-struct Names<'n> {
+pub(super) struct Names<'n> {
     what: &'static str,
     known: Vec<&'n str>,
     /// False where a name could not be read: then nothing can be called unknown.
@@ -123,7 +127,7 @@ struct Names<'n> {
 }
 
 impl<'n> Names<'n> {
-    fn new<T>(what: &'static str, all: &'n Field<Vec<T>>, name: fn(&T) -> &Field<Name>) -> Self {
+    pub(super) fn new<T>(what: &'static str, all: &'n Field<Vec<T>>, name: fn(&T) -> &Field<Name>) -> Self {
         Self {
             what,
             known: all.value.iter().map(|item| name(item).value.0.as_str()).collect(),

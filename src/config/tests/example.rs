@@ -35,8 +35,21 @@ fn the_example_is_good_and_says_what_the_reference_table_says() {
 }
 
 /// The lines of the example that must be written; everything else there is a default.
-const NO_DEFAULT: [&str; 9] =
-    ["name", "base_url", "api_key_env", "upstream", "input_price", "output_price", "context", "default", "[routing]"];
+const NO_DEFAULT: [&str; 13] = [
+    "name",
+    "base_url",
+    "api_key_env",
+    "upstream",
+    "input_price",
+    "output_price",
+    "context",
+    "default",
+    "[routing]",
+    "[routing.auto]",
+    "easy",
+    "hard",
+    "classifier",
+];
 
 #[test]
 fn every_value_of_the_example_that_has_a_default_is_that_default() {
@@ -56,16 +69,17 @@ fn the_example_holds_every_key_that_there_is() {
         server: "ZZZZ = 1",
         upstream: "ZZZZ = 1",
         model: "ZZZZ = 1",
-        rest: "[access]\nZZZZ = 1\n[cors]\nZZZZ = 1\n[stream]\nZZZZ = 1\n[streams]\nZZZZ = 1\n[routing]\nZZZZ = 1\n[log]\nZZZZ = 1\n[redis]\nZZZZ = 1\n[cost]\nZZZZ = 1\n\
+        rest: "[access]\nZZZZ = 1\n[cors]\nZZZZ = 1\n[stream]\nZZZZ = 1\n[streams]\nZZZZ = 1\n[routing]\nZZZZ = 1\n[routing.auto]\neasy = \"m\"\nhard = \"n\"\nmode = \"rules\"\nZZZZ = 1\n[[models]]\nname = \"n\"\nupstream = \"up\"\n[log]\nZZZZ = 1\n[redis]\nZZZZ = 1\n[cost]\nZZZZ = 1\n\
                [fallback]\nZZZZ = 1\n[fallback.hedge]\nZZZZ = 1\n[limits]\nZZZZ = 1\n[[limits.models]]\nname = \"m\"\nZZZZ = 1\n",
     };
     let problems = unknown.parse().unwrap_err().0;
-    assert_eq!(problems.len(), 15);
+    assert_eq!(problems.len(), 16);
     for problem in problems {
         for key in problem.mend.split_once("here are ").unwrap().1.split(", ") {
             let written = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
-            let is_section =
-                ["[[limits.", "[fallback."].iter().any(|start| EXAMPLE.contains(&format!("{start}{key}]")));
+            let is_section = ["[[limits.", "[fallback.", "[routing."]
+                .iter()
+                .any(|start| EXAMPLE.contains(&format!("{start}{key}]")));
             assert!(is_section || EXAMPLE.lines().any(written), "{key}");
         }
     }

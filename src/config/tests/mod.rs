@@ -1,6 +1,7 @@
 //! The configuration as a whole: what is refused and where, what is only warned of, what the example says.
 
 mod access;
+mod auto;
 mod example;
 mod files;
 mod properties;
@@ -171,7 +172,15 @@ fn every_problem_of_the_other_sections_names_its_key_and_the_mend() {
         ),
         ("[streams]\nmax_bytes = \"512KiB\"", "streams.max_bytes", "streams.max_stream_bytes (1MiB) is over"),
         ("[routing]\ndefault = \"x\"", "routing.default", "no model has the name `x`; write `m`"),
-        ("[routing.auto]\neasy = \"m\"", "routing.auto", "this version has no [routing.auto]; remove"),
+        ("[routing]\ndefault = \"auto\"", "routing.default", "no model has the name `auto`"),
+        ("[routing.auto]\nhard = \"m\"\nmode = \"rules\"", "routing.auto.easy", "answers what is easy"),
+        ("[routing.auto]\neasy = \"m\"\nmode = \"rules\"", "routing.auto.hard", "answers what is hard"),
+        ("[routing.auto]\neasy = \"m\"\nhard = \"m\"\nmode = \"rules\"", "routing.auto.hard", "is the same model"),
+        (
+            "[routing.auto]\neasy = \"m\"\nhard = \"x\"\nclassifier = \"m\"",
+            "routing.auto.hard",
+            "no model has the name `x`",
+        ),
         ("[limits]\nrequests_per_minute = -1", "limits.requests_per_minute", "out of range"),
         ("[limits]\nrequests_per_minut = 5", "limits.requests_per_minut", "write `requests_per_minute`"),
         ("[limits]\nburst = 1_000_001", "limits.burst", "from 0 to 1000000"),

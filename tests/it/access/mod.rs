@@ -76,7 +76,7 @@ fn keys_file() -> String {
     .concat()
 }
 
-fn bearer(credential: &str) -> String {
+pub fn bearer(credential: &str) -> String {
     format!("Bearer {credential}")
 }
 
@@ -86,7 +86,7 @@ fn now() -> u64 {
 }
 
 /// A token with these claims beside `sub` and `exp`, signed with the secret of [`SECRETS`].
-fn token(more: Value) -> String {
+pub fn token(more: Value) -> String {
     token_by(SECRETS[0].1, more)
 }
 
@@ -104,7 +104,7 @@ fn from_page(mut request: Request<RequestBody>, headers: &[(&'static str, &str)]
     with_all(request, headers)
 }
 
-fn with_all(mut request: Request<RequestBody>, headers: &[(&'static str, &str)]) -> Request<RequestBody> {
+pub fn with_all(mut request: Request<RequestBody>, headers: &[(&'static str, &str)]) -> Request<RequestBody> {
     for (name, value) in headers {
         request.headers_mut().append(*name, value.parse().unwrap());
     }

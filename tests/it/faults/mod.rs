@@ -23,7 +23,7 @@ use crate::support::edge::{FIRST_KEY, SECOND_KEY};
 const SECRETS: [&str; 4] = [CANARY, FAKE_KEY, FIRST_KEY, SECOND_KEY];
 
 /// Every header that an answer may have; `date` and `content-length` are hyper's.
-const HEADERS: [&str; 19] = [
+const HEADERS: [&str; 20] = [
     "access-control-allow-origin",
     "access-control-expose-headers",
     "cache-control",
@@ -36,6 +36,7 @@ const HEADERS: [&str; 19] = [
     "tokenway-attempts",
     "tokenway-cache",
     "tokenway-model",
+    "tokenway-route",
     "tokenway-stream-id",
     "tokenway-upstream",
     "transfer-encoding",

@@ -1,0 +1,262 @@
+//! Which model answers what is asked of `auto`: from memory, by the rules, or by asking a classifier while the answer of the easy
+//! model is already under way.
+//!
+//! Nothing of the easy model leaves before the decision: [`Router::stream`] resolves to one model's stream, and by then the
+//! other one is cancelled.
+
+mod memory;
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout};
+
+use crate::caller::Caller;
+use crate::chat::answer;
+use crate::chat::request::Request;
+use crate::config::Config;
+use crate::fallback::{Ask, Upstreams, Whole};
+use crate::limit::rules::Rules as Limits;
+use crate::limiter::{Asked, Limiter};
+use crate::route::auto::{Auto, Choice, Classifier, Mode};
+use crate::route::classifier::Question;
+use crate::route::rules::Prompt;
+use crate::route::table::{Model, ModelId};
+use crate::route::verdict::{By, Decision, Verdict};
+use crate::stream::bill::Purpose;
+use crate::stream::feed::Opened;
+use crate::stream::meter::Meter;
+use crate::stream::relay::Opening;
+use crate::upstream::failure::Failure;
+
+use memory::Memory;
+
+/// A larger body is read again beside the worker threads, as it was when it came in.
+const READ_IN_PLACE: usize = 256 * 1024;
+
+/// Finds the model for each request, and asks it.
+pub struct Router {
+    upstreams: Arc<Upstreams>,
+    auto: Option<Auto>,
+    /// What the classifier has said. It goes with the configuration that it was said under.
+    said: Memory,
+    limiter: Arc<Limiter>,
+    limits: Limits,
+}
+
+/// Which model a request goes to.
+pub enum Destination {
+    /// This one: named, or decided.
+    Known(ModelId, Option<Decision>),
+    /// Asked of `auto`, and still to be decided.
+    Undecided(Box<Prompt>),
+}
+
+impl Destination {
+    /// Whether it was asked of `auto`.
+    pub fn is_of_auto(&self) -> bool {
+        matches!(self, Destination::Known(_, Some(_)) | Destination::Undecided(_))
+    }
+}
+
+/// A request with its destination.
+pub struct Routed {
+    /// What is asked, of the model that is known or, where it is undecided, of the easy one.
+    pub ask: Ask,
+    undecided: Option<Box<Prompt>>,
+}
+
+impl Router {
+    /// For one version of the configuration.
+    pub fn new(config: &Config, upstreams: Arc<Upstreams>, limiter: Arc<Limiter>) -> Self {
+        let (auto, limits) = (config.auto.clone(), config.limits.clone());
+        Self { upstreams, auto, said: Memory::default(), limiter, limits }
+    }
+
+    /// Where a request goes: to the model that it names, or to one of `auto`'s. `None` if there is none that it may use.
+    pub async fn destination(&self, caller: &Caller, request: &Request) -> Option<Destination> {
+        let models = self.upstreams.models();
+        let may_use = |id: ModelId| caller.may_use(&models.get(id).name);
+        let Some(auto) = self.auto.as_ref().filter(|auto| auto.is_meant_by(request.model())) else {
+            return models.find(request.model()).filter(|id| may_use(*id)).map(|id| Destination::Known(id, None));
+        };
+        let known = |decision: Decision| Destination::Known(auto.model(decision.verdict), Some(decision));
+        let by_rules = |verdict| known(Decision { verdict, by: By::Rules });
+        if let Choice::One(verdict) = auto.choice(may_use)? {
+            return Some(by_rules(verdict));
+        }
+        let prompt = Box::new(read(request).await);
+        let classifier = auto.asks().filter(|classifier| may_use(classifier.model));
+        Some(match (auto.fitting(models, &prompt), classifier) {
+            (Some(verdict), _) => by_rules(verdict),
+            (None, None) => known(auto.by_rules(models, &prompt)),
+            (None, Some(_)) => match self.said.get(&Question::about(&prompt).key()) {
+                Some(verdict) => known(Decision { verdict, by: By::Classifier }),
+                None => Destination::Undecided(prompt),
+            },
+        })
+    }
+
+    /// The model of a destination; of one that is undecided the easy one, which is the first that may be asked.
+    pub fn first(&self, destination: &Destination) -> Option<ModelId> {
+        match destination {
+            Destination::Known(model, _) => Some(*model),
+            Destination::Undecided(_) => self.auto.as_ref().map(|auto| auto.easy),
+        }
+    }
+
+    /// The dearest model that a destination may turn out to be.
+    pub fn dearest(&self, destination: &Destination) -> Option<ModelId> {
+        match destination {
+            Destination::Known(model, _) => Some(*model),
+            Destination::Undecided(_) => self.auto.as_ref().map(|auto| auto.hard),
+        }
+    }
+
+    /// Opens the stream of the model that is to answer, or of one that steps in for it.
+    ///
+    /// # Errors
+    /// The last candidate's failure, or a limit of the caller at the model that was decided on.
+    pub async fn stream(self: Arc<Self>, routed: Routed, meter: Meter) -> Result<Opened, Failure> {
+        let Routed { ask, undecided } = routed;
+        let (Some(auto), Some(prompt)) = (&self.auto, undecided) else {
+            return Arc::clone(&self.upstreams).stream(ask, meter).await;
+        };
+        if auto.mode != Mode::Speculative {
+            let ask = self.decided(auto, ask, &prompt, &meter).await?;
+            return Arc::clone(&self.upstreams).stream(ask, meter).await;
+        }
+        let mut easy: Opening = Box::pin(Arc::clone(&self.upstreams).stream(ask.clone(), meter.clone()));
+        let (decision, opened) = {
+            let mut decision = pin!(self.decide(auto, &ask, &prompt, &meter));
+            tokio::select! {
+                biased;
+                decision = &mut decision => (decision, None),
+                opened = &mut easy => (decision.await, Some(opened)),
+            }
+        };
+        meter.record().routed(decision);
+        match (decision.verdict, opened) {
+            (Verdict::Easy, None) => easy.await,
+            (Verdict::Easy, Some(opened)) => opened.map(|opened| opened.committed(Instant::now())),
+            (Verdict::Hard, opened) => {
+                // cancelled before the other one is asked
+                drop((opened, easy));
+                let ask = self.admitted(auto.hard, ask, &meter).await?;
+                Arc::clone(&self.upstreams).stream(ask, meter).await
+            }
+        }
+    }
+
+    /// Gets the whole answer of the model that is to answer. Nothing is asked of the easy model before the decision: an answer
+    /// that is not streamed would have to be paid whole, and its client waits for the last token in any case.
+    ///
+    /// # Errors
+    /// The last candidate's failure, or a limit of the caller at the model that was decided on.
+    pub async fn whole(self: Arc<Self>, routed: Routed, meter: Meter) -> Result<Whole, Failure> {
+        let Routed { ask, undecided } = routed;
+        let ask = match (&self.auto, undecided) {
+            (Some(auto), Some(prompt)) => self.decided(auto, ask, &prompt, &meter).await?,
+            _ => ask,
+        };
+        Arc::clone(&self.upstreams).whole(ask, meter).await
+    }
+
+    /// Asks the classifier about a prompt, past everything that was said before.
+    ///
+    /// # Errors
+    /// Why there is no verdict: a word from a closed set.
+    pub async fn classify(
+        &self,
+        classifier: Classifier,
+        ask: &Ask,
+        question: &Question,
+        meter: &Meter,
+    ) -> Result<Verdict, &'static str> {
+        let request = Request::parse(question.body().into()).map_err(|_| "unclear")?;
+        let ask = Ask {
+            candidates: vec![classifier.model],
+            request,
+            purpose: Purpose::Decide,
+            idempotency_key: None,
+            ..ask.clone()
+        };
+        let asked = Arc::clone(&self.upstreams).whole(ask, meter.clone());
+        let whole = timeout(classifier.timeout, asked).await.map_err(|_| "timeout")?;
+        let whole = whole.map_err(|failure| failure.reason())?;
+        let text = answer::text(&whole.body).ok().flatten();
+        text.as_deref().and_then(Verdict::read).ok_or("unclear")
+    }
+
+    /// The request, to the model that is decided on.
+    async fn decided(&self, auto: &Auto, ask: Ask, prompt: &Prompt, meter: &Meter) -> Result<Ask, Failure> {
+        let decision = self.decide(auto, &ask, prompt, meter).await;
+        meter.record().routed(decision);
+        match decision.verdict {
+            Verdict::Easy => Ok(ask),
+            Verdict::Hard => self.admitted(auto.hard, ask, meter).await,
+        }
+    }
+
+    /// The classifier's decision, which is remembered; or, in whatever trouble it is, that of the rules.
+    async fn decide(&self, auto: &Auto, ask: &Ask, prompt: &Prompt, meter: &Meter) -> Decision {
+        let Some(classifier) = auto.asks() else { return auto.by_rules(self.upstreams.models(), prompt) };
+        let question = Question::about(prompt);
+        match self.classify(classifier, ask, &question, meter).await {
+            Ok(verdict) => {
+                self.said.keep(question.key(), verdict);
+                Decision { verdict, by: By::Classifier }
+            }
+            Err(reason) => {
+                let record = meter.record();
+                record.metrics().classifier_failures.with_label_values(&[reason]).inc();
+                tracing::warn!(
+                    request_id = record.request_id(),
+                    reason,
+                    "no verdict of the classifier: the rules decide"
+                );
+                drop(record);
+                auto.by_rules(self.upstreams.models(), prompt)
+            }
+        }
+    }
+
+    /// The same request to another model, within the caller's limits at that one: those that hold for all models it has
+    /// passed already.
+    async fn admitted(&self, model: ModelId, ask: Ask, meter: &Meter) -> Result<Ask, Failure> {
+        let (models, request) = (self.upstreams.models(), &ask.request);
+        let Model { name, context, .. } = models.get(model);
+        let tokens = self.limits.reservation(request.estimated_prompt_tokens(), request.max_tokens(), *context);
+        let asked = Asked { caller: &ask.caller, model: name, tokens };
+        let grant = self.limiter.admit_at_model(&self.limits, asked).await.outcome;
+        meter.record().hold(grant.map_err(|reject| Failure::Limited(Box::new(reject)))?);
+        Ok(Ask { candidates: self.upstreams.candidates(model, request, &ask.caller), ..ask })
+    }
+}
+
+impl Routed {
+    /// A request and where it goes.
+    pub fn new(ask: Ask, destination: Destination, meter: &Meter) -> Self {
+        let undecided = match destination {
+            Destination::Known(_, decision) => {
+                decision.into_iter().for_each(|decision| meter.record().routed(decision));
+                None
+            }
+            Destination::Undecided(prompt) => Some(prompt),
+        };
+        Self { ask, undecided }
+    }
+
+    /// Whether it is still open which model is asked.
+    pub fn is_undecided(&self) -> bool {
+        self.undecided.is_some()
+    }
+}
+
+async fn read(request: &Request) -> Prompt {
+    if request.body_len() <= READ_IN_PLACE {
+        return request.prompt();
+    }
+    let request = request.clone();
+    tokio::task::spawn_blocking(move || request.prompt()).await.unwrap_or_default()
+}

@@ -1,0 +1,81 @@
+//! A real classifier, asked about every labelled prompt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
+
+use super::labelled::Labelled;
+use super::report::{Effort, Judge};
+use crate::auto::Router;
+use crate::caller::Caller;
+use crate::chat::request::Request;
+use crate::config::Config;
+use crate::fallback::{Ask, Upstreams};
+use crate::limiter::Limiter;
+use crate::metrics::Metrics;
+use crate::request_id::RequestId;
+use crate::route::auto::Classifier;
+use crate::route::classifier::Question;
+use crate::route::verdict::Verdict;
+use crate::stream::bill::Purpose;
+use crate::stream::meter::Meter;
+use crate::upstream::standing::Standings;
+
+/// As many questions at a time: a small server of one's own takes no more.
+const AT_ONCE: usize = 4;
+
+/// What one question came to.
+struct Asked {
+    verdict: Option<Verdict>,
+    took: Duration,
+    cost: Option<crate::route::price::Cost>,
+}
+
+/// The classifier alone, and with the rules where it gives no verdict: the latter is what requests meet.
+pub(super) async fn judged(
+    config: &Config,
+    classifier: Classifier,
+    prompts: &[Labelled],
+) -> Result<[Judge; 2], String> {
+    let auto = config.auto.as_ref().ok_or("there is no [routing.auto]")?;
+    let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
+    let standings = Arc::new(Standings::new(Arc::clone(&metrics)));
+    let upstreams = Arc::new(Upstreams::new(config, standings, Arc::clone(&metrics))?);
+    let router = Router::new(config, upstreams, Limiter::local(1, Arc::clone(&metrics)));
+    let ask_about = async |prompt: &Labelled| -> Result<Asked, String> {
+        let question = Question::about(&prompt.prompt);
+        let request = Request::parse(question.body().into()).map_err(|reject| reject.message.to_string())?;
+        let (id, started) = (RequestId::random(), Instant::now());
+        let address = std::net::Ipv4Addr::LOCALHOST.into();
+        let meter = Meter::start(Arc::clone(&metrics), started, id.text(), "route_eval", None, address);
+        let ask = Ask {
+            caller: Caller::operator(),
+            candidates: Vec::new(),
+            request,
+            request_id: id.header(),
+            idempotency_key: None,
+            purpose: Purpose::Decide,
+        };
+        let verdict = router.classify(classifier, &ask, &question, &meter).await.ok();
+        let cost = meter.record().cost();
+        Ok(Asked { verdict, took: started.elapsed(), cost })
+    };
+    let asked: Vec<Result<Asked, String>> = stream::iter(prompts).map(ask_about).buffered(AT_ONCE).collect().await;
+    let asked = asked.into_iter().collect::<Result<Vec<_>, _>>()?;
+
+    let verdicts: Vec<_> = asked.iter().map(|asked| asked.verdict).collect();
+    let by_rules = |(prompt, said): (&Labelled, &Option<Verdict>)| said.or(Some(auto.rules.decide(&prompt.prompt)));
+    let together = prompts.iter().zip(&verdicts).map(by_rules).collect();
+    let mut took: Vec<Duration> = asked.iter().map(|asked| asked.took).collect();
+    took.sort();
+    let at = |share: usize| {
+        took.get((took.len() * share / 100).min(took.len().saturating_sub(1))).copied().unwrap_or_default()
+    };
+    let cost: Option<crate::route::price::Cost> = asked.iter().map(|asked| asked.cost).sum();
+    let name = format!("classifier {}", config.models.get(classifier.model).name);
+    let effort = Effort { median: at(50), p95: at(95), cost: cost.map(|cost| cost.to_string()) };
+    let alone = Judge { name: name.clone(), verdicts, effort: Some(effort) };
+    Ok([alone, Judge::new(format!("{name}, else rules"), together)])
+}

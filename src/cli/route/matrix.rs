@@ -1,0 +1,63 @@
+//! A confusion matrix. Pure.
+
+use crate::route::verdict::Verdict;
+
+/// How often what was labelled so was said to be so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Matrix {
+    /// By label (easy, hard), then by what was said (easy, hard, nothing).
+    counts: [[u64; 3]; 2],
+}
+
+impl Matrix {
+    /// Of pairs of label and what was said.
+    pub(super) fn of(pairs: impl Iterator<Item = (Verdict, Option<Verdict>)>) -> Self {
+        let mut matrix = Self::default();
+        for (label, said) in pairs {
+            matrix.counts[label as usize][said.map_or(2, |said| said as usize)] += 1;
+        }
+        matrix
+    }
+
+    /// How many of this label were said to be this, or nothing.
+    pub(super) fn count(&self, label: Verdict, said: Option<Verdict>) -> u64 {
+        self.counts[label as usize][said.map_or(2, |said| said as usize)]
+    }
+
+    /// How many were said to be what they are.
+    pub(super) fn right(&self) -> u64 {
+        Verdict::BOTH.into_iter().map(|verdict| self.count(verdict, Some(verdict))).sum()
+    }
+
+    /// How many there are.
+    pub(super) fn all(&self) -> u64 {
+        self.counts.iter().flatten().sum()
+    }
+
+    /// The share of those that were said to be what they are; what nothing was said about is wrong.
+    pub(super) fn share_right(&self) -> f64 {
+        self.right() as f64 / self.all().max(1) as f64
+    }
+
+    /// Of those with this label, the share that was found.
+    pub(super) fn recall(&self, label: Verdict) -> f64 {
+        let all: u64 = self.counts[label as usize].iter().sum();
+        self.count(label, Some(label)) as f64 / all.max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Verdict::{Easy, Hard};
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_counted_by_what_is_true() {
+        let said = [(Easy, Some(Easy)), (Easy, Some(Hard)), (Hard, Some(Hard)), (Hard, None), (Hard, Some(Easy))];
+        let matrix = Matrix::of(said.into_iter());
+        assert_eq!((matrix.all(), matrix.right()), (5, 2));
+        assert_eq!((matrix.count(Easy, Some(Hard)), matrix.count(Hard, None)), (1, 1));
+        assert_eq!((matrix.share_right(), matrix.recall(Easy)), (0.4, 0.5));
+        assert_eq!(Matrix::default().share_right(), 0.0);
+    }
+}

@@ -1,0 +1,65 @@
+//! Both ends of a text that may be long: nothing that looks at it afterwards takes longer than the bound. Pure.
+
+/// The beginning and the end of a text; the whole text, in `head`, where it is short.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Excerpt {
+    /// The beginning.
+    pub head: String,
+    /// The end; empty where `head` is the whole text.
+    pub tail: String,
+    /// Bytes between the two that are left out.
+    pub left_out: usize,
+}
+
+impl Excerpt {
+    /// At most `head` and `tail` bytes of the two ends, cut between characters.
+    pub fn of(text: &str, head: usize, tail: usize) -> Self {
+        if text.len() <= head.saturating_add(tail) {
+            return Self { head: text.to_owned(), tail: String::new(), left_out: 0 };
+        }
+        let (end, start) = (text.floor_char_boundary(head), text.ceil_char_boundary(text.len() - tail));
+        Self { head: text[..end].to_owned(), tail: text[start..].to_owned(), left_out: start - end }
+    }
+
+    /// The same, of what this one has kept: never more than there is.
+    pub fn shortened(&self, head: usize, tail: usize) -> Self {
+        if self.left_out == 0 {
+            return Self::of(&self.head, head, tail);
+        }
+        let (end, start) =
+            (self.head.floor_char_boundary(head), self.tail.ceil_char_boundary(self.tail.len().saturating_sub(tail)));
+        let left_out = self.left_out + (self.head.len() - end) + start;
+        Self { head: self.head[..end].to_owned(), tail: self.tail[start..].to_owned(), left_out }
+    }
+
+    /// Bytes of the whole text.
+    pub fn whole_len(&self) -> usize {
+        self.head.len() + self.left_out + self.tail.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_short_text_is_kept_whole_and_a_long_one_by_its_ends() {
+        assert_eq!(Excerpt::of("abcd", 2, 2), Excerpt { head: "abcd".into(), ..Excerpt::default() });
+        assert_eq!(Excerpt::of("abcde", 2, 2), Excerpt { head: "ab".into(), tail: "de".into(), left_out: 1 });
+    }
+
+    proptest! {
+        #[test]
+        fn no_byte_is_lost_from_the_count_and_no_bound_is_passed(text in "\\PC{0,60}", head in 0..40usize, tail in 0..40usize, less in 0..40usize) {
+            let excerpt = Excerpt::of(&text, head, tail);
+            prop_assert_eq!(excerpt.whole_len(), text.len());
+            prop_assert!(text.starts_with(&excerpt.head) && text.ends_with(&excerpt.tail));
+            prop_assert!(excerpt.head.len() + excerpt.tail.len() <= head + tail);
+            let shorter = excerpt.shortened(less, less);
+            prop_assert_eq!(shorter.whole_len(), text.len());
+            prop_assert!(text.starts_with(&shorter.head) && text.ends_with(&shorter.tail));
+            prop_assert!(shorter.head.len() + shorter.tail.len() <= 2 * less);
+        }
+    }
+}

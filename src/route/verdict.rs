@@ -1,0 +1,133 @@
+//! Easy or hard, and who says so. Pure.
+
+use std::fmt;
+
+/// Which of the two models of `auto` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// The cheap one.
+    Easy,
+    /// The strong one.
+    Hard,
+}
+
+/// Who has decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum By {
+    /// The classifier model, now or for the same prompt before.
+    Classifier,
+    /// What can be told here, without asking anybody.
+    Rules,
+}
+
+/// A verdict and its origin; displayed as the header `tokenway-route` says it: `easy;by=rules`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Decision {
+    /// Easy or hard.
+    pub verdict: Verdict,
+    /// Who says so.
+    pub by: By,
+}
+
+impl Verdict {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::Easy, Self::Hard];
+
+    /// The word for it: in headers, labels, and in the classifier's own answer.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Easy => "easy",
+            Self::Hard => "hard",
+        }
+    }
+
+    /// Reads a classifier's answer, whatever it is: one of the two words, alone or with marks, blanks or line ends around
+    /// it, in any case. `None` where it is anything else, also both words: then nobody has decided.
+    pub fn read(answer: &str) -> Option<Self> {
+        // a word that was asked for as one token: what is longer is no answer, and not looked at
+        const LONGEST: usize = 32;
+        if answer.len() > LONGEST {
+            return None;
+        }
+        let word = answer.trim_matches(|c: char| c.is_whitespace() || c.is_ascii_punctuation());
+        Self::BOTH.into_iter().find(|verdict| word.eq_ignore_ascii_case(verdict.as_str()))
+    }
+}
+
+impl By {
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Classifier => "classifier",
+            Self::Rules => "rules",
+        }
+    }
+}
+
+impl Decision {
+    /// As the header says it.
+    pub fn as_str(self) -> &'static str {
+        match (self.verdict, self.by) {
+            (Verdict::Easy, By::Classifier) => "easy;by=classifier",
+            (Verdict::Easy, By::Rules) => "easy;by=rules",
+            (Verdict::Hard, By::Classifier) => "hard;by=classifier",
+            (Verdict::Hard, By::Rules) => "hard;by=rules",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str((*self).as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn one_of_the_two_words_is_read_through_marks_and_case() {
+        for answer in ["easy", "Easy", " EASY\n", "**easy**", "\"easy\".", "\tEasy!", "(easy)"] {
+            assert_eq!(Verdict::read(answer), Some(Verdict::Easy), "{answer:?}");
+        }
+        assert_eq!(Verdict::read("'Hard'\r\n"), Some(Verdict::Hard));
+    }
+
+    #[test]
+    fn anything_else_is_no_verdict() {
+        let long = format!("easy{}", " ".repeat(100));
+        for answer in
+            ["", " ", "e", "eas", "easier", "easy hard", "easy, hard", "hard to say", "not hard", "еasy", &long]
+        {
+            assert_eq!(Verdict::read(answer), None, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_decision_is_told_as_its_parts_are() {
+        for verdict in Verdict::BOTH {
+            for by in [By::Classifier, By::Rules] {
+                let parts = format!("{verdict};by={}", by.as_str());
+                assert_eq!(Decision { verdict, by }.to_string(), parts);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_can_be_read_and_only_the_words_decide(answer in "(\\PC|easy|hard|EASY|[ \n*\"']){0,12}") {
+            if let Some(verdict) = Verdict::read(&answer) {
+                let letters: String = answer.chars().filter(char::is_ascii_alphabetic).collect();
+                prop_assert!(letters.eq_ignore_ascii_case(verdict.as_str()), "{}", answer);
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The model `auto`: a demo upstream for easy, one for hard, and one whose only word is the classifier's.
+
+mod callers;
+mod decisions;
+mod speculation;
+mod trouble;
+
+use serde_json::{Value, json};
+use tokenway::demo::{Demo, Knobs};
+use tokio::net::TcpListener;
+
+use crate::support::edge::{Answer, Edge, Setup, Version};
+
+/// A gateway before three upstreams. The model `cheap` is the easy one, `strong` the hard one, `judge` the classifier, and
+/// `spare` answers where `cheap` fails; it stands beside `strong`.
+struct Routing {
+    edge: Edge,
+    judge: Demo,
+}
+
+/// What a test sets.
+struct Plan<'a> {
+    /// What the classifier does; [`says`] makes it say something.
+    judge: Knobs,
+    easy: Knobs,
+    hard: Knobs,
+    /// Further lines of the model `cheap`.
+    cheap: &'a str,
+    /// Further lines of `[routing.auto]`.
+    auto: &'a str,
+    /// Whole sections.
+    more: &'a str,
+    stream: &'a str,
+}
+
+impl Default for Plan<'_> {
+    fn default() -> Self {
+        Self {
+            judge: says("easy"),
+            easy: Knobs::default(),
+            hard: Knobs::default(),
+            cheap: "",
+            auto: "",
+            more: "",
+            stream: "",
+        }
+    }
+}
+
+/// Answers with this text at once.
+fn says(text: &str) -> Knobs {
+    Knobs { say: Some(text.to_owned()), ..Knobs::default() }
+}
+
+impl Routing {
+    async fn start(plan: Plan<'_>) -> Self {
+        let judge = Demo::start(TcpListener::bind("127.0.0.1:0").await.unwrap(), plan.judge).unwrap();
+        let more = format!(
+            r#"
+[[upstreams]]
+name = "bench"
+base_url = "http://{judge}/v1"
+[[models]]
+name = "cheap"
+upstream = "one"
+input_price = 1
+output_price = 1
+fallback = ["spare"]
+{cheap}
+[[models]]
+name = "strong"
+upstream = "two"
+input_price = 10
+output_price = 10
+[[models]]
+name = "judge"
+upstream = "bench"
+input_price = 100
+output_price = 100
+[routing.auto]
+easy = "cheap"
+hard = "strong"
+classifier = "judge"
+{auto}
+{more}
+"#,
+            judge = judge.addr,
+            cheap = plan.cheap,
+            auto = plan.auto,
+            more = plan.more,
+        );
+        let setup = Setup { first: plan.easy, second: plan.hard, more: &more, stream: plan.stream, ..Setup::default() };
+        Self { edge: Edge::start(setup).await, judge }
+    }
+
+    /// Asks over a connection of its own.
+    async fn ask(&self, request: &Value) -> Answer {
+        self.edge.client(Version::Http2).await.ask(request).await
+    }
+
+    /// How many requests for `auto` were decided so.
+    fn routes(&self, verdict: &str, by: &str) -> u64 {
+        self.edge.metrics.routes.with_label_values(&[verdict, by]).get()
+    }
+
+    /// How often the classifier gave no verdict.
+    fn failures(&self, reason: &str) -> u64 {
+        self.edge.metrics.classifier_failures.with_label_values(&[reason]).get()
+    }
+
+    /// Requests that the three have had: easy, hard, classifier.
+    fn requests(&self) -> [u64; 3] {
+        [&self.edge.first, &self.edge.second, &self.judge].map(|demo| demo.counts().requests)
+    }
+}
+
+/// A request for this model.
+fn asks(model: &str, text: &str, stream: bool) -> Value {
+    json!({ "model": model, "stream": stream, "messages": [{ "role": "user", "content": text }] })
+}
+
+/// What nobody would call hard, and what the rules do.
+const EASY: &str = "Translate 'cat' to Spanish.";
+const HARD: &str = "Prove that there are infinitely many primes.";
