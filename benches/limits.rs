@@ -267,6 +267,7 @@ fn claims() -> Result<Claims, BoxError> {
         rpm: Some(1_000_000_000),
         tpm: None,
         streams: None,
+        budget: None,
     })
 }
 

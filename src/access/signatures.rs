@@ -70,8 +70,18 @@ mod tests {
     fn mint(exp: u64, nbf: Option<u64>, origin: Option<&str>, aud: Option<&str>, sub: &str) -> String {
         let (exp, nbf) = (exp as f64, nbf.map(|nbf| nbf as f64));
         let (origin, aud) = (origin.map(str::to_owned), aud.map(|aud| Audience::One(aud.to_owned())));
-        let claims =
-            Claims { sub: sub.to_owned(), exp, nbf, aud, origin, models: None, rpm: None, tpm: None, streams: None };
+        let claims = Claims {
+            sub: sub.to_owned(),
+            exp,
+            nbf,
+            aud,
+            origin,
+            models: None,
+            rpm: None,
+            tpm: None,
+            streams: None,
+            budget: None,
+        };
         SigningKey::from_secret(SECRET).unwrap().sign(&claims).unwrap()
     }
 
