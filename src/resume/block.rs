@@ -35,9 +35,11 @@ impl<'a> Iterator for Blocks<'a> {
             }
             let (block, rest) = self.0.split_at(length);
             self.0 = rest;
-            if has_data {
-                let kept = if has_own { Cow::Owned(without_own(block)) } else { Cow::Borrowed(block) };
-                return Some(if is_ended { kept } else { Cow::Owned([&kept, b"\n\n".as_slice()].concat()) });
+            match (has_data, has_own) {
+                (false, _) => {}
+                (true, false) if is_ended => return Some(Cow::Borrowed(block)),
+                (true, false) => return Some(Cow::Owned(ended(block.to_vec()))),
+                (true, true) => return Some(Cow::Owned(without_own(block))),
             }
         }
         None
@@ -50,7 +52,17 @@ fn is_own(line: &[u8]) -> bool {
 }
 
 fn without_own(block: &[u8]) -> Vec<u8> {
-    Lines(block).filter(|line| !is_own(line)).flatten().copied().collect()
+    let kept: Vec<u8> = Lines(block).filter(|line| !is_own(line)).flatten().copied().collect();
+    // a CR and an LF between which a line has gone are one line end now
+    let before = kept.strip_suffix(b"\n").unwrap_or(&kept);
+    let before = before.strip_suffix(b"\r").unwrap_or(before);
+    let is_ended = before.len() < kept.len() && matches!(before.last(), Some(b'\r' | b'\n'));
+    if is_ended { kept } else { ended(kept) }
+}
+
+fn ended(mut block: Vec<u8>) -> Vec<u8> {
+    block.extend_from_slice(b"\n\n");
+    block
 }
 
 fn is_field(line: &[u8], name: &[u8]) -> bool {
@@ -126,6 +138,7 @@ mod tests {
             assert_eq!(kept, format!("{block}\n\n"));
         }
         assert_eq!(kept("id: 3\ndata: [DONE]").as_deref(), Some("data: [DONE]\n\n"));
+        assert_eq!(kept("data: x\rid: 3\n\n").as_deref(), Some("data: x\r\n\n\n"), "CR and LF have met");
     }
 
     #[test]
@@ -160,13 +173,14 @@ mod tests {
                 let lines = block.split(['\r', '\n']).filter(|line| !line.is_empty());
                 lines.filter(|line| line.split(':').next() == Some("data")).map(str::to_owned).collect()
             };
-            match kept(&block) {
-                None => prop_assert!(data(&block).is_empty()),
-                Some(kept) => {
-                    prop_assert_eq!(data(&kept), data(&block));
-                    prop_assert!(kept.split(['\r', '\n']).all(|line| !matches!(line.split(':').next(), Some("id" | "retry"))));
-                    prop_assert!(["\n\n", "\r\r", "\r\n\r\n", "\n\r\n", "\r\r\n", "\n\r"].iter().any(|end| kept.ends_with(end)), "{:?}", kept);
-                }
+            let kept: Vec<String> =
+                blocks(block.as_bytes()).map(|kept| String::from_utf8(kept.into_owned()).unwrap()).collect();
+            prop_assert_eq!(data(&kept.concat()), data(&block));
+            let ends = ["\n\n", "\r\r", "\r\n\r\n", "\n\r\n", "\r\r\n", "\n\r"];
+            for kept in &kept {
+                prop_assert!(kept.split(['\r', '\n']).all(|line| !matches!(line.split(':').next(), Some("id" | "retry"))));
+                prop_assert!(ends.iter().any(|end| kept.ends_with(end)), "{:?}", kept);
+                prop_assert_eq!(blocks(kept.as_bytes()).count(), 1);
             }
         }
     }

@@ -96,9 +96,9 @@ export async function sameOrigin({ browser, allowed, gateway, request }) {
     await page.until(() => window.source.readyState === EventSource.CLOSED, { within: 60_000 });
     return page.evaluate(() => window.seen);
   };
-  const seen = await read(page);
+  const [seen, requests] = [await read(page), await asked(page)];
   const stranger = await open(browser, allowed, page);
-  return { made, seen, requests: await asked(page), stranger: await read(stranger), asked: await asked(stranger) };
+  return { made, seen, requests, stranger: await read(stranger), asked: await asked(stranger) };
 }
 
 /** A page of examples/, whose connection is cut, and which is reloaded if `reload`, in the middle of an answer. */
