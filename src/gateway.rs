@@ -179,7 +179,8 @@ impl Gateway {
             }
         };
         let mut response = answer.unwrap_or_else(|reject| answers::refuse(&reject, &id, &meter));
-        if matches!(route, Route::ChatCompletions | Route::Chat) {
+        let priced = || self.config.models.models().iter().any(|model| model.prices().is_some());
+        if matches!(route, Route::ChatCompletions | Route::Chat) && priced() {
             answers::tell_cost_at_end(&mut response, &parts, &meter);
         }
         answers::finish(&mut response, &parts.method, &id, &meter);

@@ -28,6 +28,17 @@ fn an_allowed_page_gets_its_own_origin_and_the_exposed_headers() {
 }
 
 #[test]
+fn a_page_is_counted_under_the_entry_that_let_it_in() {
+    let policy = policy(&[APP, "https://*.example.com:*"]);
+    let entry = |decision: Decision| decision.entry().map(|entry| entry.to_string());
+    assert_eq!(entry(actual(&policy, APP)).as_deref(), Some(APP));
+    assert_eq!(entry(actual(&policy, "https://a.b.example.com:8443")).as_deref(), Some("https://*.example.com:*"));
+    assert_eq!(entry(actual(&super::policy(&["*"]), "https://any.example")).as_deref(), Some("*"));
+    assert_eq!(entry(actual(&policy, "https://evil.example")), None);
+    assert_eq!(entry(decide(&policy, METHODS, &Method::POST, &HeaderMap::new())), None);
+}
+
+#[test]
 fn a_preflight_gets_the_whole_lists_and_204() {
     let spec = Spec { max_age: Duration::from_secs(600), ..spec(&[APP]) };
     let decision = preflight(&Policy::new(&spec).unwrap(), APP, "POST", "authorization,content-type");

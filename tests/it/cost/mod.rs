@@ -1,6 +1,7 @@
 //! What is told of money, against what the upstreams themselves have counted.
 
 mod budgets;
+mod log;
 mod told;
 
 use serde_json::Value;
