@@ -41,6 +41,7 @@ pub mod upstream;
 pub mod stream;
 pub mod fallback;
 pub mod resume;
+pub mod cache;
 pub mod intake;
 pub mod access;
 // the gateway
