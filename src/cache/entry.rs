@@ -3,11 +3,16 @@
 //! What is read back is believed only if all of it fits: the format's version, the key, the owner, a hash over every byte,
 //! and every length in it. Anything else is no entry.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use ring::digest::{SHA256, digest};
 
 use super::key::{Key, Owner};
+use super::merge::{self, Part};
 use crate::chat::usage::Usage;
+use crate::stream::event::Fields;
 use crate::stream::tally::Tally;
 
 /// Says what the bytes are, and of which version.
@@ -40,7 +45,7 @@ pub enum Answer {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Events {
     text: Bytes,
-    marks: Vec<Mark>,
+    marks: Arc<[Mark]>,
 }
 
 /// One event.
@@ -75,7 +80,7 @@ impl Events {
             let flags = u8::from(event.output) * OUTPUT + u8::from(event.usage_only) * USAGE_ONLY;
             marks.push(Mark { end: u32::try_from(text.len()).ok()?, after: event.after, flags });
         }
-        Some(Self { text: text.freeze(), marks })
+        Some(Self { text: text.freeze(), marks: marks.into() })
     }
 
     /// The event with this number, from 0.
@@ -90,13 +95,51 @@ impl Events {
         })
     }
 
+    /// The events that tell this completion, `[DONE]` included; `None` where it is no completion.
+    pub fn telling(completion: &[u8]) -> Option<Self> {
+        let chunks = merge::chunks(completion)?;
+        let event = |(json, part): (Vec<u8>, Part)| Event {
+            block: [b"data: ", json.as_slice(), b"\n\n"].concat().into(),
+            after: 0,
+            output: part == Part::Output,
+            usage_only: part == Part::Usage,
+        };
+        let done = Event { block: Bytes::from_static(b"data: [DONE]\n\n"), after: 0, output: false, usage_only: false };
+        let events: Vec<Event> = chunks.into_iter().map(event).chain([done]).collect();
+        Self::collect(&events)
+    }
+
+    /// The completion that these events tell; `None` where they tell none.
+    pub fn completion(&self) -> Option<Vec<u8>> {
+        completion(self.iter().map(|event| event.block))
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = Event> {
         (0..self.marks.len()).filter_map(|number| self.get(number))
     }
 }
 
+/// The completion that these events tell; `None` where they tell none.
+pub fn completion(blocks: impl IntoIterator<Item = Bytes>) -> Option<Vec<u8>> {
+    let blocks: Vec<Bytes> = blocks.into_iter().collect();
+    let data: Vec<_> = blocks.iter().filter_map(|block| Fields::of(block).data).collect();
+    merge::completion(data.iter().map(AsRef::as_ref).filter(|data| !data.starts_with(b"[DONE]")))
+}
+
 impl Entry {
+    /// The entry of an answer that was whole at this time, milliseconds since the epoch.
+    pub fn new(stored_at: u64, tally: Tally, answer: Answer) -> Self {
+        // the prompt is the asker's own
+        Self { stored_at, tally: Tally { prompt_tokens: 0, ..tally }, answer }
+    }
+
+    /// How old it is at this time.
+    pub fn age(&self, now: u64) -> Duration {
+        // clocks of instances differ: what comes from the future is new
+        Duration::from_millis(now.saturating_sub(self.stored_at))
+    }
+
     /// About the bytes of memory that it takes.
     pub fn weight(&self) -> usize {
         OVERHEAD
@@ -128,7 +171,7 @@ impl Entry {
                 out.put_u8(1);
                 // an event has two bytes at least, so that no more than 2^31 fit
                 out.put_u32(events.marks.len() as u32);
-                for mark in &events.marks {
+                for mark in events.marks.iter() {
                     out.put_u32(mark.end);
                     out.put_u32(mark.after);
                     out.put_u8(mark.flags);
@@ -187,7 +230,7 @@ impl Events {
             marks.push(mark);
         }
         let end = marks.last().map_or(0, |mark| mark.end);
-        (end as usize == input.0.len()).then_some(Self { text: input.0, marks })
+        (end as usize == input.0.len()).then(|| Self { text: input.0, marks: marks.into() })
     }
 }
 
