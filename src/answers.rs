@@ -127,7 +127,7 @@ pub fn whole(route: Route, whole: Whole, meter: &Meter) -> Result<Response<Body>
     describe(&mut response, meter);
     let mut record = meter.record();
     record.status(StatusCode::OK);
-    record.settle(Outcome::Ok, Some(&whole.tally));
+    record.settle(Outcome::Ok);
     drop(record);
     Ok(response)
 }
@@ -138,7 +138,7 @@ pub fn failed(failure: &Failure, meter: &Meter) -> Reject {
     let mut record = meter.record();
     record.error(failure.reason());
     record.status(reject.code.status());
-    record.settle(Outcome::UpstreamFailure, None);
+    record.settle(Outcome::UpstreamFailure);
     reject
 }
 
@@ -160,7 +160,7 @@ pub fn refuse(reject: &Reject, id: &RequestId, meter: &Meter) -> Response<Body> 
     let mut record = meter.record();
     record.error(reject.code.as_str());
     record.status(response.status());
-    record.settle(Outcome::Rejected, None);
+    record.settle(Outcome::Rejected);
     drop(record);
     response
 }

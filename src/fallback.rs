@@ -16,9 +16,10 @@ use crate::chat::answer::{self, NoAnswer};
 use crate::chat::request::Request;
 use crate::config;
 use crate::route::table::{ModelId, Table};
+use crate::stream::attempt::Attempt;
+use crate::stream::bill::Purpose;
 use crate::stream::feed::{Feed, Opened};
 use crate::stream::meter::Meter;
-use crate::stream::tally::Tally;
 use crate::upstream::client::{AnswerBody, Call, Client};
 use crate::upstream::failure::Failure;
 
@@ -45,10 +46,12 @@ pub struct Ask {
     pub request_id: HeaderValue,
     /// Sent up as it came.
     pub idempotency_key: Option<HeaderValue>,
+    /// What the answer is for.
+    pub purpose: Purpose,
 }
 
-/// One try at one model.
-type Attempt<T> = for<'a> fn(
+/// How one model is asked.
+type Once<T> = for<'a> fn(
     &'a Upstreams,
     ModelId,
     &'a Ask,
@@ -61,8 +64,6 @@ pub struct Whole {
     pub body: Bytes,
     /// The answer's `vary`.
     pub vary: Option<HeaderValue>,
-    /// What it produced.
-    pub tally: Tally,
 }
 
 impl Upstreams {
@@ -107,20 +108,18 @@ impl Upstreams {
         self.first_good(&ask, &meter, |upstreams, id, ask, meter| Box::pin(upstreams.whole_once(id, ask, meter))).await
     }
 
-    async fn first_good<T>(&self, ask: &Ask, meter: &Meter, attempt: Attempt<T>) -> Result<T, Failure> {
+    async fn first_good<T>(&self, ask: &Ask, meter: &Meter, once: Once<T>) -> Result<T, Failure> {
         // an upstream that is never quite silent would wear out every other patience
         let time_up = meter.started() + self.rules.max_duration;
-        timeout_at(time_up, self.try_each(ask, meter, attempt)).await.unwrap_or(Err(Failure::TooLong))
+        timeout_at(time_up, self.try_each(ask, meter, once)).await.unwrap_or(Err(Failure::TooLong))
     }
 
-    async fn try_each<T>(&self, ask: &Ask, meter: &Meter, attempt: Attempt<T>) -> Result<T, Failure> {
+    async fn try_each<T>(&self, ask: &Ask, meter: &Meter, once: Once<T>) -> Result<T, Failure> {
         let allowed = |id: &ModelId| ask.caller.may_use(&self.models.get(*id).name);
         let mut left = ask.candidates.iter().copied().filter(allowed).peekable();
         loop {
             let Some(id) = left.next() else { return Err(Failure::Empty) };
-            let result = attempt(self, id, ask, meter).await;
-            meter.record().attempt_ended();
-            let failure = match result {
+            let failure = match once(self, id, ask, meter).await {
                 Ok(reply) => return Ok(reply),
                 Err(failure) => failure,
             };
@@ -135,44 +134,51 @@ impl Upstreams {
     }
 
     async fn stream_once(&self, id: ModelId, ask: &Ask, meter: &Meter) -> Result<Opened, Failure> {
-        let (call, tally) = self.begin(id, ask, meter);
+        let mut attempt = self.begin(id, ask, meter);
         let (sent, patience) = (Instant::now(), self.rules.first_event_timeout);
-        let silent = |_| Err(Failure::SilentBeforeFirstEvent);
-        let body = timeout(patience, self.client(id).send(&call)).await.unwrap_or_else(silent)?;
-        let feed = Feed::new(body, self.rules.max_event, ask.request.wants_usage(), tally);
-        let opened = first_output(feed, sent, &self.rules).await?;
-        meter.record().first_output_came();
+        let body = self.send(id, ask, &mut attempt, patience, Failure::SilentBeforeFirstEvent).await?;
+        let feed = Feed::new(body, self.rules.max_event, ask.request.wants_usage(), attempt);
+        let mut opened = first_output(feed, sent, &self.rules).await?;
+        opened.feed.attempt_mut().first_output_came();
         Ok(opened)
     }
 
     async fn whole_once(&self, id: ModelId, ask: &Ask, meter: &Meter) -> Result<Whole, Failure> {
-        let (call, mut tally) = self.begin(id, ask, meter);
+        let mut attempt = self.begin(id, ask, meter);
         // a whole answer has no events: silence is all the time until its head, then between its bytes
         let patience = self.rules.idle_timeout;
-        let silent = |_| Err(Failure::SilentBetweenEvents);
-        let mut body = timeout(patience, self.client(id).send(&call)).await.unwrap_or_else(silent)?;
-        let bytes = collect(&mut body, patience).await?;
-        let answer = answer::inspect_answer(&bytes).map_err(|error| match error {
-            NoAnswer::Error(fault) => Failure::InBody(fault),
-            NoAnswer::Malformed => Failure::BadBody("it is no chat completion"),
-        })?;
-        tally.usage = answer.usage;
-        tally.output_bytes = answer.text_bytes;
+        let mut body = self.send(id, ask, &mut attempt, patience, Failure::SilentBetweenEvents).await?;
+        let whole = take_whole(&mut body, patience, &mut attempt).await;
+        let bytes = whole.inspect_err(|failure| attempt.failed(failure))?;
+        attempt.answers();
         body.keep();
-        Ok(Whole { body: bytes, vary: body.vary.take(), tally })
+        Ok(Whole { body: bytes, vary: body.vary.take() })
     }
 
-    fn begin(&self, id: ModelId, ask: &Ask, meter: &Meter) -> (Call, Tally) {
-        let model = self.models.get(id);
+    fn begin(&self, id: ModelId, ask: &Ask, meter: &Meter) -> Attempt {
         let prompt_tokens = ask.request.estimated_prompt_tokens();
-        meter.record().attempt(model, self.client(id).name(), prompt_tokens);
+        Attempt::begin(meter, self.models.get(id), self.client(id).name(), prompt_tokens, ask.purpose)
+    }
+
+    /// Up to the head of the answer; `silent` if that does not come in time.
+    async fn send(
+        &self,
+        id: ModelId,
+        ask: &Ask,
+        attempt: &mut Attempt,
+        patience: Duration,
+        silent: Failure,
+    ) -> Result<AnswerBody, Failure> {
         let call = Call {
-            body: ask.request.to_upstream(&model.upstream_model),
+            body: ask.request.to_upstream(&self.models.get(id).upstream_model),
             streaming: ask.request.stream(),
             request_id: ask.request_id.clone(),
             idempotency_key: ask.idempotency_key.clone(),
         };
-        (call, Tally::new(prompt_tokens))
+        let answer = timeout(patience, self.client(id).send(&call, || attempt.sent())).await;
+        let body = answer.unwrap_or(Err(silent)).inspect_err(|failure| attempt.failed(failure))?;
+        attempt.answered();
+        Ok(body)
     }
 
     fn client(&self, id: ModelId) -> &Arc<Client> {
@@ -207,6 +213,19 @@ async fn first_output(mut feed: Feed, mut silent_since: Instant, rules: &config:
         }
         silent_since = feed.heard();
     }
+}
+
+/// Reads an answer that is not streamed to its end, and what it says of itself.
+async fn take_whole(body: &mut AnswerBody, patience: Duration, attempt: &mut Attempt) -> Result<Bytes, Failure> {
+    let bytes = collect(body, patience).await?;
+    let answer = answer::inspect_answer(&bytes).map_err(|error| match error {
+        NoAnswer::Error(fault) => Failure::InBody(fault),
+        NoAnswer::Malformed => Failure::BadBody("it is no chat completion"),
+    })?;
+    let tally = attempt.tally_mut();
+    tally.usage = answer.usage;
+    tally.output_bytes = answer.text_bytes;
+    Ok(bytes)
 }
 
 async fn collect(body: &mut AnswerBody, patience: Duration) -> Result<Bytes, Failure> {

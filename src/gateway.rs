@@ -39,6 +39,7 @@ use crate::request_id::RequestId;
 use crate::resume::registry::Registry;
 use crate::route::table::ModelId;
 use crate::routes::Route;
+use crate::stream::bill::Purpose;
 use crate::stream::meter::Meter;
 use crate::stream::open::OpenStreams;
 use crate::stream::relay::{Opening, Relay};
@@ -257,7 +258,8 @@ impl Gateway {
         let idempotency_key = parts.headers.get("idempotency-key").cloned();
         self.limit(&caller, model, &request, meter).await?;
         let candidates = models.candidates(model);
-        Ok(Ask { caller, candidates, request, request_id: id.header(), idempotency_key })
+        let purpose = Purpose::Answer;
+        Ok(Ask { caller, candidates, request, request_id: id.header(), idempotency_key, purpose })
     }
 
     /// Asks for a stream, up to its first output or `commit_after`.

@@ -23,6 +23,7 @@ use crate::fallback::{Ask, Upstreams};
 use crate::metrics::Metrics;
 use crate::request_id::RequestId;
 use crate::route::table::ModelId;
+use crate::stream::bill::Purpose;
 use crate::stream::meter::Meter;
 use crate::stream::open::OpenStreams;
 use crate::stream::relay::Relay;
@@ -100,7 +101,8 @@ async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId)
     let meter = Meter::start(metrics, started, id.text(), "probe", None, std::net::Ipv4Addr::LOCALHOST.into());
     // no fallback: each model answers for itself
     let caller = Caller::operator();
-    let ask = Ask { caller, candidates: vec![model], request, request_id: id.header(), idempotency_key: None };
+    let (candidates, purpose) = (vec![model], Purpose::Answer);
+    let ask = Ask { caller, candidates, request, request_id: id.header(), idempotency_key: None, purpose };
     let opened = Arc::clone(&upstreams).stream(ask, meter.clone()).await.map_err(|failure| failure.reject())?;
     let first_output = started.elapsed();
     let relay = Relay::opened(opened, meter, upstreams.rules(), &open);

@@ -110,6 +110,8 @@ pub(super) struct Model {
     pub(super) upstream_model: Field<Option<String>>,
     pub(super) input_price: Field<Option<Price>>,
     pub(super) output_price: Field<Option<Price>>,
+    pub(super) cached_input_price: Field<Option<Price>>,
+    pub(super) reasoning_price: Field<Option<Price>>,
     pub(super) context: Field<Option<u64>>,
     pub(super) fallback: Field<Fallback>,
 }
@@ -252,6 +254,8 @@ impl Model {
             upstream_model: model.or("upstream_model", None),
             input_price: model.or("input_price", None),
             output_price: model.or("output_price", None),
+            cached_input_price: model.or("cached_input_price", None),
+            reasoning_price: model.or("reasoning_price", None),
             context: model.or("context", None),
             fallback: match model.holds_list("fallback") {
                 true => model.strings("fallback").map(Fallback::List),

@@ -125,7 +125,7 @@ impl<F: Follow> Reader<F> {
     fn end(&mut self, outcome: Outcome) {
         self.ended = true;
         if let Some(meter) = &self.meter {
-            meter.record().settle(outcome, None);
+            meter.record().settle(outcome);
         }
     }
 }

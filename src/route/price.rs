@@ -1,7 +1,8 @@
 //! Prices and costs in exact integers: no floating point in any sum.
 
 use std::fmt;
-use std::ops::AddAssign;
+use std::iter::Sum;
+use std::ops::{Add, AddAssign};
 
 /// A price in micro-dollars per million tokens; `2.50` dollars per million is `2_500_000`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -10,6 +11,50 @@ pub struct Price(u64);
 /// An amount in pico-dollars (10⁻¹² US dollars): one token at a price of one micro-dollar per million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Cost(u128);
+
+/// The prices of one model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prices {
+    /// Of a prompt token.
+    pub input: Price,
+    /// Of a prompt token that the upstream had in its own cache.
+    pub cached_input: Price,
+    /// Of a completion token.
+    pub output: Price,
+    /// Of a completion token that is reasoning.
+    pub reasoning: Price,
+}
+
+/// How many tokens a completion took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Count {
+    /// Of the prompt, cached ones included.
+    pub input: u64,
+    /// Part of `input`: those that the upstream had in its own cache.
+    pub cached: u64,
+    /// Of the completion, reasoning included.
+    pub output: u64,
+    /// Part of `output`: reasoning.
+    pub reasoning: u64,
+}
+
+impl Count {
+    /// Prompt and completion.
+    pub fn all(self) -> u64 {
+        self.input.saturating_add(self.output)
+    }
+}
+
+impl Prices {
+    /// What these tokens cost. A part that is larger than its whole is the whole: some upstreams count reasoning apart.
+    pub fn of(self, count: Count) -> Cost {
+        let (cached, reasoning) = (count.cached.min(count.input), count.reasoning.min(count.output));
+        self.input.of(count.input - cached)
+            + self.cached_input.of(cached)
+            + self.output.of(count.output - reasoning)
+            + self.reasoning.of(reasoning)
+    }
+}
 
 impl Price {
     /// Reads US dollars per million tokens in plain decimal notation, with at most six digits after the point.
@@ -58,9 +103,24 @@ impl Cost {
     }
 }
 
+impl Add for Cost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        // 2¹²⁸ pico-dollars are 3·10²⁶ dollars
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
 impl AddAssign for Cost {
     fn add_assign(&mut self, other: Self) {
-        self.0 += other.0;
+        *self = *self + other;
+    }
+}
+
+impl Sum for Cost {
+    fn sum<I: Iterator<Item = Self>>(costs: I) -> Self {
+        costs.fold(Self::default(), Self::add)
     }
 }
 

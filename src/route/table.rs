@@ -1,6 +1,6 @@
 //! The table of models: what a client may name, who serves it, what it costs, and who is asked next.
 
-use super::price::Price;
+use super::price::{Price, Prices};
 
 /// The place of an upstream in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,10 +32,23 @@ pub struct Model {
     pub input_price: Option<Price>,
     /// US dollars per million completion tokens.
     pub output_price: Option<Price>,
+    /// US dollars per million prompt tokens that the upstream had in its own cache; `None` = like any other.
+    pub cached_input_price: Option<Price>,
+    /// US dollars per million completion tokens that are reasoning; `None` = like any other.
+    pub reasoning_price: Option<Price>,
     /// Context window in tokens.
     pub context: Option<u64>,
     /// Who is asked next.
     pub fallback: Fallback,
+}
+
+impl Model {
+    /// Its prices; `None` where none are configured.
+    pub fn prices(&self) -> Option<Prices> {
+        let (input, output) = (self.input_price?, self.output_price?);
+        let cached_input = self.cached_input_price.unwrap_or(input);
+        Some(Prices { input, cached_input, output, reasoning: self.reasoning_price.unwrap_or(output) })
+    }
 }
 
 /// Every model, checked: names are unique and each reference resolves.
@@ -101,6 +114,8 @@ mod tests {
             upstream_model: name.into(),
             input_price: Price::parse(price).ok(),
             output_price: Price::parse(price).ok(),
+            cached_input_price: None,
+            reasoning_price: None,
             context: None,
             fallback,
         }

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::HeaderValue;
 use tokio::time::Instant;
 
+use super::attempt::Attempt;
 use super::event::{Event, Fields, Kind, Run};
 use super::framer::Framer;
-use super::meter::Meter;
 use super::tally::Tally;
 use crate::chat::event::{Chunk, Inspector};
 use crate::upstream::client::AnswerBody;
@@ -59,7 +59,7 @@ pub struct Feed {
     inspector: Inspector,
     ready: VecDeque<Batch>,
     failed: Option<Failure>,
-    tally: Tally,
+    attempt: Attempt,
     /// The client asked for the usage-only chunk itself.
     pass_usage: bool,
     /// The last event was handed on: what belongs to it still is, too.
@@ -84,14 +84,14 @@ enum Verdict {
 
 impl Feed {
     /// `max_event` in bytes; without `pass_usage` the usage-only chunk stays inside.
-    pub fn new(body: AnswerBody, max_event: usize, pass_usage: bool, tally: Tally) -> Self {
+    pub fn new(body: AnswerBody, max_event: usize, pass_usage: bool, attempt: Attempt) -> Self {
         Self {
             body,
             framer: Framer::new(max_event),
             inspector: Inspector::default(),
             ready: VecDeque::new(),
             failed: None,
-            tally,
+            attempt,
             pass_usage,
             passed: false,
             heard: Instant::now(),
@@ -101,7 +101,12 @@ impl Feed {
 
     /// What the completion has produced so far.
     pub fn tally(&self) -> &Tally {
-        &self.tally
+        self.attempt.tally()
+    }
+
+    /// The attempt whose answer it is.
+    pub fn attempt_mut(&mut self) -> &mut Attempt {
+        &mut self.attempt
     }
 
     /// The `vary` of the upstream's answer.
@@ -111,7 +116,7 @@ impl Feed {
 
     /// Whether `[DONE]` was seen and all before it was handed on.
     pub fn is_done(&self) -> bool {
-        self.tally.done && self.ready.is_empty()
+        self.tally().done && self.ready.is_empty()
     }
 
     /// When the upstream was last heard: a comment, or a part of an event, is no silence.
@@ -131,15 +136,18 @@ impl Feed {
                 return Poll::Ready(Ok(Some(batch)));
             }
             if let Some(failure) = self.failed.take() {
+                self.attempt.failed(&failure);
                 return Poll::Ready(Err(failure));
             }
-            if self.tally.done {
+            if self.tally().done {
                 return Poll::Ready(Ok(None));
             }
             match self.body.poll(cx) {
                 Poll::Ready(Some(Ok(chunk))) => self.take_in(chunk),
                 Poll::Ready(Some(Err(failure))) => self.failed = Some(failure),
-                Poll::Ready(None) => return Poll::Ready(self.ended()),
+                Poll::Ready(None) => {
+                    return Poll::Ready(self.ended().inspect_err(|failure| self.attempt.failed(failure)));
+                }
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -153,13 +161,15 @@ impl Feed {
     }
 
     /// Lets go of the upstream: after a proper end its connection is kept for the next request, else it is closed. The
-    /// meter is let go of once the last event has left, which the task of the client's connection is about to see to.
-    pub fn finish(mut self, meter: Meter) {
-        if !self.tally.done {
+    /// attempt, which is settled here, is let go of once the last event has left, which the task of the client's connection
+    /// is about to see to: nothing is published before.
+    pub fn finish(mut self) {
+        self.attempt.settle();
+        if !self.tally().done {
             return;
         }
         tokio::spawn(async move {
-            drop(meter);
+            drop(self.attempt);
             if self.body.is_open() {
                 // what follows `[DONE]` is the end of the body, nearly always
                 self.body.read_rest().await;
@@ -175,7 +185,7 @@ impl Feed {
         let length = chunk.len();
         self.framer.push(chunk);
         let mut batch: Option<(Run, bool)> = None;
-        while self.failed.is_none() && !self.tally.done {
+        while self.failed.is_none() && !self.tally().done {
             let event = match self.framer.next_event() {
                 Ok(Some(event)) => event,
                 Ok(None) => break,
@@ -203,7 +213,7 @@ impl Feed {
             }
         }
         self.ready.extend(batch.map(|(run, output)| Batch::of(run, complete, output)));
-        if self.tally.output_events > 0 {
+        if self.tally().output_events > 0 {
             return;
         }
         match self.allowance.checked_sub(length) {
@@ -224,12 +234,12 @@ impl Feed {
         };
         match self.inspector.inspect(fields.name, &data) {
             Chunk::Done => {
-                self.tally.done = true;
+                self.attempt.tally_mut().done = true;
                 Verdict::Pass { output: false }
             }
             Chunk::Error(fault) => Verdict::Fail(Failure::InBody(fault)),
             Chunk::Delta(delta) => {
-                self.tally.add(&delta);
+                self.attempt.tally_mut().add(&delta);
                 match delta.usage_only && !self.pass_usage {
                     true => Verdict::Keep,
                     false => Verdict::Pass { output: delta.output },
@@ -246,12 +256,12 @@ impl Feed {
         match rest.kind {
             // some servers leave out the blank line at the very end
             Kind::Data if done => {
-                self.tally.done = true;
+                self.attempt.tally_mut().done = true;
                 let bytes = Bytes::copy_from_slice(self.framer.unfinished());
                 self.body.keep();
                 Ok(Some(Batch { bytes, complete: Instant::now(), output: false, measured: true }))
             }
-            Kind::Blank | Kind::Comment if self.tally.finished => {
+            Kind::Blank | Kind::Comment if self.tally().finished => {
                 self.body.keep();
                 Ok(None)
             }

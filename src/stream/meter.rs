@@ -11,12 +11,12 @@ use http::{HeaderValue, StatusCode};
 use prometheus::Histogram;
 use tokio::time::Instant;
 
-use super::tally::{self, Tally};
+use super::bill::{Bill, Charge, Purpose, Who};
 use crate::caller::Caller;
 use crate::limit::fields::Fields;
 use crate::limiter::Grant;
 use crate::metrics::{Metrics, Outcome};
-use crate::route::table::Model;
+use crate::route::price::Cost;
 
 /// nginx's status for "client closed request": for the log and the metrics, never sent.
 const CLIENT_CLOSED_REQUEST: StatusCode = match StatusCode::from_u16(499) {
@@ -42,7 +42,13 @@ pub struct Record {
     error: Option<&'static str>,
     /// What is measured goes on after the answer.
     outlives_answer: bool,
-    answer: Option<Box<Answering>>,
+    /// Attempts at an answer that have begun.
+    attempts: u32,
+    /// Attempts of all kinds that have begun.
+    begun: u32,
+    waiting: Waiting,
+    answering: Option<Answering>,
+    bill: Bill,
     /// What its caller's limits have granted it, until it ends.
     grant: Option<Grant>,
     /// What its answer's head tells of those limits.
@@ -51,20 +57,23 @@ pub struct Record {
     ending: Option<(Outcome, Instant)>,
 }
 
-/// Who answers, and how it went so far.
+/// Who answers, as far as one can know, and when its output was taken.
 struct Answering {
-    model: Model,
-    upstream: String,
-    attempts: u32,
-    /// When the attempt that is under way began.
-    asked: Option<Instant>,
-    /// What the attempts before it took, successful or not.
-    upstream_time: Duration,
-    /// The upstream's first output has come in.
-    began: bool,
+    /// Which of the attempts it is.
+    number: u32,
+    who: Arc<Who>,
     first_output: Option<Instant>,
     last_output: Option<Instant>,
-    tally: Tally,
+}
+
+/// How long upstreams were waited for, one or several at a time.
+#[derive(Default)]
+struct Waiting {
+    /// How many are waited for now.
+    open: u32,
+    /// Since when; `None` where none is.
+    since: Option<Instant>,
+    before: Duration,
 }
 
 impl Meter {
@@ -92,7 +101,11 @@ impl Meter {
             status: None,
             error: None,
             outlives_answer: false,
-            answer: None,
+            attempts: 0,
+            begun: 0,
+            waiting: Waiting::default(),
+            answering: None,
+            bill: Bill::default(),
             grant: None,
             limits: None,
             ending: None,
@@ -141,49 +154,49 @@ impl Record {
         self.caller = Some(caller);
     }
 
-    /// An attempt at a model begins; `prompt_tokens` feeds the estimate.
-    pub fn attempt(&mut self, model: &Model, upstream: &str, prompt_tokens: u64) {
-        let before = self.answer.as_ref();
-        let attempts = before.map_or(0, |answer| answer.attempts) + 1;
-        let upstream_time = before.map_or(Duration::ZERO, |answer| answer.upstream_time);
-        self.answer = Some(Box::new(Answering {
-            model: model.clone(),
-            upstream: upstream.to_owned(),
-            attempts,
-            asked: Some(Instant::now()),
-            upstream_time,
-            began: false,
-            first_output: None,
-            last_output: None,
-            tally: Tally::new(prompt_tokens),
-        }));
+    /// An attempt begins; its number. Until another one has output, the latest is the one that may answer.
+    pub(super) fn attempt_began(&mut self, who: &Arc<Who>, purpose: Purpose, now: Instant) -> u32 {
+        self.begun += 1;
+        self.waiting.begin(now);
+        if purpose == Purpose::Answer {
+            self.attempts += 1;
+            self.answers(self.begun, who);
+        }
+        self.begun
     }
 
-    /// The upstream's first output event has come in.
-    pub fn first_output_came(&mut self) {
-        let Some(answer) = &mut self.answer else { return };
-        answer.began = true;
-        let after = answer.asked.take().map(|asked| asked.elapsed()).unwrap_or_default();
-        answer.upstream_time += after;
-        let histogram = &self.metrics.upstream_time_to_first_token;
-        histogram.with_label_values(&[answer.upstream.as_str()]).observe(after.as_secs_f64());
+    /// From here on this is the attempt that answers, unless the client has had output of another.
+    pub(super) fn answers(&mut self, number: u32, who: &Arc<Who>) {
+        let settled = |answering: &Answering| answering.number == number || answering.first_output.is_some();
+        if !self.answering.as_ref().is_some_and(settled) {
+            self.answering = Some(Answering { number, who: Arc::clone(who), first_output: None, last_output: None });
+        }
     }
 
-    /// The attempt has answered, or failed: what comes from here on is the gateway's own time.
-    pub fn attempt_ended(&mut self) {
-        let Some(answer) = &mut self.answer else { return };
-        answer.upstream_time = answer.upstream_time();
-        answer.asked = None;
+    /// An upstream that was waited for has said something, or never will.
+    pub(super) fn wait_ended(&mut self, now: Instant) {
+        self.waiting.end(now);
+    }
+
+    /// What an attempt is charged.
+    pub(super) fn charge(&mut self, charge: Charge) {
+        self.bill.add(charge);
+    }
+
+    /// What the upstreams charge for the request, as far as its attempts are over.
+    pub fn bill(&self) -> &Bill {
+        &self.bill
     }
 
     /// Who answers and at which attempt: model, upstream, attempts.
     pub fn answering(&self) -> Option<(&str, &str, u32)> {
-        self.answer.as_ref().map(|answer| (answer.model.name.as_str(), answer.upstream.as_str(), answer.attempts))
+        let answering = self.answering.as_ref()?;
+        Some((answering.who.model.name.as_str(), answering.who.upstream.as_str(), self.attempts))
     }
 
-    /// How long upstreams have been waited for: all attempts, the one that is under way included.
+    /// How long upstreams have been waited for up to now; several at a time count once.
     pub fn upstream_time(&self) -> Duration {
-        self.answer.as_ref().map(|answer| answer.upstream_time()).unwrap_or_default()
+        self.waiting.so_far()
     }
 
     /// The response head has gone out with this status.
@@ -199,7 +212,7 @@ impl Record {
     /// The answer is whole, and with it all that is measured, unless that outlives it.
     pub fn answered(&mut self) {
         if !self.outlives_answer {
-            self.settle(Outcome::Ok, None);
+            self.settle(Outcome::Ok);
         }
     }
 
@@ -211,34 +224,31 @@ impl Record {
     /// Events that were complete at `complete`, some of them `output` or none, are taken by the client's connection at `now`.
     pub fn taken(&mut self, complete: Instant, now: Instant, output: bool) {
         self.event_forward.observe(now.saturating_duration_since(complete).as_secs_f64());
-        let Some(answer) = &mut self.answer else { return };
+        let Some(answering) = &mut self.answering else { return };
         if !output {
             return;
         }
-        answer.last_output = Some(now);
-        if answer.first_output.is_some() {
+        answering.last_output = Some(now);
+        if answering.first_output.is_some() {
             return;
         }
-        answer.first_output = Some(now);
+        answering.first_output = Some(now);
         let first = now.saturating_duration_since(self.started);
         let histogram = &self.metrics.time_to_first_token;
-        histogram.with_label_values(&[answer.model.name.as_str()]).observe(first.as_secs_f64());
-        let overhead = first.saturating_sub(answer.upstream_time());
+        histogram.with_label_values(&[answering.who.model.name.as_str()]).observe(first.as_secs_f64());
+        let overhead = first.saturating_sub(self.waiting.so_far());
         self.metrics.gateway_overhead.observe(overhead.as_secs_f64());
     }
 
-    /// Ends the record. Whatever comes later changes nothing.
-    pub fn settle(&mut self, outcome: Outcome, tally: Option<&Tally>) {
+    /// Ends the record. Whatever comes later changes nothing, but for what attempts that are still under way are charged.
+    pub fn settle(&mut self, outcome: Outcome) {
         if self.ending.is_some() {
             return;
         }
         self.ending = Some((outcome, Instant::now()));
-        if let (Some(answer), Some(tally)) = (&mut self.answer, tally) {
-            answer.tally = tally.clone();
-        }
         // here and not when it is published: before its client hears of the end, its place is free again
         if let Some(grant) = self.grant.take() {
-            grant.settle(self.answer.as_ref().map_or(0, |answer| answer.used(outcome)));
+            grant.settle(self.bill.tokens());
         }
     }
 
@@ -247,7 +257,7 @@ impl Record {
             Outcome::ClientGone => self.status.unwrap_or(CLIENT_CLOSED_REQUEST),
             _ => self.status.unwrap_or(StatusCode::OK),
         };
-        let model = self.answer.as_ref().map_or("other", |answer| answer.model.name.as_str());
+        let model = self.answering.as_ref().map_or("other", |answering| answering.who.model.name.as_str());
         let labels = [self.route, model, status.as_str(), outcome.as_str()];
         self.metrics.requests.with_label_values(&labels).inc();
         let caller = self.caller.as_ref();
@@ -259,94 +269,104 @@ impl Record {
         let (request_id, origin, client) = (&*self.request_id, self.origin.as_deref(), self.client.to_string());
         let (route, error) = (self.route, self.error);
         let (status, outcome_name) = (status.as_u16(), outcome.as_str());
-        let Some(answer) = &self.answer else {
+        self.charge_to_metrics();
+        let Some(answering) = &self.answering else {
             tracing::info!(
                 target: "tokenway::request", request_id, client, caller = caller_id, origin, route, status, outcome = outcome_name, error, duration_ms,
             );
             return;
         };
-        let facts = answer.publish(&self.metrics, self.started, outcome, caller);
+        let facts = answering.publish(&self.metrics, self.started, self.bill.of(answering.number));
+        let (model, upstream) = (&answering.who.model.name, &answering.who.upstream);
+        let cost = self.cost().map(|cost| cost.to_string());
         tracing::info!(
-            target: "tokenway::request", request_id, client, caller = caller_id, origin, route, model = answer.model.name, upstream = answer.upstream,
-            status, outcome = outcome_name, error, attempts = answer.attempts, ttft_ms = facts.first_token_ms,
+            target: "tokenway::request", request_id, client, caller = caller_id, origin, route, model, upstream,
+            status, outcome = outcome_name, error, attempts = self.attempts, ttft_ms = facts.first_token_ms,
             input_tokens = facts.input, output_tokens = facts.output, tokens_from = facts.source,
-            tokens_per_second = facts.tokens_per_second, cost = facts.cost, duration_ms,
+            tokens_per_second = facts.tokens_per_second, cost, duration_ms,
         );
+    }
+
+    /// What the request costs, all attempts together; `None` where nothing was charged, or a price is not known.
+    pub fn cost(&self) -> Option<Cost> {
+        Some(&self.bill).filter(|bill| !bill.charges().is_empty())?.total()
+    }
+
+    fn charge_to_metrics(&self) {
+        let metrics = &self.metrics;
+        for charge in self.bill.charges() {
+            let (model, source) = (charge.who.model.name.as_str(), charge.tokens.source.as_str());
+            let count = charge.tokens.count;
+            for (direction, tokens) in [("input", count.input), ("output", count.output)] {
+                metrics.tokens.with_label_values(&[model, direction, source]).inc_by(tokens);
+                if let Some(caller) = self.caller.as_ref().map(Caller::label) {
+                    metrics.caller_tokens.with_label_values(&[caller, direction]).inc_by(tokens);
+                }
+            }
+            if let Some(cost) = charge.cost() {
+                metrics.cost_dollars.with_label_values(&[model, source]).inc_by(cost.dollars());
+            }
+        }
     }
 }
 
-/// What the log line says of an answer.
+impl Waiting {
+    fn begin(&mut self, now: Instant) {
+        self.open += 1;
+        self.since.get_or_insert(now);
+    }
+
+    fn end(&mut self, now: Instant) {
+        self.open -= 1;
+        if self.open == 0 {
+            self.before += self.since.take().map(|since| now.saturating_duration_since(since)).unwrap_or_default();
+        }
+    }
+
+    fn so_far(&self) -> Duration {
+        self.before + self.since.map(|since| since.elapsed()).unwrap_or_default()
+    }
+}
+
+/// What the log line says of an answer; what is not known is left out.
+#[derive(Default)]
 struct Facts {
     first_token_ms: Option<f64>,
-    input: u64,
-    output: u64,
-    source: &'static str,
+    input: Option<u64>,
+    output: Option<u64>,
+    source: Option<&'static str>,
     tokens_per_second: Option<f64>,
-    cost: Option<String>,
 }
 
 impl Answering {
-    fn upstream_time(&self) -> Duration {
-        self.upstream_time + self.asked.map(|asked| asked.elapsed()).unwrap_or_default()
-    }
-
-    /// An answer that never began was not billed by anyone.
-    fn is_billed(&self, outcome: Outcome) -> bool {
-        outcome == Outcome::Ok || self.began || self.tally.usage.is_some()
-    }
-
-    /// The tokens that its caller is charged for. An upstream that was still asked when the client left had read the
-    /// prompt at least.
-    fn used(&self, outcome: Outcome) -> u64 {
-        let tokens = self.tally.tokens();
-        match self.is_billed(outcome) || outcome == Outcome::ClientGone {
-            true => tokens.input.saturating_add(tokens.output),
-            false => 0,
-        }
-    }
-
-    fn publish(&self, metrics: &Metrics, started: Instant, outcome: Outcome, caller: Option<&Caller>) -> Facts {
-        let tokens = self.tally.tokens();
-        let source = tokens.source.as_str();
-        let model = self.model.name.as_str();
-        let billed = self.is_billed(outcome);
-        let cost = tally::cost(&self.model, tokens).filter(|_| billed);
-        if billed {
-            metrics.tokens.with_label_values(&[model, "input", source]).inc_by(tokens.input);
-            metrics.tokens.with_label_values(&[model, "output", source]).inc_by(tokens.output);
-            if let Some(caller) = caller.map(Caller::label) {
-                metrics.caller_tokens.with_label_values(&[caller, "input"]).inc_by(tokens.input);
-                metrics.caller_tokens.with_label_values(&[caller, "output"]).inc_by(tokens.output);
-            }
-        }
-        if let Some(cost) = cost {
-            metrics.cost_dollars.with_label_values(&[model, source]).inc_by(cost.dollars());
-        }
+    fn publish(&self, metrics: &Metrics, started: Instant, charge: Option<&Charge>) -> Facts {
+        let first = self.first_output.map(|first| milliseconds(first.saturating_duration_since(started)));
+        let Some(Charge { tokens, .. }) = charge else { return Facts { first_token_ms: first, ..Facts::default() } };
         let span = match (self.first_output, self.last_output) {
             (Some(first), Some(last)) => last.duration_since(first).as_secs_f64(),
             _ => 0.0,
         };
         // the first token has no time of its own: n tokens span n − 1 intervals
-        let per_second = (tokens.output > 1 && span > 0.0).then(|| (tokens.output - 1) as f64 / span);
+        let output = tokens.count.output;
+        let per_second = (output > 1 && span > 0.0).then(|| (output - 1) as f64 / span);
         if let Some(rate) = per_second {
+            let model = self.who.model.name.as_str();
             metrics.output_tokens_per_second.with_label_values(&[model]).observe(rate);
             metrics.time_per_output_token.with_label_values(&[model]).observe(1.0 / rate);
         }
-        let first = self.first_output.map(|first| milliseconds(first.saturating_duration_since(started)));
         Facts {
             first_token_ms: first,
-            input: tokens.input,
-            output: tokens.output,
-            source,
+            input: Some(tokens.count.input),
+            output: Some(output),
+            source: Some(tokens.source.as_str()),
             tokens_per_second: per_second.map(|rate| (rate * 10.0).round() / 10.0),
-            cost: cost.map(|cost| cost.to_string()),
         }
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.settle(Outcome::ClientGone, None);
+        self.settle(Outcome::ClientGone);
         if let Some((outcome, ended)) = self.ending {
             self.publish(outcome, ended);
         }

@@ -1,5 +1,7 @@
 //! One stream on its way to the browser: cut into events, relayed, metered, ended honestly.
 
+pub mod attempt;
+pub mod bill;
 pub mod event;
 pub mod feed;
 pub mod framer;
@@ -7,3 +9,6 @@ pub mod meter;
 pub mod open;
 pub mod relay;
 pub mod tally;
+
+#[cfg(test)]
+mod attempt_tests;

@@ -268,13 +268,12 @@ impl Core {
     /// Lets go of the upstream and settles the meter.
     fn end(&mut self, outcome: Outcome) {
         match std::mem::replace(&mut self.phase, Phase::Ended) {
-            Phase::Relaying(feed) => {
-                self.meter.record().settle(outcome, Some(feed.tally()));
-                feed.finish(self.meter.clone());
-            }
-            Phase::Opening(_) => self.meter.record().settle(outcome, None),
-            Phase::Ended => {}
+            Phase::Relaying(feed) => feed.finish(),
+            Phase::Opening(opening) => drop(opening),
+            Phase::Ended => return,
         }
+        // the attempts are settled by now: the bill is whole
+        self.meter.record().settle(outcome);
     }
 }
 

@@ -3,8 +3,7 @@
 use crate::chat::estimate;
 use crate::chat::event::Delta;
 use crate::chat::usage::Usage;
-use crate::route::price::Cost;
-use crate::route::table::Model;
+use crate::route::price::Count;
 
 /// Running totals of one completion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,10 +34,8 @@ pub enum Source {
 /// Tokens of one completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tokens {
-    /// Of the prompt.
-    pub input: u64,
-    /// Of the completion, reasoning included.
-    pub output: u64,
+    /// How many.
+    pub count: Count,
     /// How they are known.
     pub source: Source,
 }
@@ -71,19 +68,23 @@ impl Tally {
     /// The tokens: the upstream's count, or an estimate.
     pub fn tokens(&self) -> Tokens {
         match self.usage {
-            Some(usage) => Tokens { input: usage.prompt, output: usage.completion, source: Source::Usage },
+            Some(usage) => Tokens {
+                count: Count {
+                    input: usage.prompt,
+                    cached: usage.cached,
+                    output: usage.completion,
+                    reasoning: usage.reasoning,
+                },
+                source: Source::Usage,
+            },
             None => Tokens {
-                input: self.prompt_tokens,
-                output: estimate::output_tokens(self.output_bytes, self.output_events),
+                count: Count {
+                    input: self.prompt_tokens,
+                    output: estimate::output_tokens(self.output_bytes, self.output_events),
+                    ..Count::default()
+                },
                 source: Source::Estimate,
             },
         }
     }
-}
-
-/// What these tokens cost at this model's prices; `None` where it has none.
-pub fn cost(model: &Model, tokens: Tokens) -> Option<Cost> {
-    let mut cost = model.input_price?.of(tokens.input);
-    cost += model.output_price?.of(tokens.output);
-    Some(cost)
 }

@@ -90,19 +90,23 @@ impl Client {
         &self.name
     }
 
-    /// Sends a call and checks the head of its answer.
+    /// Sends a call and checks the head of its answer. `begun` is called as soon as there is a connection: from then on the
+    /// upstream may be at work.
     ///
     /// A request is sent again only when not one byte of it had left.
-    pub async fn send(self: &Arc<Self>, call: &Call) -> Result<AnswerBody, Failure> {
+    pub async fn send(self: &Arc<Self>, call: &Call, mut begun: impl FnMut()) -> Result<AnswerBody, Failure> {
         let mut request = self.request(call);
         while let Some(wire) = self.take_idle() {
+            begun();
             match wire.exchange(request).await {
                 Ok((head, body)) => return self.check(head, body, call.streaming).await,
                 Err(Unanswered::Unsent(unsent)) => request = *unsent,
                 Err(Unanswered::Broken) => return Err(Failure::Broken),
             }
         }
-        match Wire::new(self.connect.open().await?).exchange(request).await {
+        let wire = Wire::new(self.connect.open().await?);
+        begun();
+        match wire.exchange(request).await {
             Ok((head, body)) => self.check(head, body, call.streaming).await,
             Err(_) => Err(Failure::Broken),
         }

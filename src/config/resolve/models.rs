@@ -34,6 +34,8 @@ impl Resolver<'_> {
                 upstream_model: self.upstream_model(model),
                 input_price: model.input_price.value,
                 output_price: model.output_price.value,
+                cached_input_price: model.cached_input_price.value,
+                reasoning_price: model.reasoning_price.value,
                 context: model.context.value,
                 fallback: self.fallback(i, model, &model_names),
             });
@@ -56,6 +58,12 @@ impl Resolver<'_> {
             if present.is_written() && !missing.is_written() {
                 let mistake = Mistake::new("is missing beside the other price", "write both prices, or neither");
                 self.problems.report(&missing.place, mistake);
+            }
+        }
+        for part in [&model.cached_input_price, &model.reasoning_price] {
+            if part.is_written() && !(input.is_written() && output.is_written()) {
+                let mistake = Mistake::new("is written without the two prices", "write input_price and output_price");
+                self.problems.report(&part.place, mistake);
             }
         }
         if model.context.value == Some(0) {

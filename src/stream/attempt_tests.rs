@@ -1,0 +1,183 @@
+//! What attempts put onto the bill, alone and side by side.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, advance};
+
+use super::attempt::Attempt;
+use super::bill::Purpose;
+use super::meter::Meter;
+use crate::chat::event::Delta;
+use crate::chat::fault::Fault;
+use crate::chat::usage::Usage;
+use crate::metrics::{Metrics, Outcome};
+use crate::route::price::Price;
+use crate::route::table::{Fallback, Model, UpstreamId};
+use crate::upstream::failure::Failure;
+
+const PROMPT: u64 = 100;
+
+fn model(name: &str, dollars: &str) -> Model {
+    Model {
+        name: name.into(),
+        upstream: UpstreamId(0),
+        upstream_model: name.into(),
+        input_price: Price::parse(dollars).ok(),
+        output_price: Price::parse(dollars).ok(),
+        cached_input_price: None,
+        reasoning_price: None,
+        context: None,
+        fallback: Fallback::List(vec![]),
+    }
+}
+
+fn meter() -> (Meter, Arc<Metrics>) {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let meter = Meter::start(metrics.clone(), Instant::now(), "req_1".into(), "chat", None, [127, 0, 0, 1].into());
+    (meter, metrics)
+}
+
+fn begin(meter: &Meter, name: &str, purpose: Purpose) -> Attempt {
+    Attempt::begin(meter, &model(name, "1"), "up", PROMPT, purpose)
+}
+
+fn output(bytes: u64) -> Delta {
+    Delta { output: true, text_bytes: bytes, ..Delta::default() }
+}
+
+/// Tokens on the bill.
+fn billed(meter: &Meter) -> u64 {
+    meter.record().bill().tokens()
+}
+
+#[tokio::test]
+async fn a_cancelled_attempt_pays_its_prompt_once_the_request_has_left() {
+    let (meter, _) = meter();
+    drop(begin(&meter, "a", Purpose::Answer));
+    assert_eq!(billed(&meter), 0);
+    let mut attempt = begin(&meter, "a", Purpose::Answer);
+    attempt.sent();
+    drop(attempt);
+    assert_eq!(billed(&meter), PROMPT);
+    let mut attempt = begin(&meter, "a", Purpose::Answer);
+    attempt.sent();
+    attempt.answered();
+    attempt.tally_mut().add(&output(8));
+    drop(attempt);
+    assert_eq!(billed(&meter), PROMPT + PROMPT + 2);
+    assert_eq!(meter.record().cost().unwrap().to_string(), "0.000202000000");
+}
+
+#[tokio::test]
+async fn what_an_upstream_refused_is_not_billed_and_what_it_broke_off_is() {
+    let after = |answered: bool, output_bytes: u64, failure: Failure| {
+        let (meter, _) = meter();
+        let mut attempt = begin(&meter, "a", Purpose::Answer);
+        attempt.sent();
+        if answered {
+            attempt.answered();
+        }
+        if output_bytes > 0 {
+            attempt.tally_mut().add(&output(output_bytes));
+        }
+        attempt.failed(&failure);
+        drop(attempt);
+        billed(&meter)
+    };
+    for failure in [Failure::Connect, Failure::Tls, Failure::ConnectTimeout, Failure::Broken, Failure::BadHead("x")] {
+        assert_eq!(after(false, 0, failure.clone()), 0, "{failure:?}");
+    }
+    assert_eq!(after(true, 0, Failure::InBody(Fault::Other)), 0);
+    assert_eq!(after(true, 4, Failure::InBody(Fault::Other)), PROMPT + 1);
+    assert_eq!(after(false, 0, Failure::SilentBeforeFirstEvent), PROMPT);
+    for failure in [Failure::Broken, Failure::Empty, Failure::TooLong, Failure::SilentBetweenEvents] {
+        assert_eq!(after(true, 0, failure.clone()), PROMPT, "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_is_billed_once_and_by_the_upstreams_own_count() {
+    let (meter, metrics) = meter();
+    let mut attempt = begin(&meter, "a", Purpose::Answer);
+    attempt.sent();
+    attempt.answered();
+    let usage = Usage { prompt: 7, completion: 5, cached: 3, reasoning: 2 };
+    attempt.tally_mut().add(&Delta { usage: Some(usage), ..output(400) });
+    attempt.settle();
+    attempt.settle();
+    drop(attempt);
+    assert_eq!((billed(&meter), meter.record().bill().charges().len()), (12, 1));
+    meter.record().settle(Outcome::Ok);
+    drop(meter);
+    let counted = |direction| metrics.tokens.with_label_values(&["a", direction, "usage"]).get();
+    assert_eq!((counted("input"), counted("output")), (7, 5));
+}
+
+#[tokio::test]
+async fn the_one_that_has_output_first_answers_whichever_began_first() {
+    let (meter, _) = meter();
+    let answering = || meter.record().answering().map(|(model, _, attempts)| (model.to_owned(), attempts));
+    let mut a = begin(&meter, "a", Purpose::Answer);
+    let mut classifier = begin(&meter, "classifier", Purpose::Decide);
+    assert_eq!(answering(), Some(("a".into(), 1)));
+    classifier.first_output_came();
+    assert_eq!(answering(), Some(("a".into(), 1)));
+    let b = begin(&meter, "b", Purpose::Answer);
+    assert_eq!(answering(), Some(("b".into(), 2)));
+    a.first_output_came();
+    assert_eq!(answering(), Some(("a".into(), 2)));
+    drop(b);
+    // what the client has had output of stays the answer
+    let now = Instant::now();
+    meter.record().taken(now, now, true);
+    drop(begin(&meter, "c", Purpose::Answer));
+    assert_eq!(answering(), Some(("a".into(), 3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_upstreams_that_are_waited_for_at_a_time_count_once() {
+    let (meter, _) = meter();
+    let second = || advance(Duration::from_secs(1));
+    let mut a = begin(&meter, "a", Purpose::Answer);
+    second().await;
+    let b = begin(&meter, "b", Purpose::Answer);
+    second().await;
+    a.first_output_came();
+    second().await;
+    drop(b);
+    second().await;
+    drop(a);
+    assert_eq!(meter.record().upstream_time(), Duration::from_secs(3));
+    let _c = begin(&meter, "c", Purpose::Answer);
+    second().await;
+    assert_eq!(meter.record().upstream_time(), Duration::from_secs(4));
+}
+
+#[tokio::test]
+async fn an_open_attempt_keeps_its_requests_line_back_until_its_cost_is_whole() {
+    let (meter, metrics) = meter();
+    let mut loser = begin(&meter, "a", Purpose::Answer);
+    loser.sent();
+    meter.record().settle(Outcome::Ok);
+    drop(meter);
+    let requests = |model| metrics.requests.with_label_values(&["chat", model, "200", "ok"]).get();
+    assert_eq!(requests("a"), 0);
+    drop(loser);
+    assert_eq!(requests("a"), 1);
+    assert_eq!(metrics.tokens.with_label_values(&["a", "input", "estimate"]).get(), PROMPT);
+}
+
+#[tokio::test]
+async fn a_sum_with_a_price_that_nobody_knows_is_not_known() {
+    let (meter, _) = meter();
+    assert_eq!(meter.record().cost(), None);
+    let bill = |dollars| {
+        let mut attempt = Attempt::begin(&meter, &model("m", dollars), "up", PROMPT, Purpose::Answer);
+        attempt.sent();
+    };
+    bill("1");
+    assert!(meter.record().cost().is_some());
+    bill("no price");
+    assert_eq!(meter.record().cost(), None);
+}
