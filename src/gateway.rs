@@ -3,6 +3,7 @@
 //! Each stage returns a typed value with `?`; a refusal is a value, too. The CORS decision is made first and applied last,
 //! around whatever came out.
 
+mod cached;
 mod session;
 mod streams;
 
@@ -18,11 +19,16 @@ use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
+use cached::Sharing;
+
 use crate::access::Check;
 use crate::access::everywhere::Everywhere;
 use crate::access::revocations::{InProcess, Revocations};
 use crate::answers;
 use crate::body::Body;
+use crate::cache::keeper::Keeper;
+use crate::cache::key::Route as AnswerRoute;
+use crate::cache::remote::Remote;
 use crate::caller::Caller;
 use crate::chat::request as chat;
 use crate::config::{self, Config};
@@ -49,6 +55,8 @@ pub struct Gateway {
     /// The checked configuration.
     pub config: Config,
     upstreams: Arc<Upstreams>,
+    /// By the place of the model: under which key its answers are kept.
+    routes: Arc<[AnswerRoute]>,
     shared: Shared,
 }
 
@@ -63,6 +71,8 @@ pub struct Shared {
     pub streams: Registry,
     /// What every caller has used of its limits.
     pub limiter: Arc<Limiter>,
+    /// The answers that are kept or in flight.
+    pub cache: Arc<Keeper>,
     /// The sessions that were logged out.
     pub revocations: Arc<dyn Revocations>,
     /// The shutdown.
@@ -86,13 +96,22 @@ impl Shared {
         let streams = Registry::new(config.streams.clone(), Arc::clone(&metrics), drain.clone());
         let Some(redis) = &config.redis else {
             let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
-            return Ok(Self { metrics, open, streams, limiter, revocations: Arc::new(InProcess::default()), drain });
+            let cache = Keeper::new(config.cache.as_ref(), None);
+            let revocations = Arc::new(InProcess::default());
+            return Ok(Self { metrics, open, streams, limiter, cache, revocations, drain });
         };
-        let link = Arc::new(Link::start(redis, Arc::clone(&metrics))?);
-        link.is_ready_within(FIRST_CONNECTION).await;
+        let link = Arc::new(Link::start(redis, "limits", Arc::clone(&metrics))?);
+        let cached = config.cache.as_ref().map(|cache| {
+            let redis = config::Redis { budget: cache.redis_budget, ..redis.clone() };
+            Link::start(&redis, "cache", Arc::clone(&metrics))
+        });
+        let cached = cached.transpose()?;
+        let ready = async { if let Some(link) = &cached { link.is_ready_within(FIRST_CONNECTION).await } else { true } };
+        tokio::join!(link.is_ready_within(FIRST_CONNECTION), ready);
+        let cache = Keeper::new(config.cache.as_ref(), cached.map(Remote::new));
         let revocations = Everywhere::start(Arc::clone(&link));
         let limiter = Limiter::shared(config.max_callers, link, redis.local_share, Arc::clone(&metrics))?;
-        Ok(Self { metrics, open, streams, limiter, revocations, drain })
+        Ok(Self { metrics, open, streams, limiter, cache, revocations, drain })
     }
 }
 
@@ -113,7 +132,9 @@ impl Gateway {
     pub fn new(config: Config, shared: Shared) -> Result<Self, String> {
         let upstreams = Arc::new(Upstreams::new(&config)?);
         shared.streams.set_rules(config.streams.clone());
-        Ok(Self { config, upstreams, shared })
+        shared.cache.set_rules(config.cache.as_ref());
+        let routes = cached::routes(&config);
+        Ok(Self { config, upstreams, routes, shared })
     }
 
     /// Closes upstream connections that have been idle for too long, and ends and forgets resumable streams that are due.
@@ -223,12 +244,17 @@ impl Gateway {
     ) -> Result<Response<Body>, Reject> {
         let ask = self.ask(caller, route, parts, upload, id, meter).await?;
         let resumable = streams::is_wanted(&parts.headers, ask.request.stream())?;
-        if !ask.request.stream() {
-            let whole = Arc::clone(&self.upstreams).whole(ask, meter.clone()).await;
-            return answers::whole(route, whole.map_err(|failure| answers::failed(&failure, meter))?, meter);
-        }
         if resumable {
             return self.complete_resumably(ask, parts, meter).await;
+        }
+        let streaming = ask.request.stream();
+        let ask = match self.share(ask, &parts.headers, meter).await? {
+            Sharing::Alone(ask) => ask,
+            Sharing::Shared(shared) => return self.tell(*shared, streaming, route, meter).await,
+        };
+        if !streaming {
+            let whole = Arc::clone(&self.upstreams).whole(ask, meter.clone()).await;
+            return answers::whole(route, whole.map_err(|failure| answers::failed(&failure, meter))?, meter);
         }
         let begun = self.begin(ask, self.upstreams.rules(), meter).await?;
         let mut response = answers::stream(Box::pin(begun.relay), begun.vary);

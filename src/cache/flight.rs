@@ -148,9 +148,15 @@ impl Flights {
         self.open().get(&key).and_then(Flight::join)
     }
 
-    /// Begins a flight that nobody joins.
-    pub fn alone(self: &Arc<Self>, bounds: Bounds) -> (Pilot, Follower) {
-        self.begin(bounds, None)
+    /// Begins a flight, whatever there is. Where one of this key is under way already, nobody joins the new one.
+    pub fn begin_anew(self: &Arc<Self>, key: FlightKey, bounds: Bounds) -> (Pilot, Follower) {
+        let mut open = self.open();
+        let vacant = !open.contains_key(&key);
+        let (pilot, follower) = self.begin(bounds, Some(key).filter(|_| vacant));
+        if vacant {
+            open.insert(key, Arc::clone(&pilot.flight));
+        }
+        (pilot, follower)
     }
 
     fn begin(self: &Arc<Self>, bounds: Bounds, key: Option<FlightKey>) -> (Pilot, Follower) {

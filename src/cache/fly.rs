@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::entry::{Answer, Event, Events};
 use super::flight::{Head, Logged, Pilot};
+use crate::chat::answer::{Answer as Inspected, inspect_answer};
 use crate::chat::event::{Chunk, Inspector};
 use crate::fallback::Whole;
 use crate::stream::event::Fields;
@@ -75,7 +76,6 @@ pub async fn whole(
     pilot: Pilot,
     asking: impl Future<Output = Result<Whole, Failure>> + Send,
     meter: Meter,
-    max: usize,
     keep: impl FnOnce(&str, Tally, Answer) + Send,
 ) {
     let whole = tokio::select! {
@@ -87,11 +87,14 @@ pub async fn whole(
         Err(failure) => pilot.fail(failure),
         Ok(whole) => {
             let head = head(&meter, whole.vary, Some(whole.body.clone()));
-            if whole.tally.finished && whole.body.len() <= max {
-                keep(&head.model, whole.tally.clone(), Answer::Whole(whole.body));
+            let Inspected { usage, output, text_bytes, finished } = inspect_answer(&whole.body).unwrap_or_default();
+            let output_events = u64::from(output);
+            let tally = Tally { usage, output_events, output_bytes: text_bytes, finished, ..Tally::default() };
+            if finished {
+                keep(&head.model, tally.clone(), Answer::Whole(whole.body));
             }
             pilot.land();
-            pilot.open(head, whole.tally);
+            pilot.open(head, tally);
             pilot.end();
         }
     }

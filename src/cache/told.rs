@@ -16,7 +16,7 @@ use super::flight::{Follower, Logged, Step};
 use super::replay::Replay;
 use super::splice::Splicer;
 use crate::fallback::Upstreams;
-use crate::metrics::{Outcome, Reuse};
+use crate::metrics::Outcome;
 use crate::resume::block;
 use crate::resume::reader::Heartbeat;
 use crate::resume::store::Append;
@@ -98,7 +98,7 @@ impl Told {
         self.identified = true;
         let models = upstreams.models();
         if let Some(id) = models.find(Some(&head.model)) {
-            self.meter.record().reuses(Reuse::Joined, models.get(id), &head.upstream);
+            self.meter.record().reuses(models.get(id), &head.upstream);
         }
     }
 
@@ -240,7 +240,7 @@ impl Told {
     fn error(&mut self, failure: &Failure) -> Bytes {
         let mut record = self.meter.record();
         record.error(failure.reason());
-        record.settle(Outcome::Truncated, None);
+        record.settle(Outcome::Truncated);
         let event = failure.reject().event(record.request_id());
         event.into()
     }
@@ -248,7 +248,9 @@ impl Told {
     fn settle(&mut self, outcome: Outcome) {
         if matches!(self.part, Part::Reuses { .. }) {
             let tally = self.tally();
-            self.meter.record().settle(outcome, Some(&tally));
+            let mut record = self.meter.record();
+            record.reused(tally.tokens());
+            record.settle(outcome);
         }
     }
 

@@ -11,6 +11,7 @@ mod local_ca;
 mod problem;
 mod raw;
 mod raw_access;
+mod raw_cache;
 mod raw_limits;
 mod resolve;
 #[cfg(test)]
@@ -67,6 +68,8 @@ pub struct Config {
     pub max_callers: usize,
     /// `[redis]`; `None` = each process counts for itself.
     pub redis: Option<Redis>,
+    /// `[cache]`; `None` = nothing is kept, and nobody joins.
+    pub cache: Option<Cache>,
     /// `[log]`
     pub log: Log,
     /// What works but is probably not meant, one sentence each; shown at start and by `tokenway check`.
@@ -188,6 +191,23 @@ pub struct Access {
     pub tokens: Tokens,
     /// Seals and opens sessions, where they are taken.
     pub sessions: Option<Sessions>,
+}
+
+/// `[cache]`: which answers are kept, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// How long an answer is kept.
+    pub ttl: Duration,
+    /// Most bytes of all that is kept in this process, and as many again of what is in flight.
+    pub max_bytes: usize,
+    /// Most bytes of one answer; a larger one is neither kept nor shared.
+    pub max_entry: usize,
+    /// Callers get each other's answers.
+    pub shared: bool,
+    /// Kept answers come in the rhythm in which they once came.
+    pub paced: bool,
+    /// The longest that a first token waits for Redis.
+    pub redis_budget: Duration,
 }
 
 /// `[log]`

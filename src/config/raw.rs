@@ -12,6 +12,7 @@ use toml::de::DeValue;
 use super::base_url::BaseUrl;
 use super::problem::{Field, Mistake, Problems, quoted};
 use super::raw_access::Access;
+use super::raw_cache::Cache;
 use super::raw_limits::{Limits, Redis};
 use super::section::{self, Section};
 use super::values::{EnvName, Name, Size, Value};
@@ -34,6 +35,7 @@ pub(super) struct Raw {
     pub(super) default_model: Field<Option<String>>,
     pub(super) access: Access,
     pub(super) limits: Limits,
+    pub(super) cache: Cache,
     pub(super) redis: Redis,
     pub(super) log: Field<LogFormat>,
 }
@@ -137,7 +139,7 @@ impl Raw {
     }
 
     fn read(root: &mut Section<'_, '_>) -> Self {
-        let raw = Self {
+        Self {
             server: root.section("server", Server::read),
             cors: root.section("cors", Cors::read),
             stream: root.section("stream", Stream::read),
@@ -150,11 +152,10 @@ impl Raw {
             }),
             access: root.section("access", Access::read),
             limits: root.section("limits", Limits::read),
+            cache: root.section("cache", Cache::read),
             redis: root.section("redis", Redis::read),
             log: root.section("log", |log| log.or("format", LogFormat::Text)),
-        };
-        refuse_later(root, "cache", "this version has no [cache]");
-        raw
+        }
     }
 }
 

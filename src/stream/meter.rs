@@ -15,8 +15,10 @@ use super::bill::{Bill, Charge, Purpose, Who};
 use crate::caller::Caller;
 use crate::limit::fields::Fields;
 use crate::limiter::Grant;
-use crate::metrics::{Metrics, Outcome};
+use super::tally::Tokens;
+use crate::metrics::{Cached, Metrics, Outcome};
 use crate::route::price::Cost;
+use crate::route::table::Model;
 
 /// nginx's status for "client closed request": for the log and the metrics, never sent.
 const CLIENT_CLOSED_REQUEST: StatusCode = match StatusCode::from_u16(499) {
@@ -49,6 +51,10 @@ pub struct Record {
     waiting: Waiting,
     answering: Option<Answering>,
     bill: Bill,
+    /// What the cache had to do with it.
+    cached: Cached,
+    /// What an answer holds that another request has paid for.
+    reused: Option<Tokens>,
     /// What its caller's limits have granted it, until it ends.
     grant: Option<Grant>,
     /// What its answer's head tells of those limits.
@@ -106,6 +112,8 @@ impl Meter {
             waiting: Waiting::default(),
             answering: None,
             bill: Bill::default(),
+            cached: Cached::Off,
+            reused: None,
             grant: None,
             limits: None,
             ending: None,
@@ -183,6 +191,28 @@ impl Record {
         self.bill.add(charge);
     }
 
+    /// What the cache has to do with the answer; said once, where there is a cache.
+    pub fn cached(&mut self, cached: Cached) {
+        self.cached = cached;
+        self.metrics.cache.with_label_values(&[cached.as_str()]).inc();
+    }
+
+    /// What the cache had to do with the answer.
+    pub fn cache(&self) -> Cached {
+        self.cached
+    }
+
+    /// The answer is this model's, and another request has paid for it: none is charged here.
+    pub fn reuses(&mut self, model: &Model, upstream: &str) {
+        let who = Arc::new(Who { model: model.clone(), upstream: upstream.to_owned() });
+        self.answering = Some(Answering { number: 0, who, first_output: None, last_output: None });
+    }
+
+    /// What the answer holds that another request has paid for.
+    pub fn reused(&mut self, tokens: Tokens) {
+        self.reused = Some(tokens);
+    }
+
     /// What the upstreams charge for the request, as far as its attempts are over.
     pub fn bill(&self) -> &Bill {
         &self.bill
@@ -236,6 +266,10 @@ impl Record {
         let first = now.saturating_duration_since(self.started);
         let histogram = &self.metrics.time_to_first_token;
         histogram.with_label_values(&[answering.who.model.name.as_str()]).observe(first.as_secs_f64());
+        if self.cached == Cached::Joined {
+            // what it has waited for is another request's upstream
+            return;
+        }
         let overhead = first.saturating_sub(self.waiting.so_far());
         self.metrics.gateway_overhead.observe(overhead.as_secs_f64());
     }
@@ -276,12 +310,13 @@ impl Record {
             );
             return;
         };
-        let facts = answering.publish(&self.metrics, self.started, self.bill.of(answering.number));
+        let tokens = self.reused.or_else(|| self.bill.of(answering.number).map(|charge| charge.tokens));
+        let facts = answering.publish(&self.metrics, self.started, self.cached, tokens);
         let (model, upstream) = (&answering.who.model.name, &answering.who.upstream);
         let cost = self.cost().map(|cost| cost.to_string());
         tracing::info!(
             target: "tokenway::request", request_id, client, caller = caller_id, origin, route, model, upstream,
-            status, outcome = outcome_name, error, attempts = self.attempts, ttft_ms = facts.first_token_ms,
+            status, outcome = outcome_name, error, cache = self.cached.as_str(), attempts = self.attempts, ttft_ms = facts.first_token_ms,
             input_tokens = facts.input, output_tokens = facts.output, tokens_from = facts.source,
             tokens_per_second = facts.tokens_per_second, cost, duration_ms,
         );
@@ -289,7 +324,10 @@ impl Record {
 
     /// What the request costs, all attempts together; `None` where nothing was charged, or a price is not known.
     pub fn cost(&self) -> Option<Cost> {
-        Some(&self.bill).filter(|bill| !bill.charges().is_empty())?.total()
+        if self.bill.charges().is_empty() {
+            return self.reused.map(|_| Cost::default());
+        }
+        self.bill.total()
     }
 
     fn charge_to_metrics(&self) {
@@ -339,16 +377,17 @@ struct Facts {
 }
 
 impl Answering {
-    fn publish(&self, metrics: &Metrics, started: Instant, charge: Option<&Charge>) -> Facts {
+    fn publish(&self, metrics: &Metrics, started: Instant, cached: Cached, tokens: Option<Tokens>) -> Facts {
         let first = self.first_output.map(|first| milliseconds(first.saturating_duration_since(started)));
-        let Some(Charge { tokens, .. }) = charge else { return Facts { first_token_ms: first, ..Facts::default() } };
+        let Some(tokens) = tokens else { return Facts { first_token_ms: first, ..Facts::default() } };
         let span = match (self.first_output, self.last_output) {
             (Some(first), Some(last)) => last.duration_since(first).as_secs_f64(),
             _ => 0.0,
         };
         // the first token has no time of its own: n tokens span n − 1 intervals
         let output = tokens.count.output;
-        let per_second = (output > 1 && span > 0.0).then(|| (output - 1) as f64 / span);
+        // how fast a kept answer comes says nothing of the model
+        let per_second = (output > 1 && span > 0.0 && cached != Cached::Hit).then(|| (output - 1) as f64 / span);
         if let Some(rate) = per_second {
             let model = self.who.model.name.as_str();
             metrics.output_tokens_per_second.with_label_values(&[model]).observe(rate);

@@ -1,6 +1,7 @@
 //! From the raw file to usable values: one key checked against another, files and variables read, names looked up.
 
 mod access;
+mod cache;
 mod limits;
 mod models;
 mod server;
@@ -59,6 +60,7 @@ impl Resolver<'_> {
         let limits = self.limits(&raw.limits, &raw.models);
         let max_callers = raw.limits.max_callers.value;
         let redis = self.redis(&raw.redis);
+        let cache = self.cache(&raw.cache);
         let log = Log { json: raw.log.value == raw::LogFormat::Json };
         Some(Config {
             server,
@@ -71,6 +73,7 @@ impl Resolver<'_> {
             limits,
             max_callers,
             redis,
+            cache,
             log,
             warnings: Vec::new(),
         })
