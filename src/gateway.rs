@@ -106,7 +106,8 @@ impl Shared {
             Link::start(&redis, "cache", Arc::clone(&metrics))
         });
         let cached = cached.transpose()?;
-        let ready = async { if let Some(link) = &cached { link.is_ready_within(FIRST_CONNECTION).await } else { true } };
+        let ready =
+            async { if let Some(link) = &cached { link.is_ready_within(FIRST_CONNECTION).await } else { true } };
         tokio::join!(link.is_ready_within(FIRST_CONNECTION), ready);
         let cache = Keeper::new(config.cache.as_ref(), cached.map(Remote::new));
         let revocations = Everywhere::start(Arc::clone(&link));

@@ -31,7 +31,10 @@ pub fn canonical(body: &[u8]) -> Option<Vec<u8>> {
     }
     writer.object(0, |name, value| match name {
         b"\"store\"" if value == b"true" => Member::Refuse,
-        name if LEFT_OUT.iter().any(|out| name.strip_prefix(b"\"").and_then(|n| n.strip_suffix(b"\"")) == Some(out.as_bytes())) => {
+        name if LEFT_OUT
+            .iter()
+            .any(|out| name.strip_prefix(b"\"").and_then(|n| n.strip_suffix(b"\"")) == Some(out.as_bytes())) =>
+        {
             Member::Drop
         }
         _ => Member::Keep,

@@ -161,7 +161,9 @@ impl Entry {
         out.put_u64(*output_bytes);
         out.put_u8(u8::from(*finished) | u8::from(*done) << 1 | u8::from(usage.is_some()) << 2);
         let usage = usage.unwrap_or_default();
-        [usage.prompt, usage.completion, usage.cached, usage.reasoning].into_iter().for_each(|count| out.put_u64(count));
+        [usage.prompt, usage.completion, usage.cached, usage.reasoning]
+            .into_iter()
+            .for_each(|count| out.put_u64(count));
         match &self.answer {
             Answer::Whole(json) => {
                 out.put_u8(0);
@@ -199,7 +201,8 @@ impl Entry {
         let (output_events, output_bytes) = (input.u64()?, input.u64()?);
         let flags = input.u8()?;
         (flags < 8).then_some(())?;
-        let usage = Usage { prompt: input.u64()?, completion: input.u64()?, cached: input.u64()?, reasoning: input.u64()? };
+        let usage =
+            Usage { prompt: input.u64()?, completion: input.u64()?, cached: input.u64()?, reasoning: input.u64()? };
         let tally = Tally {
             output_events,
             output_bytes,
@@ -273,7 +276,12 @@ mod tests {
 
     fn events() -> impl Strategy<Value = Vec<Event>> {
         let event = (prop::collection::vec(any::<u8>(), 1..40), any::<u32>(), any::<bool>(), any::<bool>());
-        let event = event.prop_map(|(block, after, output, usage_only)| Event { block: block.into(), after, output, usage_only });
+        let event = event.prop_map(|(block, after, output, usage_only)| Event {
+            block: block.into(),
+            after,
+            output,
+            usage_only,
+        });
         prop::collection::vec(event, 0..20)
     }
 
@@ -285,7 +293,12 @@ mod tests {
         let usage = prop::option::of((any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()));
         (answer, usage, any::<u64>(), any::<(u64, u64, bool, bool)>()).prop_map(
             |(answer, usage, stored_at, (output_events, output_bytes, finished, done))| {
-                let usage = usage.map(|(prompt, completion, cached, reasoning)| Usage { prompt, completion, cached, reasoning });
+                let usage = usage.map(|(prompt, completion, cached, reasoning)| Usage {
+                    prompt,
+                    completion,
+                    cached,
+                    reasoning,
+                });
                 let tally = Tally { output_events, output_bytes, usage, finished, done, ..Tally::default() };
                 Entry { stored_at, tally, answer }
             },

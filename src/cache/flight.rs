@@ -130,7 +130,12 @@ struct Reading {
 impl Flights {
     /// Joins the flight of this key, or begins it. A flight leaves the list only after what it leaves behind can be found:
     /// so `instead` is asked once more, where a flight would begin.
-    pub fn enter<T>(self: &Arc<Self>, key: FlightKey, bounds: Bounds, instead: impl FnOnce() -> Option<T>) -> Entered<T> {
+    pub fn enter<T>(
+        self: &Arc<Self>,
+        key: FlightKey,
+        bounds: Bounds,
+        instead: impl FnOnce() -> Option<T>,
+    ) -> Entered<T> {
         let mut open = self.open();
         if let Some(follower) = open.get(&key).and_then(Flight::join) {
             return Entered::Joined(follower);

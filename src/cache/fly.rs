@@ -103,7 +103,13 @@ pub async fn whole(
 fn head(meter: &Meter, vary: Option<http::HeaderValue>, whole: Option<Bytes>) -> Head {
     let record = meter.record();
     let (model, upstream) = record.answering().map(|(model, upstream, _)| (model, upstream)).unwrap_or_default();
-    Head { model: model.to_owned(), upstream: upstream.to_owned(), vary, request_id: record.request_id().to_owned(), whole }
+    Head {
+        model: model.to_owned(),
+        upstream: upstream.to_owned(),
+        vary,
+        request_id: record.request_id().to_owned(),
+        whole,
+    }
 }
 
 async fn next(relay: &mut Relay) -> Option<Bytes> {

@@ -139,7 +139,8 @@ mod tests {
         let route = Route::new("m", "up", "https://up.example/v1", "m");
         let owner = Owner::everybody();
         let caller = |name: &str| {
-            let caller = Caller::key(name.into(), format!("key:{name}").into(), [192, 0, 2, 7].into(), Terms::default());
+            let caller =
+                Caller::key(name.into(), format!("key:{name}").into(), [192, 0, 2, 7].into(), Terms::default());
             Owner::caller(&caller, &page(None))
         };
         let keys = [
@@ -176,8 +177,12 @@ mod tests {
     fn a_flight_is_of_one_form_and_of_the_same_candidates_in_the_same_order() {
         let asked = Asked::new(b"{}", Owner::everybody());
         let [a, b] = ["a", "b"].map(|name| Route::new(name, "up", "https://up.example/v1", name));
-        let flights =
-            [asked.flight(&[a], true), asked.flight(&[a], false), asked.flight(&[a, b], true), asked.flight(&[b, a], true)];
+        let flights = [
+            asked.flight(&[a], true),
+            asked.flight(&[a], false),
+            asked.flight(&[a, b], true),
+            asked.flight(&[b, a], true),
+        ];
         assert_eq!(flights.iter().collect::<HashSet<_>>().len(), flights.len());
     }
 

@@ -143,16 +143,16 @@ pub fn chunks(completion: &[u8]) -> Option<Vec<(Vec<u8>, Part)>> {
         let index = choice.remove("index").unwrap_or_else(|| number.into());
         let logprobs = choice.remove("logprobs").unwrap_or_default();
         let role = message.remove("role").unwrap_or_else(|| "assistant".into());
-        let part = |delta: Value, logprobs: &Value| {
-            json!([{ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": null }])
-        };
+        let part = |delta: Value, logprobs: &Value| json!([{ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": null }]);
         out.push((chunk(part(json!({ "role": role, "content": "" }), &Value::Null), Value::Null)?, Part::Role));
         if let Some(Value::Array(calls)) = message.get_mut("tool_calls") {
             for (number, call) in calls.iter_mut().filter_map(Value::as_object_mut).enumerate() {
                 call.insert("index".into(), number.into());
             }
         }
-        message.retain(|_, value| !value.is_null() && value.as_str() != Some("") && value.as_array().is_none_or(|all| !all.is_empty()));
+        message.retain(|_, value| {
+            !value.is_null() && value.as_str() != Some("") && value.as_array().is_none_or(|all| !all.is_empty())
+        });
         // what was thought comes before what is said
         for thought in ["reasoning_content", "reasoning", "reasoning_details"] {
             if let Some(value) = message.remove(thought) {

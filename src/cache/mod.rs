@@ -17,6 +17,3 @@ pub mod remote;
 pub mod replay;
 pub mod splice;
 pub mod told;
-
-#[cfg(test)]
-mod tests;

@@ -90,7 +90,8 @@ impl Told {
 
     /// Tells the meter whose answer is reused, as soon as that is known.
     pub fn identify(&mut self) {
-        let (Source::Flight(follower), Part::Reuses { upstreams, .. }, false) = (&self.source, &self.part, self.identified)
+        let (Source::Flight(follower), Part::Reuses { upstreams, .. }, false) =
+            (&self.source, &self.part, self.identified)
         else {
             return;
         };

@@ -86,7 +86,8 @@ impl Gateway {
                 let opened = self.shared.streams.open(stream, &owner, 0).await;
                 let Ok(Opened::Reader(own)) = opened else { return Err(answers::no_such_stream()) };
                 tokio::spawn(begun.told.record(log));
-                let mut response = self.read_plainly(own, stream, begun.vary, begun.has_output, begun.answerer_is_known, meter);
+                let mut response =
+                    self.read_plainly(own, stream, begun.vary, begun.has_output, begun.answerer_is_known, meter);
                 begun.age.into_iter().for_each(|age| answers::age(&mut response, age));
                 answers::name_cache(&mut response, meter);
                 return Ok(response);

@@ -157,7 +157,11 @@ impl Inner {
         }
     }
 
-    async fn within_budget(&self, generation: u64, reply: impl Future<Output = RedisResult<Value>>) -> Result<Value, Trouble> {
+    async fn within_budget(
+        &self,
+        generation: u64,
+        reply: impl Future<Output = RedisResult<Value>>,
+    ) -> Result<Value, Trouble> {
         match timeout(self.budget, reply).await {
             Ok(Ok(value)) => {
                 self.state().in_a_row = 0;

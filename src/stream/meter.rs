@@ -12,10 +12,10 @@ use prometheus::Histogram;
 use tokio::time::Instant;
 
 use super::bill::{Bill, Charge, Purpose, Who};
+use super::tally::Tokens;
 use crate::caller::Caller;
 use crate::limit::fields::Fields;
 use crate::limiter::Grant;
-use super::tally::Tokens;
 use crate::metrics::{Cached, Metrics, Outcome};
 use crate::route::price::Cost;
 use crate::route::table::Model;

@@ -9,7 +9,8 @@ fn text(body: &str) -> Option<String> {
 #[test]
 fn order_space_and_escapes_make_no_difference() {
     let one = r#"{"messages":[{"role":"user","content":"Ab\n"}],"temperature":1}"#;
-    let other = "{ \"temperature\" : 1.0 ,\r\n\"m\\u0065ssages\":[ {\"content\":\"\\u0041b\\u000a\",\"role\":\"user\"}\t] } ";
+    let other =
+        "{ \"temperature\" : 1.0 ,\r\n\"m\\u0065ssages\":[ {\"content\":\"\\u0041b\\u000a\",\"role\":\"user\"}\t] } ";
     assert_eq!(text(one), text(other));
     assert_eq!(text(one).unwrap(), r#"{"messages":[{"content":"Ab\n","role":"user"}],"temperature":1}"#);
 }
@@ -24,7 +25,11 @@ fn numbers_are_exact_however_they_are_spelled() {
         (&["9007199254740993", "9007199254740993.0", "900719925474099.3e1"], "9007199254740993"),
     ] {
         for spelling in spellings {
-            assert_eq!(text(&format!(r#"{{"n":{spelling}}}"#)).unwrap(), format!(r#"{{"n":{canonical}}}"#), "{spelling}");
+            assert_eq!(
+                text(&format!(r#"{{"n":{spelling}}}"#)).unwrap(),
+                format!(r#"{{"n":{canonical}}}"#),
+                "{spelling}"
+            );
         }
     }
     // the same f64, and yet two numbers
@@ -61,7 +66,19 @@ fn what_the_provider_is_to_keep_is_not_cached() {
 
 #[test]
 fn what_is_no_request_has_no_form() {
-    for broken in ["", "[]", "7", "{", r#"{"a"}"#, r#"{"a":}"#, r#"{"a":1,}"#, r#"{"a":1}x"#, r#"{"a":"\"#, r#"{"a":-}"#, r#"{"a":1,"a":1}"#] {
+    for broken in [
+        "",
+        "[]",
+        "7",
+        "{",
+        r#"{"a"}"#,
+        r#"{"a":}"#,
+        r#"{"a":1,}"#,
+        r#"{"a":1}x"#,
+        r#"{"a":"\"#,
+        r#"{"a":-}"#,
+        r#"{"a":1,"a":1}"#,
+    ] {
         assert_eq!(text(broken), None, "{broken}");
     }
     let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(200), "]".repeat(200));
@@ -85,7 +102,9 @@ impl Node {
             Node::Number(0, _) => Node::Number(0, 0),
             Node::Number(digits, exponent) if digits % 10 == 0 => Node::Number(digits / 10, exponent + 1).meaning(),
             Node::List(list) => Node::List(list.iter().map(Node::meaning).collect()),
-            Node::Object(object) => Node::Object(object.iter().map(|(name, node)| (name.clone(), node.meaning())).collect()),
+            Node::Object(object) => {
+                Node::Object(object.iter().map(|(name, node)| (name.clone(), node.meaning())).collect())
+            }
             other => other.clone(),
         }
     }
@@ -111,8 +130,10 @@ impl Node {
             Node::Object(object) => {
                 let ascii = roll(2) == 0;
                 let reversed = roll(2) == 0;
-                let mut members: Vec<String> =
-                    object.iter().map(|(name, node)| format!("{}{space}:{}", spell_text(name, ascii), node.spell(dice))).collect();
+                let mut members: Vec<String> = object
+                    .iter()
+                    .map(|(name, node)| format!("{}{space}:{}", spell_text(name, ascii), node.spell(dice)))
+                    .collect();
                 if reversed {
                     members.reverse();
                 }
@@ -186,7 +207,8 @@ fn near(one: &serde_json::Value, other: &serde_json::Value) -> bool {
         }
         (Array(one), Array(other)) => one.len() == other.len() && one.iter().zip(other).all(|(a, b)| near(a, b)),
         (Object(one), Object(other)) => {
-            one.len() == other.len() && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| near(value, other)))
+            one.len() == other.len()
+                && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| near(value, other)))
         }
         _ => one == other,
     }

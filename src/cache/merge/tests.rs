@@ -23,13 +23,16 @@ fn text_reasoning_and_usage_are_joined() {
         chunk(json!({"index": 0, "delta": {}, "finish_reason": "stop"})),
         json!({"id": "c", "object": "chat.completion.chunk", "choices": [], "usage": {"prompt_tokens": 2}, "obfuscation": "x"}),
     ]);
-    assert_eq!(whole, json!({
-        "id": "c", "object": "chat.completion", "created": 7, "model": "m", "usage": {"prompt_tokens": 2},
-        "choices": [{
-            "index": 0, "finish_reason": "stop", "obfuscation": "x",
-            "message": {"role": "assistant", "content": "Hello", "reasoning_content": "hm"},
-        }],
-    }));
+    assert_eq!(
+        whole,
+        json!({
+            "id": "c", "object": "chat.completion", "created": 7, "model": "m", "usage": {"prompt_tokens": 2},
+            "choices": [{
+                "index": 0, "finish_reason": "stop", "obfuscation": "x",
+                "message": {"role": "assistant", "content": "Hello", "reasoning_content": "hm"},
+            }],
+        })
+    );
 }
 
 #[test]
@@ -43,29 +46,35 @@ fn tool_calls_are_joined_by_their_index_and_lose_it() {
         calls(json!([{"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ":1}"}}])),
         chunk(json!({"index": 0, "delta": {}, "finish_reason": "tool_calls"})),
     ]);
-    assert_eq!(whole["choices"][0]["message"], json!({
-        "role": "assistant", "content": null,
-        "tool_calls": [
-            {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{\"x\":1}"}},
-            {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
-        ],
-    }));
+    assert_eq!(
+        whole["choices"][0]["message"],
+        json!({
+            "role": "assistant", "content": null,
+            "tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{\"x\":1}"}},
+                {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+            ],
+        })
+    );
 }
 
 #[test]
 fn choices_are_kept_apart_and_their_logprobs_are_appended() {
     let said = |index: u64, text: &str, logprob: f64| {
-        chunk(json!({"index": index, "delta": {"content": text}, "logprobs": {"content": [{"token": text, "logprob": logprob}]}}))
+        chunk(
+            json!({"index": index, "delta": {"content": text}, "logprobs": {"content": [{"token": text, "logprob": logprob}]}}),
+        )
     };
     let end = |index: u64| chunk(json!({"index": index, "delta": {}, "logprobs": null, "finish_reason": "length"}));
     let whole = merged(&[said(1, "x", -0.317_253_05), said(0, "a", -1.5), said(0, "b", -2.25), end(1), end(0)]);
-    let choice = |index: u64, text: &str, probs: Value| {
-        json!({"index": index, "message": {"role": "assistant", "content": text}, "logprobs": {"content": probs}, "finish_reason": "length"})
-    };
-    assert_eq!(whole["choices"], json!([
-        choice(0, "ab", json!([{"token": "a", "logprob": -1.5}, {"token": "b", "logprob": -2.25}])),
-        choice(1, "x", json!([{"token": "x", "logprob": -0.317_253_05}])),
-    ]));
+    let choice = |index: u64, text: &str, probs: Value| json!({"index": index, "message": {"role": "assistant", "content": text}, "logprobs": {"content": probs}, "finish_reason": "length"});
+    assert_eq!(
+        whole["choices"],
+        json!([
+            choice(0, "ab", json!([{"token": "a", "logprob": -1.5}, {"token": "b", "logprob": -2.25}])),
+            choice(1, "x", json!([{"token": "x", "logprob": -0.317_253_05}])),
+        ])
+    );
 }
 
 #[test]
@@ -93,9 +102,16 @@ fn a_completion_is_told_in_order() {
     let told: Vec<Value> = told.iter().map(|(chunk, _)| serde_json::from_slice(chunk).unwrap()).collect();
     assert!(told.iter().all(|chunk| chunk["id"] == "c" && chunk["object"] == "chat.completion.chunk"));
     let deltas: Vec<&Value> = told.iter().map(|chunk| &chunk["choices"][0]["delta"]).collect();
-    assert_eq!(deltas, [
-        &json!({"role": "assistant", "content": ""}), &json!({"reasoning_content": "hm"}), &json!({"content": "Hi"}), &json!({}), &Value::Null,
-    ]);
+    assert_eq!(
+        deltas,
+        [
+            &json!({"role": "assistant", "content": ""}),
+            &json!({"reasoning_content": "hm"}),
+            &json!({"content": "Hi"}),
+            &json!({}),
+            &Value::Null,
+        ]
+    );
     assert_eq!(told[3]["choices"][0]["finish_reason"], "stop");
     assert_eq!((&told[4]["choices"], &told[4]["usage"]), (&json!([]), &json!({"total_tokens": 3})));
 }

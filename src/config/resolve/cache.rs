@@ -20,7 +20,10 @@ impl Resolver<'_> {
             return None;
         }
         if cache.scope.value == Scope::Shared {
-            self.warn("cache.scope", "is \"shared\": whoever asks the same gets the answer that somebody else was given");
+            self.warn(
+                "cache.scope",
+                "is \"shared\": whoever asks the same gets the answer that somebody else was given",
+            );
         }
         Some(Cache {
             ttl: cache.ttl.value,
