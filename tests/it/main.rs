@@ -6,6 +6,7 @@
 mod access;
 mod bench;
 mod browser;
+mod cache;
 mod cors_table;
 mod dial;
 mod differential;
