@@ -55,7 +55,7 @@ pub struct Gateway {
     /// The checked configuration.
     pub config: Config,
     upstreams: Arc<Upstreams>,
-    /// By the place of the model: under which key its answers are kept.
+    /// By the place of the model: under which key its answers are kept; empty where none are.
     routes: Arc<[AnswerRoute]>,
     shared: Shared,
 }
@@ -250,7 +250,7 @@ impl Gateway {
         }
         let streaming = ask.request.stream();
         let ask = match self.share(ask, &parts.headers, meter).await? {
-            Sharing::Alone(ask) => ask,
+            Sharing::Alone(ask) => *ask,
             Sharing::Shared(shared) => return self.tell(*shared, streaming, route, meter).await,
         };
         if !streaming {

@@ -63,6 +63,7 @@ impl Choice {
     fn finish(mut self) -> Value {
         let message = &mut self.message;
         message.entry("role").or_insert_with(|| "assistant".into());
+        message.entry("refusal").or_insert(Value::Null);
         let empty = |value: &Value| value.as_str() == Some("");
         // a stream begins with empty content whatever follows; a whole answer has null there
         let only_calls = message.contains_key("tool_calls") || message.contains_key("function_call");

@@ -21,10 +21,10 @@ use crate::cache::replay::Replay;
 use crate::cache::splice::Splicer;
 use crate::cache::told::{Part, Source, Told, whole_of};
 use crate::config;
-use crate::error::Reject;
+use crate::error::{Code, Reject};
 use crate::fallback::{Ask, Whole};
 use crate::metrics::Cached;
-use crate::route::table::ModelId;
+use crate::route::table::{Model, ModelId};
 use crate::routes::Route;
 use crate::stream::meter::Meter;
 use crate::stream::relay::Relay;
@@ -36,7 +36,7 @@ const DONE_IN_PLACE: usize = 256 * 1024;
 /// Who answers a request.
 pub(super) enum Sharing {
     /// An upstream, and nobody else hears of it.
-    Alone(Ask),
+    Alone(Box<Ask>),
     /// The cache has part in it.
     Shared(Box<Shared>),
 }
@@ -82,12 +82,12 @@ impl Gateway {
             if self.config.cache.is_some() {
                 meter.record().cached(Cached::Off);
             }
-            return if wishes.only_if_cached { Err(answers::not_cached()) } else { Ok(Sharing::Alone(ask)) };
+            return if wishes.only_if_cached { Err(answers::not_cached()) } else { Ok(Sharing::Alone(Box::new(ask))) };
         };
         let streaming = ask.request.stream();
         let allowed = |id: &&ModelId| ask.caller.may_use(&self.upstreams.models().get(**id).name);
         let candidates: Vec<AnswerRoute> = ask.candidates.iter().filter(allowed).map(|id| self.routes[id.0]).collect();
-        let Some(&model) = ask.candidates.first() else { return Ok(Sharing::Alone(ask)) };
+        let Some(&model) = ask.candidates.first() else { return Ok(Sharing::Alone(Box::new(ask))) };
         let lookup = Lookup {
             key: asked.key(&self.routes[model.0]),
             flight: asked.flight(&candidates, streaming),
@@ -278,13 +278,14 @@ impl Gateway {
     }
 }
 
-/// Under which key each model's answers are kept.
+/// Under which key each model's answers are kept; empty where none are.
 pub(super) fn routes(config: &config::Config) -> Arc<[AnswerRoute]> {
-    let route = |model: &crate::route::table::Model| {
+    let route = |model: &Model| {
         let upstream = &config.upstreams[model.upstream.0];
         AnswerRoute::new(&model.name, &upstream.name, &upstream.base.to_string(), &model.upstream_model)
     };
-    config.models.models().iter().map(route).collect()
+    let models = config.cache.iter().flat_map(|_| config.models.models());
+    models.map(route).collect()
 }
 
 /// What is asked, and by whom; `None` for what has no key.
@@ -307,5 +308,5 @@ fn splicer() -> Splicer {
 
 /// Entries are checked as they are kept and as they are read: this is not met.
 fn unreadable() -> Reject {
-    Reject::new(crate::error::Code::InternalError, "The gateway failed: this is a defect of it.")
+    Reject::new(Code::InternalError, "The gateway failed: this is a defect of it.")
 }

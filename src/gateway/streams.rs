@@ -60,7 +60,7 @@ impl Gateway {
         meter.record().outlive_answer();
         match self.share(ask, &parts.headers, meter).await? {
             Sharing::Alone(ask) => {
-                let opening = Box::pin(self.upstreams.clone().stream(ask, meter.clone()));
+                let opening = Box::pin(self.upstreams.clone().stream(*ask, meter.clone()));
                 let relay = Relay::opening(opening, meter.clone(), &self.quiet_rules(), &self.shared.open);
                 tokio::spawn(writer::drive(relay, log));
             }
@@ -80,7 +80,7 @@ impl Gateway {
         let owner = Owner::of(&ask.caller, &parts.headers);
         let (stream, log) = self.keep(owner.clone(), meter).await?;
         let ask = match self.share(ask, &parts.headers, meter).await? {
-            Sharing::Alone(ask) => ask,
+            Sharing::Alone(ask) => *ask,
             Sharing::Shared(shared) => {
                 let begun = self.begin_telling(*shared, meter).await?;
                 let opened = self.shared.streams.open(stream, &owner, 0).await;

@@ -29,7 +29,7 @@ fn text_reasoning_and_usage_are_joined() {
             "id": "c", "object": "chat.completion", "created": 7, "model": "m", "usage": {"prompt_tokens": 2},
             "choices": [{
                 "index": 0, "finish_reason": "stop", "obfuscation": "x",
-                "message": {"role": "assistant", "content": "Hello", "reasoning_content": "hm"},
+                "message": {"role": "assistant", "content": "Hello", "reasoning_content": "hm", "refusal": null},
             }],
         })
     );
@@ -49,7 +49,7 @@ fn tool_calls_are_joined_by_their_index_and_lose_it() {
     assert_eq!(
         whole["choices"][0]["message"],
         json!({
-            "role": "assistant", "content": null,
+            "role": "assistant", "content": null, "refusal": null,
             "tool_calls": [
                 {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{\"x\":1}"}},
                 {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
@@ -67,7 +67,7 @@ fn choices_are_kept_apart_and_their_logprobs_are_appended() {
     };
     let end = |index: u64| chunk(json!({"index": index, "delta": {}, "logprobs": null, "finish_reason": "length"}));
     let whole = merged(&[said(1, "x", -0.317_253_05), said(0, "a", -1.5), said(0, "b", -2.25), end(1), end(0)]);
-    let choice = |index: u64, text: &str, probs: Value| json!({"index": index, "message": {"role": "assistant", "content": text}, "logprobs": {"content": probs}, "finish_reason": "length"});
+    let choice = |index: u64, text: &str, probs: Value| json!({"index": index, "message": {"role": "assistant", "content": text, "refusal": null}, "logprobs": {"content": probs}, "finish_reason": "length"});
     assert_eq!(
         whole["choices"],
         json!([
@@ -121,12 +121,9 @@ fn message() -> impl Strategy<Value = Value> {
     let call = ("[a-z]{1,4}", "[a-z]{1,4}", any::<String>())
         .prop_map(|(id, name, arguments)| json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}));
     (text(), text(), text(), prop::collection::vec(call, 0..3)).prop_map(|(content, reasoning, refusal, calls)| {
-        let mut message = json!({"role": "assistant", "content": content});
+        let mut message = json!({"role": "assistant", "content": content, "refusal": refusal});
         if let Some(reasoning) = reasoning {
             message["reasoning_content"] = reasoning.into();
-        }
-        if let Some(refusal) = refusal {
-            message["refusal"] = refusal.into();
         }
         if !calls.is_empty() {
             message["tool_calls"] = calls.into();

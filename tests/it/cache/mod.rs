@@ -5,6 +5,7 @@ mod hits;
 mod joining;
 mod random;
 mod redis;
+mod sdk;
 mod wishes;
 
 use bytes::Bytes;
