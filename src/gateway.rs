@@ -101,10 +101,7 @@ impl Shared {
             return Ok(Self { metrics, open, streams, limiter, cache, revocations, drain });
         };
         let link = Arc::new(Link::start(redis, "limits", Arc::clone(&metrics))?);
-        let cached = config.cache.as_ref().map(|cache| {
-            let redis = config::Redis { budget: cache.redis_budget, ..redis.clone() };
-            Link::start(&redis, "cache", Arc::clone(&metrics))
-        });
+        let cached = config.cache.as_ref().map(|_| Link::start(redis, "cache", Arc::clone(&metrics)));
         let cached = cached.transpose()?;
         let ready =
             async { if let Some(link) = &cached { link.is_ready_within(FIRST_CONNECTION).await } else { true } };

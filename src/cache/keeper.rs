@@ -106,7 +106,8 @@ impl Keeper {
 
     async fn elsewhere(&self, lookup: &Lookup<'_>) -> Option<Found> {
         let remote = self.remote.as_ref()?;
-        let entry = remote.get(lookup.key, lookup.asked.owner(), lookup.rules.max_entry).await?;
+        let Lookup { key, asked, rules, .. } = lookup;
+        let entry = remote.get(*key, asked.owner(), rules.max_entry, rules.redis_budget).await?;
         let found = acceptable(lookup, Arc::new(entry))?;
         self.memory.put(lookup.key, Arc::clone(&found.entry));
         Some(found)

@@ -13,6 +13,8 @@ use crate::redis::link::Link;
 
 /// Entries on their way to Redis at once; beyond that they stay with this instance.
 const WRITES_AT_ONCE: usize = 8;
+/// How long a write may take. Nobody waits for it, but for reads on the same connection.
+const WRITE_BUDGET: Duration = Duration::from_secs(1);
 /// What an entry is larger by than its weight says, at most.
 const SLACK: usize = 4096;
 
@@ -29,12 +31,12 @@ impl Remote {
         Arc::new(Self { link, writes: Arc::new(Semaphore::new(WRITES_AT_ONCE)) })
     }
 
-    /// The entry of this key, if it is there, fits and comes in time. No more than `max` bytes are ever asked for: what is
+    /// The entry of this key, if it is there, fits and comes within the budget. No more than `max` bytes are ever asked for: what is
     /// larger is cut off, and so no entry.
-    pub async fn get(&self, key: Key, owner: Owner, max: usize) -> Option<Entry> {
+    pub async fn get(&self, key: Key, owner: Owner, max: usize, budget: Duration) -> Option<Entry> {
         let mut command = cmd("GETRANGE");
         command.arg(name(key)).arg(0).arg(max + SLACK);
-        match self.link.call(&command).await.ok()? {
+        match self.link.call(&command, budget).await.ok()? {
             Value::BulkString(bytes) if bytes.is_empty() => None,
             Value::BulkString(bytes) => Entry::decode(Bytes::from(bytes), key, owner),
             _ => {
@@ -53,7 +55,7 @@ impl Remote {
             let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
             command.arg(name(key)).arg(entry.encode(key, owner)).arg("PX").arg(ttl);
             // told of and counted by the link
-            let _ = this.link.call(&command).await;
+            let _ = this.link.call(&command, WRITE_BUDGET).await;
             drop(permit);
         });
     }

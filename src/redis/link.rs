@@ -119,16 +119,16 @@ impl Link {
                 reply => reply,
             }
         };
-        self.inner.within_budget(generation, reply).await
+        self.inner.within(self.inner.budget, generation, reply).await
     }
 
-    /// Runs one command.
+    /// Runs one command, and gives it up after this budget instead of `redis.budget`.
     ///
     /// # Errors
     /// What went wrong; it is counted and told of already.
-    pub async fn call(&self, command: &Cmd) -> Result<Value, Trouble> {
+    pub async fn call(&self, command: &Cmd, budget: Duration) -> Result<Value, Trouble> {
         let (generation, mut connection) = self.inner.connection()?;
-        self.inner.within_budget(generation, connection.send(command)).await
+        self.inner.within(budget, generation, connection.send(command)).await
     }
 
     /// A reply was no reply to what was asked.
@@ -157,12 +157,13 @@ impl Inner {
         }
     }
 
-    async fn within_budget(
+    async fn within(
         &self,
+        budget: Duration,
         generation: u64,
         reply: impl Future<Output = RedisResult<Value>>,
     ) -> Result<Value, Trouble> {
-        match timeout(self.budget, reply).await {
+        match timeout(budget, reply).await {
             Ok(Ok(value)) => {
                 self.state().in_a_row = 0;
                 Ok(value)

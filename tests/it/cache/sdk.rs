@@ -10,24 +10,26 @@ const CACHE: Setup<'_> = Setup { server: "", stream: "", cors: "", more: "[cache
 
 #[tokio::test]
 async fn openai_python_reads_hits_as_it_reads_answers() {
-    let (upstream, before) = (Upstream::start().await, "clients/openai_stream.py");
+    let (upstream, program) = (Upstream::start().await, "clients/openai_stream.py");
     let gateway = Gateway::start(&upstream, CACHE).await;
     let base_url = format!("{}/v1", gateway.url);
     let trust = [("SSL_CERT_FILE", gateway.ca.to_str().unwrap())];
-    let seen = [0, 1].map(|_| python(before, &[&base_url, "demo", KNOBS], &trust));
-    let [first, again] = seen;
-    assert_same(&first.await, &again.await, &gateway).await;
+    let arguments = [&*base_url, "demo", KNOBS];
+    let first = python(program, &arguments, &trust).await;
+    let again = python(program, &arguments, &trust).await;
+    assert_same(&first, &again, &gateway).await;
 }
 
 #[tokio::test]
 async fn openai_node_reads_hits_as_it_reads_answers() {
-    let (upstream, before) = (Upstream::start().await, "clients/openai_stream.mjs");
+    let (upstream, program) = (Upstream::start().await, "clients/openai_stream.mjs");
     let gateway = Gateway::start(&upstream, CACHE).await;
     let base_url = format!("{}/v1", gateway.url);
     let trust = [("NODE_EXTRA_CA_CERTS", gateway.ca.to_str().unwrap())];
-    let seen = [0, 1].map(|_| node(before, &[&base_url, "demo", KNOBS], &trust));
-    let [first, again] = seen;
-    assert_same(&first.await, &again.await, &gateway).await;
+    let arguments = [&*base_url, "demo", KNOBS];
+    let first = node(program, &arguments, &trust).await;
+    let again = node(program, &arguments, &trust).await;
+    assert_same(&first, &again, &gateway).await;
 }
 
 /// Each program asks for a stream, then for the same as a whole, and leaves another stream in its midst.
