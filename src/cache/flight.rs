@@ -428,3 +428,6 @@ impl Drop for Follower {
         writer.into_iter().for_each(Waker::wake);
     }
 }
+
+#[cfg(test)]
+mod tests;

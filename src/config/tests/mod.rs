@@ -190,7 +190,7 @@ fn every_problem_of_the_other_sections_names_its_key_and_the_mend() {
         ("[redis]\nbudget = \"0s\"", "redis.budget", "from 1ms to 5s"),
         ("[redis]\nlocal_share = 0", "redis.local_share", "from 0.01 to 1"),
         ("[redis]\nlocal_share = \"half\"", "redis.local_share", "such as 0.5"),
-        ("[cache]\nttl = \"0s\"", "cache.ttl", "from 1s to 30d"),
+        ("[cache]\nttl = \"0s\"", "cache.ttl", "from 1s to 720h"),
         ("[cache]\nscope = \"all\"", "cache.scope", "must be \"client\" or \"shared\""),
         ("[cache]\nreplay = 1", "cache.replay", "must be \"instant\" or \"paced\""),
         ("[cache]\nmax_bytes = \"512KiB\"", "cache.max_bytes", "cache.max_entry (1MiB) is over"),
