@@ -148,6 +148,23 @@ pub fn whole(route: Route, whole: Whole, meter: &Meter) -> Result<Response<Body>
     Ok(response)
 }
 
+/// What the cache had to do with the answer.
+pub fn name_cache(response: &mut Response<Body>, meter: &Meter) {
+    let value = HeaderValue::from_static(meter.record().cache().as_str());
+    response.headers_mut().insert(TOKENWAY_CACHE, value);
+}
+
+/// How old a kept answer is, in whole seconds (RFC 9111 §5.1).
+pub fn age(response: &mut Response<Body>, age: Duration) {
+    response.headers_mut().insert(header::AGE, HeaderValue::from(age.as_secs()));
+}
+
+/// Only a kept answer was wanted, and there is none.
+pub fn not_cached() -> Reject {
+    let message = "No kept answer to this request: ask without `cache-control: only-if-cached`.";
+    Reject::new(Code::NotCached, message)
+}
+
 /// What the client is told of an upstream's failure, and the meter of it.
 pub fn failed(failure: &Failure, meter: &Meter) -> Reject {
     let reject = failure.reject();
@@ -310,5 +327,5 @@ pub fn describe(response: &mut Response<Body>, meter: &Meter) {
         HeaderValue::from_str(value).into_iter().for_each(|value| drop(headers.insert(&name, value)));
     }
     headers.insert(TOKENWAY_ATTEMPTS, HeaderValue::from(attempts));
-    headers.insert(TOKENWAY_CACHE, HeaderValue::from_static("off"));
+    headers.insert(TOKENWAY_CACHE, HeaderValue::from_static(record.cache().as_str()));
 }

@@ -48,13 +48,15 @@ pub enum Code {
     Draining,
     /// The upstream stayed silent too long.
     UpstreamTimeout,
+    /// Only a kept answer was wanted, and there is none (RFC 9111 §5.2.1.7).
+    NotCached,
     /// A defect of the gateway itself.
     InternalError,
 }
 
 impl Code {
     /// Every code, for table tests.
-    pub const ALL: [Code; 21] = [
+    pub const ALL: [Code; 22] = [
         Code::InvalidRequest,
         Code::MissingCredentials,
         Code::InvalidCredentials,
@@ -75,6 +77,7 @@ impl Code {
         Code::Overloaded,
         Code::Draining,
         Code::UpstreamTimeout,
+        Code::NotCached,
         Code::InternalError,
     ];
 
@@ -101,6 +104,7 @@ impl Code {
             Code::Overloaded => "overloaded",
             Code::Draining => "draining",
             Code::UpstreamTimeout => "upstream_timeout",
+            Code::NotCached => "not_cached",
             Code::InternalError => "internal_error",
         }
     }
@@ -122,7 +126,7 @@ impl Code {
             Code::RateLimited | Code::BudgetExceeded => StatusCode::TOO_MANY_REQUESTS,
             Code::UpstreamFailure => StatusCode::BAD_GATEWAY,
             Code::Overloaded | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
-            Code::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Code::UpstreamTimeout | Code::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Code::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

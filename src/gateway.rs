@@ -4,6 +4,7 @@
 //! around whatever came out.
 
 mod budget;
+mod cached;
 mod session;
 mod streams;
 
@@ -14,12 +15,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
 use self::budget::Afforded;
+use self::cached::Sharing;
 use crate::access::Check;
 use crate::access::everywhere::Everywhere;
 use crate::access::revocations::{InProcess, Revocations};
@@ -28,6 +31,9 @@ use crate::answers;
 use crate::auto::{Destination, Routed, Router};
 use crate::body::Body;
 use crate::budget::Budgets;
+use crate::cache::keeper::Keeper;
+use crate::cache::key::Route as AnswerRoute;
+use crate::cache::remote::Remote;
 use crate::caller::Caller;
 use crate::chat::request as chat;
 use crate::config::{self, Config};
@@ -58,6 +64,8 @@ pub struct Gateway {
     /// By the keys of this configuration: a reload begins with none.
     signatures: Signatures,
     router: Arc<Router>,
+    /// By the place of the model: under which key its answers are kept; empty where none are.
+    routes: Arc<[AnswerRoute]>,
     shared: Shared,
 }
 
@@ -76,6 +84,8 @@ pub struct Shared {
     pub budgets: Arc<Budgets>,
     /// How the upstreams have done so far.
     pub standings: Arc<Standings>,
+    /// The answers that are kept or in flight.
+    pub cache: Arc<Keeper>,
     /// The sessions that were logged out.
     pub revocations: Arc<dyn Revocations>,
     /// The shutdown.
@@ -101,16 +111,20 @@ impl Shared {
         let Some(redis) = &config.redis else {
             let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
             let budgets = Budgets::local(config.max_callers, Arc::clone(&metrics));
+            let cache = Keeper::new(config.cache.as_ref(), None);
             let revocations = Arc::new(InProcess::default());
-            return Ok(Self { metrics, open, streams, limiter, budgets, standings, revocations, drain });
+            return Ok(Self { metrics, open, streams, limiter, budgets, standings, cache, revocations, drain });
         };
-        let link = Arc::new(Link::start(redis, Arc::clone(&metrics))?);
-        link.is_ready_within(FIRST_CONNECTION).await;
+        let link = Arc::new(Link::start(redis, "limits", Arc::clone(&metrics))?);
+        let cached = config.cache.as_ref().map(|_| Link::start(redis, "cache", Arc::clone(&metrics))).transpose()?;
+        let links = std::iter::once(link.as_ref()).chain(&cached);
+        join_all(links.map(|link| link.is_ready_within(FIRST_CONNECTION))).await;
+        let cache = Keeper::new(config.cache.as_ref(), cached.map(Remote::new));
         let revocations = Everywhere::start(Arc::clone(&link), Arc::clone(&metrics));
         let share = redis.local_share;
         let budgets = Budgets::shared(config.max_callers, Arc::clone(&link), share, Arc::clone(&metrics));
         let limiter = Limiter::shared(config.max_callers, link, redis, Arc::clone(&metrics))?;
-        Ok(Self { metrics, open, streams, limiter, budgets, standings, revocations, drain })
+        Ok(Self { metrics, open, streams, limiter, budgets, standings, cache, revocations, drain })
     }
 }
 
@@ -133,7 +147,9 @@ impl Gateway {
         let upstreams = Arc::new(Upstreams::new(&config, standings, metrics)?);
         let router = Arc::new(Router::new(&config, Arc::clone(&upstreams), Arc::clone(&shared.limiter)));
         shared.streams.set_rules(config.streams.clone());
-        Ok(Self { config, upstreams, router, signatures: Signatures::default(), shared })
+        shared.cache.set_rules(config.cache.as_ref());
+        let routes = cached::routes(&config);
+        Ok(Self { config, upstreams, router, routes, signatures: Signatures::default(), shared })
     }
 
     /// Closes upstream connections that have been idle for too long, and ends and forgets resumable streams that are due.
@@ -254,12 +270,16 @@ impl Gateway {
         let routed = self.ask(caller, route, parts, upload, id, meter).await?;
         let streaming = routed.ask.request.stream();
         let resumable = streams::is_wanted(&parts.headers, streaming)?;
+        if resumable {
+            return self.complete_resumably(routed, parts, meter).await;
+        }
+        let routed = match self.share(routed, &parts.headers, meter).await? {
+            Sharing::Alone(routed) => *routed,
+            Sharing::Shared(shared) => return self.tell(*shared, streaming, route, meter).await,
+        };
         if !streaming {
             let whole = Arc::clone(&self.router).whole(routed, meter.clone()).await;
             return answers::whole(route, whole.map_err(|failure| answers::failed(&failure, meter))?, meter);
-        }
-        if resumable {
-            return self.complete_resumably(routed, parts, meter).await;
         }
         let begun = self.begin(routed, self.upstreams.rules(), meter).await?;
         let mut response = answers::stream(Box::pin(begun.relay), begun.vary);

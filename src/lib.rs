@@ -8,12 +8,13 @@
 //! 4. **caller**: [`access`] finds who calls in the head: nothing below is done without a [`caller::Caller`].
 //! 5. **head and body**: [`head`] refuses what is not for us; [`intake`] reads and checks the JSON.
 //! 6. **route**: [`auto`] finds the model, by name or by what is asked; [`route::table`] those that are asked when it fails.
-//! 7. **upstream, with fallback**: [`fallback`] asks one after another through [`upstream::client`], as [`upstream::standing`]
+//! 7. **cache**: [`cache`] tells a kept answer again, or lets requests share one that is coming in; else it goes on.
+//! 8. **upstream, with fallback**: [`fallback`] asks one after another through [`upstream::client`], as [`upstream::standing`]
 //!    advises.
-//! 8. **events**: [`stream::framer`] cuts the upstream's bytes, [`chat::event`] says what an event means, [`stream::feed`]
+//! 9. **events**: [`stream::framer`] cuts the upstream's bytes, [`chat::event`] says what an event means, [`stream::feed`]
 //!    joins both.
-//! 9. **relay**: [`stream::relay`] hands each event to the client's connection, and ends honestly.
-//! 10. **meter**: [`stream::meter`] measures it all and settles once.
+//! 10. **relay**: [`stream::relay`] hands each event to the client's connection, and ends honestly.
+//! 11. **meter**: [`stream::meter`] measures it all and settles once.
 //!
 //! The modules below stand in layer order: a file imports only from layers above its own in this list, and
 //! `tests/it/layers` holds them to it.
@@ -44,6 +45,7 @@ pub mod stream;
 pub mod fallback;
 pub mod auto;
 pub mod resume;
+pub mod cache;
 pub mod intake;
 pub mod access;
 // the gateway

@@ -37,6 +37,32 @@ impl Outcome {
     }
 }
 
+/// What part the cache had in an answer; the value of the label `result`, and of the header `tokenway-cache`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cached {
+    /// None: it is off, or not wanted, or the request has no key.
+    #[default]
+    Off,
+    /// Nothing was kept; the answer may be.
+    Miss,
+    /// The answer was kept.
+    Hit,
+    /// Another request was just getting it.
+    Joined,
+}
+
+impl Cached {
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cached::Off => "off",
+            Cached::Miss => "miss",
+            Cached::Hit => "hit",
+            Cached::Joined => "joined",
+        }
+    }
+}
+
 /// All metrics of the process. They live as long as it does: a reload keeps them.
 pub struct Metrics {
     registry: Registry,
@@ -106,6 +132,8 @@ pub struct Metrics {
     pub rate_limited: IntCounterVec,
     /// Requests beyond their caller's budget, by `action`: `refused`, `cheap`.
     pub budget_exceeded: IntCounterVec,
+    /// Completions by what the cache had to do with them, while there is one.
+    pub cache: IntCounterVec,
     /// What Redis did not answer, by reason.
     pub redis_failures: IntCounterVec,
     /// By result (`ok`, `failed`).
@@ -308,6 +336,12 @@ impl Metrics {
                 "tokenway_budget_exceeded_total",
                 "Requests beyond their caller's budget of the day, and what was done: refused, cheap",
                 &["action"],
+            )?,
+            cache: counters(
+                r,
+                "tokenway_cache_total",
+                "Completions by what the cache had to do with them: hit, miss, joined, off",
+                &["result"],
             )?,
             redis_failures: counters(
                 r,

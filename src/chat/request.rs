@@ -81,6 +81,16 @@ impl Request {
         self.wants_usage
     }
 
+    /// Takes the usage chunk as asked for, whoever gets the answer in the end.
+    pub fn keep_usage(&mut self) {
+        self.wants_usage = true;
+    }
+
+    /// The body as it came.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
     /// The most tokens that the answer may have: `max_completion_tokens`, or else `max_tokens`.
     pub fn max_tokens(&self) -> Option<u64> {
         self.max_tokens

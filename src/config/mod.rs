@@ -14,6 +14,7 @@ mod problem;
 mod raw;
 mod raw_access;
 mod raw_auto;
+mod raw_cache;
 mod raw_cost;
 mod raw_fallback;
 mod raw_limits;
@@ -82,6 +83,8 @@ pub struct Config {
     pub costs: Costs,
     /// `[redis]`; `None` = each process counts for itself.
     pub redis: Option<Redis>,
+    /// `[cache]`; `None` = nothing is kept, and nobody joins.
+    pub cache: Option<Cache>,
     /// `[log]`
     pub log: Log,
     /// What works but is probably not meant, one sentence each; shown at start and by `tokenway check`.
@@ -221,6 +224,23 @@ pub struct Budget {
     pub per_day: Cost,
     /// Beyond it the cheapest model answers; else nobody.
     pub cheapest_when_over: bool,
+}
+
+/// `[cache]`: which answers are kept, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// How long an answer is kept.
+    pub ttl: Duration,
+    /// Most bytes of all that is kept in this process, and as many again of what is in flight.
+    pub max_bytes: usize,
+    /// Most bytes of one answer; a larger one is neither kept nor shared.
+    pub max_entry: usize,
+    /// Callers get each other's answers.
+    pub shared: bool,
+    /// Kept answers come in the rhythm in which they once came.
+    pub paced: bool,
+    /// The longest that a first token waits for Redis.
+    pub redis_budget: Duration,
 }
 
 /// `[log]`

@@ -13,6 +13,7 @@ use super::base_url::BaseUrl;
 use super::problem::{Field, Mistake, Problems, quoted};
 use super::raw_access::Access;
 use super::raw_auto::Routing;
+use super::raw_cache::Cache;
 use super::raw_cost::Spending;
 use super::raw_fallback;
 use super::raw_limits::{Limits, Redis};
@@ -38,6 +39,7 @@ pub(super) struct Raw {
     pub(super) fallback: raw_fallback::Fallback,
     pub(super) access: Access,
     pub(super) limits: Limits,
+    pub(super) cache: Cache,
     pub(super) cost: Spending,
     pub(super) redis: Redis,
     pub(super) log: Field<LogFormat>,
@@ -142,7 +144,7 @@ impl Raw {
     }
 
     fn read(root: &mut Section<'_, '_>) -> Self {
-        let raw = Self {
+        Self {
             server: root.section("server", Server::read),
             cors: root.section("cors", Cors::read),
             stream: root.section("stream", Stream::read),
@@ -153,18 +155,12 @@ impl Raw {
             fallback: root.section("fallback", raw_fallback::Fallback::read),
             access: root.section("access", Access::read),
             limits: root.section("limits", Limits::read),
+            cache: root.section("cache", Cache::read),
             cost: root.section("cost", Spending::read),
             redis: root.section("redis", Redis::read),
             log: root.section("log", |log| log.or("format", LogFormat::Text)),
-        };
-        refuse_later(root, "cache", "this version has no [cache]");
-        raw
+        }
     }
-}
-
-/// Refuses a section of a later version: silently ignored, it would leave open what the operator believes guarded.
-fn refuse_later(section: &mut Section<'_, '_>, key: &'static str, reason: &str) {
-    section.refuse(key, reason, "remove the section: nothing of it would be in force");
 }
 
 impl Server {

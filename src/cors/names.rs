@@ -31,8 +31,9 @@ pub const ALLOWED: [&str; 25] = [
 ];
 
 /// Response headers that every page may read.
-pub const EXPOSED: [&str; 17] = [
+pub const EXPOSED: [&str; 18] = [
     "x-request-id",
+    "age",
     "retry-after",
     "server-timing",
     "ratelimit",

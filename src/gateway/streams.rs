@@ -4,9 +4,10 @@ use std::str::FromStr;
 
 use http::header::{HeaderMap, HeaderName};
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 
 use super::Gateway;
+use super::cached::Sharing;
 use crate::answers;
 use crate::auto::Routed;
 use crate::body::Body;
@@ -18,7 +19,7 @@ use crate::intake::Upload;
 use crate::request_id::RequestId;
 use crate::resume::id::StreamId;
 use crate::resume::reader::Reader;
-use crate::resume::registry::Writer;
+use crate::resume::registry::{Log, Writer};
 use crate::resume::store::{Opened, Owner, Store, Unopened};
 use crate::resume::{cursor, writer};
 use crate::routes::{Route, stream_id};
@@ -57,9 +58,14 @@ impl Gateway {
         let routed = self.ask(caller, Route::Streams, parts, upload, id, meter).await?;
         let (stream, log) = self.keep(owner, meter).await?;
         meter.record().outlive_answer();
-        let opening = Box::pin(self.router.clone().stream(routed, meter.clone()));
-        let relay = Relay::opening(opening, meter.clone(), &self.quiet_rules(), &self.shared.open);
-        tokio::spawn(writer::drive(relay, log));
+        match self.share(routed, &parts.headers, meter).await? {
+            Sharing::Alone(routed) => {
+                let opening = Box::pin(self.router.clone().stream(*routed, meter.clone()));
+                let relay = Relay::opening(opening, meter.clone(), &self.quiet_rules(), &self.shared.open);
+                tokio::spawn(writer::drive(relay, log));
+            }
+            Sharing::Shared(shared) => drop(tokio::spawn(self.telling(*shared, meter)?.record(log))),
+        }
         Ok(answers::created(stream, &self.public_base(parts, peer)))
     }
 
@@ -73,21 +79,48 @@ impl Gateway {
         // first of all: without room nobody is asked
         let owner = Owner::of(&routed.ask.caller, &parts.headers);
         let (stream, log) = self.keep(owner.clone(), meter).await?;
+        let routed = match self.share(routed, &parts.headers, meter).await? {
+            Sharing::Alone(routed) => *routed,
+            Sharing::Shared(shared) => {
+                let begun = self.begin_telling(*shared, meter).await?;
+                let opened = self.shared.streams.open(stream, &owner, 0).await;
+                let Ok(Opened::Reader(own)) = opened else { return Err(answers::no_such_stream()) };
+                tokio::spawn(begun.told.record(log));
+                let mut response =
+                    self.read_plainly(own, stream, begun.vary, begun.has_output, begun.answerer_is_known, meter);
+                begun.age.into_iter().for_each(|age| answers::age(&mut response, age));
+                answers::name_cache(&mut response, meter);
+                return Ok(response);
+            }
+        };
         let begun = self.begin(routed, &self.quiet_rules(), meter).await?;
         let opened = self.shared.streams.open(stream, &owner, 0).await;
         let Ok(Opened::Reader(own)) = opened else { return Err(answers::no_such_stream()) };
         tokio::spawn(writer::drive(begun.relay, log));
+        Ok(self.read_plainly(own, stream, begun.vary, begun.has_output, begun.answerer_is_known, meter))
+    }
+
+    /// The answer that a resumable stream was made with.
+    fn read_plainly(
+        &self,
+        log: Log,
+        stream: StreamId,
+        vary: Option<HeaderValue>,
+        has_output: bool,
+        answerer_is_known: bool,
+        meter: &Meter,
+    ) -> Response<Body> {
         let heartbeat = self.upstreams.rules().heartbeat;
-        let reader = match begun.has_output {
-            true => Reader::plain(own, heartbeat),
-            false => Reader::plain_waiting(own, heartbeat),
+        let reader = match has_output {
+            true => Reader::plain(log, heartbeat),
+            false => Reader::plain_waiting(log, heartbeat),
         };
-        let mut response = answers::stream(Box::pin(reader), begun.vary);
+        let mut response = answers::stream(Box::pin(reader), vary);
         answers::name_stream(&mut response, stream);
-        if begun.answerer_is_known {
+        if answerer_is_known {
             answers::describe(&mut response, meter);
         }
-        Ok(response)
+        response
     }
 
     /// `GET /v1/streams/{id}`: replays what the reader misses, and goes on live.
@@ -129,7 +162,7 @@ impl Gateway {
     }
 
     /// The bounds of a stream that goes into a log: each of its readers has its own heartbeats.
-    fn quiet_rules(&self) -> config::Stream {
+    pub(super) fn quiet_rules(&self) -> config::Stream {
         config::Stream { heartbeat: None, ..self.upstreams.rules().clone() }
     }
 

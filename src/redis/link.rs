@@ -4,6 +4,7 @@
 //! waits for another one: commands are pipelined. A connection whose reply was given up is dropped with all that may still
 //! come over it, so that no reply can be taken for another's.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ pub struct Link {
 struct Inner {
     target: Target,
     budget: Duration,
+    serves: &'static str,
     metrics: Arc<Metrics>,
     runtime: Handle,
     state: Mutex<State>,
@@ -74,14 +76,15 @@ enum Connection {
 }
 
 impl Link {
-    /// Begins to connect, on this runtime.
+    /// Begins to connect, on this runtime; `serves` names in the log what it is for.
     ///
     /// # Errors
     /// What in the configuration cannot be used.
-    pub fn start(config: &config::Redis, metrics: Arc<Metrics>) -> Result<Self, String> {
+    pub fn start(config: &config::Redis, serves: &'static str, metrics: Arc<Metrics>) -> Result<Self, String> {
         let inner = Arc::new(Inner {
             target: Target::new(config).map_err(|error| format!("redis.url cannot be used: {error}"))?,
             budget: config.budget,
+            serves,
             metrics,
             runtime: Handle::current(),
             state: Mutex::default(),
@@ -112,16 +115,7 @@ impl Link {
     /// # Errors
     /// What went wrong; it is counted and told of already.
     pub async fn run(&self, script: &Script, keys: &[String], arguments: &[String]) -> Result<Value, Trouble> {
-        let (generation, mut connection) = {
-            let state = self.inner.state();
-            match &state.connection {
-                Some(connection) => (state.generation, connection.clone()),
-                None => {
-                    drop(state);
-                    return Err(self.inner.failed(Trouble::NotConnected));
-                }
-            }
-        };
+        let (generation, mut connection) = self.inner.connection()?;
         let reply = async {
             match connection.send(&script.command("EVALSHA", keys, arguments)).await {
                 Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
@@ -130,14 +124,16 @@ impl Link {
                 reply => reply,
             }
         };
-        match timeout(self.inner.budget, reply).await {
-            Ok(Ok(value)) => {
-                self.inner.state().in_a_row = 0;
-                Ok(value)
-            }
-            Ok(Err(error)) => Err(self.inner.failed_over(generation, Trouble::of(&error))),
-            Err(_) => Err(self.inner.failed_over(generation, Trouble::Slow)),
-        }
+        self.inner.within(self.inner.budget, generation, reply).await
+    }
+
+    /// Runs one command, and gives it up after this budget instead of `redis.budget`.
+    ///
+    /// # Errors
+    /// What went wrong; it is counted and told of already.
+    pub async fn call(&self, command: &Cmd, budget: Duration) -> Result<Value, Trouble> {
+        let (generation, mut connection) = self.inner.connection()?;
+        self.inner.within(budget, generation, connection.send(command)).await
     }
 
     /// A reply was no reply to what was asked.
@@ -154,6 +150,34 @@ impl Drop for Link {
 }
 
 impl Inner {
+    /// The connection that there is, and its number.
+    fn connection(&self) -> Result<(u64, Connection), Trouble> {
+        let state = self.state();
+        match &state.connection {
+            Some(connection) => Ok((state.generation, connection.clone())),
+            None => {
+                drop(state);
+                Err(self.failed(Trouble::NotConnected))
+            }
+        }
+    }
+
+    async fn within(
+        &self,
+        budget: Duration,
+        generation: u64,
+        reply: impl Future<Output = RedisResult<Value>>,
+    ) -> Result<Value, Trouble> {
+        match timeout(budget, reply).await {
+            Ok(Ok(value)) => {
+                self.state().in_a_row = 0;
+                Ok(value)
+            }
+            Ok(Err(error)) => Err(self.failed_over(generation, Trouble::of(&error))),
+            Err(_) => Err(self.failed_over(generation, Trouble::Slow)),
+        }
+    }
+
     async fn keep_connected(self: Arc<Self>) {
         let mut connected = self.connected.subscribe();
         while connected.wait_for(|connected| !connected).await.is_ok() {
@@ -176,7 +200,7 @@ impl Inner {
                     // under the lock: it may be given up in the next moment
                     self.connected.send_replace(true);
                     drop(state);
-                    tracing::info!("connected to Redis: limits are shared");
+                    tracing::info!(serves = self.serves, "connected to Redis");
                 }
                 Ok(Err(error)) => self.not_connected(match Trouble::of(&error) {
                     Trouble::Io | Trouble::Other => Trouble::Connect,
@@ -218,7 +242,8 @@ impl Inner {
             drop(state);
             tracing::warn!(
                 reason = trouble.as_str(),
-                "no answer from Redis: each instance counts for itself, at redis.local_share of the limits"
+                serves = self.serves,
+                "no answer from Redis: each instance goes by what it knows itself (limits: at redis.local_share)"
             );
         }
         trouble

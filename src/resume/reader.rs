@@ -189,7 +189,7 @@ impl<F: Follow> Body for Reader<F> {
 
 /// A comment line after so much silence. The first one may be due at once: some proxies hold the head back until a body
 /// begins.
-struct Heartbeat {
+pub struct Heartbeat {
     every: Duration,
     due: Instant,
     /// Armed for what was due when it was last looked at; what is due only ever moves later, so that an event costs no
@@ -198,17 +198,19 @@ struct Heartbeat {
 }
 
 impl Heartbeat {
-    fn new(every: Duration, first: Duration) -> Self {
+    /// Each after so much silence, the first one after `first`.
+    pub fn new(every: Duration, first: Duration) -> Self {
         let due = Instant::now() + first;
         Self { every, due, timer: Alarm::at(due) }
     }
 
     /// Something was sent: it was not silent.
-    fn sent(&mut self) {
+    pub fn sent(&mut self) {
         self.due = Instant::now() + self.every;
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when one is due.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.timer.poll(cx).is_ready() {
             let due = Instant::now() >= self.due;
             if due {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use super::entry::Reader as Log;
 use super::entry::{Entry, Reader, Resized};
 use super::id::StreamId;
 use super::store::{Append, Fenced, Full, Opened, Owner, Store, Unknown, Unopened};

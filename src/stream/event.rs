@@ -71,7 +71,7 @@ impl Event {
 
 impl<'a> Fields<'a> {
     /// Reads the lines of these bytes, the last of which may lack its end.
-    pub(super) fn of(bytes: &'a [u8]) -> Self {
+    pub fn of(bytes: &'a [u8]) -> Self {
         let mut fields = Fields { data: None, name: None, kind: Kind::Blank };
         for line in lines(bytes) {
             fields.read(line);

@@ -18,8 +18,9 @@ use crate::budget::Hold;
 use crate::caller::Caller;
 use crate::limit::fields::Fields;
 use crate::limiter::Grant;
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::{Cached, Metrics, Outcome};
 use crate::route::price::{Cost, Prices};
+use crate::route::table::Model;
 use crate::route::verdict::Decision;
 
 /// nginx's status for "client closed request": for the log and the metrics, never sent.
@@ -55,6 +56,8 @@ pub struct Record {
     waiting: Waiting,
     answering: Option<Answering>,
     bill: Bill,
+    /// What the cache had to do with it.
+    cached: Cached,
     /// Its answer was not asked for anew.
     reuse: Option<Box<Reuse>>,
     /// Its model was `auto`: what that is compared with.
@@ -121,6 +124,7 @@ impl Meter {
             waiting: Waiting::default(),
             answering: None,
             bill: Bill::default(),
+            cached: Cached::Off,
             reuse: None,
             baseline: None,
             routed: None,
@@ -189,7 +193,9 @@ impl Record {
     }
 
     /// The answer is not asked for anew: it comes from the cache, or from a request in flight. Names who answered.
-    pub fn reuses(&mut self, cause: Cause, who: Arc<Who>) {
+    pub fn reuses(&mut self, model: &Model, upstream: &str) {
+        let who = Arc::new(Who { model: model.clone(), upstream: upstream.into() });
+        let cause = if self.cached == Cached::Joined { Cause::Joining } else { Cause::Cache };
         self.answering = Some(Answering { number: 0, who: Arc::clone(&who), first_output: None, last_output: None });
         self.reuse = Some(Box::new(Reuse { cause, who, tokens: None }));
     }
@@ -213,6 +219,11 @@ impl Record {
     pub fn routed(&mut self, decision: Decision) {
         self.routed = Some(decision);
         self.metrics.routes.with_label_values(&[decision.verdict.as_str(), decision.by.as_str()]).inc();
+    }
+
+    /// It was asked of `auto`, and decided so for the request whose answer it shares.
+    pub fn shares_route(&mut self, decision: Option<Decision>) {
+        self.routed = decision;
     }
 
     /// How `auto` was decided; `None` where it was not asked, or is not decided yet.
@@ -253,6 +264,17 @@ impl Record {
     /// What an attempt is charged.
     pub(super) fn charge(&mut self, charge: Charge) {
         self.bill.add(charge);
+    }
+
+    /// What the cache has to do with the answer; said once, where there is a cache.
+    pub fn cached(&mut self, cached: Cached) {
+        self.cached = cached;
+        self.metrics.cache.with_label_values(&[cached.as_str()]).inc();
+    }
+
+    /// What the cache had to do with the answer.
+    pub fn cache(&self) -> Cached {
+        self.cached
     }
 
     /// What the upstreams charge for the request, as far as its attempts are over.
@@ -308,6 +330,10 @@ impl Record {
         let first = now.saturating_duration_since(self.started);
         let histogram = &self.metrics.time_to_first_token;
         histogram.with_label_values(&[answering.who.model.name.as_str()]).observe(first.as_secs_f64());
+        if self.cached == Cached::Joined {
+            // what it has waited for is another request's upstream
+            return;
+        }
         let overhead = first.saturating_sub(self.waiting.so_far());
         self.metrics.gateway_overhead.observe(overhead.as_secs_f64());
     }
@@ -347,13 +373,13 @@ impl Record {
             );
             return;
         };
-        let facts = answering.publish(&self.metrics, self.started, self.answer_tokens());
+        let facts = answering.publish(&self.metrics, self.started, self.cached, self.answer_tokens());
         let (model, upstream) = (&answering.who.model.name, &answering.who.upstream);
         let cost = self.cost().map(|cost| cost.to_string());
         let also = self.bill.beside(answering.number);
         tracing::info!(
             target: "tokenway::request", request_id, client, caller = caller_id, origin, route, auto, model, upstream,
-            status, outcome = outcome_name, error, attempts = self.attempts, ttft_ms = facts.first_token_ms,
+            status, outcome = outcome_name, error, cache = self.cached.as_str(), attempts = self.attempts, ttft_ms = facts.first_token_ms,
             input_tokens = facts.input, output_tokens = facts.output, tokens_from = facts.source,
             cached_tokens = facts.cached, reasoning_tokens = facts.reasoning,
             tokens_per_second = facts.tokens_per_second, cost, also, duration_ms,
@@ -430,7 +456,7 @@ struct Facts {
 }
 
 impl Answering {
-    fn publish(&self, metrics: &Metrics, started: Instant, tokens: Option<Tokens>) -> Facts {
+    fn publish(&self, metrics: &Metrics, started: Instant, cached: Cached, tokens: Option<Tokens>) -> Facts {
         let first = self.first_output.map(|first| milliseconds(first.saturating_duration_since(started)));
         let Some(tokens) = tokens else { return Facts { first_token_ms: first, ..Facts::default() } };
         let span = match (self.first_output, self.last_output) {
@@ -439,7 +465,8 @@ impl Answering {
         };
         // the first token has no time of its own: n tokens span n − 1 intervals
         let output = tokens.count.output;
-        let per_second = (output > 1 && span > 0.0).then(|| (output - 1) as f64 / span);
+        // how fast a kept answer comes says nothing of the model
+        let per_second = (output > 1 && span > 0.0 && cached != Cached::Hit).then(|| (output - 1) as f64 / span);
         if let Some(rate) = per_second {
             let model = self.who.model.name.as_str();
             metrics.output_tokens_per_second.with_label_values(&[model]).observe(rate);

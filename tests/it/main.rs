@@ -7,6 +7,7 @@ mod access;
 mod auto;
 mod bench;
 mod browser;
+mod cache;
 mod cors_table;
 mod cost;
 mod dial;

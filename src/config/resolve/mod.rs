@@ -2,6 +2,7 @@
 
 mod access;
 mod auto;
+mod cache;
 mod cost;
 mod fallback;
 mod limits;
@@ -65,6 +66,7 @@ impl Resolver<'_> {
         let max_callers = raw.limits.max_callers.value;
         let costs = self.costs(&raw.cost, &raw.models, &models);
         let redis = self.redis(&raw.redis);
+        let cache = self.cache(&raw.cache);
         let log = Log { json: raw.log.value == raw::LogFormat::Json };
         Some(Config {
             server,
@@ -80,6 +82,7 @@ impl Resolver<'_> {
             max_callers,
             costs,
             redis,
+            cache,
             log,
             warnings: Vec::new(),
         })

@@ -1,0 +1,163 @@
+//! What a request wants of the cache: its `cache-control` (RFC 9111 §5.2.1). Pure.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::CACHE_CONTROL;
+
+/// The directives that mean something here. `max-stale` has nothing to allow: what is stale is never kept. Others are
+/// ignored, as §5.2.3 wants it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Nothing of request and answer is kept; nor is anything looked up, for whoever says so trusts no cache.
+    pub no_store: bool,
+    /// A new answer, which may be kept.
+    pub no_cache: bool,
+    /// A kept answer or none at all.
+    pub only_if_cached: bool,
+    /// None that is older. What is no number of seconds counts as 0 (§4.2.1: treat as stale what is invalid).
+    pub max_age: Option<Duration>,
+    /// None that is not fresh for so much longer.
+    pub min_fresh: Option<Duration>,
+}
+
+impl Wishes {
+    /// Reads all `cache-control` lines of a request.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut wishes = Self::default();
+        for line in headers.get_all(CACHE_CONTROL) {
+            for (name, value) in Directives(line.as_bytes()) {
+                wishes.read(&name.to_ascii_lowercase(), value);
+            }
+        }
+        wishes
+    }
+
+    /// Whether an entry of this age will do, of those that are kept for `ttl`.
+    pub fn accept(&self, age: Duration, ttl: Duration) -> bool {
+        let fresh_for = ttl.saturating_sub(age);
+        !self.no_store
+            && !self.no_cache
+            && !fresh_for.is_zero()
+            && self.max_age.is_none_or(|most| age < most.saturating_add(Duration::from_secs(1)) && !most.is_zero())
+            && self.min_fresh.is_none_or(|least| fresh_for >= least)
+    }
+
+    fn read(&mut self, name: &[u8], value: &[u8]) {
+        match name {
+            b"no-store" => self.no_store = true,
+            b"no-cache" => self.no_cache = true,
+            b"only-if-cached" => self.only_if_cached = true,
+            b"max-age" => {
+                let age = seconds(value).unwrap_or_default();
+                self.max_age = Some(self.max_age.map_or(age, |other| other.min(age)));
+            }
+            b"min-fresh" => self.min_fresh = self.min_fresh.max(Some(seconds(value).unwrap_or(Duration::MAX))),
+            _ => {}
+        }
+    }
+}
+
+/// `delta-seconds` (§1.2.2), where what is too large to be counted is as large as it can be.
+fn seconds(value: &[u8]) -> Option<Duration> {
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    let add = |sum: u64, digit: &u8| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
+    digits.then(|| Duration::from_secs(value.iter().fold(0, add)))
+}
+
+/// The directives of one line: name and value, the quotes of the value taken off. A comma within quotes separates nothing.
+struct Directives<'a>(&'a [u8]);
+
+impl<'a> Iterator for Directives<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let (mut quoted, mut escaped) = (false, false);
+        let end = self.0.iter().position(|byte| {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                b',' if !quoted => return true,
+                _ => {}
+            }
+            false
+        });
+        let end = end.unwrap_or(self.0.len());
+        let directive = self.0[..end].trim_ascii();
+        self.0 = self.0.get(end + 1..).unwrap_or_default();
+        let equals = directive.iter().position(|byte| *byte == b'=');
+        let (name, value) = match equals {
+            Some(at) => (&directive[..at], directive[at + 1..].trim_ascii()),
+            None => (directive, &b""[..]),
+        };
+        let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+        Some((name.trim_ascii(), bare.unwrap_or(value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wishes(lines: &[&'static str]) -> Wishes {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(CACHE_CONTROL, HeaderValue::from_static(line));
+        }
+        Wishes::of(&headers)
+    }
+
+    #[test]
+    fn directives_are_found_in_any_case_place_and_line() {
+        let none = Wishes::default();
+        assert_eq!(wishes(&[]), none);
+        assert_eq!(wishes(&["NO-Store"]), Wishes { no_store: true, ..none });
+        assert_eq!(
+            wishes(&["foo=\"a, no-store, \\\" b\", no-cache ,,", " only-if-cached"]),
+            Wishes { no_cache: true, only_if_cached: true, ..none }
+        );
+        assert_eq!(wishes(&["no-storeroom, max-stale=5, private"]), none);
+    }
+
+    #[test]
+    fn an_age_that_is_no_number_is_none_at_all() {
+        let age = |line| wishes(&[line]).max_age.map(|age| age.as_secs());
+        assert_eq!(age("max-age=60"), Some(60));
+        assert_eq!(age("max-age=\"60\""), Some(60));
+        assert_eq!(age("max-age=60, max-age=5"), Some(5));
+        assert_eq!(age("max-age=99999999999999999999999"), Some(u64::MAX));
+        for wrong in ["max-age", "max-age=", "max-age=-1", "max-age=1.5", "max-age=soon"] {
+            assert_eq!(age(wrong), Some(0), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_entry_will_do_while_it_is_fresh_and_as_young_as_asked() {
+        let accepted = |line, age, ttl| wishes(&[line]).accept(Duration::from_secs(age), Duration::from_secs(ttl));
+        assert!(accepted("", 59, 60) && !accepted("", 60, 60) && !accepted("", 61, 60));
+        assert!(accepted("max-age=10", 10, 60) && !accepted("max-age=10", 11, 60) && !accepted("max-age=0", 0, 60));
+        assert!(accepted("min-fresh=10", 50, 60) && !accepted("min-fresh=10", 51, 60));
+        assert!(!accepted("no-cache", 0, 60) && !accepted("no-store", 0, 60) && accepted("only-if-cached", 0, 60));
+        assert!(!accepted("min-fresh=never", 0, 60));
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_it_panic_and_a_plain_no_store_is_always_seen(
+            before in "[ -~]{0,20}",
+            rest in "(, *[a-z=0-9]{0,8}){0,3}",
+        ) {
+            let mut headers = HeaderMap::new();
+            headers.append(CACHE_CONTROL, HeaderValue::from_str(&before).unwrap());
+            headers.append(CACHE_CONTROL, HeaderValue::from_str(&format!("no-store{rest}")).unwrap());
+            prop_assert!(Wishes::of(&headers).no_store);
+        }
+    }
+}

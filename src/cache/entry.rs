@@ -1,0 +1,364 @@
+//! One kept answer, and the bytes that it is between instances. Pure.
+//!
+//! What is read back is believed only if all of it fits: the format's version, the key, the owner, a hash over every byte,
+//! and every length in it. Anything else is no entry.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use ring::digest::{SHA256, digest};
+
+use super::key::{Key, Owner};
+use super::merge::{self, Part};
+use crate::chat::usage::Usage;
+use crate::stream::event::Fields;
+use crate::stream::tally::Tally;
+
+/// Says what the bytes are, and of which version.
+const MAGIC: &[u8; 8] = b"twcache1";
+const HASH: usize = 32;
+/// What an entry takes beside its text, about: itself and its place in the store.
+const OVERHEAD: usize = 512;
+
+/// A kept answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// When it was whole, milliseconds since the epoch.
+    pub stored_at: u64,
+    /// What it holds, for meters; its estimate of the prompt is 0.
+    pub tally: Tally,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// How the upstream told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Piece by piece.
+    Streamed(Events),
+    /// As one JSON object.
+    Whole(Bytes),
+}
+
+/// The events of a stream, one behind the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Events {
+    text: Bytes,
+    marks: Arc<[Mark]>,
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// All of its bytes, the blank line included.
+    pub block: Bytes,
+    /// How long after the first event it came, milliseconds.
+    pub after: u32,
+    /// It is output: content, reasoning, a refusal or a tool call.
+    pub output: bool,
+    /// It is nothing but the usage, for those who asked for that.
+    pub usage_only: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    end: u32,
+    after: u32,
+    flags: u8,
+}
+
+const OUTPUT: u8 = 1;
+const USAGE_ONLY: u8 = 2;
+
+impl Events {
+    /// These, in order. `None` where they have more than 4 GiB.
+    pub fn collect<'a>(events: impl IntoIterator<Item = &'a Event>) -> Option<Self> {
+        let (mut text, mut marks) = (BytesMut::new(), Vec::new());
+        for event in events {
+            text.put_slice(&event.block);
+            let flags = u8::from(event.output) * OUTPUT + u8::from(event.usage_only) * USAGE_ONLY;
+            marks.push(Mark { end: u32::try_from(text.len()).ok()?, after: event.after, flags });
+        }
+        Some(Self { text: text.freeze(), marks: marks.into() })
+    }
+
+    /// The event with this number, from 0.
+    pub fn get(&self, number: usize) -> Option<Event> {
+        let mark = self.marks.get(number)?;
+        let start = number.checked_sub(1).map_or(0, |before| self.marks[before].end);
+        Some(Event {
+            block: self.text.slice(start as usize..mark.end as usize),
+            after: mark.after,
+            output: mark.flags & OUTPUT != 0,
+            usage_only: mark.flags & USAGE_ONLY != 0,
+        })
+    }
+
+    /// The events that tell this completion, `[DONE]` included; `None` where it is no completion.
+    pub fn telling(completion: &[u8]) -> Option<Self> {
+        let chunks = merge::chunks(completion)?;
+        let event = |(json, part): (Vec<u8>, Part)| Event {
+            block: [b"data: ", json.as_slice(), b"\n\n"].concat().into(),
+            after: 0,
+            output: part == Part::Output,
+            usage_only: part == Part::Usage,
+        };
+        let done = Event { block: Bytes::from_static(b"data: [DONE]\n\n"), after: 0, output: false, usage_only: false };
+        let events: Vec<Event> = chunks.into_iter().map(event).chain([done]).collect();
+        Self::collect(&events)
+    }
+
+    /// The completion that these events tell; `None` where they tell none.
+    pub fn completion(&self) -> Option<Vec<u8>> {
+        completion(self.iter().map(|event| event.block))
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = Event> {
+        (0..self.marks.len()).filter_map(|number| self.get(number))
+    }
+}
+
+/// The completion that these events tell; `None` where they tell none.
+pub fn completion(blocks: impl IntoIterator<Item = Bytes>) -> Option<Vec<u8>> {
+    let blocks: Vec<Bytes> = blocks.into_iter().collect();
+    let data: Vec<_> = blocks.iter().filter_map(|block| Fields::of(block).data).collect();
+    merge::completion(data.iter().map(AsRef::as_ref).filter(|data| !data.starts_with(b"[DONE]")))
+}
+
+impl Entry {
+    /// The entry of an answer that was whole at this time, milliseconds since the epoch.
+    pub fn new(stored_at: u64, tally: Tally, answer: Answer) -> Self {
+        // the prompt is the asker's own
+        Self { stored_at, tally: Tally { prompt_tokens: 0, ..tally }, answer }
+    }
+
+    /// How old it is at this time.
+    pub fn age(&self, now: u64) -> Duration {
+        // clocks of instances differ: what comes from the future is new
+        Duration::from_millis(now.saturating_sub(self.stored_at))
+    }
+
+    /// About the bytes of memory that it takes.
+    pub fn weight(&self) -> usize {
+        OVERHEAD
+            + match &self.answer {
+                Answer::Whole(json) => json.len(),
+                Answer::Streamed(events) => events.text.len() + events.marks.len() * size_of::<Mark>(),
+            }
+    }
+
+    /// The bytes of it, as they are kept under this key for this owner.
+    pub fn encode(&self, key: Key, owner: Owner) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.weight());
+        out.put_slice(MAGIC);
+        out.put_slice(&key.0.0);
+        out.put_slice(&owner.0.0);
+        out.put_u64(self.stored_at);
+        let Tally { output_events, output_bytes, usage, finished, done, .. } = &self.tally;
+        out.put_u64(*output_events);
+        out.put_u64(*output_bytes);
+        out.put_u8(u8::from(*finished) | u8::from(*done) << 1 | u8::from(usage.is_some()) << 2);
+        let usage = usage.unwrap_or_default();
+        [usage.prompt, usage.completion, usage.cached, usage.reasoning]
+            .into_iter()
+            .for_each(|count| out.put_u64(count));
+        match &self.answer {
+            Answer::Whole(json) => {
+                out.put_u8(0);
+                out.put_slice(json);
+            }
+            Answer::Streamed(events) => {
+                out.put_u8(1);
+                // an event has two bytes at least, so that no more than 2^31 fit
+                out.put_u32(events.marks.len() as u32);
+                for mark in events.marks.iter() {
+                    out.put_u32(mark.end);
+                    out.put_u32(mark.after);
+                    out.put_u8(mark.flags);
+                }
+                out.put_slice(&events.text);
+            }
+        }
+        let hash = digest(&SHA256, &out);
+        out.put_slice(hash.as_ref());
+        out
+    }
+
+    /// Reads it back; `None` for whatever was not kept under this key for this owner by this version.
+    pub fn decode(bytes: Bytes, key: Key, owner: Owner) -> Option<Self> {
+        let (signed, hash) = bytes.split_at_checked(bytes.len().checked_sub(HASH)?)?;
+        if digest(&SHA256, signed).as_ref() != hash {
+            return None;
+        }
+        let mut input = Input(bytes.slice(..signed.len()));
+        let expected = [MAGIC.as_slice(), &key.0.0, &owner.0.0];
+        for part in expected {
+            (input.take(part.len())? == part).then_some(())?;
+        }
+        let stored_at = input.u64()?;
+        let (output_events, output_bytes) = (input.u64()?, input.u64()?);
+        let flags = input.u8()?;
+        (flags < 8).then_some(())?;
+        let usage =
+            Usage { prompt: input.u64()?, completion: input.u64()?, cached: input.u64()?, reasoning: input.u64()? };
+        let tally = Tally {
+            output_events,
+            output_bytes,
+            usage: (flags & 4 != 0).then_some(usage),
+            finished: flags & 1 != 0,
+            done: flags & 2 != 0,
+            ..Tally::default()
+        };
+        let answer = match input.u8()? {
+            0 => Answer::Whole(input.0),
+            1 => Answer::Streamed(Events::decode(input)?),
+            _ => return None,
+        };
+        Some(Self { stored_at, tally, answer })
+    }
+}
+
+impl Events {
+    fn decode(mut input: Input) -> Option<Self> {
+        let count = input.u32()?;
+        // before room is made for them
+        (count as usize <= input.0.len() / 9).then_some(())?;
+        let mut marks: Vec<Mark> = Vec::with_capacity(count as usize);
+        for _ in 0..count {
+            let mark = Mark { end: input.u32()?, after: input.u32()?, flags: input.u8()? };
+            let before = marks.last().map_or(0, |mark| mark.end);
+            (mark.end > before && mark.flags <= OUTPUT + USAGE_ONLY).then_some(())?;
+            marks.push(mark);
+        }
+        let end = marks.last().map_or(0, |mark| mark.end);
+        (end as usize == input.0.len()).then(|| Self { text: input.0, marks: marks.into() })
+    }
+}
+
+/// What is still to be read.
+struct Input(Bytes);
+
+impl Input {
+    fn take(&mut self, length: usize) -> Option<Bytes> {
+        (length <= self.0.len()).then(|| self.0.split_to(length))
+    }
+
+    fn number<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.as_ref().try_into().ok()
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.number().map(u8::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.number().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.number().map(u64::from_be_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cache::key::{Asked, Route};
+
+    fn key(request: &str) -> (Key, Owner) {
+        let owner = Owner::everybody();
+        (Asked::new(request.as_bytes(), owner).key(&Route::new("m", "u", "b", "m")), owner)
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let event = (prop::collection::vec(any::<u8>(), 1..40), any::<u32>(), any::<bool>(), any::<bool>());
+        let event = event.prop_map(|(block, after, output, usage_only)| Event {
+            block: block.into(),
+            after,
+            output,
+            usage_only,
+        });
+        prop::collection::vec(event, 0..20)
+    }
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        let answer = prop_oneof![
+            events().prop_map(|events| Answer::Streamed(Events::collect(&events).unwrap())),
+            prop::collection::vec(any::<u8>(), 0..200).prop_map(|json| Answer::Whole(json.into())),
+        ];
+        let usage = prop::option::of((any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()));
+        (answer, usage, any::<u64>(), any::<(u64, u64, bool, bool)>()).prop_map(
+            |(answer, usage, stored_at, (output_events, output_bytes, finished, done))| {
+                let usage = usage.map(|(prompt, completion, cached, reasoning)| Usage {
+                    prompt,
+                    completion,
+                    cached,
+                    reasoning,
+                });
+                let tally = Tally { output_events, output_bytes, usage, finished, done, ..Tally::default() };
+                Entry { stored_at, tally, answer }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn events_come_out_as_they_went_in(events in events()) {
+            let kept = Events::collect(&events).unwrap();
+            prop_assert_eq!(kept.iter().collect::<Vec<_>>(), events);
+        }
+
+        #[test]
+        fn an_entry_comes_back_as_it_was(entry in entry()) {
+            let (key, owner) = key("{}");
+            prop_assert_eq!(Entry::decode(entry.encode(key, owner).into(), key, owner), Some(entry));
+        }
+
+        #[test]
+        fn one_that_was_changed_anywhere_is_none(entry in entry(), at: prop::sample::Index, bit in 0..8_u8) {
+            let (key, owner) = key("{}");
+            let mut bytes = entry.encode(key, owner);
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            prop_assert_eq!(Entry::decode(bytes.into(), key, owner), None);
+        }
+
+        #[test]
+        fn one_of_another_length_is_none(entry in entry(), cut: prop::sample::Index, more in prop::collection::vec(any::<u8>(), 1..9)) {
+            let (key, owner) = key("{}");
+            let bytes = entry.encode(key, owner);
+            let shorter = Bytes::copy_from_slice(&bytes[..cut.index(bytes.len())]);
+            prop_assert_eq!(Entry::decode(shorter, key, owner), None);
+            prop_assert_eq!(Entry::decode([bytes, more].concat().into(), key, owner), None);
+        }
+
+        /// What carries the right hash is still read with care.
+        #[test]
+        fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..120), form in 0..3_u8, count: u8) {
+            let (key, owner) = key("{}");
+            let head = Entry { stored_at: 0, tally: Tally::default(), answer: Answer::Whole(Bytes::new()) }.encode(key, owner);
+            let mut bytes = head[..head.len() - HASH - 1].to_vec();
+            bytes.extend([form, 0, 0, 0, count]);
+            bytes.extend(body);
+            let hash = digest(&SHA256, &bytes);
+            bytes.extend_from_slice(hash.as_ref());
+            let _ = Entry::decode(bytes.into(), key, owner);
+        }
+    }
+
+    #[test]
+    fn one_of_another_key_or_owner_is_none() {
+        let entry = Entry { stored_at: 7, tally: Tally::default(), answer: Answer::Whole(Bytes::from_static(b"{}")) };
+        let (one, owner) = key("{}");
+        let (other, _) = key("{ }");
+        let bytes: Bytes = entry.encode(one, owner).into();
+        assert!(Entry::decode(bytes.clone(), one, owner).is_some());
+        assert_eq!(Entry::decode(bytes.clone(), other, owner), None);
+        assert_eq!(Entry::decode(bytes, one, Owner(other.0)), None);
+        assert_eq!(Entry::decode(Bytes::new(), one, owner), None);
+    }
+}

@@ -1,0 +1,126 @@
+//! The cache as the gateway uses it: what is kept, here and in Redis, and what is in flight.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::directive::Wishes;
+use super::entry::{Answer, Entry};
+use super::flight::{Bounds, Entered, Flights};
+use super::key::{Asked, FlightKey, Key, Route};
+use super::memory::Memory;
+use super::remote::Remote;
+use crate::config::Cache as Rules;
+use crate::stream::tally::Tally;
+
+/// All that is kept and all that is in flight. It lives as long as the process: a reload keeps it.
+pub struct Keeper {
+    memory: Memory,
+    remote: Option<Arc<Remote>>,
+    flights: Arc<Flights>,
+}
+
+/// A kept answer and its age.
+pub struct Found {
+    /// The answer.
+    pub entry: Arc<Entry>,
+    /// Milliseconds since the epoch, by this machine's clock, when it was found.
+    pub now: u64,
+}
+
+/// What is looked for.
+pub struct Lookup<'a> {
+    /// The request and its owner.
+    pub asked: Asked,
+    /// Where the answer of the model that is asked first is kept.
+    pub key: Key,
+    /// The flight that the request may join.
+    pub flight: FlightKey,
+    /// Another one that will do as well.
+    pub also: Option<FlightKey>,
+    /// Its `cache-control`.
+    pub wishes: Wishes,
+    /// `[cache]`
+    pub rules: &'a Rules,
+}
+
+impl Keeper {
+    /// Empty, under these rules.
+    pub fn new(rules: Option<&Rules>, remote: Option<Arc<Remote>>) -> Arc<Self> {
+        let (max_bytes, ttl) = rules.map(|rules| (rules.max_bytes as u64, rules.ttl)).unwrap_or_default();
+        Arc::new(Self { memory: Memory::new(max_bytes, ttl), remote, flights: Arc::default() })
+    }
+
+    /// From now on these rules hold.
+    pub fn set_rules(&self, rules: Option<&Rules>) {
+        let (max_bytes, ttl) = rules.map(|rules| (rules.max_bytes as u64, rules.ttl)).unwrap_or_default();
+        self.memory.set_bounds(max_bytes, ttl);
+    }
+
+    /// A kept answer, or a flight. What is in this process comes first: only when nothing is, and nobody is just asking,
+    /// Redis is looked into.
+    pub async fn enter(&self, lookup: &Lookup<'_>) -> Entered<Found> {
+        let Lookup { rules, wishes, .. } = lookup;
+        let bounds = Bounds { one: rules.max_entry, all: rules.max_bytes };
+        if wishes.no_cache {
+            // others may join: what they get is new to them as well
+            let (pilot, follower) = self.flights.begin_anew(lookup.flight, bounds);
+            return Entered::Leads(pilot, follower);
+        }
+        if let Some(found) = self.here(lookup) {
+            return Entered::Instead(found);
+        }
+        let flights = [Some(lookup.flight), lookup.also];
+        if let Some(follower) = flights.into_iter().flatten().find_map(|flight| self.flights.join(flight)) {
+            return Entered::Joined(follower);
+        }
+        if let Some(found) = self.elsewhere(lookup).await {
+            return Entered::Instead(found);
+        }
+        self.flights.enter(lookup.flight, bounds, || self.here(lookup))
+    }
+
+    /// A kept answer and nothing else.
+    pub async fn find(&self, lookup: &Lookup<'_>) -> Option<Found> {
+        match self.here(lookup) {
+            Some(found) => Some(found),
+            None => self.elsewhere(lookup).await,
+        }
+    }
+
+    /// Keeps the answer of the model by this route.
+    pub fn keep(&self, asked: &Asked, route: &Route, rules: &Rules, tally: Tally, answer: Answer) {
+        let entry = Arc::new(Entry::new(now(), tally, answer));
+        if entry.weight() > rules.max_entry {
+            return;
+        }
+        let key = asked.key(route);
+        self.memory.put(key, Arc::clone(&entry));
+        if let Some(remote) = &self.remote {
+            remote.put(key, asked.owner(), entry, rules.ttl);
+        }
+    }
+
+    fn here(&self, lookup: &Lookup<'_>) -> Option<Found> {
+        acceptable(lookup, self.memory.get(lookup.key)?)
+    }
+
+    async fn elsewhere(&self, lookup: &Lookup<'_>) -> Option<Found> {
+        let remote = self.remote.as_ref()?;
+        let Lookup { key, asked, rules, .. } = lookup;
+        let entry = remote.get(*key, asked.owner(), rules.max_entry, rules.redis_budget).await?;
+        let found = acceptable(lookup, Arc::new(entry))?;
+        self.memory.put(lookup.key, Arc::clone(&found.entry));
+        Some(found)
+    }
+}
+
+fn acceptable(lookup: &Lookup<'_>, entry: Arc<Entry>) -> Option<Found> {
+    let now = now();
+    lookup.wishes.accept(entry.age(now), lookup.rules.ttl).then_some(Found { entry, now })
+}
+
+/// Milliseconds since the epoch: entries go from machine to machine.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

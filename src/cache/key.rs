@@ -1,0 +1,213 @@
+//! What an entry is kept under: SHA-256 over everything that decides about the answer, each part with its length. Pure.
+
+use std::fmt;
+
+use http::HeaderMap;
+use http::header::ORIGIN;
+use ring::digest::{Context, SHA256};
+
+use crate::caller::{Caller, Kind};
+
+/// Changes whenever entries of earlier versions must not be found any more.
+const FORMAT: &str = "tokenway cache 1";
+
+/// 256 bits of a hash.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub [u8; 32]);
+
+/// For whom an answer is kept, as a hash: ids of callers stand in no store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Owner(pub Digest);
+
+/// One request of one owner, whichever model answers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    request: Digest,
+    owner: Owner,
+}
+
+/// Where an entry is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key(pub Digest);
+
+/// Which requests in flight can share one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FlightKey(pub Digest);
+
+/// What sets flights of one request apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlightKind {
+    /// Its answer is streamed.
+    pub streamed: bool,
+    /// It was asked of `auto`, and is still to be decided.
+    pub undecided: bool,
+}
+
+/// The configuration of a model, as far as it changes what is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route(Digest);
+
+impl Owner {
+    /// Everybody: `scope = "shared"`.
+    pub fn everybody() -> Self {
+        Self(Digest::of("everybody", &[]))
+    }
+
+    /// The caller of this request: `scope = "client"`.
+    ///
+    /// Whoever has shown who it is owns its answers on every page. A caller that has not is its address, as for limits, and
+    /// its page's origin beside it: a page learns nothing of what another one has asked from the same address.
+    pub fn caller(caller: &Caller, headers: &HeaderMap) -> Self {
+        let id = caller.id().as_bytes();
+        match (caller.kind(), headers.get(ORIGIN)) {
+            (Kind::Anonymous, Some(origin)) => Self(Digest::of("page", &[id, origin.as_bytes()])),
+            (Kind::Anonymous, None) => Self(Digest::of("address", &[id])),
+            _ => Self(Digest::of("caller", &[id])),
+        }
+    }
+}
+
+impl Asked {
+    /// A request in [canonical form](super::canonical::canonical), and who asks.
+    pub fn new(canonical: &[u8], owner: Owner) -> Self {
+        Self { request: Digest::of("request", &[canonical]), owner }
+    }
+
+    /// Whose answers are looked for.
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Where the answer of a model by this route is kept.
+    pub fn key(&self, route: &Route) -> Key {
+        Key(Digest::of(FORMAT, &[&self.request.0, &self.owner.0.0, &route.0.0]))
+    }
+
+    /// The flight of this request. `candidates` are all that may answer, in their order, for this caller: whoever may not
+    /// use one of them must not get its answer by joining. Streamed and whole answers are different flights, and so are those
+    /// of a model that is still to be decided on.
+    pub fn flight(&self, candidates: &[Route], kind: FlightKind) -> FlightKey {
+        let mut parts: Vec<&[u8]> = vec![&self.request.0, &self.owner.0.0];
+        parts.extend(candidates.iter().map(|route| route.0.0.as_slice()));
+        let purpose = match (kind.streamed, kind.undecided) {
+            (true, false) => "streamed flight",
+            (false, false) => "whole flight",
+            (true, true) => "streamed flight of auto",
+            (false, true) => "whole flight of auto",
+        };
+        FlightKey(Digest::of(purpose, &parts))
+    }
+}
+
+impl Route {
+    /// A model of this name, asked for as `upstream_model` at this upstream.
+    pub fn new(name: &str, upstream: &str, base_url: &str, upstream_model: &str) -> Self {
+        Self(Digest::of("route", &[name, upstream, base_url, upstream_model].map(str::as_bytes)))
+    }
+}
+
+impl Digest {
+    /// Of these parts, for this purpose.
+    fn of(purpose: &str, parts: &[&[u8]]) -> Self {
+        let mut context = Context::new(&SHA256);
+        for part in std::iter::once(&purpose.as_bytes()).chain(parts) {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(context.finish().as_ref());
+        Self(digest)
+    }
+}
+
+impl fmt::Display for Digest {
+    /// 64 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::caller::Terms;
+
+    fn page(origin: Option<&'static str>) -> HeaderMap {
+        origin.map(|origin| (ORIGIN, HeaderValue::from_static(origin))).into_iter().collect()
+    }
+
+    fn key(request: &str, owner: Owner, route: &Route) -> Key {
+        Asked::new(request.as_bytes(), owner).key(route)
+    }
+
+    #[test]
+    fn each_part_changes_the_key() {
+        let route = Route::new("m", "up", "https://up.example/v1", "m");
+        let owner = Owner::everybody();
+        let caller = |name: &str| {
+            let caller =
+                Caller::key(name.into(), format!("key:{name}").into(), [192, 0, 2, 7].into(), Terms::default());
+            Owner::caller(&caller, &page(None))
+        };
+        let keys = [
+            key("{}", owner, &route),
+            key("{ }", owner, &route),
+            key("{}", caller("a"), &route),
+            key("{}", caller("b"), &route),
+            key("{}", owner, &Route::new("n", "up", "https://up.example/v1", "m")),
+            key("{}", owner, &Route::new("m", "other", "https://up.example/v1", "m")),
+            key("{}", owner, &Route::new("m", "up", "https://up.example/v2", "m")),
+            key("{}", owner, &Route::new("m", "up", "https://up.example/v1", "mm")),
+            // the same letters, cut elsewhere
+            key("{}", owner, &Route::new("mu", "p", "https://up.example/v1", "m")),
+        ];
+        assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
+        assert_eq!(keys[0], key("{}", owner, &route));
+    }
+
+    #[test]
+    fn an_anonymous_caller_owns_by_address_and_page_any_other_by_its_id_alone() {
+        let anonymous = |last, origin| Owner::caller(&Caller::anonymous([192, 0, 2, last].into()), &page(origin));
+        assert_eq!(anonymous(1, Some("https://a.example")), anonymous(1, Some("https://a.example")));
+        assert_ne!(anonymous(1, Some("https://a.example")), anonymous(1, Some("https://b.example")));
+        assert_ne!(anonymous(1, Some("https://a.example")), anonymous(2, Some("https://a.example")));
+        assert_ne!(anonymous(1, None), anonymous(1, Some("https://a.example")));
+        let token = |last, origin| {
+            Owner::caller(&Caller::token("ann".into(), [192, 0, 2, last].into(), Terms::default()), &page(origin))
+        };
+        assert_eq!(token(1, None), token(2, Some("https://a.example")));
+        assert_ne!(token(1, None), Owner::everybody());
+    }
+
+    #[test]
+    fn a_flight_is_of_one_form_and_of_the_same_candidates_in_the_same_order() {
+        let asked = Asked::new(b"{}", Owner::everybody());
+        let [a, b] = ["a", "b"].map(|name| Route::new(name, "up", "https://up.example/v1", name));
+        let [streamed, whole] = [true, false].map(|streamed| FlightKind { streamed, undecided: false });
+        let of_auto = FlightKind { undecided: true, ..streamed };
+        let flights = [
+            asked.flight(&[a], of_auto),
+            asked.flight(&[a], FlightKind { undecided: true, ..whole }),
+            asked.flight(&[a], streamed),
+            asked.flight(&[a], whole),
+            asked.flight(&[a, b], streamed),
+            asked.flight(&[b, a], streamed),
+        ];
+        assert_eq!(flights.iter().collect::<HashSet<_>>().len(), flights.len());
+    }
+
+    #[test]
+    fn a_digest_is_written_in_full() {
+        assert_eq!(Digest([0xa5; 32]).to_string(), "a5".repeat(32));
+    }
+}

@@ -1,0 +1,190 @@
+//! The completion that a stream tells piece by piece: what `stream: false` would have given. Pure.
+//!
+//! Pieces are joined as OpenAI's own SDKs join them: text is appended, lists grow by the `index` of what is in them, names
+//! and types stay. Members that are unknown here are joined by the same rules.
+
+use serde_json::{Map, Value, json};
+
+/// The completion of these chunks, each the data of one event. `None` where there is no choice in them, or where one
+/// cannot be read.
+pub fn completion<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
+    let mut whole = Map::new();
+    let mut choices: Vec<Choice> = Vec::new();
+    for chunk in chunks {
+        let Value::Object(chunk) = serde_json::from_slice(chunk).ok()? else { return None };
+        for (name, value) in chunk {
+            match (name.as_str(), value) {
+                ("choices", Value::Array(parts)) => parts.into_iter().for_each(|part| add(&mut choices, part)),
+                // padding against eavesdroppers: of the stream, not of the answer
+                ("choices" | "object" | "obfuscation", _) => {}
+                // the first word holds, but that some send counts with every chunk
+                ("usage", value) => latest(&mut whole, name, value),
+                (_, value) if whole.get(&name).is_none_or(Value::is_null) => drop(whole.insert(name, value)),
+                _ => {}
+            }
+        }
+    }
+    if choices.is_empty() {
+        return None;
+    }
+    choices.sort_by_key(|choice| choice.index);
+    let choices = choices.into_iter().map(Choice::finish).collect();
+    whole.insert("object".into(), "chat.completion".into());
+    whole.insert("choices".into(), Value::Array(choices));
+    serde_json::to_vec(&whole).ok()
+}
+
+struct Choice {
+    index: u64,
+    message: Map<String, Value>,
+    rest: Map<String, Value>,
+}
+
+fn add(choices: &mut Vec<Choice>, part: Value) {
+    let Value::Object(part) = part else { return };
+    let index = part.get("index").and_then(Value::as_u64).unwrap_or(0);
+    let at = choices.iter().position(|choice| choice.index == index).unwrap_or_else(|| {
+        choices.push(Choice { index, message: Map::new(), rest: Map::new() });
+        choices.len() - 1
+    });
+    let choice = &mut choices[at];
+    for (name, value) in part {
+        match (name.as_str(), value) {
+            ("index", _) => {}
+            ("delta", Value::Object(delta)) => join_members(&mut choice.message, delta),
+            ("delta", _) => {}
+            ("logprobs", value) => join(choice.rest.entry(name).or_insert(Value::Null), value, "logprobs"),
+            (_, value) => latest(&mut choice.rest, name, value),
+        }
+    }
+}
+
+impl Choice {
+    fn finish(mut self) -> Value {
+        let message = &mut self.message;
+        message.entry("role").or_insert_with(|| "assistant".into());
+        message.entry("refusal").or_insert(Value::Null);
+        let empty = |value: &Value| value.as_str() == Some("");
+        // a stream begins with empty content whatever follows; a whole answer has null there
+        let only_calls = message.contains_key("tool_calls") || message.contains_key("function_call");
+        if !message.contains_key("content") || only_calls && message.get("content").is_some_and(empty) {
+            message.insert("content".into(), Value::Null);
+        }
+        if let Some(Value::Array(calls)) = message.get_mut("tool_calls") {
+            calls.iter_mut().filter_map(Value::as_object_mut).for_each(|call| drop(call.remove("index")));
+        }
+        let mut choice = self.rest;
+        choice.insert("index".into(), self.index.into());
+        choice.insert("message".into(), Value::Object(self.message));
+        choice.entry("finish_reason").or_insert(Value::Null);
+        Value::Object(choice)
+    }
+}
+
+fn latest(members: &mut Map<String, Value>, name: String, value: Value) {
+    if !value.is_null() || !members.contains_key(&name) {
+        members.insert(name, value);
+    }
+}
+
+fn join_members(whole: &mut Map<String, Value>, part: Map<String, Value>) {
+    for (name, value) in part {
+        let member = whole.entry(name.clone()).or_insert(Value::Null);
+        join(member, value, &name);
+    }
+}
+
+fn join(whole: &mut Value, part: Value, name: &str) {
+    match (whole, part) {
+        (_, Value::Null) => {}
+        (whole @ Value::Null, Value::Array(parts)) => {
+            *whole = Value::Array(Vec::new());
+            join(whole, Value::Array(parts), name);
+        }
+        (whole @ Value::Null, part) => *whole = part,
+        // some repeat with each piece what others send once
+        (Value::String(whole), Value::String(part)) if matches!(name, "role" | "type" | "id" | "name" | "format") => {
+            if whole.is_empty() {
+                *whole = part;
+            }
+        }
+        (Value::String(whole), Value::String(part)) => whole.push_str(&part),
+        (Value::Object(whole), Value::Object(part)) => join_members(whole, part),
+        (Value::Array(whole), Value::Array(parts)) => {
+            for part in parts {
+                let index = part.get("index").filter(|index| index.is_u64());
+                let same = index.and_then(|index| whole.iter().position(|other| other.get("index") == Some(index)));
+                match same {
+                    Some(at) => join(&mut whole[at], part, name),
+                    None => whole.push(part),
+                }
+            }
+        }
+        (whole, part) => *whole = part,
+    }
+}
+
+/// The chunks that tell this completion: of each choice the role, what it says, and why it ends; at last the usage. `None`
+/// where it is no completion.
+pub fn chunks(completion: &[u8]) -> Option<Vec<(Vec<u8>, Part)>> {
+    let Value::Object(mut whole) = serde_json::from_slice(completion).ok()? else { return None };
+    let Some(Value::Array(choices)) = whole.remove("choices") else { return None };
+    let usage = whole.remove("usage").filter(|usage| !usage.is_null());
+    whole.insert("object".into(), "chat.completion.chunk".into());
+    let chunk = |choices: Value, usage: Value| {
+        let mut chunk = whole.clone();
+        chunk.insert("choices".into(), choices);
+        chunk.insert("usage".into(), usage);
+        serde_json::to_vec(&chunk).ok()
+    };
+    let mut out = Vec::new();
+    for (number, choice) in choices.into_iter().enumerate() {
+        let Value::Object(mut choice) = choice else { return None };
+        let Some(Value::Object(mut message)) = choice.remove("message") else { return None };
+        let index = choice.remove("index").unwrap_or_else(|| number.into());
+        let logprobs = choice.remove("logprobs").unwrap_or_default();
+        let role = message.remove("role").unwrap_or_else(|| "assistant".into());
+        let part = |delta: Value, logprobs: &Value| json!([{ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": null }]);
+        out.push((chunk(part(json!({ "role": role, "content": "" }), &Value::Null), Value::Null)?, Part::Role));
+        if let Some(Value::Array(calls)) = message.get_mut("tool_calls") {
+            for (number, call) in calls.iter_mut().filter_map(Value::as_object_mut).enumerate() {
+                call.insert("index".into(), number.into());
+            }
+        }
+        message.retain(|_, value| {
+            !value.is_null() && value.as_str() != Some("") && value.as_array().is_none_or(|all| !all.is_empty())
+        });
+        // what was thought comes before what is said
+        for thought in ["reasoning_content", "reasoning", "reasoning_details"] {
+            if let Some(value) = message.remove(thought) {
+                out.push((chunk(part(json!({ thought: value }), &Value::Null), Value::Null)?, Part::Output));
+            }
+        }
+        if !message.is_empty() || !logprobs.is_null() {
+            let kind = if message.is_empty() { Part::Role } else { Part::Output };
+            out.push((chunk(part(Value::Object(message), &logprobs), Value::Null)?, kind));
+        }
+        choice.insert("index".into(), index.clone());
+        choice.insert("delta".into(), json!({}));
+        choice.insert("logprobs".into(), Value::Null);
+        out.push((chunk(json!([choice]), Value::Null)?, Part::Role));
+    }
+    if let Some(usage) = usage {
+        out.push((chunk(json!([]), usage)?, Part::Usage));
+    }
+    Some(out)
+}
+
+/// What a chunk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// No output.
+    Role,
+    /// Output.
+    Output,
+    /// Nothing but the usage.
+    Usage,
+}
+
+#[cfg(test)]
+mod tests;

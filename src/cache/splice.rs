@@ -1,0 +1,185 @@
+//! Gives an answer that is told again an id of its own: everything else stays as it was, byte for byte. Pure.
+//!
+//! The id of a completion stands for one answer to one request: feedback names it, and clients keep answers by it.
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::stream::event::Fields;
+
+/// Writes the events of one answer with another id.
+#[derive(Debug)]
+pub struct Splicer {
+    /// The new id as JSON.
+    fresh: Box<[u8]>,
+    /// Where the id stood in the last event, and all of that event up to its end.
+    last: Option<(Range<usize>, Vec<u8>)>,
+}
+
+impl Splicer {
+    /// From 128 random bits: `chatcmpl-` and 32 hexadecimal digits.
+    pub fn new(random: [u8; 16]) -> Self {
+        let fresh = format!("\"chatcmpl-{:032x}\"", u128::from_be_bytes(random));
+        Self { fresh: fresh.into_bytes().into(), last: None }
+    }
+
+    /// Writes an event. One whose data has no id, is no JSON object or is spread over several lines stays as it is.
+    pub fn event(&mut self, block: &[u8], out: &mut BytesMut) {
+        match self.place(block) {
+            Some(place) => self.put(block, &place, out),
+            None => out.put_slice(block),
+        }
+    }
+
+    /// A whole completion with the new id.
+    pub fn completion(&self, json: &Bytes) -> Bytes {
+        let Some(place) = id_place(json) else { return json.clone() };
+        let mut out = BytesMut::with_capacity(json.len() + self.fresh.len());
+        self.put(json, &place, &mut out);
+        out.freeze()
+    }
+
+    fn put(&self, text: &[u8], place: &Range<usize>, out: &mut BytesMut) {
+        out.put_slice(&text[..place.start]);
+        out.put_slice(&self.fresh);
+        out.put_slice(&text[place.end..]);
+    }
+
+    fn place(&mut self, block: &[u8]) -> Option<Range<usize>> {
+        // what begins as the last event did has its id in the same place: no need to read it all
+        if let Some((place, begin)) = &self.last
+            && block.starts_with(begin)
+        {
+            return Some(place.clone());
+        }
+        let data = Fields::of(block).data?;
+        let std::borrow::Cow::Borrowed(data) = data else { return None };
+        let within = id_place(data)?;
+        let offset = data.as_ptr() as usize - block.as_ptr() as usize;
+        let place = offset + within.start..offset + within.end;
+        self.last = Some((place.clone(), block[..place.end].to_vec()));
+        Some(place)
+    }
+}
+
+/// Where the value of the top-level member `id` stands, if it is a string.
+fn id_place(json: &[u8]) -> Option<Range<usize>> {
+    struct Id;
+
+    impl<'de> Visitor<'de> for Id {
+        type Value = Option<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = None;
+            while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+                if name == "id" && found.is_none() {
+                    found = Some(map.next_value()?);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(found)
+        }
+    }
+
+    let text = std::str::from_utf8(json).ok()?;
+    let id = serde_json::Deserializer::from_str(text).deserialize_map(Id).ok()??.get();
+    let start = id.as_ptr() as usize - text.as_ptr() as usize;
+    id.starts_with('"').then_some(start..start + id.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const FRESH: &str = "chatcmpl-000102030405060708090a0b0c0d0e0f";
+
+    fn splicer() -> Splicer {
+        Splicer::new(std::array::from_fn(|i| i as u8))
+    }
+
+    fn spliced(blocks: &[&str]) -> Vec<String> {
+        let mut splicer = splicer();
+        let written = |block: &&str| {
+            let mut out = BytesMut::new();
+            splicer.event(block.as_bytes(), &mut out);
+            String::from_utf8(out.to_vec()).unwrap()
+        };
+        blocks.iter().map(written).collect()
+    }
+
+    #[test]
+    fn only_the_top_level_id_is_another_one() {
+        let blocks = [
+            "data: {\"id\":\"chatcmpl-1\",\"choices\":[{\"delta\":{\"content\":\"chatcmpl-1\"}}]}\n\n",
+            "data: {\"id\":\"chatcmpl-1\",\"choices\":[{\"delta\":{\"tool_calls\":[{\"id\":\"call_1\"}]}}]}\r\n\r\n",
+            "event: x\ndata:{\"choices\":[{\"id\":\"c\"}], \"id\" : \"y\" }\n\n",
+        ];
+        let fresh = |old: &str| format!("\"{FRESH}\"{}", &old[old.len()..]);
+        assert_eq!(
+            spliced(&blocks),
+            [
+                blocks[0].replacen("\"chatcmpl-1\"", &fresh(""), 1),
+                blocks[1].replacen("\"chatcmpl-1\"", &fresh(""), 1),
+                blocks[2].replacen("\"y\"", &fresh(""), 1),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_has_no_id_stays_as_it_is() {
+        let blocks = [
+            "data: [DONE]\n\n",
+            ": hb\n\n",
+            "\n",
+            "data: {\"choices\":[]}\n\n",
+            "data: {\"id\":7}\n\n",
+            "data: {\"id\":null}\n\n",
+            "data: {\"id\":\"a\",\n\n",
+            "data: {\"id\":\ndata: \"a\"}\n\n",
+            "data: [\"id\",\"a\"]\n\n",
+        ];
+        assert_eq!(spliced(&blocks), blocks);
+    }
+
+    #[test]
+    fn a_completion_gets_it_as_well() {
+        let json = Bytes::from_static(b"{ \"id\": \"a\", \"choices\": [] }");
+        assert_eq!(splicer().completion(&json), format!("{{ \"id\": \"{FRESH}\", \"choices\": [] }}"));
+        assert_eq!(splicer().completion(&Bytes::from_static(b"{}")), "{}");
+    }
+
+    proptest! {
+        #[test]
+        fn the_rest_of_every_event_is_untouched(
+            ids in prop::collection::vec("[a-z\"\\\\é]{0,6}", 1..5),
+            nested in any::<String>(),
+            first: bool,
+        ) {
+            let mut splicer = splicer();
+            for id in ids {
+                let (id, nested) = (Value::from(id), Value::from(nested.clone()));
+                let block = match first {
+                    true => format!("data: {{\"id\":{id},\"x\":{{\"id\":{nested}}}}}\n\n"),
+                    false => format!("data: {{\"x\":{{\"id\":{nested}}},\"id\":{id}}}\n\n"),
+                };
+                let mut out = BytesMut::new();
+                splicer.event(block.as_bytes(), &mut out);
+                let json: Value = serde_json::from_slice(out.strip_prefix(b"data: ").unwrap()).unwrap();
+                prop_assert_eq!(json, json!({"id": FRESH, "x": {"id": nested}}));
+                prop_assert_eq!(out.len() + id.to_string().len(), block.len() + FRESH.len() + 2);
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Entries that several instances share in a real Redis, and what becomes of them when it is in trouble.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{ask, assert_retold, told, with_cache};
+use crate::support::edge::{Edge, Setup, streaming};
+use crate::support::redis::{Redis, Reply, ScriptedRedis, cluster};
+use crate::support::soon;
+
+async fn instance(url: &str, lines: &str) -> Edge {
+    let redis = format!("url = \"{url}\"\nbudget = \"1s\"");
+    with_cache(&format!("scope = \"shared\"\n{lines}"), Setup { redis: &redis, ..Setup::default() }).await
+}
+
+const PATIENT: &str = "redis_budget = \"1s\"";
+
+/// Waits for the write that nobody waits for; the name of the one entry.
+async fn written(redis: &Redis) -> String {
+    soon(async {
+        loop {
+            let keys: Vec<String> = redis.command(&["KEYS", "tokenway:cache:*"]).await;
+            if let Some(key) = keys.into_iter().next() {
+                return key;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+}
+
+/// Two gateways before the same upstreams: their routes must be the same.
+async fn two(url: &str, lines: &str) -> (Edge, Edge) {
+    let one = instance(url, lines).await;
+    let redis = format!("url = \"{url}\"\nbudget = \"1s\"");
+    let setup = Setup { redis: &redis, upstream: Some(one.first.addr), ..Setup::default() };
+    let two = with_cache(&format!("scope = \"shared\"\n{lines}"), setup).await;
+    (one, two)
+}
+
+#[tokio::test]
+async fn an_answer_of_one_instance_is_a_hit_at_the_other() {
+    let redis = Redis::start().await;
+    let (one, two) = two(&redis.url(), PATIENT).await;
+    let request = streaming("demo", json!({ "tokens": 20 }));
+    let (miss, first) = told(ask(&one, &request).await).await;
+    let key = written(&redis).await;
+    let (hit, again) = told(ask(&two, &request).await).await;
+    assert_eq!((&*miss, &*hit), ("miss", "hit"));
+    assert_retold(&again, &first);
+    let ttl: i64 = redis.command(&["PTTL", &key]).await;
+    assert!((3_000_000..=3_600_000).contains(&ttl), "{ttl}");
+    // from now on it is here: Redis is not needed
+    redis.command::<()>(&["FLUSHALL"]).await;
+    assert_eq!(told(ask(&two, &request).await).await.0, "hit");
+    assert_eq!(one.first.counts().requests, 1);
+    for edge in [&one, &two] {
+        assert_eq!(edge.metric("tokenway_redis_failures_total"), 0.0);
+    }
+}
+
+#[tokio::test]
+async fn the_same_holds_in_a_cluster() {
+    let nodes = cluster().await;
+    let url = format!("redis-cluster://127.0.0.1:{}", nodes[0].port);
+    let (one, two) = two(&url, PATIENT).await;
+    let request = streaming("demo", json!({ "tokens": 20 }));
+    told(ask(&one, &request).await).await;
+    soon(async {
+        loop {
+            let mut keys = 0_i64;
+            for node in &nodes {
+                keys += node.command::<i64>(&["DBSIZE"]).await;
+            }
+            if keys > 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(told(ask(&two, &request).await).await.0, "hit");
+}
+
+#[tokio::test]
+async fn what_is_corrupt_foreign_of_another_type_or_too_large_is_a_miss() {
+    let redis = Redis::start().await;
+    let request = streaming("demo", json!({ "tokens": 20 }));
+    let (one, _two) = two(&redis.url(), PATIENT).await;
+    told(ask(&one, &request).await).await;
+    let key = written(&redis).await;
+    let spoil: [&[&str]; 5] = [
+        &["SETRANGE", &key, "300", "x"],
+        &["SET", &key, "not an entry"],
+        &["SETRANGE", &key, "3000000", "large"],
+        &["DEL", &key],
+        &["RPUSH", &key, "a list"],
+    ];
+    for command in spoil {
+        if command[0] == "RPUSH" {
+            redis.command::<i64>(&["DEL", &key]).await;
+        }
+        redis.command::<redis::Value>(command).await;
+        let fresh = {
+            let redis = format!("url = \"{}\"\nbudget = \"1s\"", redis.url());
+            let setup = Setup { redis: &redis, upstream: Some(one.first.addr), ..Setup::default() };
+            with_cache(&format!("scope = \"shared\"\n{PATIENT}"), setup).await
+        };
+        assert_eq!(told(ask(&fresh, &request).await).await.0, "miss", "{command:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_says_nothing_delays_no_first_token_beyond_its_budget() {
+    let redis = ScriptedRedis::start(Reply::Never).await;
+    let edge = instance(&redis.url(), "redis_budget = \"50ms\"").await;
+    let request = streaming("demo", json!({ "tokens": 4 }));
+    let began = tokio::time::Instant::now();
+    let (cache, _) = told(soon(ask(&edge, &request)).await).await;
+    assert_eq!(cache, "miss");
+    // the other second is the limiter's, were there any limits
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(told(ask(&edge, &request).await).await.0, "hit", "it is here all the same");
+}
+
+#[tokio::test]
+async fn without_its_redis_an_instance_goes_by_what_it_has() {
+    let mut redis = Redis::start().await;
+    let edge = instance(&redis.url(), PATIENT).await;
+    redis.kill().await;
+    let request = streaming("demo", json!({ "tokens": 4 }));
+    assert_eq!(told(ask(&edge, &request).await).await.0, "miss");
+    assert_eq!(told(ask(&edge, &request).await).await.0, "hit");
+}
