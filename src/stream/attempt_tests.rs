@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, advance};
 
 use super::attempt::Attempt;
-use super::bill::Purpose;
+use super::bill::{Purpose, Who};
 use super::meter::Meter;
+use super::savings::Cause;
 use crate::chat::event::Delta;
 use crate::chat::fault::Fault;
 use crate::chat::usage::Usage;
@@ -180,4 +181,66 @@ async fn a_sum_with_a_price_that_nobody_knows_is_not_known() {
     assert!(meter.record().cost().is_some());
     bill("no price");
     assert_eq!(meter.record().cost(), None);
+}
+
+fn usage(prompt: u64, completion: u64) -> Delta {
+    Delta { usage: Some(Usage { prompt, completion, ..Usage::default() }), ..output(1) }
+}
+
+#[tokio::test]
+async fn what_auto_saves_is_the_baseline_less_the_whole_bill_and_may_be_a_loss() {
+    let ask = |answerer: &str| {
+        let (meter, metrics) = meter();
+        meter.record().routed(model("baseline", "10").prices());
+        let mut decision = begin(&meter, "classifier", Purpose::Decide);
+        decision.sent();
+        decision.tally_mut().add(&usage(9, 1));
+        drop(decision);
+        let mut attempt = Attempt::begin(&meter, &model("answerer", answerer), "up", PROMPT, Purpose::Answer);
+        attempt.sent();
+        attempt.tally_mut().add(&usage(60, 40));
+        attempt.first_output_came();
+        drop(attempt);
+        meter.record().settle(Outcome::Ok);
+        drop(meter);
+        [&metrics.saved_dollars, &metrics.lost_dollars].map(|dollars| dollars.sum(&["routing"]).short())
+    };
+    // 100 tokens at 10 dollars a million, less 100 at 2, less 10 of the decision at 1
+    assert_eq!(ask("2"), ["0.00079", "0.00"]);
+    assert_eq!(ask("10"), ["0.00", "0.00001"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_asked_for_anew_costs_nothing_and_is_counted_once() {
+    let (meter, metrics) = meter();
+    let answer = {
+        let (first, _) = self::meter();
+        let mut attempt = begin(&first, "a", Purpose::Answer);
+        attempt.sent();
+        attempt.tally_mut().add(&usage(60, 40));
+        drop(attempt);
+        first.record().answer_tokens().unwrap()
+    };
+    meter.record().routed(model("baseline", "10").prices());
+    meter.record().reuses(Cause::Cache, Arc::new(Who { model: model("a", "2"), upstream: "up".into() }));
+    meter.record().reused(answer);
+    assert_eq!(meter.record().answering(), Some(("a", "up", 0)));
+    assert_eq!(meter.record().cost().map(|cost| cost.short()).as_deref(), Some("0.00"));
+    meter.record().settle(Outcome::Ok);
+    drop(meter);
+    let saved = ["cache", "joining", "routing"].map(|by| metrics.saved_dollars.sum(&[by]).short());
+    assert_eq!(saved, ["0.0002", "0.00", "0.0008"]);
+    assert_eq!(metrics.tokens.with_label_values(&["a", "input", "usage"]).get(), 0);
+}
+
+#[tokio::test]
+async fn who_leaves_the_joined_answer_and_asks_anew_saves_nothing() {
+    let (meter, metrics) = meter();
+    meter.record().reuses(Cause::Joining, Arc::new(Who { model: model("a", "2"), upstream: "up".into() }));
+    let mut attempt = begin(&meter, "b", Purpose::Answer);
+    attempt.sent();
+    drop(attempt);
+    drop(meter);
+    assert_eq!(metrics.saved_dollars.sum(&["joining"]).short(), "0.00");
+    assert_eq!(metrics.requests.with_label_values(&["chat", "b", "499", "client_gone"]).get(), 1);
 }

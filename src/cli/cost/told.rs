@@ -87,7 +87,7 @@ fn as_text(ledger: &Ledger, strong: &Priced, days: u64) -> String {
     for (model, row) in &ledger.models {
         let Row { answers, reused, beside, input, output, estimated, cost } = row;
         let counts = [answers, reused, beside, input, output, estimated].map(u64::to_string);
-        rows.push([&[model.clone()], &counts[..], &[cost.short(), month(*cost)]].concat());
+        rows.push([std::slice::from_ref(model), &counts[..], &[cost.short(), month(*cost)]].concat());
     }
     let blank = || vec![String::new(); 6];
     for (name, cost) in [("all", ledger.total), ("naive", ledger.naive)] {

@@ -284,6 +284,21 @@ fn what_is_probably_not_meant_is_warned_of() {
 }
 
 #[test]
+fn prices_and_budgets_arrive_exactly_as_they_are_written() {
+    let priced = "input_price = 2.50\noutput_price = 10\ncached_input_price = 1.25";
+    let rest = "[cost]\nbaseline = \"m\"\nbudget_per_day = 0.000001\nover_budget = \"cheap\"";
+    let costs = Pieces { model: priced, rest, ..Pieces::default() }.parse().unwrap().costs;
+    let baseline = costs.baseline.unwrap();
+    let prices = [baseline.input, baseline.cached_input, baseline.output, baseline.reasoning];
+    assert_eq!(prices.map(|price| price.to_string()), ["2.50", "1.25", "10.00", "10.00"]);
+    assert_eq!((costs.budget.per_day.nano(), costs.budget.cheapest_when_over), (1000, true));
+    let none = Pieces::default().parse().unwrap().costs;
+    assert_eq!((none.baseline, none.budget.per_day.nano()), (None, 0));
+    let unpriced = Pieces { rest: "[cost]\nbudget_per_day = 5", ..Pieces::default() }.parse().unwrap();
+    assert!(unpriced.warnings.iter().any(|warning| warning.contains("no bound on the model `m`")));
+}
+
+#[test]
 fn durations_and_switches_arrive_as_they_are_meant() {
     let config = Pieces { rest: "[stream]\nheartbeat = \"0s\"\n[log]\nformat = \"json\"", ..Pieces::default() };
     let config = config.parse().unwrap();
