@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
-use http::{Method, Response, StatusCode};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Response, StatusCode, Version};
 use http_body::Body as _;
 use serde_json::json;
 
@@ -30,6 +31,8 @@ const TOKENWAY_MODEL: HeaderName = HeaderName::from_static("tokenway-model");
 const TOKENWAY_UPSTREAM: HeaderName = HeaderName::from_static("tokenway-upstream");
 const TOKENWAY_ATTEMPTS: HeaderName = HeaderName::from_static("tokenway-attempts");
 const TOKENWAY_STREAM_ID: HeaderName = HeaderName::from_static("tokenway-stream-id");
+const TOKENWAY_BUDGET: HeaderName = HeaderName::from_static("tokenway-budget");
+const TOKENWAY_COST: HeaderName = HeaderName::from_static("tokenway-cost");
 const TOKENWAY_CACHE: HeaderName = HeaderName::from_static("tokenway-cache");
 
 /// Streams end all the time.
@@ -79,7 +82,7 @@ pub fn models(config: &Config, caller: &Caller) -> Response<Body> {
 
 /// A stream of events.
 pub fn stream(frames: Frames, vary: Option<HeaderValue>) -> Response<Body> {
-    let mut response = Response::new(Body::Stream(frames));
+    let mut response = Response::new(Body::Stream(frames, None));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
@@ -125,6 +128,7 @@ pub fn whole(route: Route, whole: Whole, meter: &Meter) -> Result<Response<Body>
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     whole.vary.into_iter().for_each(|vary| drop(headers.insert(header::VARY, vary)));
     describe(&mut response, meter);
+    cost(meter).into_iter().for_each(|cost| drop(response.headers_mut().insert(TOKENWAY_COST, cost)));
     let mut record = meter.record();
     record.status(StatusCode::OK);
     record.settle(Outcome::Ok);
@@ -157,12 +161,41 @@ pub fn refuse(reject: &Reject, id: &RequestId, meter: &Meter) -> Response<Body> 
     challenge(reject.code).into_iter().for_each(|(name, value)| drop(headers.insert(name, value)));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     describe(&mut response, meter);
+    // what failed may have cost something all the same
+    cost(meter).into_iter().for_each(|cost| drop(response.headers_mut().insert(TOKENWAY_COST, cost)));
     let mut record = meter.record();
     record.error(reject.code.as_str());
     record.status(response.status());
     record.settle(Outcome::Rejected);
     drop(record);
     response
+}
+
+/// Has a stream tell its cost when that is known: at its end, as a trailer field, if the client takes those. Over HTTP/2 any
+/// client does, or ignores them (RFC 9113 §8.1); over HTTP/1.1 one that says `te: trailers` (RFC 9110 §6.5.1).
+pub fn tell_cost_at_end(response: &mut Response<Body>, parts: &Parts, meter: &Meter) {
+    let says_trailers = |line: &HeaderValue| {
+        let mut codings = line.to_str().unwrap_or_default().split(',');
+        codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+    };
+    let takes = match parts.version {
+        Version::HTTP_2 => true,
+        Version::HTTP_11 => parts.headers.get_all(header::TE).iter().any(says_trailers),
+        _ => false,
+    };
+    let Body::Stream(_, trailer) = response.body_mut() else { return };
+    if !takes {
+        return;
+    }
+    let meter = meter.clone();
+    *trailer = Some(Box::new(move || Some(HeaderMap::from_iter([(TOKENWAY_COST, cost(&meter)?)]))));
+    response.headers_mut().insert(header::TRAILER, HeaderValue::from_static("tokenway-cost"));
+}
+
+/// In dollars, exact.
+fn cost(meter: &Meter) -> Option<HeaderValue> {
+    let cost = meter.record().cost()?;
+    HeaderValue::try_from(cost.to_string()).ok()
 }
 
 /// What every answer carries; an answer that is not a stream is settled by it.
@@ -172,6 +205,9 @@ pub fn finish(response: &mut Response<Body>, method: &Method, id: &RequestId, me
     record.status(response.status());
     if let Some(limits) = record.limits() {
         limits.write(response.headers_mut());
+    }
+    if record.is_beyond_budget() {
+        response.headers_mut().insert(TOKENWAY_BUDGET, HeaderValue::from_static("exceeded"));
     }
     if matches!(response.body(), Body::Full(_)) {
         record.answered();
@@ -221,6 +257,12 @@ pub fn no_such_stream() -> Reject {
 pub fn no_room() -> Reject {
     let message = "No room for another resumable stream now: try again, or ask without tokenway-resumable.";
     Reject::new(Code::Overloaded, message).retry_after(RETRY_WHILE_FULL)
+}
+
+/// The caller has spent its budget of the day.
+pub fn over_budget(until_midnight: Duration) -> Reject {
+    let message = "Your budget of the day does not hold this request: ask for less, or again after midnight UTC.";
+    Reject::new(Code::BudgetExceeded, message).retry_after(until_midnight)
 }
 
 /// No new work while shutting down.

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
 /// A stream of frames behind a pointer, so that every response has one type.
@@ -14,9 +15,12 @@ pub type Frames = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Infallible> 
 pub enum Body {
     /// All of it at once; `None` once it is taken, or for an empty body.
     Full(Option<Bytes>),
-    /// Frame by frame, as they come.
-    Stream(Frames),
+    /// Frame by frame, as they come, and then, where the client takes them, fields that are known at the end.
+    Stream(Frames, Option<Trailer>),
 }
+
+/// Makes the trailer fields (RFC 9110 §6.5), once all else was sent; `None` where there is nothing to tell.
+pub type Trailer = Box<dyn FnOnce() -> Option<HeaderMap> + Send>;
 
 impl Body {
     /// No bytes.
@@ -37,21 +41,27 @@ impl http_body::Body for Body {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Body::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Body::Stream(frames) => frames.as_mut().poll_frame(cx),
+            Body::Stream(frames, trailer) => match frames.as_mut().poll_frame(cx) {
+                Poll::Ready(None) => {
+                    let fields = trailer.take().and_then(|trailer| trailer());
+                    Poll::Ready(fields.map(|fields| Ok(Frame::trailers(fields))))
+                }
+                polled => polled,
+            },
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Body::Full(bytes) => bytes.is_none(),
-            Body::Stream(frames) => frames.is_end_stream(),
+            Body::Stream(frames, trailer) => trailer.is_none() && frames.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Body::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Body::Stream(frames) => frames.size_hint(),
+            Body::Stream(frames, _) => frames.size_hint(),
         }
     }
 }

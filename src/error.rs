@@ -38,6 +38,8 @@ pub enum Code {
     HeadersTooLarge,
     /// Too many requests, here or at the upstream.
     RateLimited,
+    /// The caller has spent its budget of the day.
+    BudgetExceeded,
     /// The upstream failed, or answered what cannot be used.
     UpstreamFailure,
     /// The upstream or this gateway has no capacity now.
@@ -52,7 +54,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for table tests.
-    pub const ALL: [Code; 20] = [
+    pub const ALL: [Code; 21] = [
         Code::InvalidRequest,
         Code::MissingCredentials,
         Code::InvalidCredentials,
@@ -68,6 +70,7 @@ impl Code {
         Code::MisdirectedRequest,
         Code::HeadersTooLarge,
         Code::RateLimited,
+        Code::BudgetExceeded,
         Code::UpstreamFailure,
         Code::Overloaded,
         Code::Draining,
@@ -93,6 +96,7 @@ impl Code {
             Code::MisdirectedRequest => "misdirected_request",
             Code::HeadersTooLarge => "headers_too_large",
             Code::RateLimited => "rate_limited",
+            Code::BudgetExceeded => "budget_exceeded",
             Code::UpstreamFailure => "upstream_failure",
             Code::Overloaded => "overloaded",
             Code::Draining => "draining",
@@ -115,7 +119,7 @@ impl Code {
             Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Code::MisdirectedRequest => StatusCode::MISDIRECTED_REQUEST,
             Code::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Code::RateLimited | Code::BudgetExceeded => StatusCode::TOO_MANY_REQUESTS,
             Code::UpstreamFailure => StatusCode::BAD_GATEWAY,
             Code::Overloaded | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Code::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,

@@ -3,6 +3,7 @@
 //! Each stage returns a typed value with `?`; a refusal is a value, too. The CORS decision is made first and applied last,
 //! around whatever came out.
 
+mod budget;
 mod session;
 mod streams;
 
@@ -23,6 +24,7 @@ use crate::access::everywhere::Everywhere;
 use crate::access::revocations::{InProcess, Revocations};
 use crate::answers;
 use crate::body::Body;
+use crate::budget::Budgets;
 use crate::caller::Caller;
 use crate::chat::request as chat;
 use crate::config::{self, Config};
@@ -66,6 +68,8 @@ pub struct Shared {
     pub limiter: Arc<Limiter>,
     /// How the upstreams have done so far.
     pub standings: Arc<Standings>,
+    /// What every caller has spent of its budget.
+    pub budgets: Arc<Budgets>,
     /// The sessions that were logged out.
     pub revocations: Arc<dyn Revocations>,
     /// The shutdown.
@@ -90,14 +94,17 @@ impl Shared {
         let standings = Arc::new(Standings::new(Arc::clone(&metrics)));
         let Some(redis) = &config.redis else {
             let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
+            let budgets = Budgets::local(config.max_callers, Arc::clone(&metrics));
             let revocations = Arc::new(InProcess::default());
-            return Ok(Self { metrics, open, streams, limiter, standings, revocations, drain });
+            return Ok(Self { metrics, open, streams, limiter, standings, budgets, revocations, drain });
         };
         let link = Arc::new(Link::start(redis, Arc::clone(&metrics))?);
         link.is_ready_within(FIRST_CONNECTION).await;
         let revocations = Everywhere::start(Arc::clone(&link));
+        let share = redis.local_share;
+        let budgets = Budgets::shared(config.max_callers, Arc::clone(&link), share, Arc::clone(&metrics));
         let limiter = Limiter::shared(config.max_callers, link, redis.local_share, Arc::clone(&metrics))?;
-        Ok(Self { metrics, open, streams, limiter, standings, revocations, drain })
+        Ok(Self { metrics, open, streams, limiter, standings, budgets, revocations, drain })
     }
 }
 
@@ -144,6 +151,9 @@ impl Gateway {
         let visitor = Visitor { peer, address, cors: &cors };
         let metrics = Arc::clone(&self.shared.metrics);
         let meter = Meter::start(metrics, started, id.text(), route.as_str(), origin, address);
+        if let Some(entry) = cors.entry() {
+            meter.record().origin_entry(entry);
+        }
 
         let answer = match cors.answer() {
             Some(Answer::Empty(status)) => Ok(answers::empty(status)),
@@ -162,6 +172,9 @@ impl Gateway {
             }
         };
         let mut response = answer.unwrap_or_else(|reject| answers::refuse(&reject, &id, &meter));
+        if matches!(route, Route::ChatCompletions | Route::Chat) {
+            answers::tell_cost_at_end(&mut response, &parts, &meter);
+        }
         answers::finish(&mut response, &parts.method, &id, &meter);
         if parts.version < Version::HTTP_2 && !upload.is_ended() {
             // an early answer: the rest of the body is not waited for, so that no other request can follow it
@@ -261,9 +274,14 @@ impl Gateway {
         let models = self.upstreams.models();
         let model = models.find(request.model()).filter(|id| caller.may_use(&models.get(*id).name));
         let model = model.ok_or_else(|| answers::no_such_model(&request))?;
+        let afforded = self.afford(&caller, model, &request, meter).await?;
+        let model = afforded.model;
         let idempotency_key = parts.headers.get("idempotency-key").cloned();
         self.limit(&caller, model, &request, meter).await?;
-        let candidates = self.upstreams.candidates(model, &request, &caller);
+        let candidates = match afforded.only {
+            true => vec![model],
+            false => self.upstreams.candidates(model, &request, &caller),
+        };
         let purpose = Purpose::Answer;
         Ok(Ask { caller, candidates, request, request_id: id.header(), idempotency_key, purpose })
     }

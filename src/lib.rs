@@ -37,6 +37,7 @@ pub mod head;
 pub mod metrics;
 pub mod redis;
 pub mod limiter;
+pub mod budget;
 pub mod request_id;
 pub mod upstream;
 pub mod stream;

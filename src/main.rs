@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokenway::cli::{bench, check, demo_upstream, doctor, key, serve, token};
+use tokenway::cli::{bench, check, cost, demo_upstream, doctor, key, serve, token};
 
 /// The edge gateway between browsers and LLM APIs.
 ///
@@ -28,6 +28,8 @@ enum Command {
     Doctor(Box<doctor::Args>),
     /// Measures streamed completions of any server: first token, tokens a second, buffering
     Bench(Box<bench::Args>),
+    /// Tells what a workload costs a month, foretold from prices or told from log lines
+    Cost(Box<cost::Args>),
     /// Gateway keys for servers and scripts: new, list, revoke
     Key(key::Args),
     /// Tokens for pages: mint
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => block_on(doctor::run(*args)),
         Command::Bench(args) => bench::run(&args),
+        Command::Cost(args) => cost::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Token(args) => token::run(&args),
         Command::DemoUpstream(args) => block_on(demo_upstream::run(args)),

@@ -1,8 +1,12 @@
 //! Counters, gauges and histograms, and their Prometheus text. Every label value comes from a closed set.
 
+mod dollars;
+
+pub use dollars::Dollars;
+
 use prometheus::{
-    Counter, CounterVec, Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Counter, Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// How a request ended; the value of the label `outcome`.
@@ -51,7 +55,15 @@ pub struct Metrics {
     /// By model, `direction` (`input`, `output`) and `source` (`usage`, `estimate`).
     pub tokens: IntCounterVec,
     /// By model and `source`.
-    pub cost_dollars: CounterVec,
+    pub cost_dollars: Dollars,
+    /// By `caller`, as in `caller_requests`.
+    pub caller_cost_dollars: Dollars,
+    /// By `origin`: an entry of `cors.origins`, or `none`.
+    pub origin_cost_dollars: Dollars,
+    /// By what it was saved: `cache`, `routing`, `joining`.
+    pub saved_dollars: Dollars,
+    /// By what it was lost: `routing`.
+    pub lost_dollars: Dollars,
     /// By route, model, status and outcome.
     pub requests: IntCounterVec,
     /// By kind and verdict.
@@ -88,6 +100,8 @@ pub struct Metrics {
     pub upstream_health: IntGaugeVec,
     /// Requests refused for a limit of their caller, by limit.
     pub rate_limited: IntCounterVec,
+    /// Requests beyond their caller's budget, by `action`: `refused`, `cheap`.
+    pub budget_exceeded: IntCounterVec,
     /// What Redis did not answer, by reason.
     pub redis_failures: IntCounterVec,
     /// By result (`ok`, `failed`).
@@ -170,14 +184,31 @@ impl Metrics {
                 "Tokens, from usage or estimated",
                 &["model", "direction", "source"],
             )?,
-            cost_dollars: {
-                let cost = CounterVec::new(
-                    Opts::new("tokenway_cost_dollars_total", "Cost in US dollars"),
-                    &["model", "source"],
-                )?;
-                r.register(Box::new(cost.clone()))?;
-                cost
-            },
+            cost_dollars: dollars(r, "tokenway_cost_dollars_total", "Cost in US dollars", &["model", "source"])?,
+            caller_cost_dollars: dollars(
+                r,
+                "tokenway_caller_cost_dollars_total",
+                "Cost in US dollars by caller: the names of keys, token, session, anonymous",
+                &["caller"],
+            )?,
+            origin_cost_dollars: dollars(
+                r,
+                "tokenway_origin_cost_dollars_total",
+                "Cost in US dollars by the entry of cors.origins that let the page in; none without a page",
+                &["origin"],
+            )?,
+            saved_dollars: dollars(
+                r,
+                "tokenway_saved_dollars_total",
+                "US dollars that were not spent, by cache, routing and joining; nothing is counted twice",
+                &["by"],
+            )?,
+            lost_dollars: dollars(
+                r,
+                "tokenway_lost_dollars_total",
+                "US dollars that routing cost more than the baseline model would have",
+                &["by"],
+            )?,
             requests: counters(r, "tokenway_requests_total", "Requests", &["route", "model", "status", "outcome"])?,
             cors: counters(r, "tokenway_cors_total", "Cross-origin requests and preflights", &["kind", "verdict"])?,
             caller_requests: counters(
@@ -254,6 +285,12 @@ impl Metrics {
                 "Requests refused for a limit of their caller",
                 &["limit"],
             )?,
+            budget_exceeded: counters(
+                r,
+                "tokenway_budget_exceeded_total",
+                "Requests beyond their caller's budget of the day, and what was done: refused, cheap",
+                &["action"],
+            )?,
             redis_failures: counters(
                 r,
                 "tokenway_redis_failures_total",
@@ -297,6 +334,12 @@ fn histograms(
 
 fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
     let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+    r.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn dollars(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<Dollars, prometheus::Error> {
+    let metric = Dollars::new(name, help, labels)?;
     r.register(Box::new(metric.clone()))?;
     Ok(metric)
 }

@@ -30,6 +30,9 @@ pub struct Claims {
     /// Streams at once, instead of `limits.concurrent_streams`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub streams: Option<u64>,
+    /// US dollars a day, instead of `cost.budget_per_day`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<f64>,
 }
 
 /// `aud`: one or several (RFC 7519 §4.1.3).

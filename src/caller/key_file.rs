@@ -11,6 +11,7 @@ use super::date;
 use super::key::KeyHash;
 use super::keyring::KeyRecord;
 use super::{Allowance, Terms};
+use crate::route::price::Cost;
 
 /// Names that are labels of other callers in the metrics.
 const RESERVED: [&str; 5] = ["token", "session", "anonymous", "operator", "other"];
@@ -54,6 +55,7 @@ struct Entry {
     requests_per_minute: Option<u64>,
     tokens_per_minute: Option<u64>,
     concurrent_streams: Option<u64>,
+    budget_per_day: Option<Spanned<f64>>,
     models: Option<Vec<String>>,
 }
 
@@ -101,10 +103,19 @@ pub fn parse(text: &str) -> Result<Vec<KeyRecord>, Vec<Flaw>> {
             seconds
         };
         let (expires, revoked) = (time(entry.expires.as_ref()), time(entry.revoked.as_ref()));
+        let budget_per_day = entry.budget_per_day.as_ref().and_then(|dollars| {
+            // the shortest decimal that is this number: what the operator wrote
+            let budget = Cost::parse(&dollars.get_ref().to_string()).ok();
+            if budget.is_none() {
+                flaw(dollars.span().start, "`budget_per_day` is no amount", "write dollars, such as 5.00");
+            }
+            budget
+        });
         let allowance = Allowance {
             requests_per_minute: entry.requests_per_minute,
             tokens_per_minute: entry.tokens_per_minute,
             concurrent_streams: entry.concurrent_streams,
+            budget_per_day,
         };
         let terms = Terms { allowance, models: entry.models.clone().map(Into::into) };
         let hash = hash.unwrap_or(KeyHash([0; 32]));
@@ -159,6 +170,9 @@ pub fn with_key(text: &str, record: &KeyRecord, created: u64) -> String {
         ("concurrent_streams", allowance.concurrent_streams),
     ] {
         value.into_iter().for_each(|value| line(key, value.to_string()));
+    }
+    if let Some(budget) = allowance.budget_per_day {
+        line("budget_per_day", budget.short());
     }
     if let Some(models) = &record.terms.models {
         let models: Vec<String> = models.iter().map(|model| quoted(model)).collect();
@@ -239,6 +253,7 @@ mod tests {
                 requests_per_minute: Some(6),
                 tokens_per_minute: Some(0),
                 concurrent_streams: Some(2),
+                budget_per_day: Cost::parse("1.5").ok(),
             },
             models: Some(vec!["a \"quoted\" one".to_owned(), "b".to_owned()].into()),
         };
@@ -281,6 +296,7 @@ mod tests {
             &(entry("a", &hash.to_string()) + "requests_per_minute = \"tw_canary\""),
             &(entry("a", &hash.to_string()) + "limit = 5"),
             &(entry("a", &hash.to_string()) + "expires = 2027-01-01T00:00:00"),
+            &(entry("a", &hash.to_string()) + "budget_per_day = -5.0"),
             &entry("session", &hash.to_string()),
         ] {
             let found = parse(bad).unwrap_err();

@@ -24,6 +24,8 @@ use std::sync::Arc;
 
 use ring::digest;
 
+use crate::route::price::Cost;
+
 /// Who calls. Clones share it.
 ///
 /// Past the check nothing is done without one: an upstream is asked, a limit counted and a stream owned in the name of a
@@ -81,6 +83,8 @@ pub struct Allowance {
     pub tokens_per_minute: Option<u64>,
     /// Streams at once.
     pub concurrent_streams: Option<u64>,
+    /// What it may spend in a day, UTC.
+    pub budget_per_day: Option<Cost>,
 }
 
 /// A session: 128 random bits, new at each login.

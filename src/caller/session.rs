@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::refusal::Refusal;
 use super::token::Verified;
 use super::{Allowance, Caller, SessionId, Terms, cookie};
+use crate::route::price::Cost;
 
 /// Least bytes of a session secret.
 pub const MIN_SECRET: usize = 32;
@@ -72,6 +73,9 @@ struct Sealed {
     t: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     c: Option<u64>,
+    /// Micro-dollars a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    b: Option<u64>,
 }
 
 /// The token says more than a cookie holds: its list of models is too long.
@@ -107,6 +111,7 @@ impl Sessions {
             r: terms.allowance.requests_per_minute,
             t: terms.allowance.tokens_per_minute,
             c: terms.allowance.concurrent_streams,
+            b: terms.allowance.budget_per_day.map(Cost::micro),
         };
         let mut text = serde_json::to_vec(&sealed).map_err(|_| TooLong)?;
         let nonce = Nonce::assume_unique_for_key(fresh.nonce);
@@ -123,14 +128,19 @@ impl Sessions {
     /// # Errors
     /// Why it is refused; the caller is not told.
     pub fn open(&self, value: &str, origin: Option<&str>, now: u64) -> Result<Session, Refusal> {
-        let Sealed { i, s, e, o, m, r, t, c } = self.unseal(value)?;
+        let Sealed { i, s, e, o, m, r, t, c, b } = self.unseal(value)?;
         if now >= e {
             return Err(Refusal::Expired);
         }
         if o.is_some() && o.as_deref() != origin {
             return Err(Refusal::WrongOrigin);
         }
-        let allowance = Allowance { requests_per_minute: r, tokens_per_minute: t, concurrent_streams: c };
+        let allowance = Allowance {
+            requests_per_minute: r,
+            tokens_per_minute: t,
+            concurrent_streams: c,
+            budget_per_day: b.map(Cost::from_micro),
+        };
         let terms = Terms { allowance, models: m.map(Into::into) };
         Ok(Session { id: SessionId(i), expires: e, subject: s.into(), origin: o, terms })
     }
@@ -211,7 +221,8 @@ mod tests {
     }
 
     fn verified(origin: Option<&str>) -> Verified {
-        let allowance = Allowance { tokens_per_minute: Some(7), ..Allowance::default() };
+        let budget_per_day = Cost::parse("2.5").ok();
+        let allowance = Allowance { tokens_per_minute: Some(7), budget_per_day, ..Allowance::default() };
         let terms = Terms { allowance, models: Some(vec!["m".to_owned()].into()) };
         Verified { subject: "ann".into(), origin: origin.map(str::to_owned), terms }
     }
@@ -230,7 +241,7 @@ mod tests {
         let caller = session.caller(std::net::Ipv4Addr::LOCALHOST.into());
         assert_eq!(caller.kind(), &Kind::Session { subject: "ann".into(), session: SessionId([1; 16]) });
         assert!(caller.may_use("m") && !caller.may_use("n"));
-        assert_eq!(caller.allowance().tokens_per_minute, Some(7));
+        assert_eq!(caller.allowance(), verified(None).terms.allowance);
         assert_eq!(sessions.open(&value, None, NOW + 3600), Err(Refusal::Expired));
         assert!(!value.contains("ann"));
     }

@@ -14,6 +14,7 @@ use super::claims::{Audience, Claims};
 use super::refusal::Refusal;
 use super::token_key::TokenKey;
 use super::{Allowance, Terms};
+use crate::route::price::Cost;
 
 /// How far the clocks of backend and gateway may be apart.
 pub const LEEWAY: Duration = Duration::from_secs(10);
@@ -68,10 +69,14 @@ impl Tokens {
         if !subject_is_usable || !models_are_usable {
             return Err(Refusal::BadClaims);
         }
+        // the shortest decimal that is this number: what the backend wrote
+        let budget = claims.budget.map(|dollars| Cost::parse(&dollars.to_string())).transpose();
+        let budget_per_day = budget.map_err(|_| Refusal::BadClaims)?;
         let allowance = Allowance {
             requests_per_minute: claims.rpm,
             tokens_per_minute: claims.tpm,
             concurrent_streams: claims.streams,
+            budget_per_day,
         };
         let terms = Terms { allowance, models: claims.models.map(Into::into) };
         Ok(Verified { subject: claims.sub.into(), origin: claims.origin, terms })

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::caller::token_key::SigningKey;
+use crate::route::price::Cost;
 
 const SECRET: &[u8] = b"a secret that backend and gateway share";
 const OTHER: &[u8] = b"a secret that somebody else has thought of";
@@ -58,12 +59,17 @@ fn a_good_token_says_who_and_what_it_may() {
     claims["rpm"] = 10.into();
     claims["tpm"] = 2000.into();
     claims["streams"] = 3.into();
+    claims["budget"] = 0.1.into();
     claims["name"] = "unknown claims are no matter".into();
     let verified = tokens().check(&hs256(&claims), None, NOW).unwrap();
     assert_eq!(&*verified.subject, "ann");
     assert_eq!(verified.terms.models.as_deref(), Some(&["a".to_owned(), "b".to_owned()][..]));
-    let allowance =
-        Allowance { requests_per_minute: Some(10), tokens_per_minute: Some(2000), concurrent_streams: Some(3) };
+    let allowance = Allowance {
+        requests_per_minute: Some(10),
+        tokens_per_minute: Some(2000),
+        concurrent_streams: Some(3),
+        budget_per_day: Cost::parse("0.1").ok(),
+    };
     assert_eq!(verified.terms.allowance, allowance);
     // RFC 7519 §2: a NumericDate may have a fraction, and Python's time.time() does
     assert!(tokens().check(&hs256(&with("exp", json!(NOW as f64 + 0.5))), None, NOW).is_ok());

@@ -15,6 +15,7 @@ use crate::caller::key::Key;
 use crate::caller::keyring::KeyRecord;
 use crate::caller::{Allowance, Terms, key_file};
 use crate::config::parse_duration;
+use crate::route::price::Cost;
 
 /// Makes, lists and revokes gateway keys: the credentials of servers and scripts.
 ///
@@ -63,6 +64,9 @@ struct NewArgs {
     /// Instead of limits.concurrent_streams; 0 = no limit
     #[arg(long, value_name = "NUMBER")]
     concurrent_streams: Option<u64>,
+    /// US dollars a day, instead of cost.budget_per_day; 0 = no bound
+    #[arg(long, value_name = "DOLLARS", value_parser = Cost::parse)]
+    budget_per_day: Option<Cost>,
     /// The models that it may use, with commas between them; without this, all
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     models: Option<Vec<String>>,
@@ -152,6 +156,7 @@ impl NewArgs {
             requests_per_minute: self.requests_per_minute,
             tokens_per_minute: self.tokens_per_minute,
             concurrent_streams: self.concurrent_streams,
+            budget_per_day: self.budget_per_day,
         };
         let terms = Terms { allowance, models: self.models.clone().map(Into::into) };
         Ok(KeyRecord { name: self.name.as_str().into(), hash: key.hash(), expires, revoked: None, terms })
@@ -185,6 +190,9 @@ fn line(record: &KeyRecord, now: u64) -> String {
             Some(value) => line += &format!(", {value} {unit}"),
         }
     }
+    if let Some(budget) = allowance.budget_per_day {
+        line += &format!(", ${} a day", budget.short());
+    }
     if let Some(models) = &record.terms.models {
         line += &format!(", only {}", models.join(" "));
     }
@@ -211,6 +219,7 @@ fn described(record: &KeyRecord, now: u64) -> Value {
         "requests_per_minute": allowance.requests_per_minute,
         "tokens_per_minute": allowance.tokens_per_minute,
         "concurrent_streams": allowance.concurrent_streams,
+        "budget_per_day": allowance.budget_per_day.map(Cost::short),
         "models": record.terms.models.as_deref(),
     })
 }

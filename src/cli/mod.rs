@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod check;
+pub mod cost;
 pub mod demo_upstream;
 pub mod doctor;
 pub mod key;

@@ -56,6 +56,9 @@ struct Mint {
     /// Streams at once
     #[arg(long, value_name = "NUMBER")]
     streams: Option<u64>,
+    /// US dollars a day
+    #[arg(long, value_name = "DOLLARS")]
+    budget: Option<f64>,
     /// access.token_audience, where that is set
     #[arg(long, value_name = "NAME")]
     audience: Option<String>,
@@ -95,6 +98,7 @@ fn minted(mint: &Mint, env: Env<'_>, now: Duration) -> Result<String, String> {
         rpm: mint.rpm,
         tpm: mint.tpm,
         streams: mint.streams,
+        budget: mint.budget,
     };
     key(mint, env)?.sign(&claims)
 }

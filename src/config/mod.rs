@@ -9,9 +9,11 @@ mod fallback;
 mod hosts;
 mod identity;
 mod local_ca;
+mod prices;
 mod problem;
 mod raw;
 mod raw_access;
+mod raw_cost;
 mod raw_fallback;
 mod raw_limits;
 mod resolve;
@@ -32,6 +34,7 @@ pub use base_url::BaseUrl;
 pub use fallback::{Fallback, Hedge, HedgeAfter};
 pub use hosts::Hosts;
 pub use identity::Identity;
+pub use prices::{Priced, price_list};
 pub use problem::{Mistake, Problem, Problems};
 pub use secret::Secret;
 pub use values::{format_duration, format_size, parse_duration, parse_size};
@@ -42,6 +45,7 @@ use crate::caller::session::Sessions;
 use crate::caller::token::Tokens;
 use crate::cors::policy::Policy;
 use crate::limit::rules::{Percent, Rules};
+use crate::route::price::{Cost, Prices};
 use crate::route::table::Table;
 
 /// Reads environment variables: `std::env::var` in the program, a closure in tests.
@@ -70,6 +74,8 @@ pub struct Config {
     pub limits: Rules,
     /// `limits.max_callers`: so many callers are counted at once.
     pub max_callers: usize,
+    /// `[cost]`
+    pub costs: Costs,
     /// `[redis]`; `None` = each process counts for itself.
     pub redis: Option<Redis>,
     /// `[log]`
@@ -193,6 +199,24 @@ pub struct Access {
     pub tokens: Tokens,
     /// Seals and opens sessions, where they are taken.
     pub sessions: Option<Sessions>,
+}
+
+/// `[cost]`: what money is counted against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Costs {
+    /// Prices of the model that `auto` is compared with.
+    pub baseline: Option<Prices>,
+    /// What each caller may spend.
+    pub budget: Budget,
+}
+
+/// What one caller may spend, and what happens beyond it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Budget {
+    /// In one day, UTC; zero = no bound.
+    pub per_day: Cost,
+    /// Beyond it the cheapest model answers; else nobody.
+    pub cheapest_when_over: bool,
 }
 
 /// `[log]`

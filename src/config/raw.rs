@@ -12,6 +12,7 @@ use toml::de::DeValue;
 use super::base_url::BaseUrl;
 use super::problem::{Field, Mistake, Problems, quoted};
 use super::raw_access::Access;
+use super::raw_cost::Spending;
 use super::raw_fallback;
 use super::raw_limits::{Limits, Redis};
 use super::section::{self, Section};
@@ -36,6 +37,7 @@ pub(super) struct Raw {
     pub(super) fallback: raw_fallback::Fallback,
     pub(super) access: Access,
     pub(super) limits: Limits,
+    pub(super) cost: Spending,
     pub(super) redis: Redis,
     pub(super) log: Field<LogFormat>,
 }
@@ -153,6 +155,7 @@ impl Raw {
             fallback: root.section("fallback", raw_fallback::Fallback::read),
             access: root.section("access", Access::read),
             limits: root.section("limits", Limits::read),
+            cost: root.section("cost", Spending::read),
             redis: root.section("redis", Redis::read),
             log: root.section("log", |log| log.or("format", LogFormat::Text)),
         };

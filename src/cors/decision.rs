@@ -1,5 +1,7 @@
 //! The decision: made once from the request's head, applied last to whatever answer came out.
 
+use std::sync::Arc;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
@@ -63,6 +65,8 @@ pub enum Verdict {
 #[derive(Debug, Clone)]
 pub struct Grant {
     policy: Policy,
+    /// The entry of `cors.origins` that lets it in.
+    entry: Arc<str>,
     /// The request's own bytes.
     origin: HeaderValue,
 }
@@ -108,11 +112,11 @@ pub fn decide(policy: &Policy, route_methods: &'static str, method: &Method, hea
     };
     // §4.10, "CORS check", steps 2 and 4: without its own origin in the answer, the browser keeps it from the page. §3.3.3:
     // status 403 and none of the headers say so explicitly.
-    if !policy.allows(&parsed) {
+    let Some(entry) = policy.entry(&parsed) else {
         return Decision::Refused(kind, Verdict::OriginNotAllowed, not_allowed(&parsed));
-    }
+    };
 
-    let grant = Grant { policy: policy.clone(), origin: origin.clone() };
+    let grant = Grant { policy: policy.clone(), entry, origin: origin.clone() };
     match kind {
         Kind::Actual => Decision::Actual(grant),
         Kind::Preflight => Decision::Preflight {
@@ -147,6 +151,14 @@ fn preflight_verdict(policy: &Policy, route_methods: &str, headers: &HeaderMap) 
 }
 
 impl Decision {
+    /// The entry of `cors.origins` that lets a page's request go on, as it is written: for what is counted by origin.
+    pub fn entry(&self) -> Option<&Arc<str>> {
+        match self {
+            Decision::Actual(grant) => Some(&grant.entry),
+            Decision::NotCors | Decision::Refused(..) | Decision::Preflight { .. } => None,
+        }
+    }
+
     /// What is to be answered at once, before anything else looks at the request; `None` where it goes on.
     pub fn answer(&self) -> Option<Answer> {
         match self {

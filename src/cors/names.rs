@@ -31,7 +31,7 @@ pub const ALLOWED: [&str; 25] = [
 ];
 
 /// Response headers that every page may read.
-pub const EXPOSED: [&str; 15] = [
+pub const EXPOSED: [&str; 16] = [
     "x-request-id",
     "retry-after",
     "server-timing",
@@ -47,6 +47,7 @@ pub const EXPOSED: [&str; 15] = [
     "tokenway-stream-id",
     "tokenway-route",
     "tokenway-cost",
+    "tokenway-budget",
 ];
 
 /// Fetch §2.2.2, "forbidden request-header", steps 1 and 2. Takes a lower-case name.

@@ -70,9 +70,9 @@ struct Checked {
 #[derive(Debug)]
 enum Origins {
     /// Every `http` and `https` page. Invariant: without credentials.
-    Any,
-    /// Invariant: with credentials, none of them is insecure.
-    Listed(Vec<Pattern>),
+    Any(Arc<str>),
+    /// Invariant: with credentials, none of them is insecure. Each with its own spelling.
+    Listed(Vec<(Pattern, Arc<str>)>),
 }
 
 impl Policy {
@@ -110,17 +110,24 @@ impl Policy {
     /// The origins and patterns as they are written; `*` where every page may call.
     pub fn origins(&self) -> Vec<String> {
         match &self.0.origins {
-            Origins::Any => vec!["*".to_owned()],
-            Origins::Listed(patterns) => patterns.iter().map(Pattern::to_string).collect(),
+            Origins::Any(written) => vec![(**written).to_owned()],
+            Origins::Listed(patterns) => patterns.iter().map(|(_, written)| (**written).to_owned()).collect(),
         }
     }
 
     /// Whether pages of this origin may call. `null` and foreign schemes never may.
     pub fn allows(&self, origin: &Origin<'_>) -> bool {
+        self.entry(origin).is_some()
+    }
+
+    /// The entry of `cors.origins` that lets pages of this origin call, as it is written.
+    pub(super) fn entry(&self, origin: &Origin<'_>) -> Option<Arc<str>> {
         match (origin, &self.0.origins) {
-            (Origin::Null | Origin::Foreign(_), _) => false,
-            (Origin::Web(_), Origins::Any) => true,
-            (Origin::Web(web), Origins::Listed(patterns)) => patterns.iter().any(|pattern| pattern.matches(web)),
+            (Origin::Null | Origin::Foreign(_), _) => None,
+            (Origin::Web(_), Origins::Any(written)) => Some(Arc::clone(written)),
+            (Origin::Web(web), Origins::Listed(patterns)) => {
+                patterns.iter().find(|(pattern, _)| pattern.matches(web)).map(|(_, written)| Arc::clone(written))
+            }
         }
     }
 
@@ -149,7 +156,7 @@ impl Policy {
 
 fn check_origins(spec: &Spec, errors: &mut Vec<PolicyError>) -> Origins {
     let mut any = false;
-    let mut patterns: Vec<Pattern> = Vec::new();
+    let mut patterns: Vec<(Pattern, Arc<str>)> = Vec::new();
     for (at, entry) in spec.origins.iter().enumerate() {
         let key = format!("origins[{at}]");
         if entry == "*" {
@@ -170,11 +177,14 @@ fn check_origins(spec: &Spec, errors: &mut Vec<PolicyError>) -> Origins {
                 format!("`{entry}` with `credentials = true` lets anyone on the visitor's network play that page"),
                 format!("serve it over TLS and write `https{}`, or set credentials = false", &entry["http".len()..]),
             )),
-            Ok(pattern) if patterns.contains(&pattern) => {}
-            Ok(pattern) => patterns.push(pattern),
+            Ok(pattern) if patterns.iter().any(|(known, _)| *known == pattern) => {}
+            Ok(pattern) => {
+                let written = pattern.to_string().into();
+                patterns.push((pattern, written));
+            }
         }
     }
-    if any { Origins::Any } else { Origins::Listed(patterns) }
+    if any { Origins::Any("*".into()) } else { Origins::Listed(patterns) }
 }
 
 type Flaw = (&'static str, &'static str);

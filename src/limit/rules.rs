@@ -43,7 +43,7 @@ impl Percent {
     }
 
     /// This part of a limit: at least 1, for 0 is no limit.
-    fn of(self, limit: u64) -> u64 {
+    pub(crate) fn of(self, limit: u64) -> u64 {
         let part = u128::from(limit) * u128::from(self.0) / 100;
         u64::try_from(part).unwrap_or(limit).max(limit.min(1))
     }

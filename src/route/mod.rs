@@ -5,3 +5,4 @@ pub mod latency;
 pub mod price;
 pub mod retry_budget;
 pub mod table;
+pub mod workload;

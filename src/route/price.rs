@@ -97,6 +97,70 @@ impl fmt::Display for Price {
 }
 
 impl Cost {
+    /// Reads US dollars in plain decimal notation, with at most six digits after the point.
+    ///
+    /// # Errors
+    /// What is wrong with the number.
+    pub fn parse(dollars: &str) -> Result<Self, String> {
+        // a price is what a million tokens cost
+        let price = Price::parse(dollars).map_err(|_| format!("`{dollars}` is no amount in dollars such as 5.00"))?;
+        Ok(price.of(1_000_000))
+    }
+
+    /// Dollars with as many digits after the point as are needed, and at least two.
+    pub fn short(self) -> String {
+        let full = self.to_string();
+        let point = full.len() - 12;
+        let kept = full.trim_end_matches('0').len().max(point + 2);
+        full[..kept].to_owned()
+    }
+
+    /// Dollars and cents, rounded to the nearest cent.
+    pub fn cents(self) -> String {
+        let cents = self.0.saturating_add(5_000_000_000) / 10_000_000_000;
+        format!("{}.{:02}", cents / 100, cents % 100)
+    }
+
+    /// Reads what [`Display`](fmt::Display) writes: dollars with at most twelve digits after the point.
+    pub fn parse_exact(text: &str) -> Option<Self> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        let is_amount = !whole.is_empty() && digits(whole) && digits(fraction) && fraction.len() <= 12;
+        is_amount.then(|| format!("{whole}{fraction:0<12}").parse().ok()).flatten().map(Self)
+    }
+
+    /// This amount times `numerator / denominator`, rounded down; as it is where the denominator is zero.
+    pub fn scaled(self, numerator: u64, denominator: u64) -> Self {
+        let product = self.0.saturating_mul(u128::from(numerator));
+        Self(product.checked_div(u128::from(denominator)).unwrap_or(self.0))
+    }
+
+    /// What part it is of another amount, in percent with one digit; `None` of nothing.
+    pub fn percent_of(self, whole: Self) -> Option<String> {
+        let tenths = self.0.saturating_mul(1000).saturating_add(whole.0 / 2).checked_div(whole.0)?;
+        Some(format!("{}.{}", tenths / 10, tenths % 10))
+    }
+
+    /// Nano-dollars, rounded up.
+    pub fn nano(self) -> u64 {
+        u64::try_from(self.0.div_ceil(1_000)).unwrap_or(u64::MAX)
+    }
+
+    /// Micro-dollars, rounded up.
+    pub fn micro(self) -> u64 {
+        self.nano().div_ceil(1_000)
+    }
+
+    /// So many micro-dollars.
+    pub fn from_micro(micro: u64) -> Self {
+        Price(micro).of(1_000_000)
+    }
+
+    /// The difference; `None` where it would be below zero.
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        self.0.checked_sub(other.0).map(Self)
+    }
+
     /// For metrics and logs only, where the format is a floating-point number.
     pub fn dollars(self) -> f64 {
         self.0 as f64 / 1e12
@@ -155,6 +219,28 @@ mod tests {
         #[test]
         fn a_price_survives_its_own_spelling(micro in 0u64..=1_000_000_000_000) {
             prop_assert_eq!(Price::parse(&Price(micro).to_string()), Ok(Price(micro)));
+        }
+
+        #[test]
+        fn a_cost_survives_its_own_spelling_and_rounds_up_for_budgets(pico: u64) {
+            let cost = Cost(pico.into());
+            prop_assert_eq!(Cost::parse_exact(&cost.to_string()), Some(cost));
+            prop_assert_eq!(Cost::parse_exact(&cost.short()), Some(cost));
+            prop_assert!(u128::from(cost.nano()) * 1000 >= cost.0 && u128::from(cost.nano()) * 1000 < cost.0 + 1000);
+            prop_assert_eq!(cost.scaled(30, 30), cost);
+        }
+
+        #[test]
+        fn parts_with_prices_of_their_own_add_up_to_the_whole(
+            micro in 1u64..1_000_000, input in 0u64..1 << 40, cached in 0u64..1 << 41, output in 0u64..1 << 40, reasoning in 0u64..1 << 41,
+        ) {
+            let price = Price(micro);
+            let count = Count { input, cached, output, reasoning };
+            let same = Prices { input: price, cached_input: price, output: price, reasoning: price };
+            prop_assert_eq!(same.of(count), price.of(input + output));
+            let free = Price(0);
+            let discounted = Prices { cached_input: free, reasoning: free, ..same }.of(count);
+            prop_assert_eq!(discounted, price.of(input - cached.min(input) + output - reasoning.min(output)));
         }
 
         #[test]

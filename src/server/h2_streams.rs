@@ -208,7 +208,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn body(frames: impl stream::Stream<Item = Bytes> + Send + 'static) -> Paced {
-        Paced::new(Body::Stream(Box::pin(StreamBody::new(frames.map(|data| Ok(Frame::data(data)))))))
+        Paced::new(Body::Stream(Box::pin(StreamBody::new(frames.map(|data| Ok(Frame::data(data))))), None))
     }
 
     /// Runs a stream as hyper would, asking its body for a frame after each of `waits`; seconds until it ended.

@@ -1,5 +1,6 @@
 //! What one request owes: a charge for each attempt that an upstream charges for. Pure.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::tally::Tokens;
@@ -42,6 +43,17 @@ impl Charge {
     }
 }
 
+impl fmt::Display for Charge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.tokens.count;
+        write!(f, "{} {}/{} ", self.who.model.name, count.input, count.output)?;
+        match self.cost() {
+            Some(cost) => cost.fmt(f),
+            None => f.write_str("-"),
+        }
+    }
+}
+
 /// Every charge of one request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Bill(Vec<Charge>);
@@ -65,6 +77,19 @@ impl Bill {
     /// The sum; `None` where a model that is charged for has no price, so that the sum is not known.
     pub fn total(&self) -> Option<Cost> {
         self.0.iter().map(Charge::cost).sum()
+    }
+
+    /// The sum of what is known of it.
+    pub fn known(&self) -> Cost {
+        self.0.iter().filter_map(Charge::cost).sum()
+    }
+
+    /// The charges but this one, as the log tells of them: `MODEL INPUT/OUTPUT COST`, or `-` for a cost that is not known,
+    /// with `, ` between them; `None` where there are none.
+    pub fn beside(&self, number: u32) -> Option<String> {
+        let others = self.0.iter().filter(|charge| charge.number != number);
+        let all: Vec<String> = others.map(ToString::to_string).collect();
+        (!all.is_empty()).then(|| all.join(", "))
     }
 
     /// Tokens of all charges, prompts and answers.

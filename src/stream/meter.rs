@@ -12,11 +12,14 @@ use prometheus::Histogram;
 use tokio::time::Instant;
 
 use super::bill::{Bill, Charge, Purpose, Who};
+use super::savings::{self, Cause, Difference, Reuse, Savings};
+use super::tally::Tokens;
+use crate::budget::Hold;
 use crate::caller::Caller;
 use crate::limit::fields::Fields;
 use crate::limiter::Grant;
 use crate::metrics::{Metrics, Outcome};
-use crate::route::price::Cost;
+use crate::route::price::{Cost, Prices};
 
 /// nginx's status for "client closed request": for the log and the metrics, never sent.
 const CLIENT_CLOSED_REQUEST: StatusCode = match StatusCode::from_u16(499) {
@@ -36,6 +39,8 @@ pub struct Record {
     request_id: Arc<str>,
     route: &'static str,
     origin: Option<Box<str>>,
+    /// The entry of `cors.origins` that let the page in.
+    origin_entry: Option<Arc<str>>,
     client: IpAddr,
     caller: Option<Caller>,
     status: Option<StatusCode>,
@@ -49,8 +54,14 @@ pub struct Record {
     waiting: Waiting,
     answering: Option<Answering>,
     bill: Bill,
+    /// Its answer was not asked for anew.
+    reuse: Option<Box<Reuse>>,
+    /// Its model was `auto`: what that is compared with.
+    baseline: Option<Prices>,
     /// What its caller's limits have granted it, until it ends.
     grant: Option<Grant>,
+    /// What was taken of its caller's budget, and whether that was beyond it.
+    budget: Option<(Hold, bool)>,
     /// What its answer's head tells of those limits.
     limits: Option<Box<Fields>>,
     /// How it ended, and when.
@@ -96,6 +107,7 @@ impl Meter {
             request_id,
             route,
             origin,
+            origin_entry: None,
             client,
             caller: None,
             status: None,
@@ -106,7 +118,10 @@ impl Meter {
             waiting: Waiting::default(),
             answering: None,
             bill: Bill::default(),
+            reuse: None,
+            baseline: None,
             grant: None,
+            budget: None,
             limits: None,
             ending: None,
         })))
@@ -139,6 +154,16 @@ impl Record {
         self.grant = Some(grant);
     }
 
+    /// What was taken of the caller's budget: it is settled with what the request has cost.
+    pub fn hold_budget(&mut self, hold: Hold, beyond: bool) {
+        self.budget = Some((hold, beyond));
+    }
+
+    /// Whether the request goes beyond its caller's budget, and is answered all the same.
+    pub fn is_beyond_budget(&self) -> bool {
+        self.budget.as_ref().is_some_and(|(_, beyond)| *beyond)
+    }
+
     /// What the answer's head will tell of the caller's limits.
     pub fn limited(&mut self, fields: Option<Fields>) {
         self.limits = fields.map(Box::new);
@@ -147,6 +172,37 @@ impl Record {
     /// What the answer's head is to tell of the caller's limits.
     pub fn limits(&self) -> Option<&Fields> {
         self.limits.as_deref()
+    }
+
+    /// The entry of `cors.origins` that let the page in, for what is counted by origin.
+    pub fn origin_entry(&mut self, entry: &Arc<str>) {
+        self.origin_entry = Some(Arc::clone(entry));
+    }
+
+    /// The request's model is `auto`: what that saves is counted against these prices, `costs.baseline`.
+    pub fn routed(&mut self, baseline: Option<Prices>) {
+        self.baseline = baseline;
+    }
+
+    /// The answer is not asked for anew: it comes from the cache, or from a request in flight. Names who answered.
+    pub fn reuses(&mut self, cause: Cause, who: Arc<Who>) {
+        self.answering = Some(Answering { number: 0, who: Arc::clone(&who), first_output: None, last_output: None });
+        self.reuse = Some(Box::new(Reuse { cause, who, tokens: None }));
+    }
+
+    /// How many tokens the answer has that is not asked for anew: without them nothing is counted as saved.
+    pub fn reused(&mut self, tokens: Tokens) {
+        if let Some(reuse) = &mut self.reuse {
+            reuse.tokens = Some(tokens);
+        }
+    }
+
+    /// Tokens of the answer, once they are known: for whoever keeps it.
+    pub fn answer_tokens(&self) -> Option<Tokens> {
+        match &self.reuse {
+            Some(reuse) => reuse.tokens,
+            None => self.bill.of(self.answering.as_ref()?.number).map(|charge| charge.tokens),
+        }
     }
 
     /// Who calls, once that is known.
@@ -160,6 +216,7 @@ impl Record {
         self.waiting.begin(now);
         if purpose == Purpose::Answer {
             self.attempts += 1;
+            self.reuse = None;
             self.answers(self.begun, who);
         }
         self.begun
@@ -276,20 +333,24 @@ impl Record {
             );
             return;
         };
-        let facts = answering.publish(&self.metrics, self.started, self.bill.of(answering.number));
+        let facts = answering.publish(&self.metrics, self.started, self.answer_tokens());
         let (model, upstream) = (&answering.who.model.name, &answering.who.upstream);
         let cost = self.cost().map(|cost| cost.to_string());
+        let also = self.bill.beside(answering.number);
         tracing::info!(
             target: "tokenway::request", request_id, client, caller = caller_id, origin, route, model, upstream,
             status, outcome = outcome_name, error, attempts = self.attempts, ttft_ms = facts.first_token_ms,
             input_tokens = facts.input, output_tokens = facts.output, tokens_from = facts.source,
-            tokens_per_second = facts.tokens_per_second, cost, duration_ms,
+            cached_tokens = facts.cached, reasoning_tokens = facts.reasoning,
+            tokens_per_second = facts.tokens_per_second, cost, also, duration_ms,
         );
     }
 
-    /// What the request costs, all attempts together; `None` where nothing was charged, or a price is not known.
+    /// What the request costs, all attempts together; `None` where nothing was charged for it though somebody was asked, or
+    /// where a price is not known.
     pub fn cost(&self) -> Option<Cost> {
-        Some(&self.bill).filter(|bill| !bill.charges().is_empty())?.total()
+        let known = self.reuse.is_some() || !self.bill.charges().is_empty();
+        self.bill.total().filter(|_| known)
     }
 
     fn charge_to_metrics(&self) {
@@ -303,9 +364,23 @@ impl Record {
                     metrics.caller_tokens.with_label_values(&[caller, direction]).inc_by(tokens);
                 }
             }
-            if let Some(cost) = charge.cost() {
-                metrics.cost_dollars.with_label_values(&[model, source]).inc_by(cost.dollars());
+            let Some(cost) = charge.cost() else { continue };
+            metrics.cost_dollars.add(&[model, source], cost);
+            metrics.origin_cost_dollars.add(&[self.origin_entry.as_deref().unwrap_or("none")], cost);
+            if let Some(caller) = self.caller.as_ref().map(Caller::label) {
+                metrics.caller_cost_dollars.add(&[caller], cost);
             }
+        }
+        let Some(billed) = self.bill.total() else { return };
+        let (answer, reuse, baseline) = (self.answer_tokens(), self.reuse.as_deref(), self.baseline);
+        let saved = Savings::of(savings::Request { billed, answer, reuse, baseline });
+        if let Some((cause, cost)) = saved.reused {
+            metrics.saved_dollars.add(&[cause.as_str()], cost);
+        }
+        match saved.routed {
+            Some(Difference::Saved(cost)) => metrics.saved_dollars.add(&[Cause::Routing.as_str()], cost),
+            Some(Difference::Lost(cost)) => metrics.lost_dollars.add(&[Cause::Routing.as_str()], cost),
+            None => {}
         }
     }
 }
@@ -335,13 +410,15 @@ struct Facts {
     input: Option<u64>,
     output: Option<u64>,
     source: Option<&'static str>,
+    cached: Option<u64>,
+    reasoning: Option<u64>,
     tokens_per_second: Option<f64>,
 }
 
 impl Answering {
-    fn publish(&self, metrics: &Metrics, started: Instant, charge: Option<&Charge>) -> Facts {
+    fn publish(&self, metrics: &Metrics, started: Instant, tokens: Option<Tokens>) -> Facts {
         let first = self.first_output.map(|first| milliseconds(first.saturating_duration_since(started)));
-        let Some(Charge { tokens, .. }) = charge else { return Facts { first_token_ms: first, ..Facts::default() } };
+        let Some(tokens) = tokens else { return Facts { first_token_ms: first, ..Facts::default() } };
         let span = match (self.first_output, self.last_output) {
             (Some(first), Some(last)) => last.duration_since(first).as_secs_f64(),
             _ => 0.0,
@@ -359,6 +436,8 @@ impl Answering {
             input: Some(tokens.count.input),
             output: Some(output),
             source: Some(tokens.source.as_str()),
+            cached: Some(tokens.count.cached).filter(|tokens| *tokens > 0),
+            reasoning: Some(tokens.count.reasoning).filter(|tokens| *tokens > 0),
             tokens_per_second: per_second.map(|rate| (rate * 10.0).round() / 10.0),
         }
     }
@@ -367,6 +446,9 @@ impl Answering {
 impl Drop for Record {
     fn drop(&mut self) {
         self.settle(Outcome::ClientGone);
+        if let Some((hold, _)) = self.budget.take() {
+            hold.settle(self.bill.known());
+        }
         if let Some((outcome, ended)) = self.ending {
             self.publish(outcome, ended);
         }

@@ -8,6 +8,7 @@ pub mod framer;
 pub mod meter;
 pub mod open;
 pub mod relay;
+pub mod savings;
 pub mod tally;
 
 #[cfg(test)]

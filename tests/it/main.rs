@@ -7,6 +7,7 @@ mod access;
 mod bench;
 mod browser;
 mod cors_table;
+mod cost;
 mod dial;
 mod differential;
 mod doctor;

@@ -1,6 +1,7 @@
 //! From the raw file to usable values: one key checked against another, files and variables read, names looked up.
 
 mod access;
+mod cost;
 mod fallback;
 mod limits;
 mod models;
@@ -60,6 +61,7 @@ impl Resolver<'_> {
         let access = self.access(&raw.access, cors.as_ref(), &models);
         let limits = self.limits(&raw.limits, &raw.models);
         let max_callers = raw.limits.max_callers.value;
+        let costs = self.costs(&raw.cost, &raw.models, &models);
         let redis = self.redis(&raw.redis);
         let log = Log { json: raw.log.value == raw::LogFormat::Json };
         Some(Config {
@@ -73,6 +75,7 @@ impl Resolver<'_> {
             access,
             limits,
             max_callers,
+            costs,
             redis,
             log,
             warnings: Vec::new(),

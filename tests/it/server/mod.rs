@@ -159,5 +159,5 @@ fn status(status: StatusCode) -> Response<Body> {
 }
 
 fn streamed(data: impl stream::Stream<Item = Bytes> + Send + 'static) -> Body {
-    Body::Stream(Box::pin(StreamBody::new(data.map(|data| Ok(Frame::data(data))))))
+    Body::Stream(Box::pin(StreamBody::new(data.map(|data| Ok(Frame::data(data))))), None)
 }

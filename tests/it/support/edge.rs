@@ -338,13 +338,14 @@ pub struct Answer {
     pub head: http::response::Parts,
     body: Incoming,
     unread: BytesMut,
+    trailers: http::HeaderMap,
     _connection: Arc<Connection>,
 }
 
 impl Answer {
     fn new(response: Response<Incoming>, connection: Arc<Connection>) -> Self {
         let (head, body) = response.into_parts();
-        Self { head, body, unread: BytesMut::new(), _connection: connection }
+        Self { head, body, unread: BytesMut::new(), trailers: http::HeaderMap::new(), _connection: connection }
     }
 
     pub fn status(&self) -> u16 {
@@ -377,7 +378,8 @@ impl Answer {
     /// The rest of a body that ends as it should, with a pause after each piece.
     pub async fn rest_slowly(mut self, pause: Duration) -> Bytes {
         while let Some(frame) = soon(self.body.frame()).await {
-            self.unread.extend_from_slice(frame.expect("the body breaks off").data_ref().unwrap());
+            let frame = frame.expect("the body breaks off");
+            self.unread.extend_from_slice(&frame.into_data().unwrap_or_default());
             tokio::time::sleep(pause).await;
         }
         self.unread.freeze()
@@ -385,11 +387,26 @@ impl Answer {
 
     /// The rest of a body, and how it ended.
     pub async fn until_end(mut self) -> (Bytes, hyper::Result<()>) {
+        let end = self.read_to_end().await;
+        (self.unread.freeze(), end)
+    }
+
+    /// The rest of a body that ends as it should, and the value of this trailer field; empty where there is none.
+    pub async fn rest_and_trailer(mut self, name: &str) -> (Bytes, String) {
+        self.read_to_end().await.unwrap();
+        let value = self.trailers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        (self.unread.freeze(), value.unwrap_or_default())
+    }
+
+    async fn read_to_end(&mut self) -> hyper::Result<()> {
         loop {
             match soon(self.body.frame()).await {
-                Some(Ok(frame)) => self.unread.extend_from_slice(frame.data_ref().unwrap()),
-                Some(Err(error)) => return (self.unread.freeze(), Err(error)),
-                None => return (self.unread.freeze(), Ok(())),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.unread.extend_from_slice(&data),
+                    Err(frame) => self.trailers = frame.into_trailers().unwrap(),
+                },
+                Some(Err(error)) => return Err(error),
+                None => return Ok(()),
             }
         }
     }

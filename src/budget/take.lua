@@ -1,0 +1,17 @@
+-- Takes what one request may cost of its caller's budget of the day.
+-- KEYS: what the caller has spent: "DAY NANODOLLARS", days since the epoch.
+-- ARGV: the budget, the estimate, and what is taken where that is too much; -1 = nothing, and it is refused.
+-- Returns 1 (within), 2 (taken otherwise) or 0 (refused), and the time in seconds.
+local now = tonumber(redis.call('TIME')[1])
+local today = math.floor(now / 86400)
+local day, spent = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (%d+)$')
+spent = tonumber(day) == today and tonumber(spent) or 0
+local verdict, take = 1, tonumber(ARGV[2])
+if spent + take > tonumber(ARGV[1]) then
+  verdict, take = 2, tonumber(ARGV[3])
+  if take < 0 then return { 0, now } end
+end
+local value = string.format('%.0f %.0f', today, math.min(spent + take, 9007199254740992))
+-- an hour longer than the day, for what is settled after midnight
+redis.call('SET', KEYS[1], value, 'PX', string.format('%.0f', (90000 - now % 86400) * 1000))
+return { verdict, now }

@@ -1,0 +1,48 @@
+//! The prices of a configuration, and nothing else of it: no file is read, no variable, no certificate.
+
+use super::problem::Problems;
+use super::raw::Raw;
+use crate::route::price::Prices;
+
+/// A model that has a price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Priced {
+    /// What clients ask for.
+    pub name: String,
+    /// What its tokens cost.
+    pub prices: Prices,
+}
+
+/// The models that have prices, in the order of the file.
+///
+/// # Errors
+/// What of the text cannot be read.
+pub fn price_list(text: &str) -> Result<Vec<Priced>, Problems> {
+    let mut problems = Problems::default();
+    let raw = Raw::parse(text, &mut problems);
+    let Some(raw) = raw.filter(|_| problems.0.is_empty()) else {
+        problems.sort();
+        return Err(problems);
+    };
+    let priced = |model: &super::raw::Model| {
+        let (input, output) = (model.input_price.value?, model.output_price.value?);
+        let cached_input = model.cached_input_price.value.unwrap_or(input);
+        let prices = Prices { input, cached_input, output, reasoning: model.reasoning_price.value.unwrap_or(output) };
+        Some(Priced { name: model.name.value.0.clone(), prices })
+    };
+    Ok(raw.models.value.iter().filter_map(priced).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_has_five_prices_and_needs_no_secret_for_them() {
+        let list = price_list(include_str!("../../tokenway.toml")).unwrap();
+        let names: Vec<&str> = list.iter().map(|model| model.name.as_str()).collect();
+        assert_eq!(names, ["deepseek-v4-flash", "deepseek-v4-pro", "qwen3-32b", "glm-4-plus", "gpt-4o"]);
+        assert_eq!(list[3].prices.input.to_string(), "0.20");
+        assert!(price_list("[[models]]\nname = 5").is_err());
+    }
+}
