@@ -282,8 +282,7 @@ async fn a_panic_is_an_answer_like_any_other() {
          [[upstreams]]\nname = \"gone\"\nbase_url = \"http://127.0.0.1:9/v1\"\n\
          [[models]]\nname = \"demo\"\nupstream = \"gone\"\n"
     );
-    let mut config = Config::parse(&text, std::path::Path::new(""), &|_| None).unwrap();
-    config.upstreams.clear();
+    let config = Config::parse(&text, std::path::Path::new(""), &|_| None).unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
     let drain = Drain::default();
     let open = OpenStreams::new(metrics.streams_active.clone());
@@ -291,7 +290,9 @@ async fn a_panic_is_an_answer_like_any_other() {
     settings.tls = Some(tls::server_config(&certificate.identity).unwrap());
     let settings = Arc::new(arc_swap::ArcSwap::from_pointee(settings));
     let shared = Shared::start(&config, Arc::clone(&metrics), open, drain.clone()).await.unwrap();
-    let live = Arc::new(Live::new(Gateway::new(config, shared).unwrap()));
+    let mut gateway = Gateway::new(config, shared).unwrap();
+    gateway.config.upstreams.clear();
+    let live = Arc::new(Live::new(gateway));
     let listener = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
     let target = Target { address: listener.local_addr().unwrap(), roots: certificate.roots };
     tokio::spawn(server::serve(listener, settings, live, Arc::clone(&metrics), drain));
