@@ -116,6 +116,23 @@ async fn silence_is_filled_with_comment_lines_at_once_and_then_every_so_often() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn its_connection_is_woken_for_each_heartbeat() {
+    let (registry, metrics, _) = registry(rules());
+    let (id, _writer) = create(&registry).await;
+    let mut body = numbered(&registry, &metrics, id, 0).await;
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = Context::from_waker(&waker);
+    for _ in 0..3 {
+        assert!(matches!(Pin::new(&mut body).poll_frame(&mut cx), Poll::Ready(Some(Ok(_)))));
+        assert!(Pin::new(&mut body).poll_frame(&mut cx).is_pending());
+        woken.0.store(0, Ordering::Relaxed);
+        advance(EVERY).await;
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_stream_ends_with_an_event_that_has_no_number_and_so_keeps_the_place() {
     let (registry, metrics, _) = registry(rules());
     let (id, mut writer) = create(&registry).await;
