@@ -195,7 +195,7 @@ impl Gateway {
     pub(super) async fn begin_telling(&self, shared: Shared, meter: &Meter) -> Result<Begun, Reject> {
         let part = self.part(&shared);
         let Shared { from, leads, model, only_one, wants_usage, .. } = shared;
-        let (source, mut vary, mut known, mut has_output, mut kept_for) = match from {
+        let (mut source, mut vary, mut known, mut has_output, age) = match from {
             From::Store { entry, age } => {
                 let replay = Replay::instant(entry).ok_or_else(unreadable)?;
                 let paced = self.config.cache.as_ref().is_some_and(|rules| rules.paced);
@@ -205,9 +205,7 @@ impl Gateway {
             }
             From::Flight(follower) => (Source::Flight(follower), None, leads && only_one, false, None),
         };
-        let mut source = source;
         if let Source::Flight(follower) = &mut source {
-            kept_for = None;
             match timeout(self.upstreams.rules().commit_after, follower.head()).await {
                 Ok(Ok(head)) => {
                     vary.clone_from(&head.vary);
@@ -220,7 +218,7 @@ impl Gateway {
         }
         let mut told = Told::new(source, part, meter.clone(), wants_usage);
         told.identify();
-        Ok(Begun { told, vary, has_output, answerer_is_known: known, age: kept_for })
+        Ok(Begun { told, vary, has_output, answerer_is_known: known, age })
     }
 
     /// A shared stream that is told into a log: nobody waits for its beginning.
