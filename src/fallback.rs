@@ -2,8 +2,8 @@
 //!
 //! Before the first output another model may be asked; after it, never: no answer is stitched from two models.
 
-use std::future::Future;
-use std::pin::Pin;
+mod attempts;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +11,13 @@ use bytes::Bytes;
 use http::HeaderValue;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::attempts::{Attempts, Work};
+
 use crate::caller::Caller;
 use crate::chat::answer::{self, NoAnswer};
 use crate::chat::request::Request;
 use crate::config;
+use crate::metrics::Metrics;
 use crate::route::table::{ModelId, Table};
 use crate::stream::attempt::Attempt;
 use crate::stream::bill::Purpose;
@@ -22,6 +25,7 @@ use crate::stream::feed::{Feed, Opened};
 use crate::stream::meter::Meter;
 use crate::upstream::client::{AnswerBody, Call, Client};
 use crate::upstream::failure::Failure;
+use crate::upstream::standing::{Standing, Standings};
 
 /// Most bytes of an answer that is not streamed.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
@@ -32,6 +36,11 @@ pub struct Upstreams {
     clients: Vec<Arc<Client>>,
     models: Table,
     rules: config::Stream,
+    fallback: config::Fallback,
+    /// Of each model, in the order of the table.
+    standings: Vec<Arc<Standing>>,
+    shared: Arc<Standings>,
+    metrics: Arc<Metrics>,
 }
 
 /// One completion that is wanted.
@@ -52,12 +61,7 @@ pub struct Ask {
 }
 
 /// How one model is asked.
-type Once<T> = for<'a> fn(
-    &'a Upstreams,
-    ModelId,
-    &'a Ask,
-    &'a Meter,
-) -> Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+type Once<T> = for<'a> fn(&'a Upstreams, ModelId, &'a Ask, &'a Meter) -> Work<'a, T>;
 
 /// A completion that was not streamed.
 pub struct Whole {
@@ -68,14 +72,24 @@ pub struct Whole {
 }
 
 impl Upstreams {
+    /// `shared` keeps what was learned under the configuration before.
+    ///
     /// # Errors
     /// Which upstream cannot be used, and why.
-    pub fn new(config: &config::Config) -> Result<Self, String> {
+    pub fn new(config: &config::Config, shared: Arc<Standings>, metrics: Arc<Metrics>) -> Result<Self, String> {
         let client = |upstream: &config::Upstream| {
             Client::new(upstream).map(Arc::new).map_err(|error| format!("upstream `{}`: {error}", upstream.name))
         };
         let clients = config.upstreams.iter().map(client).collect::<Result<_, _>>()?;
-        Ok(Self { clients, models: config.models.clone(), rules: config.stream.clone() })
+        Ok(Self {
+            clients,
+            models: config.models.clone(),
+            rules: config.stream.clone(),
+            fallback: config.fallback.clone(),
+            standings: shared.adopt(config),
+            shared,
+            metrics,
+        })
     }
 
     /// Every model that can be asked.
@@ -88,6 +102,14 @@ impl Upstreams {
         &self.rules
     }
 
+    /// Who is asked for this, in this order, until one answers: `first`, then those that its `fallback` names, as far as the
+    /// caller may use them, the request fits and they are in good health.
+    pub fn candidates(&self, first: ModelId, request: &Request, caller: &Caller) -> Vec<ModelId> {
+        let tokens = request.estimated_prompt_tokens().saturating_add(request.max_tokens().unwrap_or(0));
+        let usable = |id: ModelId| caller.may_use(self.name(id)) && self.standing(id).is_usable();
+        self.models.candidates(first, tokens, usable)
+    }
+
     /// Closes connections that have been idle too long.
     pub fn sweep(&self, now: Instant) {
         self.clients.iter().for_each(|client| client.sweep(now));
@@ -98,40 +120,31 @@ impl Upstreams {
     /// # Errors
     /// The last candidate's failure.
     pub async fn stream(self: Arc<Self>, ask: Ask, meter: Meter) -> Result<Opened, Failure> {
-        self.first_good(&ask, &meter, |upstreams, id, ask, meter| Box::pin(upstreams.stream_once(id, ask, meter))).await
+        let once: Once<Opened> = |upstreams, id, ask, meter| Box::pin(upstreams.stream_once(id, ask, meter));
+        let hedge = self.fallback.hedge.as_ref();
+        let (mut opened, mut trial) = Attempts::new(&self, &ask, &meter, once, hedge).run().await?;
+        trial.first_output_came();
+        opened.feed.judge_by(trial);
+        Ok(opened)
     }
 
-    /// Gets the whole answer of the first candidate that gives one.
+    /// Gets the whole answer of the first candidate that gives one. It is never hedged: until its end, nothing tells a slow
+    /// answer from a long one.
     ///
     /// # Errors
     /// The last candidate's failure.
     pub async fn whole(self: Arc<Self>, ask: Ask, meter: Meter) -> Result<Whole, Failure> {
-        self.first_good(&ask, &meter, |upstreams, id, ask, meter| Box::pin(upstreams.whole_once(id, ask, meter))).await
+        let once: Once<Whole> = |upstreams, id, ask, meter| Box::pin(upstreams.whole_once(id, ask, meter));
+        let (whole, mut trial) = Attempts::new(&self, &ask, &meter, once, None).run().await?;
+        trial.succeeded();
+        Ok(whole)
     }
 
-    async fn first_good<T>(&self, ask: &Ask, meter: &Meter, once: Once<T>) -> Result<T, Failure> {
-        // an upstream that is never quite silent would wear out every other patience
-        let time_up = meter.started() + self.rules.max_duration;
-        timeout_at(time_up, self.try_each(ask, meter, once)).await.unwrap_or(Err(Failure::TooLong))
-    }
-
-    async fn try_each<T>(&self, ask: &Ask, meter: &Meter, once: Once<T>) -> Result<T, Failure> {
-        let allowed = |id: &ModelId| ask.caller.may_use(&self.models.get(*id).name);
-        let mut left = ask.candidates.iter().copied().filter(allowed).peekable();
-        loop {
-            let Some(id) = left.next() else { return Err(Failure::Empty) };
-            let failure = match once(self, id, ask, meter).await {
-                Ok(reply) => return Ok(reply),
-                Err(failure) => failure,
-            };
-            let model = self.models.get(id).name.as_str();
-            let next = left.peek().filter(|_| failure.is_retryable()).map(|next| self.models.get(*next).name.as_str());
-            let (upstream, reason) = (self.client(id).name(), failure.reason());
-            tracing::warn!(request_id = meter.record().request_id(), model, upstream, reason, next, "attempt failed");
-            let Some(next) = next else { return Err(failure) };
-            let metrics = Arc::clone(meter.record().metrics());
-            metrics.fallbacks.with_label_values(&[model, next, reason]).inc();
-        }
+    /// When all attempts together have taken too long, and what that is called. An upstream that is never quite silent would
+    /// wear out every other patience.
+    fn time_up(&self, meter: &Meter) -> (Instant, Failure) {
+        let (started, whole, first) = (meter.started(), self.rules.max_duration, self.fallback.deadline);
+        if first < whole { (started + first, Failure::Deadline) } else { (started + whole, Failure::TooLong) }
     }
 
     async fn stream_once(&self, id: ModelId, ask: &Ask, meter: &Meter) -> Result<Opened, Failure> {
@@ -180,6 +193,14 @@ impl Upstreams {
         let body = answer.unwrap_or(Err(silent)).inspect_err(|failure| attempt.failed(failure))?;
         attempt.answered();
         Ok(body)
+    }
+
+    fn name(&self, id: ModelId) -> &str {
+        &self.models.get(id).name
+    }
+
+    fn standing(&self, id: ModelId) -> &Arc<Standing> {
+        &self.standings[id.0]
     }
 
     fn client(&self, id: ModelId) -> &Arc<Client> {

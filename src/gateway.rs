@@ -44,6 +44,7 @@ use crate::stream::bill::Purpose;
 use crate::stream::meter::Meter;
 use crate::stream::open::OpenStreams;
 use crate::stream::relay::{Opening, Relay};
+use crate::upstream::standing::Standings;
 
 /// Everything that one request needs. Swapped whole on reload; streams in flight keep the one that they began with.
 pub struct Gateway {
@@ -65,6 +66,8 @@ pub struct Shared {
     pub streams: Registry,
     /// What every caller has used of its limits.
     pub limiter: Arc<Limiter>,
+    /// How the upstreams have done so far.
+    pub standings: Arc<Standings>,
     /// The sessions that were logged out.
     pub revocations: Arc<dyn Revocations>,
     /// The shutdown.
@@ -86,15 +89,17 @@ impl Shared {
         drain: Drain,
     ) -> Result<Self, String> {
         let streams = Registry::new(config.streams.clone(), Arc::clone(&metrics), drain.clone());
+        let standings = Arc::new(Standings::new(Arc::clone(&metrics)));
         let Some(redis) = &config.redis else {
             let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
-            return Ok(Self { metrics, open, streams, limiter, revocations: Arc::new(InProcess::default()), drain });
+            let revocations = Arc::new(InProcess::default());
+            return Ok(Self { metrics, open, streams, limiter, standings, revocations, drain });
         };
         let link = Arc::new(Link::start(redis, Arc::clone(&metrics))?);
         link.is_ready_within(FIRST_CONNECTION).await;
         let revocations = Everywhere::start(Arc::clone(&link));
         let limiter = Limiter::shared(config.max_callers, link, redis.local_share, Arc::clone(&metrics))?;
-        Ok(Self { metrics, open, streams, limiter, revocations, drain })
+        Ok(Self { metrics, open, streams, limiter, standings, revocations, drain })
     }
 }
 
@@ -113,7 +118,8 @@ impl Gateway {
     /// # Errors
     /// What in the configuration cannot be used.
     pub fn new(config: Config, shared: Shared) -> Result<Self, String> {
-        let upstreams = Arc::new(Upstreams::new(&config)?);
+        let (standings, metrics) = (Arc::clone(&shared.standings), Arc::clone(&shared.metrics));
+        let upstreams = Arc::new(Upstreams::new(&config, standings, metrics)?);
         let router = Arc::new(Router::new(&config, Arc::clone(&upstreams), Arc::clone(&shared.limiter)));
         shared.streams.set_rules(config.streams.clone());
         Ok(Self { config, upstreams, router, shared })
@@ -261,7 +267,7 @@ impl Gateway {
         let model = self.router.first(&destination).ok_or_else(no_such_model)?;
         let idempotency_key = parts.headers.get("idempotency-key").cloned();
         self.limit(&caller, model, &request, meter).await?;
-        let candidates = self.upstreams.models().candidates(model);
+        let candidates = self.upstreams.candidates(model, &request, &caller);
         let purpose = Purpose::Answer;
         let ask = Ask { caller, candidates, request, request_id: id.header(), idempotency_key, purpose };
         Ok(Routed::new(ask, destination, meter))

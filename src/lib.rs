@@ -8,7 +8,8 @@
 //! 4. **caller**: [`access`] finds who calls in the head: nothing below is done without a [`caller::Caller`].
 //! 5. **head and body**: [`head`] refuses what is not for us; [`intake`] reads and checks the JSON.
 //! 6. **route**: [`auto`] finds the model, by name or by what is asked; [`route::table`] those that are asked when it fails.
-//! 7. **upstream, with fallback**: [`fallback`] asks one after another through [`upstream::client`].
+//! 7. **upstream, with fallback**: [`fallback`] asks one after another through [`upstream::client`], as [`upstream::standing`]
+//!    advises.
 //! 8. **events**: [`stream::framer`] cuts the upstream's bytes, [`chat::event`] says what an event means, [`stream::feed`]
 //!    joins both.
 //! 9. **relay**: [`stream::relay`] hands each event to the client's connection, and ends honestly.

@@ -1,8 +1,8 @@
 //! Counters, gauges and histograms, and their Prometheus text. Every label value comes from a closed set.
 
 use prometheus::{
-    Counter, CounterVec, Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry, TextEncoder,
+    Counter, CounterVec, Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// How a request ended; the value of the label `outcome`.
@@ -82,6 +82,14 @@ pub struct Metrics {
     pub classifier_failures: IntCounterVec,
     /// By from, to and reason.
     pub fallbacks: IntCounterVec,
+    /// Second attempts beside a slow first one, by from, to and result (`won`, `lost`).
+    pub hedges: IntCounterVec,
+    /// Further attempts that were not made for want of budget, by budget (`retry`, `hedge`).
+    pub retry_budget_spent: IntCounterVec,
+    /// By model and upstream: 0 closed, 1 probing, 2 open.
+    pub model_health: IntGaugeVec,
+    /// By upstream: the same of its connections.
+    pub upstream_health: IntGaugeVec,
     /// Requests refused for a limit of their caller, by limit.
     pub rate_limited: IntCounterVec,
     /// What Redis did not answer, by reason.
@@ -232,6 +240,30 @@ impl Metrics {
                 "Attempts that went to another model",
                 &["from", "to", "reason"],
             )?,
+            hedges: counters(
+                r,
+                "tokenway_hedges_total",
+                "Second attempts beside a slow first one: won, where the second one answered",
+                &["from", "to", "result"],
+            )?,
+            retry_budget_spent: counters(
+                r,
+                "tokenway_retry_budget_exhausted_total",
+                "Further attempts that were not made: fallback.retry_budget or fallback.hedge.budget was spent",
+                &["budget"],
+            )?,
+            model_health: gauges(
+                r,
+                "tokenway_model_health",
+                "0 closed: the model is asked. 1 probing: one request finds out. 2 open: it is left alone",
+                &["model", "upstream"],
+            )?,
+            upstream_health: gauges(
+                r,
+                "tokenway_upstream_health",
+                "The same of the upstream as a whole: whether it can be reached",
+                &["upstream"],
+            )?,
             rate_limited: counters(
                 r,
                 "tokenway_rate_limited_total",
@@ -293,6 +325,12 @@ fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheu
 
 fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
     let metric = IntGauge::new(name, help)?;
+    r.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
     r.register(Box::new(metric.clone()))?;
     Ok(metric)
 }

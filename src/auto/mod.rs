@@ -215,7 +215,8 @@ impl Router {
         let asked = Asked { caller: &ask.caller, model: name, tokens };
         let grant = self.limiter.admit_at_model(&self.limits, asked).await.outcome;
         meter.record().hold(grant.map_err(|reject| Failure::Limited(Box::new(reject)))?);
-        Ok(Ask { candidates: models.candidates(model), ..ask })
+        let candidates = self.upstreams.candidates(model, request, &ask.caller);
+        Ok(Ask { candidates, ..ask })
     }
 }
 

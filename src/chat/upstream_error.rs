@@ -14,6 +14,8 @@ pub struct Failure {
     /// What the client is told if no other model answers. No byte of the upstream's body is in it, but for the name of a
     /// parameter that can be nothing else.
     pub reject: Reject,
+    /// How long the upstream itself asked to be left alone: at most an hour.
+    pub retry_after: Option<Duration>,
 }
 
 impl Failure {
@@ -78,7 +80,7 @@ fn failure(fault: Fault, param: Option<&str>, retry_after: Option<&str>) -> Fail
         Fault::Invalid => invalid(param, "the upstream refused the request as invalid"),
         Fault::Other => Reject::new(Code::UpstreamFailure, "the upstream failed"),
     };
-    Failure { fault, reject }
+    Failure { fault, reject, retry_after: retry_after.and_then(asked_for) }
 }
 
 fn invalid(param: Option<&str>, why: &'static str) -> Reject {
@@ -88,15 +90,19 @@ fn invalid(param: Option<&str>, why: &'static str) -> Reject {
     }
 }
 
-/// What `retry-after` says in seconds (RFC 9110 §10.2.3), from a second to an hour. Where there is none, or a date, which
-/// needs the upstream's clock: a few seconds.
+/// How long the client is to wait: what `retry-after` says, or else a few seconds.
 fn wait(retry_after: Option<&str>) -> Duration {
+    const UNSAID: Duration = Duration::from_secs(5);
+    retry_after.and_then(asked_for).unwrap_or(UNSAID)
+}
+
+/// What `retry-after` says in seconds (RFC 9110 §10.2.3), from a second to an hour. A date needs the upstream's clock: it
+/// says nothing here.
+fn asked_for(retry_after: &str) -> Option<Duration> {
     const LONGEST: u64 = 3600;
-    const UNSAID: u64 = 5;
-    let digits = retry_after.map(str::trim).filter(|s| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit()));
+    let digits = Some(retry_after.trim()).filter(|s| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit()))?;
     // more digits than a number can have are a long time
-    let seconds = digits.map_or(UNSAID, |digits| digits.parse().unwrap_or(LONGEST));
-    Duration::from_secs(seconds.clamp(1, LONGEST))
+    Some(Duration::from_secs(digits.parse().unwrap_or(LONGEST).clamp(1, LONGEST)))
 }
 
 #[cfg(test)]
@@ -175,6 +181,9 @@ mod tests {
                 let wait = classify(status, header, b"").reject.retry_after;
                 assert_eq!(wait, Some(Duration::from_secs(seconds)), "{header:?}");
             }
+            // what the upstream did not say is not its own word
+            let said = classify(500, header, b"").retry_after;
+            assert!(said.is_none() && seconds == 5 || said == Some(Duration::from_secs(seconds)), "{header:?}");
         }
     }
 

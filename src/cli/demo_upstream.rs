@@ -57,7 +57,11 @@ const EXAMPLES: &str = r#"Example: an upstream that takes its time, and one that
 One request can choose for itself, with a field "demo" beside "messages":
 
   {"messages": […], "stream": true, "demo": {"fault": "error_event", "at": 5, "first_token_ms": 300,
-   "tokens_per_second": 20, "jitter_ms": 10, "tokens": 100, "script": "reasoning", "seed": 7}}"#;
+   "tokens_per_second": 20, "jitter_ms": 10, "tokens": 100, "script": "reasoning", "seed": 7}}
+
+and for each model that may be asked, so that one request tells each of several upstreams what to do:
+
+  {"model": "a", "messages": […], "demo": {"models": {"a": {"fault": "status_500"}, "b": {"tokens": 100}}}}"#;
 
 /// Serves until interrupted.
 pub async fn run(args: Args) -> ExitCode {

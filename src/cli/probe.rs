@@ -27,6 +27,7 @@ use crate::stream::bill::Purpose;
 use crate::stream::meter::Meter;
 use crate::stream::open::OpenStreams;
 use crate::stream::relay::Relay;
+use crate::upstream::standing::Standings;
 
 /// How one model did.
 struct Probed {
@@ -52,8 +53,9 @@ pub(super) fn run(config: Config, as_json: bool) -> ExitCode {
 }
 
 async fn probe_all(config: &Config, as_json: bool) -> io::Result<bool> {
-    let upstreams = Arc::new(Upstreams::new(config).map_err(io::Error::other)?);
     let metrics = Arc::new(Metrics::new().map_err(io::Error::other)?);
+    let standings = Arc::new(Standings::new(Arc::clone(&metrics)));
+    let upstreams = Arc::new(Upstreams::new(config, standings, Arc::clone(&metrics)).map_err(io::Error::other)?);
     let mut all_good = true;
     for (place, model) in config.models.models().iter().enumerate() {
         let upstream = &config.upstreams[model.upstream.0].name;

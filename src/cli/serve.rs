@@ -160,7 +160,8 @@ async fn serve(
     if development {
         eprintln!("{}", welcome(&url));
     }
-    tokio::spawn(admin::serve(admin, Arc::clone(&metrics), drain.clone()));
+    let standings = Arc::clone(&shared.standings);
+    tokio::spawn(admin::serve(admin, Arc::clone(&metrics), standings, drain.clone()));
     tokio::spawn(sweep(Arc::clone(&live)));
     let mut served =
         tokio::spawn(accept::serve(public, Arc::clone(&settings), Arc::clone(&live), metrics, drain.clone()));

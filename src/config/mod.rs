@@ -5,6 +5,7 @@
 
 mod base_url;
 pub mod development;
+mod fallback;
 mod hosts;
 mod identity;
 mod local_ca;
@@ -12,6 +13,7 @@ mod problem;
 mod raw;
 mod raw_access;
 mod raw_auto;
+mod raw_fallback;
 mod raw_limits;
 mod resolve;
 #[cfg(test)]
@@ -28,6 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use base_url::BaseUrl;
+pub use fallback::{Fallback, Hedge, HedgeAfter};
 pub use hosts::Hosts;
 pub use identity::Identity;
 pub use problem::{Mistake, Problem, Problems};
@@ -63,6 +66,8 @@ pub struct Config {
     pub models: Table,
     /// `[routing.auto]`; `None` = there is no model `auto`.
     pub auto: Option<Auto>,
+    /// `[fallback]`
+    pub fallback: Fallback,
     /// `[access]`
     pub access: Access,
     /// `[limits]`

@@ -13,6 +13,7 @@ use super::base_url::BaseUrl;
 use super::problem::{Field, Mistake, Problems, quoted};
 use super::raw_access::Access;
 use super::raw_auto::Routing;
+use super::raw_fallback;
 use super::raw_limits::{Limits, Redis};
 use super::section::{self, Section};
 use super::values::{EnvName, Name, Size, Value};
@@ -33,6 +34,7 @@ pub(super) struct Raw {
     pub(super) upstreams: Field<Vec<Upstream>>,
     pub(super) models: Field<Vec<Model>>,
     pub(super) routing: Routing,
+    pub(super) fallback: raw_fallback::Fallback,
     pub(super) access: Access,
     pub(super) limits: Limits,
     pub(super) redis: Redis,
@@ -146,6 +148,7 @@ impl Raw {
             upstreams: root.sections("upstreams", Upstream::read),
             models: root.sections("models", Model::read),
             routing: root.section("routing", Routing::read),
+            fallback: root.section("fallback", raw_fallback::Fallback::read),
             access: root.section("access", Access::read),
             limits: root.section("limits", Limits::read),
             redis: root.section("redis", Redis::read),

@@ -44,14 +44,14 @@ impl Chat {
         if max_tokens == Some(0) {
             return Err(invalid("max_tokens: expected at least 1".into()));
         }
+        let model = raw.model.unwrap_or_else(|| knobs.models.first().map_or("demo", String::as_str).to_owned());
         let mut knobs = match raw.demo {
             None | Some(Value::Null) => knobs.clone(),
             Some(demo) => serde_json::from_value::<Overrides>(demo)
                 .map_err(|error| invalid(format!("demo: {error}")))
-                .and_then(|overrides| knobs.overridden(&overrides).map_err(invalid))?,
+                .and_then(|overrides| overridden(knobs, &overrides, &model).map_err(invalid))?,
         };
         knobs.seed ^= raw.seed.unwrap_or(0).cast_unsigned();
-        let model = raw.model.unwrap_or_else(|| knobs.models.first().map_or("demo", String::as_str).to_owned());
         if !knobs.models.is_empty() && !knobs.models.contains(&model) {
             let message = "model: this demo upstream was started with other names, see GET /v1/models";
             return Err(Refusal { status: 404, code: "model_not_found", message: message.into() });
@@ -67,6 +67,11 @@ impl Chat {
             knobs,
         })
     }
+}
+
+fn overridden(knobs: &Knobs, by: &Overrides, model: &str) -> Result<Knobs, String> {
+    let knobs = knobs.overridden(by)?;
+    by.of_model(model).map_or(Ok(knobs.clone()), |own| knobs.overridden(own))
 }
 
 fn invalid(message: String) -> Refusal {
@@ -130,6 +135,19 @@ mod tests {
             {"role":"assistant","content":null}]}"#;
         let chat = Chat::parse(body, &Knobs::default()).unwrap();
         assert_eq!((chat.prompt.as_str(), chat.prompt_tokens), ("two three four", 4));
+    }
+
+    #[test]
+    fn what_holds_for_one_model_is_on_top_of_what_holds_for_all() {
+        let knobs = |model: &str| {
+            let demo = r#"{"tokens":7,"seed":3,"models":{"a":{"tokens":9},"b":{"fault":"bom"}}}"#;
+            let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user"}}],"demo":{demo}}}"#);
+            let knobs = Chat::parse(body.as_bytes(), &Knobs::default()).unwrap().knobs;
+            (knobs.tokens, knobs.seed, knobs.fault)
+        };
+        assert_eq!(knobs("a"), (Some(9), 3, None));
+        assert_eq!(knobs("b"), (Some(7), 3, Some(crate::demo::Fault::Bom)));
+        assert_eq!(knobs("c"), (Some(7), 3, None));
     }
 
     #[test]

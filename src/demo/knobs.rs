@@ -1,5 +1,6 @@
 //! The knobs: of the server, and of one request through its top-level JSON field `"demo"`. Pure.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -102,6 +103,16 @@ pub(super) struct Overrides {
     say: Option<String>,
     seed: Option<u64>,
     hold: Option<u64>,
+    /// The same for the model of that name alone, on top: so that one request tells each of several upstreams what to do.
+    #[serde(default)]
+    models: HashMap<String, Overrides>,
+}
+
+impl Overrides {
+    /// What holds for this model alone.
+    pub(super) fn of_model(&self, model: &str) -> Option<&Overrides> {
+        self.models.get(model)
+    }
 }
 
 impl Knobs {

@@ -82,15 +82,18 @@ impl Table {
         &self.models
     }
 
-    /// The model itself, then those that are asked when it fails, each once.
-    pub fn candidates(&self, first: ModelId) -> Vec<ModelId> {
+    /// The model itself, then those that are asked when it fails, each once. Of these, only models in whose context a
+    /// request of so many tokens, prompt and answer together, fits, and which are `usable`.
+    pub fn candidates(&self, first: ModelId, tokens: u64, usable: impl Fn(ModelId) -> bool) -> Vec<ModelId> {
+        let fits = |id: ModelId| self.get(id).context.is_none_or(|context| tokens <= context);
+        let eligible = |id: &ModelId| *id != first && fits(*id) && usable(*id);
         let mut order = vec![first];
         match &self.get(first).fallback {
-            Fallback::List(list) => order.extend(list.iter().copied()),
+            Fallback::List(list) => order.extend(list.iter().copied().filter(eligible)),
             Fallback::Cheaper => {
                 let price = |id: &ModelId| (self.get(*id).output_price, self.get(*id).input_price);
                 let mine = price(&first);
-                let priced = (0..self.models.len()).map(ModelId).filter(|id| *id != first && price(id).0.is_some());
+                let priced = (0..self.models.len()).map(ModelId).filter(|id| price(id).0.is_some() && eligible(id));
                 let (mut below, mut above): (Vec<_>, Vec<_>) = priced.partition(|id| price(id) < mine);
                 below.sort_by_key(|id| std::cmp::Reverse(price(id)));
                 above.sort_by_key(price);
@@ -105,6 +108,8 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn model(name: &str, price: &str, fallback: Fallback) -> Model {
@@ -123,7 +128,7 @@ mod tests {
 
     fn names(table: &Table, first: &str) -> Vec<String> {
         let id = table.find(Some(first)).unwrap();
-        table.candidates(id).into_iter().map(|id| table.get(id).name.clone()).collect()
+        table.candidates(id, 1000, |_| true).into_iter().map(|id| table.get(id).name.clone()).collect()
     }
 
     #[test]
@@ -142,5 +147,52 @@ mod tests {
         assert_eq!(names(&table, "b"), ["b"]);
         assert_eq!(table.find(None), Some(ModelId(1)));
         assert_eq!(table.find(Some("c")), None);
+    }
+
+    #[test]
+    fn models_that_are_too_small_or_in_trouble_are_left_out_and_the_dearer_ones_step_in() {
+        let list = [("mid", "1"), ("dear", "9"), ("cheap", "0.1"), ("low", "0.5")];
+        let mut models = list.map(|(n, p)| model(n, p, Fallback::Cheaper)).to_vec();
+        models[3].context = Some(32_000);
+        let table = Table::new(models, None);
+        let order = |tokens, usable: &dyn Fn(ModelId) -> bool| table.candidates(ModelId(0), tokens, usable);
+        assert_eq!(order(32_000, &|_| true), [ModelId(0), ModelId(3), ModelId(2)]);
+        assert_eq!(order(32_001, &|_| true), [ModelId(0), ModelId(2)]);
+        assert_eq!(order(32_001, &|id| id != ModelId(2)), [ModelId(0), ModelId(1)], "nothing cheaper is left");
+        assert_eq!(order(1, &|_| false), [ModelId(0)], "what is asked for is never left out");
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_holds_for_any_table(
+            rows in prop::collection::vec((prop::option::of(0u32..4), prop::option::of(1u64..4), any::<bool>()), 1..12),
+            tokens in 0u64..5, first: prop::sample::Index, listed in prop::option::of(prop::collection::vec(any::<prop::sample::Index>(), 0..6)),
+        ) {
+            let first = ModelId(first.index(rows.len()));
+            let fallback = match listed {
+                Some(list) => Fallback::List(list.iter().map(|place| ModelId(place.index(rows.len()))).collect()),
+                None => Fallback::Cheaper,
+            };
+            let models = rows.iter().map(|(price, context, _)| Model {
+                context: *context,
+                ..model("m", &price.map_or(String::new(), |price| price.to_string()), fallback.clone())
+            });
+            let table = Table::new(models.collect(), None);
+            let order = table.candidates(first, tokens, |id| rows[id.0].2);
+            prop_assert_eq!(order[0], first);
+            for (place, id) in order.iter().enumerate() {
+                prop_assert!(!order[..place].contains(id));
+            }
+            for id in &order[1..] {
+                prop_assert!(rows[id.0].2 && table.get(*id).context.is_none_or(|context| tokens <= context));
+            }
+            let mine = table.get(first).output_price;
+            if fallback == Fallback::Cheaper && mine.is_some() {
+                let prices: Vec<_> = order[1..].iter().map(|id| table.get(*id).output_price).collect();
+                let falling = prices.iter().all(|price| *price < mine) && prices.is_sorted_by(|a, b| a >= b);
+                let rising = prices.iter().all(|price| *price >= mine) && prices.is_sorted();
+                prop_assert!(falling || rising, "{:?} from {:?}", prices, mine);
+            }
+        }
     }
 }

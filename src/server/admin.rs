@@ -8,6 +8,8 @@ use tokio::net::TcpListener;
 use super::pages::{Page, STYLE, Site};
 use crate::drain::Drain;
 use crate::metrics::Metrics;
+use crate::route::health::State;
+use crate::upstream::standing::{Shown, Standings};
 
 const JSON: &str = "application/json";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -15,13 +17,13 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Serves until the drain is over: while streams finish, `/readyz` tells the load balancer and `/metrics` the rest.
-pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, drain: Drain) {
+pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, standings: Arc<Standings>, drain: Drain) {
     let over = drain.over.clone();
     let route = move |path: &str| {
         Some(match path {
             "/metrics" => Page::ok("text/plain; version=0.0.4; charset=utf-8", metrics.text()),
             "/healthz" => Page::ok(JSON, "{\"status\":\"ok\"}\n"),
-            "/readyz" => readiness(&metrics, &drain),
+            "/readyz" => readiness(&metrics, &standings.shown(), &drain),
             "/" => Page::ok("text/html; charset=utf-8", include_str!("../../web/dashboard.html")),
             "/dashboard.css" => {
                 Page::ok("text/css; charset=utf-8", [STYLE, include_str!("../../web/dashboard.css")].concat())
@@ -35,16 +37,36 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, drain: Drain) {
 }
 
 /// Ready while new requests are taken; a refused configuration is told of, but the old one still serves.
-fn readiness(metrics: &Metrics, drain: &Drain) -> Page {
+///
+/// So are upstreams in trouble, even if all are: another instance has the same ones, and requests are what finds out when
+/// they are well again. Taken out of service, none would.
+fn readiness(metrics: &Metrics, standings: &[Shown], drain: &Drain) -> Page {
     let draining = drain.begun.is_cancelled();
     let detail = serde_json::json!({
         "status": if draining { "draining" } else { "ready" },
         "streams_active": metrics.streams_active.get(),
         "connections_active": metrics.connections_active.get(),
         "config_stale": metrics.config_stale.get() != 0,
+        "upstreams": health(standings),
+        "models": standings.iter().map(|shown| serde_json::json!({
+            "model": shown.model,
+            "upstream": shown.upstream,
+            "health": shown.of_model.as_str(),
+            "upstream_health": shown.of_upstream.as_str(),
+        })).collect::<Vec<_>>(),
     });
     let page = Page::ok(JSON, format!("{detail}\n"));
     if draining { Page { status: StatusCode::SERVICE_UNAVAILABLE, ..page } } else { page }
+}
+
+/// All of them in one word.
+fn health(standings: &[Shown]) -> &'static str {
+    let open = |shown: &&Shown| shown.of_model.max(shown.of_upstream) != State::Closed;
+    match standings.iter().filter(open).count() {
+        0 => "healthy",
+        all if all == standings.len() => "all_open",
+        _ => "degraded",
+    }
 }
 
 #[cfg(test)]
@@ -62,7 +84,8 @@ mod tests {
     async fn running() -> Running {
         let (listener, address) = listener().await;
         let (metrics, drain) = (Arc::new(Metrics::new().unwrap()), Drain::default());
-        let server = tokio::spawn(serve(listener, metrics.clone(), drain.clone()));
+        let standings = Arc::new(Standings::new(metrics.clone()));
+        let server = tokio::spawn(serve(listener, metrics.clone(), standings, drain.clone()));
         Running { address, metrics, drain, server }
     }
 
@@ -94,6 +117,7 @@ mod tests {
         it.metrics.streams_active.set(2);
         let ready = serde_json::json!({
             "status": "ready", "streams_active": 2, "connections_active": 0, "config_stale": false,
+            "upstreams": "healthy", "models": [],
         });
         assert_eq!(json(it.address, "/readyz").await, (200, ready));
 
@@ -104,6 +128,16 @@ mod tests {
 
         it.drain.over.cancel();
         it.server.await.unwrap();
+    }
+
+    #[test]
+    fn all_models_are_told_of_in_one_word() {
+        let shown = |of_model, of_upstream| Shown { model: "m".into(), upstream: "u".into(), of_model, of_upstream };
+        let good = shown(State::Closed, State::Closed);
+        let (bad, unreachable) = (shown(State::Open, State::Closed), shown(State::Closed, State::Probing));
+        assert_eq!(health(&[good.clone(), good.clone()]), "healthy");
+        assert_eq!(health(&[good.clone(), bad.clone()]), "degraded");
+        assert_eq!(health(&[bad, unreachable]), "all_open");
     }
 
     #[tokio::test]

@@ -147,7 +147,8 @@ fn is_refusal(failure: &Failure, stage: Stage) -> bool {
         Failure::Connect | Failure::Tls | Failure::ConnectTimeout => true,
         Failure::Refused(_) | Failure::InBody(_) | Failure::BadHead(_) => true,
         Failure::Broken => stage != Stage::Answered,
-        Failure::SilentBeforeFirstEvent | Failure::SilentBetweenEvents | Failure::TooLong => false,
+        Failure::SilentBeforeFirstEvent | Failure::SilentBetweenEvents => false,
+        Failure::TooLong | Failure::Deadline => false,
         Failure::BadBody(_) | Failure::Empty | Failure::Limited(_) | Failure::Draining => false,
     }
 }

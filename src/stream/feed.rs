@@ -14,6 +14,7 @@ use super::tally::Tally;
 use crate::chat::event::{Chunk, Inspector};
 use crate::upstream::client::AnswerBody;
 use crate::upstream::failure::Failure;
+use crate::upstream::standing::Trial;
 
 /// Whole events, adjacent in the upstream's bytes.
 #[derive(Debug)]
@@ -67,6 +68,8 @@ pub struct Feed {
     ready: VecDeque<Batch>,
     failed: Option<Failure>,
     attempt: Attempt,
+    /// Learns of what goes wrong after the first output, too.
+    trial: Option<Trial>,
     /// The client asked for the usage-only chunk itself.
     pass_usage: bool,
     /// The last event was handed on: what belongs to it still is, too.
@@ -99,6 +102,7 @@ impl Feed {
             ready: VecDeque::new(),
             failed: None,
             attempt,
+            trial: None,
             pass_usage,
             passed: false,
             heard: Instant::now(),
@@ -114,6 +118,17 @@ impl Feed {
     /// The attempt whose answer it is.
     pub fn attempt_mut(&mut self) -> &mut Attempt {
         &mut self.attempt
+    }
+
+    /// From here on, a failure counts against who is being tried.
+    pub fn judge_by(&mut self, trial: Trial) {
+        self.trial = Some(trial);
+    }
+
+    /// It ends before its time.
+    pub fn failed(&mut self, failure: &Failure) {
+        self.attempt.failed(failure);
+        self.trial.take().into_iter().for_each(|mut trial| trial.failed(failure));
     }
 
     /// The `vary` of the upstream's answer.
@@ -143,7 +158,7 @@ impl Feed {
                 return Poll::Ready(Ok(Some(batch)));
             }
             if let Some(failure) = self.failed.take() {
-                self.attempt.failed(&failure);
+                self.failed(&failure);
                 return Poll::Ready(Err(failure));
             }
             if self.tally().done {
@@ -153,7 +168,7 @@ impl Feed {
                 Poll::Ready(Some(Ok(chunk))) => self.take_in(chunk),
                 Poll::Ready(Some(Err(failure))) => self.failed = Some(failure),
                 Poll::Ready(None) => {
-                    return Poll::Ready(self.ended().inspect_err(|failure| self.attempt.failed(failure)));
+                    return Poll::Ready(self.ended().inspect_err(|failure| self.failed(failure)));
                 }
                 Poll::Pending => return Poll::Pending,
             }

@@ -139,6 +139,9 @@ impl Core {
                 Poll::Pending => match self.poll_deadlines(cx) {
                     Poll::Ready(Ok(heartbeat)) => return Poll::Ready(Some(heartbeat)),
                     Poll::Ready(Err(failure)) => {
+                        if let Phase::Relaying(feed) = &mut self.phase {
+                            feed.failed(&failure);
+                        }
                         return Poll::Ready(Some(self.fail(&failure.reject(), failure.reason())));
                     }
                     Poll::Pending => {

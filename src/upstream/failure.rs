@@ -1,4 +1,6 @@
-//! The closed set of ways in which an upstream can fail, and what each means to the client.
+//! The closed set of ways in which an upstream can fail, and what each means to the client and to the upstream's own repute.
+
+use std::time::Duration;
 
 use crate::chat::fault::Fault;
 use crate::chat::upstream_error;
@@ -19,6 +21,8 @@ pub enum Failure {
     SilentBetweenEvents,
     /// `max_duration` is over.
     TooLong,
+    /// `fallback.deadline` is over, and no model has given output.
+    Deadline,
     /// An HTTP status that is no success, already mapped.
     Refused(upstream_error::Failure),
     /// An error inside a stream or an answer whose status was a success.
@@ -37,14 +41,43 @@ pub enum Failure {
     Draining,
 }
 
+/// Who is to blame for a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The upstream as a whole: it cannot even be reached.
+    Upstream,
+    /// The model, as far as one can know.
+    Model,
+    /// Neither: the request was at fault, or this gateway.
+    Nobody,
+}
+
 impl Failure {
     /// Whether another model may be asked: true unless the request itself is at fault, or time is up.
     pub fn is_retryable(&self) -> bool {
         match self {
             Failure::Refused(refusal) => refusal.is_retryable(),
             Failure::InBody(fault) => fault.is_retryable(),
-            Failure::TooLong | Failure::Limited(_) | Failure::Draining => false,
+            Failure::TooLong | Failure::Deadline | Failure::Limited(_) | Failure::Draining => false,
             _ => true,
+        }
+    }
+
+    /// Whose health it speaks of.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Failure::Connect | Failure::Tls | Failure::ConnectTimeout => Blame::Upstream,
+            Failure::Refused(_) | Failure::InBody(_) if !self.is_retryable() => Blame::Nobody,
+            Failure::TooLong | Failure::Limited(_) | Failure::Draining => Blame::Nobody,
+            _ => Blame::Model,
+        }
+    }
+
+    /// How long the upstream itself asked to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Failure::Refused(refusal) => refusal.retry_after,
+            _ => None,
         }
     }
 
@@ -57,6 +90,7 @@ impl Failure {
             Failure::SilentBeforeFirstEvent => "first_event_timeout",
             Failure::SilentBetweenEvents => "idle_timeout",
             Failure::TooLong => "max_duration",
+            Failure::Deadline => "deadline",
             Failure::Refused(refusal) => refusal.fault.as_str(),
             Failure::InBody(fault) => fault.as_str(),
             Failure::BadHead(_) => "bad_head",
@@ -79,6 +113,7 @@ impl Failure {
             Failure::SilentBeforeFirstEvent => timeout("The upstream sent nothing within stream.first_event_timeout."),
             Failure::SilentBetweenEvents => timeout("The upstream fell silent for stream.idle_timeout."),
             Failure::TooLong => timeout("The completion took longer than stream.max_duration."),
+            Failure::Deadline => timeout("No model gave output within fallback.deadline."),
             Failure::Refused(refusal) => refusal.reject.clone(),
             Failure::InBody(fault) => upstream_error::Failure::from(*fault).reject,
             Failure::BadHead(what) => {
@@ -92,5 +127,37 @@ impl Failure {
             Failure::Limited(reject) => (**reject).clone(),
             Failure::Draining => Reject::new(Code::Draining, "The gateway is shutting down: ask again."),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn somebody_is_to_blame_for_every_failure_after_which_another_model_is_asked() {
+        let refused = |status| Failure::Refused(upstream_error::classify(status, None, b""));
+        let all = [
+            Failure::Connect,
+            Failure::Tls,
+            Failure::ConnectTimeout,
+            Failure::SilentBeforeFirstEvent,
+            Failure::SilentBetweenEvents,
+            refused(429),
+            refused(500),
+            refused(401),
+            Failure::InBody(Fault::Overloaded),
+            Failure::BadHead("it is odd"),
+            Failure::BadBody("it is odd"),
+            Failure::Broken,
+            Failure::Empty,
+        ];
+        for failure in all {
+            assert!(failure.is_retryable() && failure.blame() != Blame::Nobody, "{failure:?}");
+        }
+        for failure in [refused(400), refused(413), Failure::InBody(Fault::ContentPolicy), Failure::Draining] {
+            assert!(!failure.is_retryable() && failure.blame() == Blame::Nobody, "{failure:?}");
+        }
+        assert_eq!((Failure::Deadline.is_retryable(), Failure::Deadline.blame()), (false, Blame::Model));
     }
 }

@@ -4,5 +4,6 @@ pub mod client;
 mod connect;
 pub mod failure;
 mod gate;
+pub mod standing;
 mod transfer;
 mod wire;

@@ -13,6 +13,7 @@ mod differential;
 mod doctor;
 mod drain_streams;
 mod examples;
+mod fallback;
 mod faults;
 mod layers;
 mod limits;

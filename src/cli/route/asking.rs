@@ -18,9 +18,11 @@ use crate::metrics::Metrics;
 use crate::request_id::RequestId;
 use crate::route::auto::Classifier;
 use crate::route::classifier::Question;
+use crate::route::price::Cost;
 use crate::route::verdict::Verdict;
 use crate::stream::bill::Purpose;
 use crate::stream::meter::Meter;
+use crate::upstream::standing::Standings;
 
 /// As many questions at a time: a small server of one's own takes no more.
 const AT_ONCE: usize = 4;
@@ -29,7 +31,7 @@ const AT_ONCE: usize = 4;
 struct Asked {
     verdict: Option<Verdict>,
     took: Duration,
-    cost: Option<crate::route::price::Cost>,
+    cost: Option<Cost>,
 }
 
 /// The classifier alone, and with the rules where it gives no verdict: the latter is what requests meet.
@@ -40,7 +42,8 @@ pub(super) async fn judged(
 ) -> Result<[Judge; 2], String> {
     let auto = config.auto.as_ref().ok_or("there is no [routing.auto]")?;
     let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
-    let upstreams = Arc::new(Upstreams::new(config)?);
+    let standings = Arc::new(Standings::new(Arc::clone(&metrics)));
+    let upstreams = Arc::new(Upstreams::new(config, standings, Arc::clone(&metrics))?);
     let router = Router::new(config, upstreams, Limiter::local(1, Arc::clone(&metrics)));
     let ask_about = async |prompt: &Labelled| -> Result<Asked, String> {
         let question = Question::about(&prompt.prompt);
@@ -71,7 +74,7 @@ pub(super) async fn judged(
     let at = |share: usize| {
         took.get((took.len() * share / 100).min(took.len().saturating_sub(1))).copied().unwrap_or_default()
     };
-    let cost: Option<crate::route::price::Cost> = asked.iter().map(|asked| asked.cost).sum();
+    let cost: Option<Cost> = asked.iter().map(|asked| asked.cost).sum();
     let name = format!("classifier {}", config.models.get(classifier.model).name);
     let effort = Effort { median: at(50), p95: at(95), cost: cost.map(|cost| cost.to_string()) };
     let alone = Judge { name: name.clone(), verdicts, effort: Some(effort) };

@@ -2,6 +2,7 @@
 
 mod access;
 mod auto;
+mod fallback;
 mod limits;
 mod models;
 mod server;
@@ -57,6 +58,7 @@ impl Resolver<'_> {
         let upstreams = self.upstreams(&raw.upstreams);
         let models = self.models(&raw.upstreams, &raw.models, &raw.routing);
         let auto = self.auto(&raw.routing, &raw.models);
+        let fallback = self.fallback_rules(&raw.fallback);
         let access = self.access(&raw.access, cors.as_ref(), &models);
         let limits = self.limits(&raw.limits, &raw.models);
         let max_callers = raw.limits.max_callers.value;
@@ -70,6 +72,7 @@ impl Resolver<'_> {
             upstreams,
             models,
             auto,
+            fallback,
             access,
             limits,
             max_callers,

@@ -9,8 +9,8 @@ mod properties;
 use std::path::Path;
 use std::time::Duration;
 
-use super::Config;
 use super::problem::Problems;
+use super::{Config, HedgeAfter};
 
 const EXAMPLE: &str = include_str!("../../../tokenway.toml");
 
@@ -199,6 +199,15 @@ fn every_problem_of_the_other_sections_names_its_key_and_the_mend() {
         ("[redis]\nbudget = \"0s\"", "redis.budget", "from 1ms to 5s"),
         ("[redis]\nlocal_share = 0", "redis.local_share", "from 0.01 to 1"),
         ("[redis]\nlocal_share = \"half\"", "redis.local_share", "such as 0.5"),
+        ("[fallback]\ndeadline = \"0s\"", "fallback.deadline", "from 1ms to 24h"),
+        ("[fallback]\nretry_budget = 1.5", "fallback.retry_budget", "from 0 to 1"),
+        ("[fallback]\nretry_budget = \"20%\"", "fallback.retry_budget", "such as 0.2"),
+        ("[fallback]\ncool_down = \"3m\"", "fallback.cool_down", "is over fallback.max_cool_down (2m)"),
+        ("[fallback]\nmax_cool_down = \"1s\"", "fallback.max_cool_down", "fallback.cool_down (5s)"),
+        ("[fallback.hedge]\nafter = \"p99\"", "fallback.hedge.after", "\"off\", \"p95\""),
+        ("[fallback.hedge]\nafter = \"0s\"", "fallback.hedge.after", "asked twice"),
+        ("[fallback.hedge]\nafter = 800", "fallback.hedge.after", "such as \"800ms\""),
+        ("[fallback.hedge]\nbudget = -1", "fallback.hedge.budget", "is out of range"),
         ("[cache]", "cache", "this version has no [cache]"),
         ("[log]\nformat = \"xml\"", "log.format", "\"text\" or \"json\""),
         ("[logs]", "logs", "is no known section; write `log`"),
@@ -268,4 +277,13 @@ fn durations_and_switches_arrive_as_they_are_meant() {
     assert_eq!(config.stream.heartbeat, None);
     assert_eq!(config.stream.commit_after, Duration::from_secs(20));
     assert!(config.log.json && config.server.hosts.any && config.server.identity.is_none());
+}
+
+#[test]
+fn hedging_is_off_unless_it_is_asked_for() {
+    let hedge = |rest| Pieces { rest, ..Pieces::default() }.parse().unwrap().fallback.hedge.map(|hedge| hedge.after);
+    assert_eq!(hedge(""), None);
+    assert_eq!(hedge("[fallback.hedge]\nbudget = 0.1"), None);
+    assert_eq!(hedge("[fallback.hedge]\nafter = \"p95\""), Some(HedgeAfter::P95));
+    assert_eq!(hedge("[fallback.hedge]\nafter = \"800ms\""), Some(HedgeAfter::Time(Duration::from_millis(800))));
 }

@@ -41,8 +41,9 @@ async fn a_failure_before_the_first_output_is_another_model_s_chance() {
         let Some(reason) = before_output(fault) else { continue };
         tried += 1;
         let stream = "first_event_timeout = \"300ms\"";
-        let edge = Edge::start(Setup { stream, first: failing(fault, 1), ..Setup::default() }).await;
-        for (round, version) in (1..).zip(Version::BOTH) {
+        for version in Version::BOTH {
+            // an upstream that asks to be left alone is
+            let edge = Edge::start(Setup { stream, first: failing(fault, 1), ..Setup::default() }).await;
             eprintln!("{fault} over {version:?}");
             let request = streaming("careful", json!({}));
             let answer = edge.client(version).await.ask(&request).await;
@@ -51,10 +52,10 @@ async fn a_failure_before_the_first_output_is_another_model_s_chance() {
             assert_eq!(who, ["spare", "two", "2"], "{fault}");
             assert_eq!(answer.rest().await, expected(&streaming("spare", json!({}))).concat(), "{fault}");
             let counted = edge.metrics.fallbacks.with_label_values(&["careful", "spare", reason]).get();
-            assert_eq!(counted, round, "{fault}: {}", edge.metrics.text());
-            edge.until_ended("spare", 200, "ok", round).await;
+            assert_eq!(counted, 1, "{fault}: {}", edge.metrics.text());
+            edge.until_ended("spare", 200, "ok", 1).await;
+            assert_eq!((edge.first.counts().requests, edge.second.counts().requests), (1, 1), "{fault}");
         }
-        assert_eq!((edge.first.counts().requests, edge.second.counts().requests), (2, 2), "{fault}");
     }
     assert!(tried > 20);
 }
@@ -110,9 +111,10 @@ async fn the_client_s_own_mistake_is_no_other_model_s_business() {
 #[tokio::test]
 async fn when_every_model_has_failed_the_last_failure_is_told() {
     let (first, second) = (failing(Fault::Status500, 0), failing(Fault::Status429, 0));
-    let edge = Edge::start(Setup { first, second, ..Setup::default() }).await;
     for version in Version::BOTH {
         for request in [streaming("careful", json!({})), whole("careful", json!({}))] {
+            let (first, second) = (first.clone(), second.clone());
+            let edge = Edge::start(Setup { first, second, ..Setup::default() }).await;
             let answer = edge.client(version).await.ask(&request).await;
             assert_eq!((answer.header("tokenway-attempts"), answer.header("retry-after")), ("2", "7"));
             assert_eq!((answer.status(), &*answer.error_code().await), (429, "rate_limited"));

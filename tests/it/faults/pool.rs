@@ -131,16 +131,17 @@ async fn a_request_whose_bytes_were_sent_is_never_sent_twice() {
 #[tokio::test]
 async fn an_upstream_that_nobody_listens_at_is_an_upstream_failure() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let edge = Edge::start(Setup { upstream: Some(closed), ..Setup::default() }).await;
     for version in Version::BOTH {
+        // an upstream that cannot be reached is left alone soon
+        let edge = Edge::start(Setup { upstream: Some(closed), ..Setup::default() }).await;
         for request in [streaming("demo", json!({})), whole("demo", json!({}))] {
             let answer = edge.client(version).await.ask(&request).await;
             assert_eq!((answer.status(), &*answer.error_code().await), (502, "upstream_failure"));
         }
         let answer = edge.client(version).await.ask(&streaming("careful", json!({}))).await;
         assert_eq!((answer.status(), answer.header("tokenway-model")), (200, "spare"));
+        assert_eq!(edge.metrics.fallbacks.with_label_values(&["careful", "spare", "connect"]).get(), 1);
     }
-    assert_eq!(edge.metrics.fallbacks.with_label_values(&["careful", "spare", "connect"]).get(), 2);
 }
 
 #[tokio::test]

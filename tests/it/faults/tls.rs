@@ -55,15 +55,16 @@ async fn over_tls_a_broken_stream_says_so_and_a_client_that_leaves_cancels() {
 
 #[tokio::test]
 async fn an_upstream_whose_certificate_is_not_trusted_never_sees_the_key() {
-    let edge = edge(false).await;
     for version in Version::BOTH {
+        // an upstream that cannot be reached is left alone soon
+        let edge = edge(false).await;
         for request in [streaming("demo", json!({})), whole("demo", json!({}))] {
             let answer = edge.client(version).await.ask(&request).await;
             assert_eq!((answer.status(), &*answer.error_code().await), (502, "upstream_failure"));
         }
         let answer = edge.client(version).await.ask(&streaming("careful", json!({}))).await;
         assert_eq!((answer.status(), answer.header("tokenway-model")), (200, "spare"));
+        assert_eq!(edge.first.counts().requests, 0);
+        assert_eq!(edge.metrics.fallbacks.with_label_values(&["careful", "spare", "tls"]).get(), 1);
     }
-    assert_eq!(edge.first.counts().requests, 0);
-    assert_eq!(edge.metrics.fallbacks.with_label_values(&["careful", "spare", "tls"]).get(), 2);
 }

@@ -1,0 +1,76 @@
+//! Who is asked next.
+
+use serde_json::json;
+
+use super::{Stage, estimated_prompt, price, request, usage};
+use crate::support::edge::expected;
+
+#[tokio::test]
+async fn the_next_cheaper_model_answers_and_every_attempt_is_told_of() {
+    let stage = Stage::start("", "").await;
+    let failing = json!({ "dear": { "fault": "status_500" }, "middle": { "fault": "eof_no_events" } });
+    let asked = request("dear", failing.clone());
+    let answer = stage.ask("falling", &asked).await;
+    assert_eq!(answer.status(), 200);
+    let who = ["tokenway-model", "tokenway-upstream", "tokenway-attempts"].map(|name| answer.header(name));
+    assert_eq!(who, ["cheap", "cheap", "3"]);
+    assert_eq!(answer.rest().await, expected(&request("cheap", failing)).concat());
+    assert_eq!(stage.asked("falling"), ["dear", "middle", "cheap"]);
+    assert_eq!((stage.fallbacks("dear", "middle", "other"), stage.fallbacks("middle", "cheap", "broken")), (1, 1));
+
+    // one refused, one took the prompt and gave nothing, one answered
+    let mut cost = price("middle", estimated_prompt(&asked), 0);
+    cost += usage("cheap", &asked);
+    assert_eq!(stage.logged_cost("falling").await, Some(cost.to_string()));
+}
+
+#[tokio::test]
+async fn the_cheapest_falls_back_to_the_next_dearer_ones() {
+    let stage = Stage::start("", "").await;
+    let answer = stage.ask("rising", &request("cheap", json!({ "cheap": { "fault": "status_503" } }))).await;
+    assert_eq!((answer.header("tokenway-model"), answer.header("tokenway-attempts")), ("middle", "2"));
+}
+
+#[tokio::test]
+async fn a_model_whose_context_is_too_small_is_passed_over() {
+    let stage = Stage::start("", "").await;
+    let mut long = request("dear", json!({ "dear": { "fault": "status_500" } }));
+    long["messages"][0]["content"] = "word ".repeat(1500).into();
+    let answer = stage.ask("fits", &long).await;
+    assert_eq!(answer.header("tokenway-model"), "middle");
+    long["max_tokens"] = 1000.into();
+    let answer = stage.ask("too-long", &long).await;
+    assert_eq!(answer.header("tokenway-model"), "cheap");
+}
+
+#[tokio::test]
+async fn no_first_output_within_the_deadline_is_a_failure_and_nobody_else_is_asked() {
+    let stage = Stage::start("deadline = \"100ms\"", "").await;
+    let answer = stage.ask("late", &request("dear", json!({ "dear": { "fault": "silent" } }))).await;
+    assert_eq!((answer.status(), &*answer.error_code().await), (504, "upstream_timeout"));
+    assert_eq!(stage.asked("late"), ["dear"]);
+}
+
+#[tokio::test]
+async fn a_stream_that_has_begun_in_time_outlives_the_deadline() {
+    let stage = Stage::start("deadline = \"100ms\"", "").await;
+    let slow = request("dear", json!({ "dear": { "tokens": 10, "tokens_per_second": 40 } }));
+    assert_eq!(stage.ask("long", &slow).await.rest().await, expected(&slow).concat());
+}
+
+#[tokio::test]
+async fn a_storm_of_fallbacks_ends_with_its_budget() {
+    // of no share, the floor is left: ten in ten seconds
+    let stage = Stage::start("retry_budget = 0", "").await;
+    // never five in a row, nor ten of twenty: the model stays in good health
+    for round in 0..30 {
+        let fails = round % 3 == 2;
+        let models = if fails { json!({ "dear": { "fault": "status_500" } }) } else { json!({}) };
+        let answer = stage.ask(&format!("storm-{round}"), &request("dear", models)).await;
+        let model = answer.header("tokenway-model");
+        assert_eq!((answer.status(), model), (200, if fails { "middle" } else { "dear" }), "{round}");
+    }
+    let answer = stage.ask("spent", &request("dear", json!({ "dear": { "fault": "status_500" } }))).await;
+    assert_eq!((answer.status(), answer.header("tokenway-attempts")), (502, "1"));
+    assert_eq!(stage.edge.metric("tokenway_retry_budget_exhausted_total{budget=\"retry\"}"), 1.0);
+}
