@@ -88,7 +88,7 @@ pub fn models(config: &Config, caller: &Caller) -> Response<Body> {
             "context": context, "input_price": null, "output_price": null,
         }))
     });
-    let data: Vec<_> = auto.into_iter().chain(usable.map(model)).collect();
+    let data: Vec<_> = usable.map(model).chain(auto).collect();
     json(json!({ "object": "list", "data": data }).to_string())
 }
 

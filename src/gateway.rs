@@ -320,7 +320,7 @@ impl Gateway {
         let candidates = if only { vec![model] } else { self.upstreams.candidates(model, &request, &caller) };
         let purpose = Purpose::Answer;
         let ask = Ask { caller, candidates, request, request_id: id.header(), idempotency_key, purpose };
-        Ok(Routed::new(ask, destination, meter))
+        Ok(Routed::new(ask, model, destination, meter))
     }
 
     /// Asks for a stream, up to its first output or `commit_after`.

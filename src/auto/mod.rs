@@ -63,6 +63,8 @@ impl Destination {
 pub struct Routed {
     /// What is asked, of the model that is known or, where it is undecided, of the easy one.
     pub ask: Ask,
+    /// The model that is wanted, even if another one is asked in its place; the easy one where that is undecided.
+    pub model: ModelId,
     undecided: Option<Box<Prompt>>,
 }
 
@@ -118,7 +120,7 @@ impl Router {
     /// # Errors
     /// The last candidate's failure, or a limit of the caller at the model that was decided on.
     pub async fn stream(self: Arc<Self>, routed: Routed, meter: Meter) -> Result<Opened, Failure> {
-        let Routed { ask, undecided } = routed;
+        let Routed { ask, undecided, .. } = routed;
         let (Some(auto), Some(prompt)) = (&self.auto, undecided) else {
             return Arc::clone(&self.upstreams).stream(ask, meter).await;
         };
@@ -154,7 +156,7 @@ impl Router {
     /// # Errors
     /// The last candidate's failure, or a limit of the caller at the model that was decided on.
     pub async fn whole(self: Arc<Self>, routed: Routed, meter: Meter) -> Result<Whole, Failure> {
-        let Routed { ask, undecided } = routed;
+        let Routed { ask, undecided, .. } = routed;
         let ask = match (&self.auto, undecided) {
             (Some(auto), Some(prompt)) => self.decided(auto, ask, &prompt, &meter).await?,
             _ => ask,
@@ -230,13 +232,14 @@ impl Router {
         let asked = Asked { caller: &ask.caller, model: name, tokens };
         let grant = self.limiter.admit_at_model(&self.limits, asked).await.outcome;
         meter.record().hold(grant.map_err(|reject| Failure::Limited(Box::new(reject)))?);
-        Ok(Ask { candidates: self.upstreams.candidates(model, request, &ask.caller), ..ask })
+        let candidates = self.upstreams.candidates(model, request, &ask.caller);
+        Ok(Ask { candidates, ..ask })
     }
 }
 
 impl Routed {
     /// A request and where it goes.
-    pub fn new(ask: Ask, destination: Destination, meter: &Meter) -> Self {
+    pub fn new(ask: Ask, model: ModelId, destination: Destination, meter: &Meter) -> Self {
         let undecided = match destination {
             Destination::Known(_, decision) => {
                 decision.into_iter().for_each(|decision| meter.record().routed(decision));
@@ -244,7 +247,7 @@ impl Routed {
             }
             Destination::Undecided(prompt) => Some(prompt),
         };
-        Self { ask, undecided }
+        Self { ask, model, undecided }
     }
 
     /// Whether it is still open which model is asked.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::probe;
 use crate::config::{Config, Env, Problems};
+use crate::route::auto::AUTO;
 use crate::route::table::Model;
 
 /// Wrong usage or configuration (`EX_USAGE` of sysexits).
@@ -79,6 +80,12 @@ fn write_text(config: &Config, out: &mut impl Write) -> io::Result<()> {
         let upstream = &config.upstreams[model.upstream.0].name;
         writeln!(out, "model     {}: {upstream}, {}{default}", model.name, price(model))?;
     }
+    if let Some(auto) = &config.auto {
+        let name = |id| config.models.get(id).name.as_str();
+        let by = auto.asks().map_or("the rules", |classifier| name(classifier.model));
+        let default = if auto.is_default { ", default" } else { "" };
+        writeln!(out, "auto      {} or {}, decided by {by}{default}", name(auto.easy), name(auto.hard))?;
+    }
     for origin in config.cors.origins() {
         writeln!(out, "origin    {origin}")?;
     }
@@ -96,6 +103,14 @@ fn price(model: &Model) -> String {
     match (model.input_price, model.output_price) {
         (Some(input), Some(output)) => format!("${input} in, ${output} out per million tokens"),
         _ => "no price".to_owned(),
+    }
+}
+
+/// What a request means that names no model.
+fn default_model(config: &Config) -> Option<&str> {
+    match &config.auto {
+        Some(auto) if auto.is_default => Some(AUTO),
+        _ => config.models.find(None).map(|id| config.models.get(id).name.as_str()),
     }
 }
 
@@ -137,7 +152,11 @@ fn summary(config: &Config) -> Value {
         "hosts": if hosts.any { Value::Null } else { self::hosts(config).into() },
         "upstreams": upstreams.collect::<Value>(),
         "models": models.collect::<Value>(),
-        "default_model": config.models.find(None).map(|id| config.models.get(id).name.clone()),
+        "default_model": default_model(config),
+        "auto": config.auto.as_ref().map(|auto| {
+            let name = |id| config.models.get(id).name.as_str();
+            json!({ "easy": name(auto.easy), "hard": name(auto.hard), "classifier": auto.asks().map(|asked| name(asked.model)) })
+        }),
         "origins": config.cors.origins(),
         "access": accepted(config),
         "warnings": config.warnings,
@@ -188,6 +207,20 @@ mod tests {
              origin    https://app.example.com\n\
              access    open: no credentials are asked for\n"
         );
+    }
+
+    #[test]
+    fn what_auto_means_is_shown() {
+        let second = "[[models]]\nname = \"n\"\nupstream = \"up\"\n[routing.auto]\neasy = \"m\"\nhard = \"n\"\n";
+        let good = GOOD.replace("default = \"m\"", "default = \"auto\"") + second;
+        let (_, out, err) = checked(&format!("{good}classifier = \"m\""), false);
+        assert!(out.contains("auto      m or n, decided by m, default\n"), "{out}{err}");
+        let (_, out, _) = checked(&format!("{good}mode = \"rules\""), false);
+        assert!(out.contains("auto      m or n, decided by the rules, default\n"), "{out}");
+        let (_, out, _) = checked(&format!("{good}classifier = \"m\""), true);
+        let summary: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(summary["default_model"], "auto");
+        assert_eq!(summary["auto"], json!({ "easy": "m", "hard": "n", "classifier": "m" }));
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(super) struct Shared {
     from: From,
     /// It pays for the answer.
     leads: bool,
-    /// The model that is asked first.
+    /// The model that is wanted.
     model: ModelId,
     only_one: bool,
     wants_usage: bool,
@@ -96,7 +96,7 @@ impl Gateway {
         let streaming = ask.request.stream();
         let allowed = |id: &&ModelId| ask.caller.may_use(&self.upstreams.models().get(**id).name);
         let candidates: Vec<AnswerRoute> = ask.candidates.iter().filter(allowed).map(|id| self.routes[id.0]).collect();
-        let Some(&model) = ask.candidates.first() else { return Ok(Sharing::Alone(Box::new(routed))) };
+        let model = routed.model;
         let lookup = Lookup {
             key: asked.key(&self.routes[model.0]),
             flight: asked.flight(&candidates, FlightKind { streamed: streaming, undecided }),

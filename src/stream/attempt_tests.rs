@@ -6,13 +6,12 @@ use std::time::Duration;
 use tokio::time::{Instant, advance};
 
 use super::attempt::Attempt;
-use super::bill::{Purpose, Who};
+use super::bill::Purpose;
 use super::meter::Meter;
-use super::savings::Cause;
 use crate::chat::event::Delta;
 use crate::chat::fault::Fault;
 use crate::chat::usage::Usage;
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::{Cached, Metrics, Outcome};
 use crate::route::price::Price;
 use crate::route::table::{Fallback, Model, UpstreamId};
 use crate::upstream::failure::Failure;
@@ -191,7 +190,7 @@ fn usage(prompt: u64, completion: u64) -> Delta {
 async fn what_auto_saves_is_the_baseline_less_the_whole_bill_and_may_be_a_loss() {
     let ask = |answerer: &str| {
         let (meter, metrics) = meter();
-        meter.record().routed(model("baseline", "10").prices());
+        meter.record().compare_with(model("baseline", "10").prices());
         let mut decision = begin(&meter, "classifier", Purpose::Decide);
         decision.sent();
         decision.tally_mut().add(&usage(9, 1));
@@ -221,8 +220,9 @@ async fn an_answer_that_is_not_asked_for_anew_costs_nothing_and_is_counted_once(
         drop(attempt);
         first.record().answer_tokens().unwrap()
     };
-    meter.record().routed(model("baseline", "10").prices());
-    meter.record().reuses(Cause::Cache, Arc::new(Who { model: model("a", "2"), upstream: "up".into() }));
+    meter.record().compare_with(model("baseline", "10").prices());
+    meter.record().cached(Cached::Hit);
+    meter.record().reuses(&model("a", "2"), "up");
     meter.record().reused(answer);
     assert_eq!(meter.record().answering(), Some(("a", "up", 0)));
     assert_eq!(meter.record().cost().map(|cost| cost.short()).as_deref(), Some("0.00"));
@@ -236,7 +236,8 @@ async fn an_answer_that_is_not_asked_for_anew_costs_nothing_and_is_counted_once(
 #[tokio::test]
 async fn who_leaves_the_joined_answer_and_asks_anew_saves_nothing() {
     let (meter, metrics) = meter();
-    meter.record().reuses(Cause::Joining, Arc::new(Who { model: model("a", "2"), upstream: "up".into() }));
+    meter.record().cached(Cached::Joined);
+    meter.record().reuses(&model("a", "2"), "up");
     let mut attempt = begin(&meter, "b", Purpose::Answer);
     attempt.sent();
     drop(attempt);

@@ -68,7 +68,7 @@ impl Failure {
         match self {
             Failure::Connect | Failure::Tls | Failure::ConnectTimeout => Blame::Upstream,
             Failure::Refused(_) | Failure::InBody(_) if !self.is_retryable() => Blame::Nobody,
-            Failure::TooLong | Failure::Draining => Blame::Nobody,
+            Failure::TooLong | Failure::Limited(_) | Failure::Draining => Blame::Nobody,
             _ => Blame::Model,
         }
     }

@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::request_id::RequestId;
 use crate::route::auto::Classifier;
 use crate::route::classifier::Question;
+use crate::route::price::Cost;
 use crate::route::verdict::Verdict;
 use crate::stream::bill::Purpose;
 use crate::stream::meter::Meter;
@@ -30,7 +31,7 @@ const AT_ONCE: usize = 4;
 struct Asked {
     verdict: Option<Verdict>,
     took: Duration,
-    cost: Option<crate::route::price::Cost>,
+    cost: Option<Cost>,
 }
 
 /// The classifier alone, and with the rules where it gives no verdict: the latter is what requests meet.
@@ -73,7 +74,7 @@ pub(super) async fn judged(
     let at = |share: usize| {
         took.get((took.len() * share / 100).min(took.len().saturating_sub(1))).copied().unwrap_or_default()
     };
-    let cost: Option<crate::route::price::Cost> = asked.iter().map(|asked| asked.cost).sum();
+    let cost: Option<Cost> = asked.iter().map(|asked| asked.cost).sum();
     let name = format!("classifier {}", config.models.get(classifier.model).name);
     let effort = Effort { median: at(50), p95: at(95), cost: cost.map(|cost| cost.to_string()) };
     let alone = Judge { name: name.clone(), verdicts, effort: Some(effort) };
