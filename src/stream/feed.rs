@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderValue;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::attempt::Attempt;
@@ -191,6 +192,8 @@ impl Feed {
             return;
         }
         tokio::spawn(async move {
+            // over HTTP/2 the connection has a task of its own, which is woken behind this one
+            yield_now().await;
             drop(self.attempt);
             if self.body.is_open() {
                 // what follows `[DONE]` is the end of the body, nearly always
