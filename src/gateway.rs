@@ -1,4 +1,4 @@
-//! One request from head to answer: the path's steps 3 to 10 on one screen.
+//! One request from head to answer: the path's steps 3 to 11 on one screen.
 //!
 //! Each stage returns a typed value with `?`; a refusal is a value, too. The CORS decision is made first and applied last,
 //! around whatever came out.
@@ -6,16 +6,17 @@
 mod budget;
 mod cached;
 mod session;
+mod shared;
 mod streams;
+
+pub use self::shared::Shared;
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::join_all;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
@@ -24,37 +25,26 @@ use tokio::time::{Instant, sleep_until};
 use self::budget::Afforded;
 use self::cached::Sharing;
 use crate::access::Check;
-use crate::access::everywhere::Everywhere;
-use crate::access::revocations::{InProcess, Revocations};
 use crate::access::signatures::Signatures;
 use crate::answers;
 use crate::auto::{Destination, Routed, Router};
 use crate::body::Body;
-use crate::budget::Budgets;
-use crate::cache::keeper::Keeper;
 use crate::cache::key::Route as AnswerRoute;
-use crate::cache::remote::Remote;
 use crate::caller::Caller;
 use crate::chat::request as chat;
 use crate::config::{self, Config};
 use crate::cors::decision::{Answer, Decision, decide};
-use crate::drain::Drain;
 use crate::error::{Code, Reject};
 use crate::fallback::{Ask, Upstreams};
 use crate::head::{self, Peer};
 use crate::intake::{self, Upload};
-use crate::limiter::{Asked, Limiter};
-use crate::metrics::Metrics;
-use crate::redis::link::Link;
+use crate::limiter::Asked;
 use crate::request_id::RequestId;
-use crate::resume::registry::Registry;
 use crate::route::table::ModelId;
 use crate::routes::Route;
 use crate::stream::bill::Purpose;
 use crate::stream::meter::Meter;
-use crate::stream::open::OpenStreams;
 use crate::stream::relay::{Opening, Relay};
-use crate::upstream::standing::Standings;
 
 /// Everything that one request needs. Swapped whole on reload; streams in flight keep the one that they began with.
 pub struct Gateway {
@@ -67,65 +57,6 @@ pub struct Gateway {
     /// By the place of the model: under which key its answers are kept; empty where none are.
     routes: Arc<[AnswerRoute]>,
     shared: Shared,
-}
-
-/// What outlives a reload.
-#[derive(Clone)]
-pub struct Shared {
-    /// All metrics of the process.
-    pub metrics: Arc<Metrics>,
-    /// All open streams.
-    pub open: Arc<OpenStreams>,
-    /// All resumable streams.
-    pub streams: Registry,
-    /// What every caller has used of its limits.
-    pub limiter: Arc<Limiter>,
-    /// What every caller has spent of its budget.
-    pub budgets: Arc<Budgets>,
-    /// How the upstreams have done so far.
-    pub standings: Arc<Standings>,
-    /// The answers that are kept or in flight.
-    pub cache: Arc<Keeper>,
-    /// The sessions that were logged out.
-    pub revocations: Arc<dyn Revocations>,
-    /// The shutdown.
-    pub drain: Drain,
-}
-
-/// How long the start waits for Redis, before it goes on without.
-const FIRST_CONNECTION: Duration = Duration::from_secs(1);
-
-impl Shared {
-    /// What a process begins with: in Redis what `[redis]` says is there, all else here.
-    ///
-    /// # Errors
-    /// What in the configuration cannot be used.
-    pub async fn start(
-        config: &Config,
-        metrics: Arc<Metrics>,
-        open: Arc<OpenStreams>,
-        drain: Drain,
-    ) -> Result<Self, String> {
-        let streams = Registry::new(config.streams.clone(), Arc::clone(&metrics), drain.clone());
-        let standings = Arc::new(Standings::new(Arc::clone(&metrics)));
-        let Some(redis) = &config.redis else {
-            let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
-            let budgets = Budgets::local(config.max_callers, Arc::clone(&metrics));
-            let cache = Keeper::new(config.cache.as_ref(), None);
-            let revocations = Arc::new(InProcess::default());
-            return Ok(Self { metrics, open, streams, limiter, budgets, standings, cache, revocations, drain });
-        };
-        let link = Arc::new(Link::start(redis, "limits", Arc::clone(&metrics))?);
-        let cached = config.cache.as_ref().map(|_| Link::start(redis, "cache", Arc::clone(&metrics))).transpose()?;
-        let links = std::iter::once(link.as_ref()).chain(&cached);
-        join_all(links.map(|link| link.is_ready_within(FIRST_CONNECTION))).await;
-        let cache = Keeper::new(config.cache.as_ref(), cached.map(Remote::new));
-        let revocations = Everywhere::start(Arc::clone(&link), Arc::clone(&metrics));
-        let share = redis.local_share;
-        let budgets = Budgets::shared(config.max_callers, Arc::clone(&link), share, Arc::clone(&metrics));
-        let limiter = Limiter::shared(config.max_callers, link, redis, Arc::clone(&metrics))?;
-        Ok(Self { metrics, open, streams, limiter, budgets, standings, cache, revocations, drain })
-    }
 }
 
 /// What a request tells of who sent it, before its credentials are looked at.
