@@ -27,6 +27,7 @@ use crate::stream::meter::Meter;
 use crate::upstream::failure::Failure;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const TOKENWAY_MODEL: HeaderName = HeaderName::from_static("tokenway-model");
 const TOKENWAY_UPSTREAM: HeaderName = HeaderName::from_static("tokenway-upstream");
@@ -41,6 +42,10 @@ const TOKENWAY_CACHE: HeaderName = HeaderName::from_static("tokenway-cache");
 const RETRY_WHILE_FULL: Duration = Duration::from_secs(2);
 /// A client that is told to come back while this gateway shuts down will find another one, or this one restarted.
 const RETRY_WHILE_DRAINING: Duration = Duration::from_secs(2);
+
+/// A wait that a program may sleep through. Beyond it OpenAI's SDKs are told not to try again by themselves (`x-should-retry`):
+/// openai-node sleeps for as long as `retry-after` says, a whole day with a budget, and its caller sees nothing.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 /// A status and no body.
 pub fn empty(status: StatusCode) -> Response<Body> {
@@ -183,6 +188,9 @@ pub fn refuse(reject: &Reject, id: &RequestId, meter: &Meter) -> Response<Body> 
     if let Some(after) = reject.retry_after {
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        if after > LONGEST_RETRY {
+            headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
     }
     if let Some(allow) = reject.allow {
         headers.insert(header::ALLOW, HeaderValue::from_static(allow));

@@ -1,5 +1,6 @@
 // Reads /metrics every two seconds and draws what changed.
 import { buckets, by, parse, quantile, since, sum } from './exposition.mjs';
+import * as ledger from './ledger.mjs';
 
 const EVERY = 2000;
 /** Four minutes of history. */
@@ -24,15 +25,17 @@ async function update() {
   try {
     const [exposition, readiness] = await Promise.all([fetch('/metrics'), fetch('/readyz')]);
     if (!exposition.ok) throw new Error(`/metrics answered ${exposition.status}`);
-    const { status, config_stale } = await readiness.json();
-    show(parse(await exposition.text()));
-    state(config_stale ? `${status}, with an older configuration: the file's was refused` : status, status === 'ready' && !config_stale ? 'good' : 'bad');
+    const { status, config_stale, upstreams, models } = await readiness.json();
+    show(parse(await exposition.text()), models);
+    if (config_stale) state(`${status}, with an older configuration: the file's was refused`, 'bad');
+    else if (upstreams !== 'healthy') state(`${status}, but models are left alone: see below`, 'bad');
+    else state(status, status === 'ready' ? 'good' : 'bad');
   } catch {
     state('the admin listener does not answer', 'bad');
   }
 }
 
-function show(samples) {
+function show(samples, models) {
   const now = {
     at: performance.now(),
     requests: sum(samples, names.requests),
@@ -42,16 +45,26 @@ function show(samples) {
   const streams = sum(samples, 'tokenway_streams_active');
   const outcomes = by(samples, names.requests, 'outcome');
   const overhead = buckets(samples, names.overhead);
-  const verdicts = corsRows(samples);
+  const [byCache, byRouting] = ['cache', 'routing'].map((by) => sum(samples, 'tokenway_saved_dollars_total', { by }));
+  const share = ledger.cacheShare(samples);
 
   figure('streams', streams, `connections: ${sum(samples, 'tokenway_connections_active')}`);
   figure('requests', now.requests, `not answered whole: ${now.requests - (outcomes.get('ok') ?? 0)}`);
   figure('ttft', duration(quantile(now.ttft, 0.5)), `p99 ${duration(quantile(now.ttft, 0.99))}`);
   figure('overhead', duration(quantile(overhead, 0.5)), `p99 ${duration(quantile(overhead, 0.99))}`);
   figure('tokens', now.output, `tokens; input: ${sum(samples, names.tokens, { direction: 'input' }).toLocaleString('en')}`);
-  figure('cost', `$${sum(samples, 'tokenway_cost_dollars_total').toFixed(4)}`, 'as configured per model');
-  table('outcomes', [...outcomes].sort(([, a], [, b]) => b - a), 'No request yet');
-  table('cors', verdicts, 'No cross-origin request yet');
+  figure('cost', ledger.dollars(sum(samples, 'tokenway_cost_dollars_total')), 'by the prices of [[models]]');
+  figure('saved', ledger.dollars(ledger.saved(samples)), `cache ${ledger.dollars(byCache)}, routing ${ledger.dollars(byRouting)}`);
+  figure('cache-share', share === null ? '–' : `${Math.round(share * 100)} %`, share === null ? 'no cached completion yet' : 'of completions, hits and joined');
+  table('models', ledger.models(samples, models), 'No model');
+  table('spenders', ledger.spenders(samples), 'Nothing spent yet');
+  table('savings', ledger.savings(samples), 'Nothing saved yet');
+  table('cache', ledger.cache(samples), 'Off, or not asked yet');
+  table('routes', ledger.routes(samples), 'No request for auto yet');
+  table('fallbacks', ledger.fallbacks(samples), 'Nobody yet');
+  table('limits', ledger.limits(samples), 'Nobody refused yet');
+  table('outcomes', ledger.outcomes(samples), 'No request yet');
+  table('cors', ledger.cors(samples), 'No cross-origin request yet');
 
   if (before) {
     const seconds = (now.at - before.at) / 1000;
@@ -63,11 +76,6 @@ function show(samples) {
   }
   before = now;
   drawAll();
-}
-
-function corsRows(samples) {
-  const rows = (samples.get('tokenway_cors_total') ?? []).filter(({ value }) => value > 0);
-  return rows.map(({ labels, value }) => [`${labels.kind}: ${labels.verdict.replaceAll('_', ' ')}`, value]).sort(([, a], [, b]) => b - a);
 }
 
 function keep(name, value) {
@@ -117,12 +125,10 @@ function draw(element, values) {
 }
 
 function table(id, rows, empty) {
-  const made = (rows.length > 0 ? rows : [[empty, '']]).map(([name, value]) => {
+  const made = (rows.length > 0 ? rows : [[empty]]).map(([name, ...cells]) => {
     const row = document.createElement('tr');
-    const head = document.createElement('th');
-    head.scope = 'row';
-    head.textContent = name.replaceAll('_', ' ');
-    row.append(head, Object.assign(document.createElement('td'), { textContent: String(value) }));
+    const head = Object.assign(document.createElement('th'), { scope: 'row', textContent: name });
+    row.append(head, ...cells.map((text) => Object.assign(document.createElement('td'), { textContent: text })));
     return row;
   });
   document.getElementById(id).replaceChildren(...made);

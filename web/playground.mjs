@@ -193,10 +193,21 @@ class Sheet {
     const { prompt_tokens: input = 0, completion_tokens: output = 0 } = this.#usage;
     figure('tokens', output, '', `and ${input} in the prompt`);
     if (this.#first !== null) this.#showSpeed(output, this.#last);
-    const { input_price, output_price } = this.#model ?? {};
-    if (input_price === undefined || output_price === undefined) return figure('cost', '–', '', 'no price configured');
+    this.#showCost(input, output);
+  }
+
+  /** By the price of the model that answered: another one than the chosen one after a fallback, or where `auto` decided. */
+  #showCost(input, output) {
+    const header = (name) => this.#response.headers.get(name);
+    const [name, decided, cached] = [header('tokenway-model') ?? this.#model?.id, header('tokenway-route'), header('tokenway-cache')];
+    const who = name === this.#model?.id ? '' : [name, decided?.replace(';by=', ', by ')].filter(Boolean).join(': ');
+    const note = (rest) => [who, rest].filter(Boolean).join('; ');
+    if (cached === 'hit') return figure('cost', '$0', '', note('kept by the cache'));
+    if (cached === 'joined') return figure('cost', '$0', '', note('another request pays'));
+    const { input_price, output_price } = offered.get(name) ?? {};
+    if (input_price === undefined || output_price === undefined) return figure('cost', '–', '', note('no price configured'));
     const dollars = (input * Number(input_price) + output * Number(output_price)) / 1e6;
-    figure('cost', `$${dollars === 0 ? '0' : dollars.toPrecision(2).includes('e') ? dollars.toFixed(8) : dollars.toPrecision(2)}`, '', `$${input_price} in, $${output_price} out per million`);
+    figure('cost', `$${dollars === 0 ? '0' : dollars.toPrecision(2).includes('e') ? dollars.toFixed(8) : dollars.toPrecision(2)}`, '', note(`$${input_price} in, $${output_price} out per million`));
   }
 
   /** Says what CORS did, once Resource Timing has its entry for the request. */

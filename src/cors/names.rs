@@ -31,10 +31,11 @@ pub const ALLOWED: [&str; 25] = [
 ];
 
 /// Response headers that every page may read.
-pub const EXPOSED: [&str; 18] = [
+pub const EXPOSED: [&str; 19] = [
     "x-request-id",
     "age",
     "retry-after",
+    "x-should-retry",
     "server-timing",
     "ratelimit",
     "ratelimit-policy",

@@ -30,6 +30,7 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, standings: Arc<
             }
             "/dashboard.mjs" => Page::ok(SCRIPT, include_str!("../../web/dashboard.mjs")),
             "/exposition.mjs" => Page::ok(SCRIPT, include_str!("../../web/exposition.mjs")),
+            "/ledger.mjs" => Page::ok(SCRIPT, include_str!("../../web/ledger.mjs")),
             _ => return None,
         })
     };

@@ -1,9 +1,10 @@
-// The pages' own modules that need no browser: the metrics reader, the CORS explanations. Throws at the first difference; prints how much was compared.
+// The pages' own modules that need no browser: the metrics reader, the dashboard's tables, the CORS explanations. Throws at the first difference; prints how much was compared.
 import assert from 'node:assert/strict';
 import { differences, preflightReasons } from '../../web/cors.mjs';
 import { buckets, by, parse, quantile, since, sum } from '../../web/exposition.mjs';
+import * as ledger from '../../web/ledger.mjs';
 
-console.log(JSON.stringify({ exposition: exposition(), cors: cors() }));
+console.log(JSON.stringify({ exposition: exposition(), tables: tables(), cors: cors() }));
 
 function exposition() {
   const text = `# HELP h Some help.
@@ -32,6 +33,48 @@ plain 1.5e3
   assert.equal(quantile(since(histogram, histogram), 0.5), null, 'nothing new');
   assert.deepEqual([...since(new Map([[1, 1], [Infinity, 2]]), histogram)], [[1, 1], [Infinity, 2]], 'a restart');
   return 12;
+}
+
+function tables() {
+  const samples = parse(`tokenway_requests_total{route="chat",model="a",status="200",outcome="ok"} 1200
+tokenway_requests_total{route="chat",model="",status="429",outcome="rejected"} 3
+tokenway_cost_dollars_total{model="a",source="usage"} 1.5
+tokenway_cost_dollars_total{model="a",source="estimate"} 0.25
+tokenway_cost_dollars_total{model="old",source="usage"} 0.000042
+tokenway_caller_cost_dollars_total{caller="anonymous"} 1.75
+tokenway_origin_cost_dollars_total{origin="https://app.example"} 0.75
+tokenway_origin_cost_dollars_total{origin="none"} 1
+tokenway_saved_dollars_total{by="cache"} 0.5
+tokenway_saved_dollars_total{by="routing"} 2
+tokenway_lost_dollars_total{by="routing"} 0.125
+tokenway_cache_total{result="hit"} 2
+tokenway_cache_total{result="joined"} 1
+tokenway_cache_total{result="miss"} 3
+tokenway_cache_total{result="off"} 9
+tokenway_routes_total{verdict="easy",by="classifier"} 7
+tokenway_classifier_failures_total{reason="timeout"} 1
+tokenway_fallbacks_total{from="a",to="b",reason="first_event_timeout"} 4
+tokenway_hedges_total{from="a",to="b",result="won"} 2
+tokenway_rate_limited_total{limit="tokens"} 0
+tokenway_budget_exceeded_total{action="refused"} 5
+`);
+  const shown = (model, health, upstreamHealth) => ({ model, upstream: 'u', health, upstream_health: upstreamHealth });
+  assert.deepEqual(ledger.models(samples, [shown('a', 'open', 'closed'), shown('b', 'closed', 'probing')]), [
+    ['a', 'left alone', '1,200', '$1.7500'], ['b', 'u: probing', '0', '$0.00'], ['old', 'not configured', '0', '$0.000042'],
+  ]);
+  assert.equal(ledger.saved(samples), 2.375);
+  assert.deepEqual(ledger.savings(samples), [['routing', '$2.0000'], ['cache', '$0.5000'], ['routing, lost', '−$0.1250']]);
+  assert.deepEqual(ledger.spenders(samples), [['caller anonymous', '$1.7500'], ['without a page', '$1.0000'], ['page https://app.example', '$0.7500']]);
+  assert.equal(ledger.cacheShare(samples), 0.5, 'what the cache has no part in is not counted');
+  assert.equal(ledger.cacheShare(new Map()), null);
+  assert.deepEqual(ledger.cache(samples), [['off', '9'], ['miss', '3'], ['hit', '2'], ['joined', '1']]);
+  assert.deepEqual(ledger.routes(samples), [['easy, by classifier', '7'], ['no verdict: timeout', '1']]);
+  assert.deepEqual(ledger.fallbacks(samples), [['a → b: first event timeout', '4'], ['a + b: hedge won', '2']]);
+  assert.deepEqual(ledger.limits(samples), [['budget of the day: refused', '5']], 'zeros are not told');
+  assert.deepEqual(ledger.outcomes(samples), [['ok', '1,200'], ['rejected', '3']]);
+  assert.deepEqual(ledger.fallbacks(new Map()), []);
+  assert.equal(ledger.dollars(1234.5), '$1,234.50');
+  return 13;
 }
 
 function cors() {

@@ -28,6 +28,60 @@ async fn openai_node_streams_and_is_told_of_errors() {
     assert_works(&seen, &upstream, &gateway).await;
 }
 
+/// Of `auto`, an answer that is kept, and a budget that is spent.
+const MORE: &str = r#"
+[[models]]
+name = "cheap"
+upstream = "demo"
+input_price = 0.2
+output_price = 0.8
+[[models]]
+name = "dear"
+upstream = "demo"
+input_price = 2.5
+output_price = 10.0
+[routing.auto]
+easy = "cheap"
+hard = "dear"
+mode = "rules"
+[cache]
+enabled = true
+[cost]
+budget_per_day = 0.5
+"#;
+
+#[tokio::test]
+async fn openai_python_takes_kept_answers_and_is_told_of_a_spent_budget_at_once() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, Setup { more: MORE, ..Setup::default() }).await;
+    let trust = [("SSL_CERT_FILE", gateway.ca.to_str().unwrap())];
+    assert_saves(&python("clients/openai_auto.py", &[&format!("{}/v1", gateway.url)], &trust).await);
+}
+
+#[tokio::test]
+async fn openai_node_takes_kept_answers_and_is_told_of_a_spent_budget_at_once() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, Setup { more: MORE, ..Setup::default() }).await;
+    let trust = [("NODE_EXTRA_CA_CERTS", gateway.ca.to_str().unwrap())];
+    assert_saves(&node("clients/openai_auto.mjs", &[&format!("{}/v1", gateway.url)], &trust).await);
+}
+
+/// Both programs ask the same three times, streamed twice, over HTTP/1.1; then for more than the budget holds.
+fn assert_saves(seen: &Value) {
+    for (index, cached) in ["miss", "hit", "hit"].into_iter().enumerate() {
+        let answer = &seen["answers"][index];
+        assert_eq!((&answer["model"], &answer["cache"]), (&json!("cheap"), &json!(cached)), "{seen}");
+        assert!(answer["text"].as_str().is_some_and(|text| !text.is_empty()), "{seen}");
+        assert_eq!(
+            (&answer["text"], &answer["usage"]),
+            (&seen["answers"][0]["text"], &seen["answers"][0]["usage"]),
+            "{seen}"
+        );
+    }
+    let refused = &seen["refused"];
+    assert_eq!((&refused["raised"], &refused["code"]), (&json!("RateLimitError"), &json!("budget_exceeded")), "{seen}");
+}
+
 /// Both programs send the same requests and print the same facts.
 async fn assert_works(seen: &Value, upstream: &Upstream, gateway: &Gateway) {
     let mut request = json!({

@@ -54,6 +54,8 @@ async fn beyond_its_budget_a_caller_is_refused_until_midnight_and_others_are_not
     assert_eq!((refused.status(), refused.header("tokenway-model")), (429, ""));
     let after: u64 = refused.header("retry-after").parse().unwrap();
     assert!((1..=86_400).contains(&after), "{after}");
+    // no SDK is to sleep until then
+    assert_eq!(refused.header("x-should-retry"), if after > 60 { "false" } else { "" });
     assert_eq!(refused.error_code().await, "budget_exceeded");
     assert_eq!(edge.metrics.budget_exceeded.with_label_values(&["refused"]).get(), 1);
     assert_eq!(ask_as(&edge, "192.0.2.2", &bounded("dear", 50)).await.status(), 200);
