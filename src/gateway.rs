@@ -311,10 +311,7 @@ impl Gateway {
         let dearest = self.router.dearest(&asked).ok_or_else(no_such_model)?;
         let (destination, only) = match self.afford(&caller, dearest, &request, meter).await? {
             Afforded::AsAsked => (asked, false),
-            Afforded::Instead(cheapest) => {
-                let decision = asked.is_of_auto().then(|| self.router.decision_for(cheapest));
-                (Destination::Known(cheapest, decision), true)
-            }
+            Afforded::Instead(cheapest) => (Destination::Known(cheapest, None), true),
         };
         let model = self.router.first(&destination).ok_or_else(no_such_model)?;
         let idempotency_key = parts.headers.get("idempotency-key").cloned();

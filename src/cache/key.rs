@@ -78,11 +78,6 @@ impl Asked {
         self.owner
     }
 
-    /// The same request of somebody else.
-    pub fn of(self, owner: Owner) -> Self {
-        Self { owner, ..self }
-    }
-
     /// Where the answer of a model by this route is kept.
     pub fn key(&self, route: &Route) -> Key {
         Key(Digest::of(FORMAT, &[&self.request.0, &self.owner.0.0, &route.0.0]))

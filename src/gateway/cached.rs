@@ -95,20 +95,13 @@ impl Gateway {
         };
         let streaming = ask.request.stream();
         let allowed = |id: &&ModelId| ask.caller.may_use(&self.upstreams.models().get(**id).name);
-        let if_hard = if undecided { self.router.candidates_if_hard(ask) } else { Vec::new() };
-        let candidates: Vec<AnswerRoute> =
-            ask.candidates.iter().chain(&if_hard).filter(allowed).map(|id| self.routes[id.0]).collect();
-        // what is decided within one caller's limits is nobody else's answer, even where answers are shared
-        let in_flight = match undecided && self.router.limits_hard() {
-            true => asked.of(Owner::caller(&ask.caller, headers)),
-            false => asked,
-        };
+        let candidates: Vec<AnswerRoute> = ask.candidates.iter().filter(allowed).map(|id| self.routes[id.0]).collect();
         let model = routed.model;
         let lookup = Lookup {
             key: asked.key(&self.routes[model.0]),
-            flight: in_flight.flight(&candidates, FlightKind { streamed: streaming, undecided }),
+            flight: asked.flight(&candidates, FlightKind { streamed: streaming, undecided }),
             // a whole answer can be joined from a stream, and not the other way round
-            also: (!streaming).then(|| in_flight.flight(&candidates, FlightKind { streamed: true, undecided })),
+            also: (!streaming).then(|| asked.flight(&candidates, FlightKind { streamed: true, undecided })),
             asked,
             wishes,
             rules,
