@@ -321,7 +321,8 @@ impl Gateway {
             free = self.free(&ask, &destination, model, &parts.headers).await;
             if free.is_none() {
                 model = self.instead(beyond, meter)?;
-                (ask.candidates, destination) = (vec![model], Destination::Known(model, None));
+                let decision = of_auto.then(|| self.router.decision_for(model));
+                (ask.candidates, destination) = (vec![model], Destination::Known(model, decision));
             }
         }
         self.limit(&ask.caller, model, &ask.request, meter).await?;

@@ -144,18 +144,6 @@ impl Router {
         Decision { verdict: if is_hard { Verdict::Hard } else { Verdict::Easy }, by: By::Rules }
     }
 
-    /// Who may come to answer a request for `auto` that is undecided, beside those of the easy model.
-    pub fn candidates_if_hard(&self, ask: &Ask) -> Vec<ModelId> {
-        let candidates = |auto: &Auto| self.upstreams.candidates(auto.hard, &ask.request, &ask.caller);
-        self.auto.as_ref().map(candidates).unwrap_or_default()
-    }
-
-    /// Whether the hard model has limits: then it depends on the caller what comes of "hard".
-    pub fn limits_hard(&self) -> bool {
-        let hard = self.auto.as_ref().map(|auto| &*self.upstreams.models().get(auto.hard).name);
-        self.limits.models.iter().any(|(name, _)| Some(&**name) == hard)
-    }
-
     /// Opens the stream of the model that is to answer, or of one that steps in for it.
     ///
     /// # Errors
