@@ -25,6 +25,7 @@ use crate::stream::feed::{Feed, Opened};
 use crate::stream::meter::Meter;
 use crate::upstream::client::{AnswerBody, Call, Client};
 use crate::upstream::failure::Failure;
+use crate::upstream::idempotency;
 use crate::upstream::standing::{Standing, Standings};
 
 /// Most bytes of an answer that is not streamed.
@@ -54,7 +55,7 @@ pub struct Ask {
     pub request: Request,
     /// Sent up as `x-request-id`.
     pub request_id: HeaderValue,
-    /// Sent up as it came.
+    /// Sent up as it came to the model that the request names, and as another one to any other: see [`idempotency::key_for`].
     pub idempotency_key: Option<HeaderValue>,
     /// What the answer is for.
     pub purpose: Purpose,
@@ -95,6 +96,11 @@ impl Upstreams {
     /// Every model that can be asked.
     pub fn models(&self) -> &Table {
         &self.models
+    }
+
+    /// Where attempts are counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The bounds of each stream.
@@ -187,12 +193,18 @@ impl Upstreams {
             body: ask.request.to_upstream(&self.models.get(id).upstream_model),
             streaming: ask.request.stream(),
             request_id: ask.request_id.clone(),
-            idempotency_key: ask.idempotency_key.clone(),
+            idempotency_key: self.idempotency_key(id, ask),
         };
         let answer = timeout(patience, self.client(id).send(&call, || attempt.sent())).await;
         let body = answer.unwrap_or(Err(silent)).inspect_err(|failure| attempt.failed(failure))?;
         attempt.answered();
         Ok(body)
+    }
+
+    fn idempotency_key(&self, id: ModelId, ask: &Ask) -> Option<HeaderValue> {
+        let key = ask.idempotency_key.as_ref()?;
+        let is_named = self.models.find(ask.request.model()) == Some(id);
+        if is_named { Some(key.clone()) } else { idempotency::key_for(key, self.name(id)) }
     }
 
     fn name(&self, id: ModelId) -> &str {

@@ -5,11 +5,12 @@
 
 mod budget;
 mod cached;
+mod process;
 mod session;
-mod shared;
+mod sharing;
 mod streams;
 
-pub use self::shared::Shared;
+pub use self::process::Shared;
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -22,8 +23,7 @@ use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
-use self::budget::Afforded;
-use self::cached::Sharing;
+use self::sharing::{Sharing, Wanted};
 use crate::access::Check;
 use crate::access::signatures::Signatures;
 use crate::answers;
@@ -79,7 +79,7 @@ impl Gateway {
         let router = Arc::new(Router::new(&config, Arc::clone(&upstreams), Arc::clone(&shared.limiter)));
         shared.streams.set_rules(config.streams.clone());
         shared.cache.set_rules(config.cache.as_ref());
-        let routes = cached::routes(&config);
+        let routes = sharing::routes(&config);
         Ok(Self { config, upstreams, router, routes, signatures: Signatures::default(), shared })
     }
 
@@ -198,13 +198,13 @@ impl Gateway {
         id: &RequestId,
         meter: &Meter,
     ) -> Result<Response<Body>, Reject> {
-        let routed = self.ask(caller, route, parts, upload, id, meter).await?;
-        let streaming = routed.ask.request.stream();
+        let wanted = self.ask(caller, route, parts, upload, id, meter).await?;
+        let streaming = wanted.routed.ask.request.stream();
         let resumable = streams::is_wanted(&parts.headers, streaming)?;
         if resumable {
-            return self.complete_resumably(routed, parts, meter).await;
+            return self.complete_resumably(wanted, parts, meter).await;
         }
-        let routed = match self.share(routed, &parts.headers, meter).await? {
+        let routed = match self.share(wanted, &parts.headers, meter).await? {
             Sharing::Alone(routed) => *routed,
             Sharing::Shared(shared) => return self.tell(*shared, streaming, route, meter).await,
         };
@@ -229,7 +229,7 @@ impl Gateway {
         upload: &mut Upload,
         id: &RequestId,
         meter: &Meter,
-    ) -> Result<Routed, Reject> {
+    ) -> Result<Wanted, Reject> {
         if self.shared.drain.begun.is_cancelled() {
             return Err(answers::draining());
         }
@@ -240,18 +240,24 @@ impl Gateway {
             meter.record().compare_with(self.config.costs.baseline);
         }
         let dearest = self.router.dearest(&asked).ok_or_else(no_such_model)?;
-        let (destination, only) = match self.afford(&caller, dearest, &request, meter).await? {
-            Afforded::AsAsked => (asked, false),
-            Afforded::Instead(cheapest) => (Destination::Known(cheapest, None), true),
-        };
-        let model = self.router.first(&destination).ok_or_else(no_such_model)?;
+        let model = self.router.first(&asked).ok_or_else(no_such_model)?;
+        let of_auto = asked.is_of_auto();
+        let candidates = self.upstreams.candidates(model, &request, &caller);
         let idempotency_key = parts.headers.get("idempotency-key").cloned();
-        self.limit(&caller, model, &request, meter).await?;
-        // instead of what was asked: the others are dearer
-        let candidates = if only { vec![model] } else { self.upstreams.candidates(model, &request, &caller) };
-        let purpose = Purpose::Answer;
-        let ask = Ask { caller, candidates, request, request_id: id.header(), idempotency_key, purpose };
-        Ok(Routed::new(ask, model, destination, meter))
+        let (purpose, request_id) = (Purpose::Answer, id.header());
+        let mut ask = Ask { caller, candidates, request, request_id, idempotency_key, purpose };
+        let (mut model, mut destination, mut free) = (model, asked, None);
+        if let Err(beyond) = self.afford(&ask.caller, dearest, &ask.request, meter).await {
+            // what costs nothing is within every budget
+            free = self.free(&ask, &destination, model, &parts.headers).await;
+            if free.is_none() {
+                model = self.instead(beyond, meter)?;
+                let decision = of_auto.then(|| self.router.decision_for(model));
+                (ask.candidates, destination) = (vec![model], Destination::Known(model, decision));
+            }
+        }
+        self.limit(&ask.caller, model, &ask.request, meter).await?;
+        Ok(Wanted { routed: Routed::new(ask, model, destination, meter), of_auto, free })
     }
 
     /// Asks for a stream, up to its first output or `commit_after`.

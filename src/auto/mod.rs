@@ -4,6 +4,7 @@
 //! Nothing of the easy model leaves before the decision: [`Router::stream`] resolves to one model's stream, and by then the
 //! other one is cancelled.
 
+mod guard;
 mod memory;
 
 use std::pin::pin;
@@ -18,8 +19,10 @@ use crate::config::Config;
 use crate::fallback::{Ask, Upstreams, Whole};
 use crate::limit::rules::Rules as Limits;
 use crate::limiter::{Asked, Limiter};
+use crate::metrics::Metrics;
 use crate::route::auto::{Auto, Choice, Classifier, Mode};
 use crate::route::classifier::Question;
+use crate::route::health::Outcome;
 use crate::route::rules::Prompt;
 use crate::route::table::{Model, ModelId};
 use crate::route::verdict::{By, Decision, Verdict};
@@ -27,8 +30,9 @@ use crate::stream::bill::Purpose;
 use crate::stream::feed::Opened;
 use crate::stream::meter::Meter;
 use crate::stream::relay::Opening;
-use crate::upstream::failure::Failure;
+use crate::upstream::failure::{Blame, Failure};
 
+use guard::Guard;
 use memory::Memory;
 
 /// A larger body is read again beside the worker threads, as it was when it came in.
@@ -40,6 +44,7 @@ pub struct Router {
     auto: Option<Auto>,
     /// What the classifier has said. It goes with the configuration that it was said under.
     said: Memory,
+    guard: Guard,
     limiter: Arc<Limiter>,
     limits: Limits,
 }
@@ -59,6 +64,19 @@ impl Destination {
     }
 }
 
+/// Why the classifier gave no verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoVerdict {
+    /// It did not answer several times in a row, and is left alone.
+    CoolDown,
+    /// It took longer than `timeout`.
+    Timeout,
+    /// It failed.
+    Failed(Failure),
+    /// It said something else.
+    Unclear,
+}
+
 /// A request with its destination.
 pub struct Routed {
     /// What is asked, of the model that is known or, where it is undecided, of the easy one.
@@ -72,7 +90,8 @@ impl Router {
     /// For one version of the configuration.
     pub fn new(config: &Config, upstreams: Arc<Upstreams>, limiter: Arc<Limiter>) -> Self {
         let (auto, limits) = (config.auto.clone(), config.limits.clone());
-        Self { upstreams, auto, said: Memory::default(), limiter, limits }
+        let guard = Guard::new(config.fallback.cool_down);
+        Self { upstreams, auto, said: Memory::default(), guard, limiter, limits }
     }
 
     /// Where a request goes: to the model that it names, or to one of `auto`'s. `None` if there is none that it may use.
@@ -94,7 +113,11 @@ impl Router {
             (None, None) => known(auto.by_rules(models, &prompt)),
             (None, Some(_)) => match self.said.get(&Question::about(&prompt).key()) {
                 Some(verdict) => known(Decision { verdict, by: By::Classifier }),
-                None => Destination::Undecided(prompt),
+                None if self.guard.is_usable() => Destination::Undecided(prompt),
+                None => {
+                    NoVerdict::CoolDown.count(self.upstreams.metrics());
+                    known(auto.by_rules(models, &prompt))
+                }
             },
         })
     }
@@ -113,6 +136,12 @@ impl Router {
             Destination::Known(model, _) => Some(*model),
             Destination::Undecided(_) => self.auto.as_ref().map(|auto| auto.hard),
         }
+    }
+
+    /// What is told of a request for `auto` that goes to this model because the caller can afford no other.
+    pub fn decision_for(&self, model: ModelId) -> Decision {
+        let is_hard = self.auto.as_ref().is_some_and(|auto| auto.hard == model);
+        Decision { verdict: if is_hard { Verdict::Hard } else { Verdict::Easy }, by: By::Rules }
     }
 
     /// Opens the stream of the model that is to answer, or of one that steps in for it.
@@ -167,15 +196,15 @@ impl Router {
     /// Asks the classifier about a prompt, past everything that was said before.
     ///
     /// # Errors
-    /// Why there is no verdict: a word from a closed set.
+    /// Why there is no verdict.
     pub async fn classify(
         &self,
         classifier: Classifier,
         ask: &Ask,
         question: &Question,
         meter: &Meter,
-    ) -> Result<Verdict, &'static str> {
-        let request = Request::parse(question.body().into()).map_err(|_| "unclear")?;
+    ) -> Result<Verdict, NoVerdict> {
+        let request = Request::parse(question.body().into()).map_err(|_| NoVerdict::Unclear)?;
         let ask = Ask {
             candidates: vec![classifier.model],
             request,
@@ -184,10 +213,10 @@ impl Router {
             ..ask.clone()
         };
         let asked = Arc::clone(&self.upstreams).whole(ask, meter.clone());
-        let whole = timeout(classifier.timeout, asked).await.map_err(|_| "timeout")?;
-        let whole = whole.map_err(|failure| failure.reason())?;
+        let whole = timeout(classifier.timeout, asked).await.map_err(|_| NoVerdict::Timeout)?;
+        let whole = whole.map_err(NoVerdict::Failed)?;
         let text = answer::text(&whole.body).ok().flatten();
-        text.as_deref().and_then(Verdict::read).ok_or("unclear")
+        text.as_deref().and_then(Verdict::read).ok_or(NoVerdict::Unclear)
     }
 
     /// The request, to the model that is decided on.
@@ -204,19 +233,24 @@ impl Router {
     async fn decide(&self, auto: &Auto, ask: &Ask, prompt: &Prompt, meter: &Meter) -> Decision {
         let Some(classifier) = auto.asks() else { return auto.by_rules(self.upstreams.models(), prompt) };
         let question = Question::about(prompt);
-        match self.classify(classifier, ask, &question, meter).await {
+        let verdict = match self.guard.ask() {
+            None => Err(NoVerdict::CoolDown),
+            Some(pass) => {
+                let verdict = self.classify(classifier, ask, &question, meter).await;
+                pass.told(verdict.as_ref().map_or_else(NoVerdict::outcome, |_| Outcome::Good));
+                verdict
+            }
+        };
+        match verdict {
             Ok(verdict) => {
                 self.said.keep(question.key(), verdict);
                 Decision { verdict, by: By::Classifier }
             }
-            Err(reason) => {
+            Err(none) => {
                 let record = meter.record();
-                record.metrics().classifier_failures.with_label_values(&[reason]).inc();
-                tracing::warn!(
-                    request_id = record.request_id(),
-                    reason,
-                    "no verdict of the classifier: the rules decide"
-                );
+                none.count(record.metrics());
+                let (request_id, reason) = (record.request_id(), none.reason());
+                tracing::warn!(request_id, reason, "no verdict of the classifier: the rules decide");
                 drop(record);
                 auto.by_rules(self.upstreams.models(), prompt)
             }
@@ -234,6 +268,33 @@ impl Router {
         meter.record().hold(grant.map_err(|reject| Failure::Limited(Box::new(reject)))?);
         let candidates = self.upstreams.candidates(model, request, &ask.caller);
         Ok(Ask { candidates, ..ask })
+    }
+}
+
+impl NoVerdict {
+    /// A word from a closed set, for metrics and logs.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            NoVerdict::CoolDown => "cool_down",
+            NoVerdict::Timeout => "timeout",
+            NoVerdict::Failed(failure) => failure.reason(),
+            NoVerdict::Unclear => "unclear",
+        }
+    }
+
+    /// What it says of the classifier. What a prompt can bring about says nothing: one caller's must not take it from all.
+    fn outcome(&self) -> Outcome {
+        match self {
+            NoVerdict::Failed(failure) if failure.blame() != Blame::Nobody => {
+                Outcome::Failed { retry_after: failure.retry_after() }
+            }
+            NoVerdict::Timeout => Outcome::Failed { retry_after: None },
+            NoVerdict::Failed(_) | NoVerdict::Unclear | NoVerdict::CoolDown => Outcome::Good,
+        }
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        metrics.classifier_failures.with_label_values(&[self.reason()]).inc();
     }
 }
 

@@ -11,7 +11,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::limit::budget::{Claim, DAY, Verdict, until_midnight};
 use crate::limit::rules::Percent;
-use crate::metrics::Metrics;
 use crate::redis::link::Link;
 use crate::route::price::Cost;
 
@@ -24,7 +23,6 @@ pub struct Budgets {
     shared: Option<Arc<Shared>>,
     /// What part of every budget one instance lets pass by itself while Redis gives no answer.
     local_share: Percent,
-    metrics: Arc<Metrics>,
 }
 
 /// The decision.
@@ -59,14 +57,14 @@ struct Answer {
 
 impl Budgets {
     /// Counts in this process alone.
-    pub fn local(most_callers: usize, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { table: Table::new(most_callers), shared: None, local_share: Percent::WHOLE, metrics })
+    pub fn local(most_callers: usize) -> Arc<Self> {
+        Arc::new(Self { table: Table::new(most_callers), shared: None, local_share: Percent::WHOLE })
     }
 
     /// Counts in Redis, and in this process, at its share, while there is none.
-    pub fn shared(most_callers: usize, link: Arc<Link>, local_share: Percent, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub fn shared(most_callers: usize, link: Arc<Link>, local_share: Percent) -> Arc<Self> {
         let (table, shared) = (Table::new(most_callers), Some(Arc::new(Shared::new(link))));
-        Arc::new(Self { table, shared, local_share, metrics })
+        Arc::new(Self { table, shared, local_share })
     }
 
     /// Takes what the request may cost.
@@ -93,17 +91,10 @@ impl Budgets {
     fn decided(self: &Arc<Self>, claim: Claim, Answer { verdict, now }: Answer, shared: bool) -> Decision {
         let taken = claim.taken(verdict);
         let hold = || Hold(Some(Box::new(Held { budgets: Arc::clone(self), claim, taken, day: now / DAY, shared })));
-        let exceeded = |action| self.metrics.budget_exceeded.with_label_values(&[action]).inc();
         match verdict {
             Verdict::Within => Decision::Within(hold()),
-            Verdict::Otherwise => {
-                exceeded("cheap");
-                Decision::Otherwise(hold())
-            }
-            Verdict::Over => {
-                exceeded("refused");
-                Decision::Over(Duration::from_secs(until_midnight(now)))
-            }
+            Verdict::Otherwise => Decision::Otherwise(hold()),
+            Verdict::Over => Decision::Over(Duration::from_secs(until_midnight(now))),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::directive::Wishes;
 use super::entry::{Answer, Entry};
-use super::flight::{Bounds, Entered, Flights};
+use super::flight::{self, Bounds, Flights, Follower, Pilot};
 use super::key::{Asked, FlightKey, Key, Route};
 use super::memory::Memory;
 use super::remote::Remote;
@@ -27,16 +27,32 @@ pub struct Found {
     pub now: u64,
 }
 
+/// An answer that nobody has to be asked for.
+pub enum Free {
+    /// It is kept.
+    Kept(Found),
+    /// It is just coming in.
+    Joined(Follower),
+}
+
+/// What entering gives.
+pub enum Entered {
+    /// There is an answer.
+    Free(Free),
+    /// It is to be asked for; the first reader is there already.
+    Leads(Pilot, Follower),
+}
+
 /// What is looked for.
 pub struct Lookup<'a> {
     /// The request and its owner.
     pub asked: Asked,
-    /// Where the answer of the model that is asked first is kept.
-    pub key: Key,
-    /// The flight that the request may join.
+    /// Where the answer of the model that is asked first is kept; `None` while it is not known which one that is.
+    pub key: Option<Key>,
+    /// The flight that the request may join, or is to begin.
     pub flight: FlightKey,
-    /// Another one that will do as well.
-    pub also: Option<FlightKey>,
+    /// Others that will do as well.
+    pub also: Vec<FlightKey>,
     /// Its `cache-control`.
     pub wishes: Wishes,
     /// `[cache]`
@@ -56,9 +72,8 @@ impl Keeper {
         self.memory.set_bounds(max_bytes, ttl);
     }
 
-    /// A kept answer, or a flight. What is in this process comes first: only when nothing is, and nobody is just asking,
-    /// Redis is looked into.
-    pub async fn enter(&self, lookup: &Lookup<'_>) -> Entered<Found> {
+    /// A kept answer, or a flight.
+    pub async fn enter(&self, lookup: &Lookup<'_>) -> Entered {
         let Lookup { rules, wishes, .. } = lookup;
         let bounds = Bounds { one: rules.max_entry, all: rules.max_bytes };
         if wishes.no_cache {
@@ -66,25 +81,31 @@ impl Keeper {
             let (pilot, follower) = self.flights.begin_anew(lookup.flight, bounds);
             return Entered::Leads(pilot, follower);
         }
-        if let Some(found) = self.here(lookup) {
-            return Entered::Instead(found);
+        if let Some(free) = self.free(lookup).await {
+            return Entered::Free(free);
         }
-        let flights = [Some(lookup.flight), lookup.also];
-        if let Some(follower) = flights.into_iter().flatten().find_map(|flight| self.flights.join(flight)) {
-            return Entered::Joined(follower);
+        match self.flights.enter(lookup.flight, bounds, || self.here(lookup)) {
+            flight::Entered::Joined(follower) => Entered::Free(Free::Joined(follower)),
+            flight::Entered::Instead(found) => Entered::Free(Free::Kept(found)),
+            flight::Entered::Leads(pilot, follower) => Entered::Leads(pilot, follower),
         }
-        if let Some(found) = self.elsewhere(lookup).await {
-            return Entered::Instead(found);
-        }
-        self.flights.enter(lookup.flight, bounds, || self.here(lookup))
     }
 
-    /// A kept answer and nothing else.
-    pub async fn find(&self, lookup: &Lookup<'_>) -> Option<Found> {
-        match self.here(lookup) {
-            Some(found) => Some(found),
-            None => self.elsewhere(lookup).await,
+    /// An answer for which no upstream is asked. What is in this process comes first: only when nothing is, and nobody is just
+    /// asking, Redis is looked into.
+    pub async fn free(&self, lookup: &Lookup<'_>) -> Option<Free> {
+        let Wishes { no_cache, only_if_cached, .. } = lookup.wishes;
+        if no_cache {
+            return None;
         }
+        if let Some(found) = self.here(lookup) {
+            return Some(Free::Kept(found));
+        }
+        let mut flights = std::iter::once(&lookup.flight).chain(&lookup.also).filter(|_| !only_if_cached);
+        if let Some(follower) = flights.find_map(|flight| self.flights.join(*flight)) {
+            return Some(Free::Joined(follower));
+        }
+        self.elsewhere(lookup).await.map(Free::Kept)
     }
 
     /// Keeps the answer of the model by this route.
@@ -101,15 +122,15 @@ impl Keeper {
     }
 
     fn here(&self, lookup: &Lookup<'_>) -> Option<Found> {
-        acceptable(lookup, self.memory.get(lookup.key)?)
+        acceptable(lookup, self.memory.get(lookup.key?)?)
     }
 
     async fn elsewhere(&self, lookup: &Lookup<'_>) -> Option<Found> {
-        let remote = self.remote.as_ref()?;
-        let Lookup { key, asked, rules, .. } = lookup;
-        let entry = remote.get(*key, asked.owner(), rules.max_entry, rules.redis_budget).await?;
+        let (remote, key) = (self.remote.as_ref()?, lookup.key?);
+        let Lookup { asked, rules, .. } = lookup;
+        let entry = remote.get(key, asked.owner(), rules.max_entry, rules.redis_budget).await?;
         let found = acceptable(lookup, Arc::new(entry))?;
-        self.memory.put(lookup.key, Arc::clone(&found.entry));
+        self.memory.put(key, Arc::clone(&found.entry));
         Some(found)
     }
 }

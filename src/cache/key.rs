@@ -39,8 +39,8 @@ pub struct FlightKey(pub Digest);
 pub struct FlightKind {
     /// Its answer is streamed.
     pub streamed: bool,
-    /// It was asked of `auto`, and is still to be decided.
-    pub undecided: bool,
+    /// It was asked of `auto`, and is still to be decided: in the name of this caller, at whose limits the decision may fail.
+    pub undecided: Option<Owner>,
 }
 
 /// The configuration of a model, as far as it changes what is answered.
@@ -88,8 +88,9 @@ impl Asked {
     /// of a model that is still to be decided on.
     pub fn flight(&self, candidates: &[Route], kind: FlightKind) -> FlightKey {
         let mut parts: Vec<&[u8]> = vec![&self.request.0, &self.owner.0.0];
+        parts.extend(kind.undecided.as_ref().map(|caller| caller.0.0.as_slice()));
         parts.extend(candidates.iter().map(|route| route.0.0.as_slice()));
-        let purpose = match (kind.streamed, kind.undecided) {
+        let purpose = match (kind.streamed, kind.undecided.is_some()) {
             (true, false) => "streamed flight",
             (false, false) => "whole flight",
             (true, true) => "streamed flight of auto",
@@ -193,11 +194,13 @@ mod tests {
     fn a_flight_is_of_one_form_and_of_the_same_candidates_in_the_same_order() {
         let asked = Asked::new(b"{}", Owner::everybody());
         let [a, b] = ["a", "b"].map(|name| Route::new(name, "up", "https://up.example/v1", name));
-        let [streamed, whole] = [true, false].map(|streamed| FlightKind { streamed, undecided: false });
-        let of_auto = FlightKind { undecided: true, ..streamed };
+        let [streamed, whole] = [true, false].map(|streamed| FlightKind { streamed, undecided: None });
+        let anonymous = |last| Owner::caller(&Caller::anonymous([192, 0, 2, last].into()), &page(None));
+        let of_auto = FlightKind { undecided: Some(anonymous(1)), ..streamed };
         let flights = [
             asked.flight(&[a], of_auto),
-            asked.flight(&[a], FlightKind { undecided: true, ..whole }),
+            asked.flight(&[a], FlightKind { undecided: Some(anonymous(2)), ..streamed }),
+            asked.flight(&[a], FlightKind { undecided: Some(anonymous(1)), ..whole }),
             asked.flight(&[a], streamed),
             asked.flight(&[a], whole),
             asked.flight(&[a, b], streamed),

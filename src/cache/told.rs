@@ -49,6 +49,8 @@ pub enum Part {
         upstreams: Arc<Upstreams>,
         /// Tokens of the prompt, estimated.
         prompt_tokens: u64,
+        /// It was asked of `auto`, and the decision is that of the request it has joined.
+        undecided: bool,
     },
 }
 
@@ -89,7 +91,7 @@ impl Told {
 
     /// Tells the meter whose answer is reused, as soon as that is known.
     pub fn identify(&mut self) {
-        let (Source::Flight(follower), Part::Reuses { upstreams, .. }, false) =
+        let (Source::Flight(follower), Part::Reuses { upstreams, undecided, .. }, false) =
             (&self.source, &self.part, self.identified)
         else {
             return;
@@ -100,7 +102,9 @@ impl Told {
         if let Some(id) = models.find(Some(&head.model)) {
             let mut record = self.meter.record();
             record.reuses(models.get(id), &head.upstream);
-            record.shares_route(head.route);
+            if *undecided {
+                record.shares_route(head.route);
+            }
         }
     }
 

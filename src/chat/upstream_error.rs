@@ -25,8 +25,8 @@ impl Failure {
     }
 }
 
-/// The meaning of an upstream's answer that is not a success: its status, its `retry-after` header and its body.
-pub fn classify(status: u16, retry_after: Option<&str>, body: &[u8]) -> Failure {
+/// The meaning of an upstream's answer that is not a success: its status, what [`asked_for`] read in its head, and its body.
+pub fn classify(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Failure {
     let said = Said::read(body);
     let fault = match (Fault::from_status(status), said.fault) {
         // the status says only that the request was refused: the body may say why
@@ -56,7 +56,7 @@ impl From<Fault> for Failure {
     }
 }
 
-fn failure(fault: Fault, param: Option<&str>, retry_after: Option<&str>) -> Failure {
+fn failure(fault: Fault, param: Option<&str>, retry_after: Option<Duration>) -> Failure {
     let reject = match fault {
         Fault::RateLimited => Reject::new(Code::RateLimited, "the upstream limits its requests: try again later")
             .retry_after(wait(retry_after)),
@@ -80,7 +80,7 @@ fn failure(fault: Fault, param: Option<&str>, retry_after: Option<&str>) -> Fail
         Fault::Invalid => invalid(param, "the upstream refused the request as invalid"),
         Fault::Other => Reject::new(Code::UpstreamFailure, "the upstream failed"),
     };
-    Failure { fault, reject, retry_after: retry_after.and_then(asked_for) }
+    Failure { fault, reject, retry_after }
 }
 
 fn invalid(param: Option<&str>, why: &'static str) -> Reject {
@@ -90,19 +90,27 @@ fn invalid(param: Option<&str>, why: &'static str) -> Reject {
     }
 }
 
-/// How long the client is to wait: what `retry-after` says, or else a few seconds.
-fn wait(retry_after: Option<&str>) -> Duration {
+/// How long the client is to wait: as the upstream says, or else a few seconds.
+fn wait(retry_after: Option<Duration>) -> Duration {
     const UNSAID: Duration = Duration::from_secs(5);
-    retry_after.and_then(asked_for).unwrap_or(UNSAID)
+    retry_after.unwrap_or(UNSAID)
 }
 
-/// What `retry-after` says in seconds (RFC 9110 §10.2.3), from a second to an hour. A date needs the upstream's clock: it
-/// says nothing here.
-fn asked_for(retry_after: &str) -> Option<Duration> {
+/// What `retry-after` says (RFC 9110 §10.2.3), from a second to an hour: a number of seconds; or a moment, of which only the
+/// distance to the `date` of the same answer counts, for both are told by the upstream's clock.
+pub fn asked_for(retry_after: &str, date: Option<&str>) -> Option<Duration> {
     const LONGEST: u64 = 3600;
-    let digits = Some(retry_after.trim()).filter(|s| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit()))?;
-    // more digits than a number can have are a long time
-    Some(Duration::from_secs(digits.parse().unwrap_or(LONGEST).clamp(1, LONGEST)))
+    let said = retry_after.trim();
+    let seconds = match said.bytes().all(|byte| byte.is_ascii_digit()) {
+        true if said.is_empty() => return None,
+        // more digits than a number can have are a long time
+        true => said.parse().unwrap_or(LONGEST),
+        false => {
+            let (then, now) = (httpdate::parse_http_date(said).ok()?, httpdate::parse_http_date(date?.trim()).ok()?);
+            then.duration_since(now).unwrap_or_default().as_secs()
+        }
+    };
+    Some(Duration::from_secs(seconds.clamp(1, LONGEST)))
 }
 
 #[cfg(test)]
@@ -159,48 +167,69 @@ mod tests {
 
     #[test]
     fn an_account_without_credit_is_no_rate_limit() {
-        let failure = classify(429, Some("7"), br#"{"error":{"code":"insufficient_quota"}}"#);
+        let failure = classify(429, Some(Duration::from_secs(7)), br#"{"error":{"code":"insufficient_quota"}}"#);
         assert_eq!((failure.reject.code, failure.reject.retry_after), (Code::UpstreamFailure, None));
     }
 
     #[test]
-    fn retry_after_is_seconds_within_bounds() {
-        for (header, seconds) in [
-            (Some("7"), 7),
-            (Some(" 30 "), 30),
-            (Some("0"), 1),
-            (Some("86400"), 3600),
-            (Some("99999999999999999999999"), 3600),
-            (Some("-1"), 5),
-            (Some("1.5"), 5),
-            (Some(""), 5),
-            (Some("Wed, 21 Oct 2015 07:28:00 GMT"), 5),
-            (None, 5),
+    fn retry_after_is_seconds_or_a_date_within_bounds() {
+        const DATE: Option<&str> = Some("Wed, 21 Oct 2015 07:28:00 GMT");
+        for (header, date, seconds) in [
+            ("7", None, Some(7)),
+            (" 30 ", DATE, Some(30)),
+            ("0", None, Some(1)),
+            ("86400", None, Some(3600)),
+            ("99999999999999999999999", None, Some(3600)),
+            ("-1", DATE, None),
+            ("1.5", DATE, None),
+            ("", DATE, None),
+            ("Wed, 21 Oct 2015 07:28:30 GMT", DATE, Some(30)),
+            ("Wednesday, 21-Oct-15 07:29:00 GMT", DATE, Some(60)),
+            ("Wed Oct 21 07:28:05 2015", DATE, Some(5)),
+            // over already, or far away
+            ("Wed, 21 Oct 2015 07:20:00 GMT", DATE, Some(1)),
+            ("Thu, 21 Oct 2055 07:28:00 GMT", DATE, Some(3600)),
+            // by whose clock
+            ("Wed, 21 Oct 2015 07:28:30 GMT", None, None),
+            ("Wed, 21 Oct 2015 07:28:30 GMT", Some("today"), None),
+            ("Wed, 21 Oct 2015 07:28:30 CET", DATE, None),
         ] {
+            assert_eq!(asked_for(header, date), seconds.map(Duration::from_secs), "{header} {date:?}");
+        }
+    }
+
+    #[test]
+    fn the_client_waits_as_long_as_the_upstream_says_or_a_few_seconds() {
+        for (said, wait) in [(Some(7), 7), (None, 5)] {
+            let said = said.map(Duration::from_secs);
             for status in [429, 503] {
-                let wait = classify(status, header, b"").reject.retry_after;
-                assert_eq!(wait, Some(Duration::from_secs(seconds)), "{header:?}");
+                assert_eq!(classify(status, said, b"").reject.retry_after, Some(Duration::from_secs(wait)));
             }
             // what the upstream did not say is not its own word
-            let said = classify(500, header, b"").retry_after;
-            assert!(said.is_none() && seconds == 5 || said == Some(Duration::from_secs(seconds)), "{header:?}");
+            assert_eq!(classify(500, said, b"").retry_after, said);
         }
     }
 
     proptest! {
         #[test]
-        fn no_text_of_the_upstream_is_passed_on(status in 300u16..600, text in "[A-Za-z0-9-]{12,40}X", retry: Option<String>) {
+        fn no_text_of_the_upstream_is_passed_on(status in 300u16..600, text in "[A-Za-z0-9-]{12,40}X") {
             let body = serde_json::json!({ "message": text, "error": {
                 "message": text, "type": text, "code": text, "param": text, "status": text, &text: text,
             }});
-            let failure = classify(status, retry.as_deref(), body.to_string().as_bytes());
+            let failure = classify(status, None, body.to_string().as_bytes());
             prop_assert!(!failure.reject.message.contains(&text));
         }
 
         #[test]
-        fn any_answer_can_be_classified(status: u16, retry: Option<String>, body: Vec<u8>) {
-            let wait = classify(status, retry.as_deref(), &body).reject.retry_after;
-            prop_assert!(wait.is_none_or(|wait| (1..=3600).contains(&wait.as_secs())));
+        fn any_answer_can_be_classified(status: u16, body: Vec<u8>) {
+            classify(status, None, &body);
+        }
+
+        #[test]
+        fn whatever_is_said_the_wait_is_bounded(said: String, seconds in 0u64..1 << 33, date: Option<String>) {
+            let bounded = |wait: Duration| (1..=3600).contains(&wait.as_secs());
+            prop_assert!(asked_for(&said, date.as_deref()).is_none_or(bounded));
+            prop_assert!(asked_for(&seconds.to_string(), date.as_deref()).is_some_and(bounded));
         }
     }
 }

@@ -16,6 +16,7 @@ use super::{Ask, Once, Upstreams};
 use crate::config::{Hedge, HedgeAfter};
 use crate::metrics::Metrics;
 use crate::route::table::ModelId;
+use crate::stream::bill::Purpose;
 use crate::stream::meter::Meter;
 use crate::upstream::failure::Failure;
 use crate::upstream::standing::Trial;
@@ -111,7 +112,10 @@ impl<'a, T> Attempts<'a, T> {
     /// Asks the first candidate that is not to be left alone; if all are, the first one all the same.
     fn begin_first(&mut self) -> Result<(), Failure> {
         let first = *self.left.front().ok_or(Failure::Empty)?;
-        self.upstreams.shared.request_began();
+        // the classifier's question is none of a client's
+        if self.ask.purpose == Purpose::Answer {
+            self.upstreams.shared.request_began();
+        }
         match self.next_usable() {
             Some((id, trial)) => {
                 if id != first {
@@ -168,8 +172,12 @@ impl<'a, T> Attempts<'a, T> {
     fn won(&mut self, place: usize) -> Trial {
         let winner = self.under_way.swap_remove(place);
         if let Some(hedged) = &mut self.hedged {
-            let won = self.upstreams.name(winner.id) == hedged.to;
-            hedged.result = if won { "won" } else { "lost" };
+            hedged.result = match self.upstreams.name(winner.id) {
+                name if name == hedged.to => "won",
+                name if name == hedged.from => "lost",
+                // both have failed, and somebody else was asked
+                _ => "failed",
+            };
         }
         // who began earlier and has nothing yet is slower than that; who began later may have been faster
         let slower = self.under_way.drain(..).filter(|attempt| attempt.trial.began() < winner.trial.began());

@@ -1,8 +1,10 @@
 //! What a caller can afford: the model that it asks for, beyond its budget a cheaper one, or none.
 
+use std::time::Duration;
+
 use super::Gateway;
 use crate::answers;
-use crate::budget::Decision;
+use crate::budget::{Decision, Hold};
 use crate::caller::Caller;
 use crate::chat::request::Request;
 use crate::error::Reject;
@@ -12,27 +14,30 @@ use crate::route::price::{Cost, Count};
 use crate::route::table::ModelId;
 use crate::stream::meter::Meter;
 
-/// Who may be asked.
-pub(super) enum Afforded {
-    /// Whoever was asked for.
-    AsAsked,
-    /// The cheapest model, and nobody else should it fail: the others are dearer.
-    Instead(ModelId),
+/// What becomes of a request that is beyond its caller's budget.
+pub(super) enum Beyond {
+    /// The cheapest model, and nobody else should it fail: the others are dearer. What it may cost was taken.
+    Cheapest(ModelId, Hold),
+    /// It is refused; so long until midnight.
+    Refused(Duration),
 }
 
 impl Gateway {
     /// Takes of the caller's budget what the request may cost, on `model` at most; it is settled when the meter is.
+    ///
+    /// # Errors
+    /// That is more than is left.
     pub(super) async fn afford(
         &self,
         caller: &Caller,
         model: ModelId,
         request: &Request,
         meter: &Meter,
-    ) -> Result<Afforded, Reject> {
+    ) -> Result<(), Beyond> {
         let rules = self.config.costs.budget;
         let budget = caller.allowance().budget_per_day.unwrap_or(rules.per_day);
         if budget == Cost::default() {
-            return Ok(Afforded::AsAsked);
+            return Ok(());
         }
         let cheapest = Some(()).filter(|()| rules.cheapest_when_over).and_then(|()| self.cheapest(caller, request));
         let claim = Claim {
@@ -45,23 +50,40 @@ impl Gateway {
         match self.shared.budgets.admit(claim).await {
             Decision::Within(hold) => {
                 meter.record().hold_budget(hold, false);
-                Ok(Afforded::AsAsked)
+                Ok(())
             }
-            Decision::Otherwise(hold) => {
+            Decision::Otherwise(hold) => Err(Beyond::Cheapest(cheapest.map_or(model, |(cheapest, _)| cheapest), hold)),
+            Decision::Over(until_midnight) => Err(Beyond::Refused(until_midnight)),
+        }
+    }
+
+    /// The model that a request beyond its caller's budget goes to.
+    ///
+    /// # Errors
+    /// It goes to none.
+    pub(super) fn instead(&self, beyond: Beyond, meter: &Meter) -> Result<ModelId, Reject> {
+        let exceeded = |action| self.shared.metrics.budget_exceeded.with_label_values(&[action]).inc();
+        match beyond {
+            Beyond::Cheapest(cheapest, hold) => {
+                exceeded("cheap");
                 meter.record().hold_budget(hold, true);
-                Ok(cheapest.map_or(Afforded::AsAsked, |(cheapest, _)| Afforded::Instead(cheapest)))
+                Ok(cheapest)
             }
-            Decision::Over(until_midnight) => Err(answers::over_budget(until_midnight)),
+            Beyond::Refused(until_midnight) => {
+                exceeded("refused");
+                Err(answers::over_budget(until_midnight))
+            }
         }
     }
 
     /// The model on which this request is cheapest, of those that the caller may use and whose context holds it.
     fn cheapest(&self, caller: &Caller, request: &Request) -> Option<(ModelId, Cost)> {
         let models = self.upstreams.models();
-        let prompt = request.estimated_prompt_tokens();
+        // prompt and answer, as for a fallback
+        let tokens = request.estimated_prompt_tokens().saturating_add(request.max_tokens().unwrap_or(0));
         let usable = (0..models.models().len()).map(ModelId).filter(|id| {
             let model = models.get(*id);
-            caller.may_use(&model.name) && model.context.is_none_or(|context| prompt <= context)
+            caller.may_use(&model.name) && model.context.is_none_or(|context| tokens <= context)
         });
         usable.filter_map(|id| Some((id, self.estimate(id, request)?))).min_by_key(|(_, cost)| *cost)
     }

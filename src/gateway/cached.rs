@@ -1,9 +1,8 @@
-//! Completions that the cache has part in: kept ones, and those that several requests share while they come in.
+//! How an answer is told that the cache has part in: a kept one, or one that several requests share while it comes in.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HeaderMap;
 use http::{HeaderValue, Response};
 use tokio::time::timeout;
 
@@ -11,36 +10,17 @@ use super::Gateway;
 use crate::answers;
 use crate::auto::Routed;
 use crate::body::Body;
-use crate::cache::canonical::canonical;
-use crate::cache::directive::Wishes;
-use crate::cache::entry::{Answer, Entry};
-use crate::cache::flight::{Entered, Follower, Pilot};
-use crate::cache::fly;
-use crate::cache::keeper::{Found, Lookup};
-use crate::cache::key::{Asked, FlightKind, Owner, Route as AnswerRoute};
+use crate::cache::entry::Entry;
+use crate::cache::flight::Follower;
 use crate::cache::replay::Replay;
 use crate::cache::splice::Splicer;
 use crate::cache::told::{Part, Source, Told, whole_of};
-use crate::config;
 use crate::error::{Code, Reject};
-use crate::fallback::{Ask, Whole};
-use crate::metrics::Cached;
-use crate::route::table::{Model, ModelId};
+use crate::fallback::Whole;
+use crate::route::table::ModelId;
 use crate::routes::Route;
 use crate::stream::meter::Meter;
-use crate::stream::relay::Relay;
 use crate::stream::tally::Tally;
-
-/// A larger body is brought into its canonical form beside the worker threads, as it is parsed.
-const DONE_IN_PLACE: usize = 256 * 1024;
-
-/// Who answers a request.
-pub(super) enum Sharing {
-    /// An upstream, and nobody else hears of it.
-    Alone(Box<Routed>),
-    /// The cache has part in it.
-    Shared(Box<Shared>),
-}
 
 /// An answer that the cache has part in.
 pub(super) struct Shared {
@@ -49,12 +29,15 @@ pub(super) struct Shared {
     leads: bool,
     /// The model that is wanted.
     model: ModelId,
+    /// Which one is still to be decided.
+    undecided: bool,
     only_one: bool,
     wants_usage: bool,
     prompt_tokens: u64,
 }
 
-enum From {
+/// Where an answer comes from.
+pub(super) enum From {
     Store { entry: Arc<Entry>, age: Duration },
     Flight(Follower),
 }
@@ -68,105 +51,23 @@ pub(super) struct Begun {
     pub(super) age: Option<Duration>,
 }
 
-impl Gateway {
-    /// Looks for a kept answer, or for somebody who is just getting it; else begins to get it, for all who may come.
-    ///
-    /// # Errors
-    /// Only a kept answer is wanted, and there is none.
-    pub(super) async fn share(&self, routed: Routed, headers: &HeaderMap, meter: &Meter) -> Result<Sharing, Reject> {
-        let undecided = routed.is_undecided();
-        let wishes = Wishes::of(headers);
-        // which model's answer is wanted is not known yet: none is read, and none is older than the decision
-        let wishes = Wishes { no_cache: wishes.no_cache || undecided, ..wishes };
-        let ask = &routed.ask;
-        let asked = match &self.config.cache {
-            Some(rules) if !wishes.no_store => asked(ask, headers, rules).await.map(|asked| (asked, rules)),
-            _ => None,
-        };
-        let Some((asked, rules)) = asked else {
-            if self.config.cache.is_some() {
-                meter.record().cached(Cached::Off);
-            }
-            return if wishes.only_if_cached {
-                Err(answers::not_cached())
-            } else {
-                Ok(Sharing::Alone(Box::new(routed)))
-            };
-        };
-        let streaming = ask.request.stream();
-        let allowed = |id: &&ModelId| ask.caller.may_use(&self.upstreams.models().get(**id).name);
-        let candidates: Vec<AnswerRoute> = ask.candidates.iter().filter(allowed).map(|id| self.routes[id.0]).collect();
-        let model = routed.model;
-        let lookup = Lookup {
-            key: asked.key(&self.routes[model.0]),
-            flight: asked.flight(&candidates, FlightKind { streamed: streaming, undecided }),
-            // a whole answer can be joined from a stream, and not the other way round
-            also: (!streaming).then(|| asked.flight(&candidates, FlightKind { streamed: true, undecided })),
-            asked,
-            wishes,
-            rules,
-        };
-        let keeper = &self.shared.cache;
-        let entered = match wishes.only_if_cached {
-            false => keeper.enter(&lookup).await,
-            true => match keeper.find(&lookup).await {
-                Some(found) => Entered::Instead(found),
-                None => {
-                    meter.record().cached(Cached::Miss);
-                    return Err(answers::not_cached());
-                }
-            },
-        };
-        let shared = |from, leads, ask: &Ask| {
-            Sharing::Shared(Box::new(Shared {
-                from,
-                leads,
-                model,
-                only_one: ask.candidates.len() == 1 && !undecided,
-                wants_usage: ask.request.wants_usage(),
-                prompt_tokens: ask.request.estimated_prompt_tokens(),
-            }))
-        };
-        let (cached, sharing) = match entered {
-            Entered::Instead(Found { entry, now }) => {
-                let age = entry.age(now);
-                (Cached::Hit, shared(From::Store { entry, age }, false, ask))
-            }
-            Entered::Joined(follower) => (Cached::Joined, shared(From::Flight(follower), false, ask)),
-            Entered::Leads(pilot, follower) => {
-                let sharing = shared(From::Flight(follower), true, ask);
-                self.fly(pilot, routed, lookup.asked, rules, meter);
-                (Cached::Miss, sharing)
-            }
-        };
-        meter.record().cached(cached);
-        Ok(sharing)
-    }
-
-    /// Gets an answer, in a task of its own.
-    fn fly(&self, pilot: Pilot, mut routed: Routed, asked: Asked, rules: &config::Cache, meter: &Meter) {
-        let (keeper, routes, rules) = (Arc::clone(&self.shared.cache), Arc::clone(&self.routes), rules.clone());
-        let upstreams = Arc::clone(&self.upstreams);
-        let keep = move |model: &str, tally: Tally, answer: Answer| {
-            // under the model that answered: whoever asks for the one that failed is to get it, once it is back
-            if let Some(id) = upstreams.models().find(Some(model)) {
-                keeper.keep(&asked, &routes[id.0], &rules, tally, answer);
-            }
-        };
-        let (router, meter) = (Arc::clone(&self.router), meter.clone());
-        if !routed.ask.request.stream() {
-            let asking = router.whole(routed, meter.clone());
-            tokio::spawn(fly::whole(pilot, asking, meter, keep));
-            return;
+impl Shared {
+    /// Of this request, which pays for the answer if it leads.
+    pub(super) fn new(from: From, leads: bool, routed: &Routed) -> Self {
+        let (ask, undecided) = (&routed.ask, routed.is_undecided());
+        Self {
+            from,
+            leads,
+            model: routed.model,
+            undecided,
+            only_one: ask.candidates.len() == 1 && !undecided,
+            wants_usage: ask.request.wants_usage(),
+            prompt_tokens: ask.request.estimated_prompt_tokens(),
         }
-        // a later one may ask for the usage
-        routed.ask.request.keep_usage();
-        let opening = Box::pin(router.stream(routed, meter.clone()));
-        let (rules, open, own) = (self.quiet_rules(), Arc::clone(&self.shared.open), meter.clone());
-        let relay = move |opened| Relay::opened(opened, own, &rules, &open);
-        tokio::spawn(fly::streamed(pilot, opening, meter, relay, keep));
     }
+}
 
+impl Gateway {
     /// A shared answer that is not resumable.
     pub(super) async fn tell(
         &self,
@@ -236,7 +137,7 @@ impl Gateway {
 
     async fn tell_whole(&self, shared: Shared, route: Route, meter: &Meter) -> Result<Response<Body>, Reject> {
         let part = self.part(&shared);
-        let Shared { from, leads, model, prompt_tokens, .. } = shared;
+        let Shared { from, leads, model, undecided, prompt_tokens, .. } = shared;
         let failed = |failure| answers::failed(&failure, meter);
         let (whole, tally, age) = match from {
             From::Store { entry, age } => {
@@ -257,7 +158,9 @@ impl Gateway {
                 let id = self.upstreams.models().find(Some(&head.model)).filter(|_| !leads);
                 if let Some(id) = id {
                     self.name(id, meter);
-                    meter.record().shares_route(head.route);
+                    if undecided {
+                        meter.record().shares_route(head.route);
+                    }
                 }
                 (Whole { body, vary: head.vary.clone() }, tally, None)
             }
@@ -283,29 +186,9 @@ impl Gateway {
                 splicer: splicer(),
                 upstreams: Arc::clone(&self.upstreams),
                 prompt_tokens: shared.prompt_tokens,
+                undecided: shared.undecided,
             },
         }
-    }
-}
-
-/// Under which key each model's answers are kept; empty where none are.
-pub(super) fn routes(config: &config::Config) -> Arc<[AnswerRoute]> {
-    let route = |model: &Model| {
-        let upstream = &config.upstreams[model.upstream.0];
-        AnswerRoute::new(&model.name, &upstream.name, &upstream.base.to_string(), &model.upstream_model)
-    };
-    let models = config.cache.iter().flat_map(|_| config.models.models());
-    models.map(route).collect()
-}
-
-/// What is asked, and by whom; `None` for what has no key.
-async fn asked(ask: &Ask, headers: &HeaderMap, rules: &config::Cache) -> Option<Asked> {
-    let owner = if rules.shared { Owner::everybody() } else { Owner::caller(&ask.caller, headers) };
-    let body = ask.request.body().clone();
-    let of = move || canonical(&body).map(|form| Asked::new(&form, owner));
-    match ask.request.body().len() <= DONE_IN_PLACE {
-        true => of(),
-        false => tokio::task::spawn_blocking(of).await.ok().flatten(),
     }
 }
 

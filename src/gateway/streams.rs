@@ -7,9 +7,8 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 
 use super::Gateway;
-use super::cached::Sharing;
+use super::sharing::{Sharing, Wanted};
 use crate::answers;
-use crate::auto::Routed;
 use crate::body::Body;
 use crate::caller::Caller;
 use crate::config;
@@ -55,10 +54,10 @@ impl Gateway {
         meter: &Meter,
     ) -> Result<Response<Body>, Reject> {
         let owner = Owner::of(&caller, &parts.headers);
-        let routed = self.ask(caller, Route::Streams, parts, upload, id, meter).await?;
+        let wanted = self.ask(caller, Route::Streams, parts, upload, id, meter).await?;
         let (stream, log) = self.keep(owner, meter).await?;
         meter.record().outlive_answer();
-        match self.share(routed, &parts.headers, meter).await? {
+        match self.share(wanted, &parts.headers, meter).await? {
             Sharing::Alone(routed) => {
                 let opening = Box::pin(self.router.clone().stream(*routed, meter.clone()));
                 let relay = Relay::opening(opening, meter.clone(), &self.quiet_rules(), &self.shared.open);
@@ -72,14 +71,14 @@ impl Gateway {
     /// `POST /v1/chat/completions` with `tokenway-resumable: true`: streams as ever, through a log.
     pub(super) async fn complete_resumably(
         &self,
-        routed: Routed,
+        wanted: Wanted,
         parts: &Parts,
         meter: &Meter,
     ) -> Result<Response<Body>, Reject> {
         // first of all: without room nobody is asked
-        let owner = Owner::of(&routed.ask.caller, &parts.headers);
+        let owner = Owner::of(&wanted.routed.ask.caller, &parts.headers);
         let (stream, log) = self.keep(owner.clone(), meter).await?;
-        let routed = match self.share(routed, &parts.headers, meter).await? {
+        let routed = match self.share(wanted, &parts.headers, meter).await? {
             Sharing::Alone(routed) => *routed,
             Sharing::Shared(shared) => {
                 let begun = self.begin_telling(*shared, meter).await?;

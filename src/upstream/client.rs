@@ -137,7 +137,9 @@ impl Client {
         let vary = joined(&head.headers, &header::VARY);
         let body = AnswerBody { vary, reading: Some(reading), client: Arc::clone(self) };
         if head.status != StatusCode::OK {
-            let retry_after = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let said = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+            let retry_after =
+                said(header::RETRY_AFTER).and_then(|wait| upstream_error::asked_for(wait, said(header::DATE)));
             let text = body.read_rest().await;
             let refusal = upstream_error::classify(head.status.as_u16(), retry_after, &text);
             return Err(Failure::Refused(refusal));

@@ -4,6 +4,7 @@ pub mod client;
 mod connect;
 pub mod failure;
 mod gate;
+pub mod idempotency;
 pub mod standing;
 mod transfer;
 mod wire;

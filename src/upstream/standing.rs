@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus::IntGauge;
+use prometheus::{IntGauge, IntGaugeVec};
 use tokio::time::Instant;
 
 use super::failure::{Blame, Failure};
@@ -123,13 +123,13 @@ impl Standings {
     }
 
     fn upstream(&self, upstream: &config::Upstream) -> Arc<Patient> {
-        Arc::new(Patient::new(self.metrics.upstream_health.with_label_values(&[upstream.name.as_str()])))
+        Arc::new(Patient::new(&self.metrics.upstream_health, &[upstream.name.as_str()]))
     }
 
     fn standing(&self, model: &Model, upstream: &config::Upstream, patient: &Arc<Patient>) -> Arc<Standing> {
-        let shown = self.metrics.model_health.with_label_values(&[model.name.as_str(), upstream.name.as_str()]);
+        let labels = [model.name.as_str(), upstream.name.as_str()];
         Arc::new(Standing {
-            model: Patient::new(shown),
+            model: Patient::new(&self.metrics.model_health, &labels),
             upstream: Arc::clone(patient),
             latency: Mutex::default(),
             began: self.began,
@@ -261,7 +261,11 @@ impl Drop for Trial {
 }
 
 impl Patient {
-    fn new(shown: IntGauge) -> Self {
+    fn new(gauges: &IntGaugeVec, labels: &[&str]) -> Self {
+        // whoever had the name before the reload may still have attempts under way, which say nothing of this one; it may
+        // not be there at all
+        let _ = gauges.remove_label_values(labels);
+        let shown = gauges.with_label_values(labels);
         shown.set(State::Closed.level());
         Self { health: Mutex::default(), shown }
     }
@@ -320,11 +324,16 @@ mod tests {
     /// Models `a` and `b` at one upstream, and how they stand.
     fn standings() -> (Standings, Vec<Arc<Standing>>) {
         let standings = Standings::new(Arc::new(Metrics::new().unwrap()));
-        let text = "[server]\nplaintext = true\n[[upstreams]]\nname = \"up\"\nbase_url = \"https://up.example/v1\"\n\
-                    [[models]]\nname = \"a\"\nupstream = \"up\"\n[[models]]\nname = \"b\"\nupstream = \"up\"\n";
-        let config = Config::parse(text, Path::new(""), &|_| None).unwrap();
-        let of_models = standings.adopt(&config);
+        let of_models = standings.adopt(&config("up.example"));
         (standings, of_models)
+    }
+
+    fn config(host: &str) -> Config {
+        let text = format!(
+            "[server]\nplaintext = true\n[[upstreams]]\nname = \"up\"\nbase_url = \"https://{host}/v1\"\n\
+             [[models]]\nname = \"a\"\nupstream = \"up\"\n[[models]]\nname = \"b\"\nupstream = \"up\"\n"
+        );
+        Config::parse(&text, Path::new(""), &|_| None).unwrap()
     }
 
     fn fail(standing: &Arc<Standing>, times: usize, failure: &Failure) {
@@ -380,5 +389,18 @@ mod tests {
             trial.overtaken();
         }
         assert!(of[0].p95().unwrap() >= SLOW);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn what_an_attempt_from_before_a_reload_meets_is_not_shown_of_another_upstream_of_the_same_name() {
+        let (standings, before) = standings();
+        let late = before[0].ask(COOL_DOWN).unwrap();
+        let after = standings.adopt(&config("other.example"));
+        fail(&before[0], 5, &Failure::Empty);
+        fail(&before[0], 5, &Failure::Connect);
+        drop(late);
+        assert!(after[0].is_usable());
+        let (model, upstream) = (&standings.metrics.model_health, &standings.metrics.upstream_health);
+        let shown = [model.with_label_values(&["a", "up"]).get(), upstream.with_label_values(&["up"]).get()];
+        assert_eq!(shown, [State::Closed.level(); 2]);
     }
 }

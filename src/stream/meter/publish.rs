@@ -36,7 +36,7 @@ impl Record {
         let (request_id, origin, client) = (&*self.request_id, self.origin.as_deref(), self.client.to_string());
         let (route, error, auto) = (self.route, self.error, self.routed.map(Decision::as_str));
         let (status, outcome_name) = (status.as_u16(), outcome.as_str());
-        self.charge_to_metrics();
+        self.charge_to_metrics(outcome);
         let Some(answering) = &self.answering else {
             tracing::info!(
                 target: "tokenway::request", request_id, client, caller = caller_id, origin, route, status, outcome = outcome_name, error, duration_ms,
@@ -56,7 +56,7 @@ impl Record {
         );
     }
 
-    fn charge_to_metrics(&self) {
+    fn charge_to_metrics(&self, outcome: Outcome) {
         let metrics = &self.metrics;
         for charge in self.bill.charges() {
             let (model, source) = (charge.who.model.name.as_str(), charge.tokens.source.as_str());
@@ -75,7 +75,8 @@ impl Record {
             }
         }
         let Some(billed) = self.bill.total() else { return };
-        let (answer, reuse, baseline) = (self.answer_tokens(), self.reuse.as_deref(), self.baseline);
+        let answer = self.answer_tokens().filter(|tokens| is_answer(outcome, tokens));
+        let (reuse, baseline) = (self.reuse.as_deref(), self.baseline);
         let saved = Savings::of(savings::Request { billed, answer, reuse, baseline });
         if let Some((cause, cost)) = saved.reused {
             metrics.saved_dollars.add(&[cause.as_str()], cost);
@@ -126,6 +127,15 @@ impl Answering {
             reasoning: Some(tokens.count.reasoning).filter(|tokens| *tokens > 0),
             tokens_per_second: per_second.map(|rate| (rate * 10.0).round() / 10.0),
         }
+    }
+}
+
+/// Whether the client has got these tokens: an attempt that has only read the prompt is charged for, and is no answer.
+fn is_answer(outcome: Outcome, tokens: &Tokens) -> bool {
+    match outcome {
+        Outcome::Ok => true,
+        Outcome::ClientGone | Outcome::Truncated => tokens.count.output > 0,
+        Outcome::UpstreamFailure | Outcome::Rejected => false,
     }
 }
 

@@ -60,3 +60,20 @@ async fn the_limits_of_the_model_that_is_decided_on_hold() {
     assert_eq!(routing.ask(&asks("cheap", "four", true)).await.status(), 200);
     assert_eq!(routing.edge.second.counts().requests, 1);
 }
+
+#[tokio::test]
+async fn beyond_its_budget_a_caller_of_auto_is_told_where_its_request_went() {
+    let more = "[cost]\nbudget_per_day = 0.000_1\nover_budget = \"cheap\"";
+    for auto in ["mode = \"speculative\"", "mode = \"rules\""] {
+        let routing = Routing::start(Plan { judge: says("hard"), auto, more, ..Plan::default() }).await;
+        for stream in [true, false] {
+            let mut request = asks("auto", HARD, stream);
+            request["max_tokens"] = 500.into();
+            let answer = routing.ask(&request).await;
+            let told = ["tokenway-model", "tokenway-route", "tokenway-budget"].map(|name| answer.header(name));
+            assert_eq!(told, ["cheap", "easy;by=rules", "exceeded"], "{auto} {stream}");
+            answer.rest().await;
+        }
+        assert_eq!((routing.requests(), routing.routes("easy", "rules")), ([2, 0, 0], 2));
+    }
+}

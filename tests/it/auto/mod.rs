@@ -2,6 +2,8 @@
 
 mod callers;
 mod decisions;
+mod schedules;
+mod sharing;
 mod speculation;
 mod trouble;
 
@@ -26,6 +28,8 @@ struct Plan<'a> {
     hard: Knobs,
     /// Further lines of the model `cheap`.
     cheap: &'a str,
+    /// Further lines of the model `strong`.
+    strong: &'a str,
     /// Further lines of `[routing.auto]`.
     auto: &'a str,
     /// Whole sections.
@@ -40,6 +44,7 @@ impl Default for Plan<'_> {
             easy: Knobs::default(),
             hard: Knobs::default(),
             cheap: "",
+            strong: "",
             auto: "",
             more: "",
             stream: "",
@@ -72,6 +77,7 @@ name = "strong"
 upstream = "two"
 input_price = 10
 output_price = 10
+{strong}
 [[models]]
 name = "judge"
 upstream = "bench"
@@ -86,6 +92,7 @@ classifier = "judge"
 "#,
             judge = judge.addr,
             cheap = plan.cheap,
+            strong = plan.strong,
             auto = plan.auto,
             more = plan.more,
         );

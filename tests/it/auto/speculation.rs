@@ -3,10 +3,10 @@
 use std::future::pending;
 
 use futures_util::FutureExt;
-use tokenway::demo::Knobs;
+use tokenway::demo::{Fault, Knobs};
 
 use super::{Plan, Routing, asks, says};
-use crate::support::edge::{Version, completion, expected};
+use crate::support::edge::{Version, completion, expected, truncated};
 use crate::support::soon;
 
 fn held(at: u64, knobs: Knobs) -> Knobs {
@@ -84,7 +84,7 @@ async fn hard_after_all_of_the_easy_answer_is_the_hard_answer_alone() {
 
 #[tokio::test]
 async fn an_easy_model_that_fails_meanwhile_is_stood_in_for_as_ever() {
-    let easy = Knobs { fault: Some(tokenway::demo::Fault::Status500), ..Knobs::default() };
+    let easy = Knobs { fault: Some(Fault::Status500), ..Knobs::default() };
     let routing = Routing::start(Plan { judge: held(0, says("easy")), easy: easy.clone(), ..Plan::default() }).await;
     let mut client = routing.edge.client(Version::Http2).await;
     let request = asks("auto", "Hm?", true);
@@ -137,6 +137,61 @@ async fn a_decision_that_comes_after_the_head_is_kept_all_the_same() {
         assert_eq!(answer.rest().await, expected(&asks(model, "Hm?", true)).concat());
         assert_eq!(routing.routes(word, "classifier"), 1);
     }
+}
+
+/// The commit point is the easy model's first output, though nothing of it has left: an answer that the upstream begins and
+/// does not end is paid, and what it says is not known to be wrong.
+#[tokio::test]
+async fn an_easy_answer_that_breaks_before_the_decision_ends_as_broken_and_a_hard_one_is_not_touched_by_it() {
+    for (word, broken) in [("easy", true), ("hard", false)] {
+        let easy = Knobs { fault: Some(Fault::DisconnectMidEvent), at: 3, ..Knobs::default() };
+        let routing = Routing::start(Plan { judge: held(0, says(word)), easy, ..Plan::default() }).await;
+        let mut client = routing.edge.client(Version::Http2).await;
+        let request = asks("auto", "Hm?", true);
+        let release = async {
+            soon(routing.edge.first.until(|counts| counts.connections_open == 0 && counts.requests == 1)).await;
+            routing.judge.release(1);
+        };
+        let (answer, ()) = tokio::join!(client.ask(&request), release);
+        assert_eq!(answer.status(), 200);
+        let id = answer.header("x-request-id").to_owned();
+        let body = answer.rest().await;
+        match broken {
+            true => assert_eq!(truncated(&body, &id).0, expected(&asks("cheap", "Hm?", true))[..3].concat()),
+            false => assert_eq!(body, expected(&asks("strong", "Hm?", true)).concat()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_model_that_is_asked_has_an_idempotency_key_of_its_own_and_the_classifier_none() {
+    let plan = Plan { judge: held(0, says("hard")), easy: held(0, Knobs::default()), ..Plan::default() };
+    let routing = Routing::start(plan).await;
+    let mut keys = Vec::new();
+    for _ in 0..2 {
+        let mut request = completion(&asks("auto", "Hm?", true));
+        request.headers_mut().insert("idempotency-key", "once-7".parse().unwrap());
+        let release = async {
+            soon(routing.judge.until(|counts| counts.held == 1)).await;
+            soon(routing.edge.first.until(|counts| counts.held == 1)).await;
+            routing.judge.release(1);
+        };
+        let mut client = routing.edge.client(Version::Http2).await;
+        let answer = client.send(request);
+        let answer = match keys.is_empty() {
+            true => tokio::join!(answer, release).0,
+            // decided already
+            false => answer.await,
+        };
+        answer.rest().await;
+        let key = |demo: &tokenway::demo::Demo| demo.requests().pop().unwrap().headers.get("idempotency-key").cloned();
+        assert_eq!(key(&routing.judge), None);
+        let [easy, hard] = [&routing.edge.first, &routing.edge.second].map(|demo| key(demo).unwrap());
+        assert!(easy != hard && easy != "once-7" && hard != "once-7");
+        keys.push([easy, hard]);
+    }
+    assert_eq!(keys[0], keys[1], "a client that asks again is recognized");
+    assert_eq!(routing.requests(), [1, 2, 1]);
 }
 
 /// Whatever comes first, and wherever the easy answer stands then: one answer, of one model.

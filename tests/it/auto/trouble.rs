@@ -60,3 +60,28 @@ async fn a_prompt_that_only_one_can_hold_goes_there_unasked() {
     assert_eq!(routing.requests(), [0, 2, 0]);
     assert_eq!(routing.ask(&asks("auto", "short", true)).await.header("tokenway-route"), "easy;by=classifier");
 }
+
+#[tokio::test]
+async fn a_classifier_that_does_not_answer_is_not_waited_for_again_and_again() {
+    for mode in ["speculative", "first"] {
+        let judge = Knobs { fault: Some(Fault::Silent), ..says("hard") };
+        let auto = format!("mode = \"{mode}\"\ntimeout = \"50ms\"");
+        let routing = Routing::start(Plan { judge, auto: &auto, ..Plan::default() }).await;
+        for round in 0..8 {
+            let answer = routing.ask(&asks("auto", &format!("{HARD} {round}"), round % 2 == 0)).await;
+            assert_eq!((answer.header("tokenway-model"), answer.header("tokenway-route")), ("strong", "hard;by=rules"));
+            answer.rest().await;
+        }
+        assert_eq!((routing.judge.counts().requests, routing.edge.second.counts().requests), (5, 8), "{mode}");
+        assert_eq!((routing.failures("timeout"), routing.failures("cool_down")), (5, 3), "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_prompt_makes_the_classifier_say_takes_it_from_nobody() {
+    let routing = Routing::start(Plan { judge: says("I will not decide"), ..Plan::default() }).await;
+    for round in 0..12 {
+        routing.ask(&asks("auto", &format!("{round}"), false)).await.rest().await;
+    }
+    assert_eq!((routing.judge.counts().requests, routing.failures("unclear")), (12, 12));
+}

@@ -77,6 +77,26 @@ async fn when_the_slow_one_fails_the_hedge_goes_on() {
 }
 
 #[tokio::test]
+async fn when_both_fail_a_third_one_answers_and_neither_has_won() {
+    let stage = Stage::start(AFTER, "").await;
+    for (first, second) in [("dear", "middle"), ("middle", "dear")] {
+        let fails = json!({ "fault": "error_event_before_output", "hold": 1 });
+        let slow = request("dear", json!({ "dear": fails, "middle": fails }));
+        let before = (stage.demo(first).counts().finished, stage.demo(second).counts().finished);
+        let id = format!("both-{first}");
+        let (answer, ()) = tokio::join!(stage.ask(&id, &slow), async {
+            soon(stage.demo("middle").until(|counts| counts.held == 1)).await;
+            stage.demo(first).release(1);
+            soon(stage.demo(first).until(|counts| counts.finished + counts.cancelled > before.0)).await;
+            stage.demo(second).release(1);
+        });
+        assert_eq!((answer.header("tokenway-model"), answer.header("tokenway-attempts")), ("cheap", "3"), "{first}");
+        assert_eq!(answer.rest().await, expected(&request("cheap", slow["demo"]["models"].clone())).concat());
+    }
+    assert_eq!((hedges(&stage, "failed"), hedges(&stage, "won"), hedges(&stage, "lost")), (2, 0, 0));
+}
+
+#[tokio::test]
 async fn its_budget_caps_it() {
     let stage = Stage::start("[fallback.hedge]\nafter = \"50ms\"\nbudget = 0", "").await;
     let slow = request("dear", json!({ "dear": { "first_token_ms": 300 } }));

@@ -2,8 +2,11 @@
 
 use serde_json::json;
 
+use tokio::io::AsyncWriteExt;
+
 use super::{Stage, estimated_prompt, price, request, usage};
-use crate::support::edge::expected;
+use crate::support::edge::{Edge, Setup, Version, completion, expected, streaming};
+use crate::support::scripted::{Scripted, read_request};
 
 #[tokio::test]
 async fn the_next_cheaper_model_answers_and_every_attempt_is_told_of() {
@@ -73,4 +76,41 @@ async fn a_storm_of_fallbacks_ends_with_its_budget() {
     let answer = stage.ask("spent", &request("dear", json!({ "dear": { "fault": "status_500" } }))).await;
     assert_eq!((answer.status(), answer.header("tokenway-attempts")), (502, "1"));
     assert_eq!(stage.edge.metric("tokenway_retry_budget_exhausted_total{budget=\"retry\"}"), 1.0);
+}
+
+#[tokio::test]
+async fn an_idempotency_key_goes_up_as_it_came_to_the_model_that_was_named_and_as_another_to_the_next() {
+    let stage = Stage::start("", "").await;
+    let asked = request("dear", json!({ "dear": { "fault": "status_500" }, "middle": { "fault": "status_500" } }));
+    for id in ["once", "again"] {
+        let mut request = completion(&asked);
+        request.headers_mut().insert("x-request-id", id.parse().unwrap());
+        request.headers_mut().insert("idempotency-key", "once-7".parse().unwrap());
+        let answer = stage.edge.client(Version::Http1).await.send(request).await;
+        assert_eq!(answer.header("tokenway-model"), "cheap");
+    }
+    let keys = ["dear", "middle", "cheap"].map(|model| {
+        let keys = stage.demo(model).requests().into_iter().map(|request| request.headers["idempotency-key"].clone());
+        let keys: Vec<_> = keys.collect();
+        assert_eq!((keys.len(), &keys[0]), (2, &keys[1]), "a client that asks again is recognized");
+        keys[0].clone()
+    });
+    assert_eq!(keys[0], "once-7");
+    assert!(keys[1] != keys[0] && keys[2] != keys[0] && keys[1] != keys[2]);
+}
+
+#[tokio::test]
+async fn an_upstream_may_say_by_a_date_how_long_it_wants_to_be_left_alone() {
+    let upstream = Scripted::start(|mut socket| async move {
+        while read_request(&mut socket).await.is_some() {
+            let refusal = "HTTP/1.1 503 Service Unavailable\r\ndate: Wed, 21 Oct 2015 07:28:00 GMT\r\n\
+                           retry-after: Wed, 21 Oct 2015 07:28:42 GMT\r\ncontent-length: 0\r\n\r\n";
+            socket.write_all(refusal.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let edge = Edge::start(Setup { upstream: Some(upstream.address), ..Setup::default() }).await;
+    let answer = edge.client(Version::Http2).await.ask(&streaming("demo", json!({}))).await;
+    assert_eq!((answer.status(), answer.header("retry-after")), (503, "42"));
+    assert_eq!(edge.metric("tokenway_model_health{model=\"demo\""), 2.0, "one answer that says how long is enough");
 }

@@ -60,7 +60,7 @@ impl Shared {
         let standings = Arc::new(Standings::new(Arc::clone(&metrics)));
         let Some(redis) = &config.redis else {
             let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
-            let budgets = Budgets::local(config.max_callers, Arc::clone(&metrics));
+            let budgets = Budgets::local(config.max_callers);
             let cache = Keeper::new(config.cache.as_ref(), None);
             let revocations = Arc::new(InProcess::default());
             return Ok(Self { metrics, open, streams, limiter, budgets, standings, cache, revocations, drain });
@@ -72,7 +72,7 @@ impl Shared {
         let cache = Keeper::new(config.cache.as_ref(), cached.map(Remote::new));
         let revocations = Everywhere::start(Arc::clone(&link), Arc::clone(&metrics));
         let share = redis.local_share;
-        let budgets = Budgets::shared(config.max_callers, Arc::clone(&link), share, Arc::clone(&metrics));
+        let budgets = Budgets::shared(config.max_callers, Arc::clone(&link), share);
         let limiter = Limiter::shared(config.max_callers, link, redis, Arc::clone(&metrics))?;
         Ok(Self { metrics, open, streams, limiter, budgets, standings, cache, revocations, drain })
     }
