@@ -27,7 +27,7 @@ impl Splicer {
         Self { fresh: fresh.into_bytes().into(), last: None }
     }
 
-    /// Writes an event. One whose data has no id, is no JSON object or is spread over several lines stays as it is.
+    /// Writes an event. One whose data has no id or is no JSON object stays as it is.
     pub fn event(&mut self, block: &[u8], out: &mut BytesMut) {
         match self.place(block) {
             Some(place) => self.put(block, &place, out),
@@ -56,14 +56,29 @@ impl Splicer {
         {
             return Some(place.clone());
         }
-        let data = Fields::of(block).data?;
-        let std::borrow::Cow::Borrowed(data) = data else { return None };
-        let within = id_place(data)?;
-        let offset = data.as_ptr() as usize - block.as_ptr() as usize;
-        let place = offset + within.start..offset + within.end;
+        let place = in_block(block, id_place(&Fields::of(block).data?)?)?;
         self.last = Some((place.clone(), block[..place.end].to_vec()));
         Some(place)
     }
+}
+
+/// Where in an event a part of its data stands that is within one line; the data's lines are joined by LF (WHATWG HTML §9.2.6).
+fn in_block(block: &[u8], part: Range<usize>) -> Option<Range<usize>> {
+    let mut begin = 0;
+    for line in block.split(|byte| matches!(byte, b'\r' | b'\n')) {
+        let value = match line.strip_prefix(b"data") {
+            Some([b':', b' ', value @ ..] | [b':', value @ ..] | value @ []) => value,
+            _ => continue,
+        };
+        let end = begin + value.len();
+        if part.start < end {
+            let offset = value.as_ptr() as usize - block.as_ptr() as usize;
+            let within = part.start >= begin && part.end <= end;
+            return within.then(|| offset + part.start - begin..offset + part.end - begin);
+        }
+        begin = end + 1;
+    }
+    None
 }
 
 /// Where the value of the top-level member `id` stands, if it is a string.

@@ -2,6 +2,7 @@
 
 mod callers;
 mod decisions;
+mod kept;
 mod speculation;
 mod trouble;
 
