@@ -162,10 +162,26 @@ mod tests {
             "data: {\"id\":7}\n\n",
             "data: {\"id\":null}\n\n",
             "data: {\"id\":\"a\",\n\n",
-            "data: {\"id\":\ndata: \"a\"}\n\n",
+            "data: {\"x\":\ndata: {\"id\":\"a\"}}\n\n",
+            "data: {\"id\":\"a\ndata: b\"}\n\n",
             "data: [\"id\",\"a\"]\n\n",
         ];
         assert_eq!(spliced(&blocks), blocks);
+    }
+
+    #[test]
+    fn data_of_several_lines_is_one_object() {
+        let blocks = [
+            "data: {\"id\":\ndata: \"a\"}\n\n",
+            "data:{\r\ndata\r\nevent: x\r\n: data: \"a\"\r\ndata:  \"x\":\"a\",\"id\":\"a\"\r\ndata:}\r\n\r\n",
+            "data: {\rdata: \"id\" : \"a\",\rdata: \"x\":{\"id\":\"a\"}}\r\r",
+        ];
+        let fresh = format!("\"{FRESH}\"");
+        let last = |block: &str| {
+            let at = block.rfind("\"a\"").unwrap();
+            format!("{}{fresh}{}", &block[..at], &block[at + 3..])
+        };
+        assert_eq!(spliced(&blocks), [last(blocks[0]), last(blocks[1]), blocks[2].replacen("\"a\"", &fresh, 1)]);
     }
 
     #[test]

@@ -11,13 +11,13 @@ use crate::support::soon;
 const PATIENT: &str = "budget = \"5s\"";
 
 /// A request of which one knows what it may take: an answer of so many tokens at most.
-fn bounded(model: &str, most: u64) -> Value {
+pub fn bounded(model: &str, most: u64) -> Value {
     let mut request = whole(model, json!({ "tokens": 3 }));
     request["max_tokens"] = most.into();
     request
 }
 
-async fn ask_as(edge: &Edge, address: &str, body: &Value) -> Answer {
+pub async fn ask_as(edge: &Edge, address: &str, body: &Value) -> Answer {
     let mut request = completion(body);
     request.headers_mut().insert("x-forwarded-for", address.parse().unwrap());
     edge.client(Version::Http2).await.send(request).await
@@ -32,7 +32,7 @@ async fn instance(section: &str, url: &str) -> Edge {
 }
 
 /// In whole nano-dollars, rounded up, as budgets are counted.
-fn nano(dollars: &str) -> u64 {
+pub fn nano(dollars: &str) -> u64 {
     dollars.replace('.', "").parse::<u64>().unwrap().div_ceil(1000)
 }
 
@@ -89,7 +89,7 @@ async fn without_a_budget_nothing_is_counted() {
 }
 
 /// `DAY NANODOLLARS`, once it is so much.
-async fn until_spent(redis: &Redis, nano: u64) {
+pub async fn until_spent(redis: &Redis, nano: u64) {
     soon(async {
         loop {
             let keys: Vec<String> = redis.command(&["KEYS", "tokenway:*:spent"]).await;
