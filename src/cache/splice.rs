@@ -27,7 +27,7 @@ impl Splicer {
         Self { fresh: fresh.into_bytes().into(), last: None }
     }
 
-    /// Writes an event. One whose data has no id, is no JSON object or is spread over several lines stays as it is.
+    /// Writes an event. One whose data has no id or is no JSON object stays as it is.
     pub fn event(&mut self, block: &[u8], out: &mut BytesMut) {
         match self.place(block) {
             Some(place) => self.put(block, &place, out),
@@ -56,14 +56,29 @@ impl Splicer {
         {
             return Some(place.clone());
         }
-        let data = Fields::of(block).data?;
-        let std::borrow::Cow::Borrowed(data) = data else { return None };
-        let within = id_place(data)?;
-        let offset = data.as_ptr() as usize - block.as_ptr() as usize;
-        let place = offset + within.start..offset + within.end;
+        let place = in_block(block, id_place(&Fields::of(block).data?)?)?;
         self.last = Some((place.clone(), block[..place.end].to_vec()));
         Some(place)
     }
+}
+
+/// Where in an event a part of its data stands that is within one line; the data's lines are joined by LF (WHATWG HTML §9.2.6).
+fn in_block(block: &[u8], part: Range<usize>) -> Option<Range<usize>> {
+    let mut begin = 0;
+    for line in block.split(|byte| matches!(byte, b'\r' | b'\n')) {
+        let value = match line.strip_prefix(b"data") {
+            Some([b':', b' ', value @ ..] | [b':', value @ ..] | value @ []) => value,
+            _ => continue,
+        };
+        let end = begin + value.len();
+        if part.start < end {
+            let offset = value.as_ptr() as usize - block.as_ptr() as usize;
+            let within = part.start >= begin && part.end <= end;
+            return within.then(|| offset + part.start - begin..offset + part.end - begin);
+        }
+        begin = end + 1;
+    }
+    None
 }
 
 /// Where the value of the top-level member `id` stands, if it is a string.
@@ -147,10 +162,26 @@ mod tests {
             "data: {\"id\":7}\n\n",
             "data: {\"id\":null}\n\n",
             "data: {\"id\":\"a\",\n\n",
-            "data: {\"id\":\ndata: \"a\"}\n\n",
+            "data: {\"x\":\ndata: {\"id\":\"a\"}}\n\n",
+            "data: {\"id\":\"a\ndata: b\"}\n\n",
             "data: [\"id\",\"a\"]\n\n",
         ];
         assert_eq!(spliced(&blocks), blocks);
+    }
+
+    #[test]
+    fn data_of_several_lines_is_one_object() {
+        let blocks = [
+            "data: {\"id\":\ndata: \"a\"}\n\n",
+            "data:{\r\ndata\r\nevent: x\r\n: data: \"a\"\r\ndata:  \"x\":\"a\",\"id\":\"a\"\r\ndata:}\r\n\r\n",
+            "data: {\rdata: \"id\" : \"a\",\rdata: \"x\":{\"id\":\"a\"}}\r\r",
+        ];
+        let fresh = format!("\"{FRESH}\"");
+        let last = |block: &str| {
+            let at = block.rfind("\"a\"").unwrap();
+            format!("{}{fresh}{}", &block[..at], &block[at + 3..])
+        };
+        assert_eq!(spliced(&blocks), [last(blocks[0]), last(blocks[1]), blocks[2].replacen("\"a\"", &fresh, 1)]);
     }
 
     #[test]

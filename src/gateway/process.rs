@@ -65,11 +65,13 @@ impl Shared {
             let revocations = Arc::new(InProcess::default());
             return Ok(Self { metrics, open, streams, limiter, budgets, standings, cache, revocations, drain });
         };
-        let link = Arc::new(Link::start(redis, "limits", Arc::clone(&metrics))?);
-        let cached = config.cache.as_ref().map(|_| Link::start(redis, "cache", Arc::clone(&metrics))).transpose()?;
-        let links = std::iter::once(link.as_ref()).chain(&cached);
+        let start = |serves| Link::start(redis, serves, Arc::clone(&metrics));
+        let link = Arc::new(start("limits")?);
+        let cached = config.cache.as_ref().map(|_| Ok::<_, String>((start("cache reads")?, start("cache writes")?)));
+        let cached = cached.transpose()?;
+        let links = std::iter::once(link.as_ref()).chain(cached.iter().flat_map(|(reads, writes)| [reads, writes]));
         join_all(links.map(|link| link.is_ready_within(FIRST_CONNECTION))).await;
-        let cache = Keeper::new(config.cache.as_ref(), cached.map(Remote::new));
+        let cache = Keeper::new(config.cache.as_ref(), cached.map(|(reads, writes)| Remote::new(reads, writes)));
         let revocations = Everywhere::start(Arc::clone(&link), Arc::clone(&metrics));
         let share = redis.local_share;
         let budgets = Budgets::shared(config.max_callers, Arc::clone(&link), share);

@@ -4,6 +4,7 @@ mod callers;
 mod decisions;
 mod schedules;
 mod sharing;
+mod kept;
 mod speculation;
 mod trouble;
 

@@ -124,6 +124,20 @@ async fn a_redis_that_says_nothing_delays_no_first_token_beyond_its_budget() {
     assert_eq!(told(ask(&edge, &request).await).await.0, "hit", "it is here all the same");
 }
 
+/// A large entry on its way delays no read, and a read that is given up costs no write its connection.
+#[tokio::test]
+async fn entries_are_written_over_another_connection_than_they_are_read() {
+    let redis = ScriptedRedis::start(Reply::Now("$0\r\n\r\n")).await;
+    let edge = instance(&redis.url(), PATIENT).await;
+    told(ask(&edge, &streaming("demo", json!({ "tokens": 4 }))).await).await;
+    let with = |seen: &[Vec<String>], name: &str| {
+        seen.iter().position(|commands| commands.iter().any(|command| command == name))
+    };
+    redis.until(|seen| with(seen, "SET").is_some()).await;
+    let seen = redis.seen();
+    assert!(with(&seen, "GETRANGE").is_some_and(|reads| Some(reads) != with(&seen, "SET")), "{seen:?}");
+}
+
 #[tokio::test]
 async fn without_its_redis_an_instance_goes_by_what_it_has() {
     let mut redis = Redis::start().await;

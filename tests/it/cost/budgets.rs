@@ -11,13 +11,13 @@ use crate::support::soon;
 const PATIENT: &str = "budget = \"5s\"";
 
 /// A request of which one knows what it may take: an answer of so many tokens at most.
-fn bounded(model: &str, most: u64) -> Value {
+pub fn bounded(model: &str, most: u64) -> Value {
     let mut request = whole(model, json!({ "tokens": 3 }));
     request["max_tokens"] = most.into();
     request
 }
 
-async fn ask_as(edge: &Edge, address: &str, body: &Value) -> Answer {
+pub async fn ask_as(edge: &Edge, address: &str, body: &Value) -> Answer {
     let mut request = completion(body);
     request.headers_mut().insert("x-forwarded-for", address.parse().unwrap());
     edge.client(Version::Http2).await.send(request).await
@@ -32,7 +32,7 @@ async fn instance(section: &str, url: &str) -> Edge {
 }
 
 /// In whole nano-dollars, rounded up, as budgets are counted.
-fn nano(dollars: &str) -> u64 {
+pub fn nano(dollars: &str) -> u64 {
     dollars.replace('.', "").parse::<u64>().unwrap().div_ceil(1000)
 }
 
@@ -91,7 +91,7 @@ async fn without_a_budget_nothing_is_counted() {
 }
 
 /// `DAY NANODOLLARS`, once it is so much.
-async fn until_spent(redis: &Redis, nano: u64) {
+pub async fn until_spent(redis: &Redis, nano: u64) {
     soon(async {
         loop {
             let keys: Vec<String> = redis.command(&["KEYS", "tokenway:*:spent"]).await;
@@ -166,4 +166,51 @@ async fn a_foreign_value_under_the_key_is_nothing_spent() {
         assert_eq!(ask_as(&edge, "192.0.2.1", &bounded("dear", 1)).await.status(), 200, "{foreign}");
     }
     assert_eq!(edge.metric("tokenway_redis_failures_total"), 0.0);
+}
+
+/// What costs nothing is within every budget.
+#[tokio::test]
+async fn beyond_its_budget_a_caller_still_gets_what_is_kept_or_just_coming_in() {
+    for over in ["refuse", "cheap"] {
+        let edge =
+            instance(&format!("budget_per_day = 0.006\nover_budget = \"{over}\"\n[cache]\nenabled = true"), "").await;
+        let kept = bounded("dear", 500);
+        let first = ask_as(&edge, "192.0.2.1", &kept).await;
+        assert_eq!((first.status(), first.header("tokenway-cache")), (200, "miss"));
+        first.rest().await;
+        edge.until_ended("dear", 200, "ok", 1).await;
+        // holds all that is left, for as long as it runs
+        let mut long = streaming("dear", json!({ "hold": 3, "tokens": 5 }));
+        long["max_tokens"] = 550.into();
+        let leader = ask_as(&edge, "192.0.2.1", &long).await;
+        let again = ask_as(&edge, "192.0.2.1", &kept).await;
+        let joined = ask_as(&edge, "192.0.2.1", &long).await;
+        for (answer, cache) in [(&again, "hit"), (&joined, "joined")] {
+            let head = ["tokenway-cache", "tokenway-model", "tokenway-budget"].map(|name| answer.header(name));
+            assert_eq!((answer.status(), head), (200, [cache, "dear", ""]), "{over}");
+        }
+        assert_eq!(again.header("tokenway-cost"), "0.000000000000");
+        assert!(!edge.metrics.text().contains("tokenway_budget_exceeded_total"), "{over}");
+        // what nobody has paid for is not
+        let mut fresh = completion(&kept);
+        fresh.headers_mut().insert("cache-control", "no-cache".parse().unwrap());
+        fresh.headers_mut().insert("x-forwarded-for", "192.0.2.1".parse().unwrap());
+        let fresh = edge.client(Version::Http2).await.send(fresh).await;
+        let (status, model) = if over == "cheap" { (200, "cheap") } else { (429, "") };
+        assert_eq!((fresh.status(), fresh.header("tokenway-model")), (status, model));
+        edge.first.release(1);
+        assert!(!leader.rest().await.is_empty() && !joined.rest().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_cheapest_model_is_one_whose_context_holds_prompt_and_answer() {
+    let small =
+        "[[models]]\nname = \"small\"\nupstream = \"two\"\ninput_price = 0.01\noutput_price = 0.01\ncontext = 400\n";
+    let more = format!("{PRICED}{small}[cost]\nbudget_per_day = 0.000_1\nover_budget = \"cheap\"");
+    let edge = Edge::start(Setup { more: &more, ..Setup::default() }).await;
+    for (most, model) in [(500, "cheap"), (200, "small")] {
+        let answer = edge.client(Version::Http2).await.ask(&bounded("dear", most)).await;
+        assert_eq!((answer.header("tokenway-model"), answer.header("tokenway-budget")), (model, "exceeded"));
+    }
 }

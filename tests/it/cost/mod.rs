@@ -2,6 +2,7 @@
 
 mod budgets;
 mod log;
+mod together;
 mod told;
 
 use serde_json::Value;
