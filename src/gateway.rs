@@ -3,6 +3,7 @@
 //! Each stage returns a typed value with `?`; a refusal is a value, too. The CORS decision is made first and applied last,
 //! around whatever came out.
 
+mod begun;
 mod budget;
 mod cached;
 mod process;
@@ -23,6 +24,7 @@ use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
+use self::begun::{Begun, Head};
 use self::sharing::{Sharing, Wanted};
 use crate::access::Check;
 use crate::access::signatures::Signatures;
@@ -212,12 +214,8 @@ impl Gateway {
             let whole = Arc::clone(&self.router).whole(routed, meter.clone()).await;
             return answers::whole(route, whole.map_err(|failure| answers::failed(&failure, meter))?, meter);
         }
-        let begun = self.begin(routed, self.upstreams.rules(), meter).await?;
-        let mut response = answers::stream(Box::pin(begun.relay), begun.vary);
-        if begun.answerer_is_known {
-            answers::describe(&mut response, meter);
-        }
-        Ok(response)
+        let Begun { source: relay, head } = self.begin(routed, self.upstreams.rules(), meter).await?;
+        Ok(head.answer(Box::pin(relay), meter))
     }
 
     /// What is asked for, checked, and who can answer it.
@@ -261,7 +259,7 @@ impl Gateway {
     }
 
     /// Asks for a stream, up to its first output or `commit_after`.
-    async fn begin(&self, routed: Routed, rules: &config::Stream, meter: &Meter) -> Result<Begun, Reject> {
+    async fn begin(&self, routed: Routed, rules: &config::Stream, meter: &Meter) -> Result<Begun<Relay>, Reject> {
         let only_one = routed.ask.candidates.len() == 1 && !routed.is_undecided();
         let commit = sleep_until(Instant::now() + rules.commit_after);
         let mut opening: Opening = Box::pin(Arc::clone(&self.router).stream(routed, meter.clone()));
@@ -271,13 +269,15 @@ impl Gateway {
                 let opened = opened.map_err(|failure| answers::failed(&failure, meter))?;
                 let vary = opened.feed.vary().cloned();
                 let relay = Relay::opened(opened, meter.clone(), rules, &self.shared.open);
-                Ok(Begun { relay, vary, has_output: true, answerer_is_known: true })
+                let head = Head { vary, has_output: true, answerer_is_known: true, age: None };
+                Ok(Begun { source: relay, head })
             }
             // nothing was sent until here, so that the status could tell the truth: now the client must hear something
             () = commit => {
                 let relay = Relay::opening(opening, meter.clone(), rules, &self.shared.open);
                 // with a fallback, another model may still be the one that answers
-                Ok(Begun { relay, vary: None, has_output: false, answerer_is_known: only_one })
+                let head = Head { vary: None, has_output: false, answerer_is_known: only_one, age: None };
+                Ok(Begun { source: relay, head })
             }
         }
     }
@@ -299,15 +299,4 @@ impl Gateway {
         record.hold(decision.outcome?);
         Ok(())
     }
-}
-
-/// A stream whose head can go out.
-struct Begun {
-    relay: Relay,
-    /// Of the upstream's answer.
-    vary: Option<HeaderValue>,
-    /// The first output has come in.
-    has_output: bool,
-    /// Nobody else will be asked.
-    answerer_is_known: bool,
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Response};
+use http::Response;
 use tokio::time::timeout;
 
 use super::Gateway;
+use super::begun::{Begun, Head};
 use crate::answers;
 use crate::auto::Routed;
 use crate::body::Body;
@@ -42,15 +43,6 @@ pub(super) enum From {
     Flight(Follower),
 }
 
-/// A stream that is about to be told.
-pub(super) struct Begun {
-    pub(super) told: Told,
-    pub(super) vary: Option<HeaderValue>,
-    pub(super) has_output: bool,
-    pub(super) answerer_is_known: bool,
-    pub(super) age: Option<Duration>,
-}
-
 impl Shared {
     /// Of this request, which pays for the answer if it leads.
     pub(super) fn new(from: From, leads: bool, routed: &Routed) -> Self {
@@ -79,21 +71,14 @@ impl Gateway {
         if !streaming {
             return self.tell_whole(shared, route, meter).await;
         }
-        let begun = self.begin_telling(shared, meter).await?;
-        let rules = self.upstreams.rules();
-        let first = if begun.has_output { rules.heartbeat.unwrap_or_default() } else { Duration::ZERO };
-        let told = begun.told.with_heartbeat(rules.heartbeat, first);
-        let mut response = answers::stream(Box::pin(told), begun.vary);
-        if begun.answerer_is_known {
-            answers::describe(&mut response, meter);
-        }
-        begun.age.into_iter().for_each(|age| answers::age(&mut response, age));
-        answers::name_cache(&mut response, meter);
-        Ok(response)
+        let Begun { source: told, head } = self.begin_telling(shared, meter).await?;
+        let every = self.upstreams.rules().heartbeat;
+        let first = if head.has_output { every.unwrap_or_default() } else { Duration::ZERO };
+        Ok(head.answer(Box::pin(told.with_heartbeat(every, first)), meter))
     }
 
     /// Up to the first output of a stream, or `commit_after`.
-    pub(super) async fn begin_telling(&self, shared: Shared, meter: &Meter) -> Result<Begun, Reject> {
+    pub(super) async fn begin_telling(&self, shared: Shared, meter: &Meter) -> Result<Begun<Told>, Reject> {
         let part = self.part(&shared);
         let Shared { from, leads, model, only_one, wants_usage, .. } = shared;
         let (mut source, mut vary, mut known, mut has_output, age) = match from {
@@ -119,7 +104,7 @@ impl Gateway {
         }
         let mut told = Told::new(source, part, meter.clone(), wants_usage);
         told.identify();
-        Ok(Begun { told, vary, has_output, answerer_is_known: known, age })
+        Ok(Begun { source: told, head: Head { vary, has_output, answerer_is_known: known, age } })
     }
 
     /// A shared stream that is told into a log: nobody waits for its beginning.

@@ -1,12 +1,15 @@
 //! Resumable streams: made, read, stopped.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::str::FromStr;
 
 use http::header::{HeaderMap, HeaderName};
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 
 use super::Gateway;
+use super::begun::{Begun, Head};
 use super::sharing::{Sharing, Wanted};
 use crate::answers;
 use crate::body::Body;
@@ -18,7 +21,7 @@ use crate::intake::Upload;
 use crate::request_id::RequestId;
 use crate::resume::id::StreamId;
 use crate::resume::reader::Reader;
-use crate::resume::registry::{Log, Writer};
+use crate::resume::registry::Writer;
 use crate::resume::store::{Opened, Owner, Store, Unopened};
 use crate::resume::{cursor, writer};
 use crate::routes::{Route, stream_id};
@@ -78,48 +81,28 @@ impl Gateway {
         // first of all: without room nobody is asked
         let owner = Owner::of(&wanted.routed.ask.caller, &parts.headers);
         let (stream, log) = self.keep(owner.clone(), meter).await?;
-        let routed = match self.share(wanted, &parts.headers, meter).await? {
-            Sharing::Alone(routed) => *routed,
-            Sharing::Shared(shared) => {
-                let begun = self.begin_telling(*shared, meter).await?;
-                let opened = self.shared.streams.open(stream, &owner, 0).await;
-                let Ok(Opened::Reader(own)) = opened else { return Err(answers::no_such_stream()) };
-                tokio::spawn(begun.told.record(log));
-                let mut response =
-                    self.read_plainly(own, stream, begun.vary, begun.has_output, begun.answerer_is_known, meter);
-                begun.age.into_iter().for_each(|age| answers::age(&mut response, age));
-                answers::name_cache(&mut response, meter);
-                return Ok(response);
-            }
-        };
-        let begun = self.begin(routed, &self.quiet_rules(), meter).await?;
+        let (writing, head): (Pin<Box<dyn Future<Output = ()> + Send>>, Head) =
+            match self.share(wanted, &parts.headers, meter).await? {
+                Sharing::Alone(routed) => {
+                    let Begun { source: relay, head } = self.begin(*routed, &self.quiet_rules(), meter).await?;
+                    (Box::pin(writer::drive(relay, log)), head)
+                }
+                Sharing::Shared(shared) => {
+                    let Begun { source: told, head } = self.begin_telling(*shared, meter).await?;
+                    (Box::pin(told.record(log)), head)
+                }
+            };
         let opened = self.shared.streams.open(stream, &owner, 0).await;
         let Ok(Opened::Reader(own)) = opened else { return Err(answers::no_such_stream()) };
-        tokio::spawn(writer::drive(begun.relay, log));
-        Ok(self.read_plainly(own, stream, begun.vary, begun.has_output, begun.answerer_is_known, meter))
-    }
-
-    /// The answer that a resumable stream was made with.
-    fn read_plainly(
-        &self,
-        log: Log,
-        stream: StreamId,
-        vary: Option<HeaderValue>,
-        has_output: bool,
-        answerer_is_known: bool,
-        meter: &Meter,
-    ) -> Response<Body> {
+        tokio::spawn(writing);
         let heartbeat = self.upstreams.rules().heartbeat;
-        let reader = match has_output {
-            true => Reader::plain(log, heartbeat),
-            false => Reader::plain_waiting(log, heartbeat),
+        let reader = match head.has_output {
+            true => Reader::plain(own, heartbeat),
+            false => Reader::plain_waiting(own, heartbeat),
         };
-        let mut response = answers::stream(Box::pin(reader), vary);
+        let mut response = head.answer(Box::pin(reader), meter);
         answers::name_stream(&mut response, stream);
-        if answerer_is_known {
-            answers::describe(&mut response, meter);
-        }
-        response
+        Ok(response)
     }
 
     /// `GET /v1/streams/{id}`: replays what the reader misses, and goes on live.
