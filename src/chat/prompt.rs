@@ -118,8 +118,14 @@ mod tests {
                 { "role": "tool", "content": "42" },
             ],
         });
-        let expected =
-            Prompt { text: Excerpt::of("one\ntwo", END, END), earlier: 1, tokens: 9, tools: true, images: true };
+        let expected = Prompt {
+            text: Excerpt::of("one\ntwo", END, END),
+            earlier: 1,
+            tokens: 9,
+            answer: 0,
+            tools: true,
+            images: true,
+        };
         assert_eq!(read(&body.to_string(), 9), expected);
     }
 

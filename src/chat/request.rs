@@ -110,7 +110,8 @@ impl Request {
     pub fn prompt(&self) -> Prompt {
         // what is no UTF-8 was refused
         let body = std::str::from_utf8(&self.body).unwrap_or_default();
-        prompt::read(body.trim_ascii(), self.estimated_prompt_tokens())
+        let prompt = prompt::read(body.trim_ascii(), self.estimated_prompt_tokens());
+        Prompt { answer: self.max_tokens().unwrap_or(0), ..prompt }
     }
 
     /// The bytes of the body as it came.

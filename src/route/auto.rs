@@ -84,9 +84,10 @@ impl Auto {
         }
     }
 
-    /// What needs no classifier: a prompt that only one of the two contexts can hold.
+    /// What needs no classifier: a prompt that, with the answer asked for, only one of the two contexts can hold.
     pub fn fitting(&self, models: &Table, prompt: &Prompt) -> Option<Verdict> {
-        let fits = |id: ModelId| models.get(id).context.is_none_or(|context| prompt.tokens <= context);
+        let tokens = prompt.tokens.saturating_add(prompt.answer);
+        let fits = |id: ModelId| models.get(id).context.is_none_or(|context| tokens <= context);
         match (fits(self.easy), fits(self.hard)) {
             (true, false) => Some(Verdict::Easy),
             (false, true) => Some(Verdict::Hard),
@@ -150,6 +151,10 @@ mod tests {
         assert_eq!(decided([Some(100), None], 101), Verdict::Hard);
         assert_eq!(decided([Some(100), Some(1000)], 100), Verdict::Easy);
         assert_eq!(decided([Some(100), Some(100)], 101), Verdict::Easy, "neither fits: the rules decide");
+        let answer = |answer| Prompt { answer, ..prompt(90) };
+        let decided = |answer: Prompt| auto().by_rules(&table([Some(100), Some(1000)]), &answer).verdict;
+        assert_eq!((decided(answer(10)), decided(answer(11))), (Verdict::Easy, Verdict::Hard));
+        assert_eq!(decided(answer(u64::MAX)), Verdict::Easy, "neither can hold it");
         let proof = Prompt { tokens: 150, text: Excerpt::of("Prove the theorem.", 99, 9), ..Prompt::default() };
         assert_eq!(auto().by_rules(&table([None, Some(100)]), &proof).verdict, Verdict::Easy);
     }

@@ -31,6 +31,8 @@ pub struct Prompt {
     pub earlier: u64,
     /// Tokens of the whole prompt, estimated.
     pub tokens: u64,
+    /// Tokens that its answer may have, where the request says so.
+    pub answer: u64,
     /// Tools are offered.
     pub tools: bool,
     /// Some message holds more than text.

@@ -71,6 +71,7 @@ impl Group {
                 text: Excerpt::of(text.trim(), text.len(), 0),
                 earlier: turns,
                 tokens: estimate::prompt_tokens(text.len() as u64, 1 + 2 * turns),
+                answer: 0,
                 tools,
                 images,
             },

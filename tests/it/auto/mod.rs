@@ -2,6 +2,7 @@
 
 mod callers;
 mod decisions;
+mod reload;
 mod schedules;
 mod sharing;
 mod kept;

@@ -57,7 +57,10 @@ async fn a_prompt_that_only_one_can_hold_goes_there_unasked() {
         assert_eq!((answer.header("tokenway-model"), answer.header("tokenway-route")), ("strong", "hard;by=rules"));
         answer.rest().await;
     }
-    assert_eq!(routing.requests(), [0, 2, 0]);
+    let mut long_answer = asks("auto", "short", true);
+    long_answer["max_tokens"] = 50.into();
+    assert_eq!(routing.ask(&long_answer).await.header("tokenway-route"), "hard;by=rules");
+    assert_eq!(routing.requests(), [0, 3, 0]);
     assert_eq!(routing.ask(&asks("auto", "short", true)).await.header("tokenway-route"), "easy;by=classifier");
 }
 

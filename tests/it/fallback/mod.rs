@@ -1,10 +1,11 @@
 //! Which model answers when another one fails or is slow: three upstreams, each with one model of its own price.
 
 mod health;
+mod hedged_schedules;
 mod hedging;
 mod order;
 mod reload;
-mod schedules;
+pub mod schedules;
 
 use serde_json::{Value, json};
 use tokenway::chat::request::Request;
