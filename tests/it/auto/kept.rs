@@ -253,6 +253,33 @@ fn what_cache_joining_and_routing_save_adds_up_to_what_every_answer_told() {
     }
 }
 
+/// Nobody was asked for an answer yet, and somebody is paid.
+#[tokio::test]
+async fn a_classifier_is_in_the_log_though_its_client_left_before_it_had_decided() {
+    let plan = Plan { judge: held(0, says("easy")), auto: "mode = \"first\"", ..Plan::default() };
+    let routing = Routing::start(plan).await;
+    let mut request = completion(&asks("auto", "Hm?", true));
+    request.headers_mut().insert("x-request-id", "left-before-the-decision".parse().unwrap());
+    let client = routing.edge.client(Version::Http2).await;
+    soon(client.leave_when(request, routing.judge.until(|counts| counts.held == 1))).await;
+    routing.edge.until_ended("other", 499, "client_gone", 1).await;
+    let cost = routing.edge.metrics.cost_dollars.sum(&["judge", "estimate"]).to_string();
+    assert!(pico(&cost) > 0);
+    let line = soon(async {
+        loop {
+            let log = crate::support::log::text();
+            let line =
+                log.lines().find(|line| line.contains("left-before-the-decision") && line.contains("client_gone"));
+            match line {
+                Some(line) => return line.to_owned(),
+                None => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await;
+    assert!(line.contains(&format!("cost=\"{cost}\"")) && line.contains("also=\"judge "), "{line}");
+}
+
 #[tokio::test]
 async fn a_request_without_an_answer_saves_nothing_though_its_prompt_was_paid() {
     let plan = Plan {
