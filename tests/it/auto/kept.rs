@@ -179,9 +179,9 @@ async fn told(edge: &Edge, burst: &Burst, round: u64) -> Told {
         true => {
             let (body, cost) = answer.rest_and_trailer("tokenway-cost").await;
             let body = String::from_utf8(body.to_vec()).unwrap();
-            let chunks =
+            let mut chunks =
                 body.lines().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
-            (chunks.last().unwrap()["usage"].clone(), cost)
+            (chunks.next_back().unwrap()["usage"].clone(), cost)
         }
         false => {
             let cost = answer.header("tokenway-cost").to_owned();
