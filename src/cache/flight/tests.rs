@@ -1,4 +1,5 @@
 use std::pin::pin;
+use std::task::Context;
 
 use proptest::prelude::*;
 

@@ -12,7 +12,7 @@ pub(super) struct Ledger {
     pub(super) foreign: u64,
     /// Requests without a model: nobody was asked for them.
     pub(super) free: u64,
-    /// Requests with one.
+    /// Requests for which a model was asked.
     pub(super) requests: u64,
     /// Of those, requests whose cost is not known: nothing was charged, or a model has no price.
     pub(super) unknown: u64,
@@ -61,7 +61,7 @@ impl Ledger {
             let (first, last) = self.span.unwrap_or((time, time));
             self.span = Some((first.min(time), last.max(time)));
         }
-        self.naive += line.count.map(|count| strong.of(count)).unwrap_or_default();
+        self.naive += line.count.filter(|_| line.answered).map(|count| strong.of(count)).unwrap_or_default();
         self.total += line.cost.unwrap_or_default();
         self.unknown += u64::from(line.cost.is_none());
         let others: Cost = line.also.iter().filter_map(|other| other.cost).sum();
@@ -73,12 +73,14 @@ impl Ledger {
             // where the whole is not known, neither is its part
             row.cost += other.cost.filter(|_| line.cost.is_some()).unwrap_or_default();
         }
-        let row = self.models.entry(line.model.clone()).or_default();
+        let Some(model) = &line.model else { return };
+        let row = self.models.entry(model.clone()).or_default();
         row.cost += line.cost.and_then(|whole| whole.checked_sub(others)).unwrap_or_default();
         match line.count {
             Some(_) if line.reused => row.reused += 1,
             Some(count) => {
-                row.answers += 1;
+                row.answers += u64::from(line.answered);
+                row.beside += u64::from(!line.answered);
                 row.estimated += u64::from(line.estimated);
                 row.input += count.input;
                 row.output += count.output;
@@ -123,21 +125,25 @@ mod tests {
                 "model=\"glm\" attempts=1 input_tokens=8 output_tokens=0 tokens_from=\"estimate\" cost=\"0.000001600000\"",
             ),
             request("model=\"glm\" attempts=1 status=502"),
+            request(
+                "model=\"glm\" attempts=1 outcome=\"upstream_failure\" input_tokens=5 output_tokens=0 cost=\"0.000001000000\"",
+            ),
+            request("outcome=\"client_gone\" cost=\"0.000002000000\" also=\"glm 7/0 0.000002000000\""),
             request("status=404"),
             "something else".to_owned(),
             "2026-03-02T12:00:00Z  INFO tokenway::request: model=\"glm\" attempts=1".to_owned(),
         ];
         let mut ledger = Ledger::default();
         lines.iter().for_each(|text| ledger.add(line::read(text), strong()));
-        assert_eq!((ledger.foreign, ledger.free, ledger.requests, ledger.unknown), (1, 1, 5, 2));
-        assert_eq!(ledger.total.to_string(), "0.000082600000");
+        assert_eq!((ledger.foreign, ledger.free, ledger.requests, ledger.unknown), (1, 1, 7, 2));
+        assert_eq!(ledger.total.to_string(), "0.000085600000");
         assert_eq!(ledger.models.values().map(|row| row.cost).sum::<Cost>(), ledger.total);
         let glm = &ledger.models["glm"];
-        assert_eq!((glm.answers, glm.reused, glm.beside, glm.estimated), (1, 1, 1, 1));
-        assert_eq!((glm.input, glm.output, glm.cost.to_string()), (18, 1, "0.000007600000".to_owned()));
+        assert_eq!((glm.answers, glm.reused, glm.beside, glm.estimated), (1, 1, 3, 1));
+        assert_eq!((glm.input, glm.output, glm.cost.to_string()), (30, 1, "0.000010600000".to_owned()));
         // two answers of 10 and 5, and one of 8: at 2.50 and 10
         assert_eq!(ledger.naive.to_string(), "0.000170000000");
-        assert_eq!(ledger.in_days(ledger.total, 30).unwrap().to_string(), "0.002478000000");
+        assert_eq!(ledger.in_days(ledger.total, 30).unwrap().to_string(), "0.002568000000");
     }
 
     #[test]

@@ -15,10 +15,12 @@ const TARGET: &str = "tokenway::request";
 pub(super) struct Line {
     /// When, in seconds since the epoch.
     pub(super) time: Option<u64>,
-    /// Who answered.
-    pub(super) model: String,
-    /// Tokens of the answer; `None` where nobody charges for it.
+    /// Who answered, or was the last to be asked; `None` where only others were.
+    pub(super) model: Option<String>,
+    /// Tokens of its attempt; `None` where nobody charges for it.
     pub(super) count: Option<Count>,
+    /// The client has got them, or a part.
+    pub(super) answered: bool,
     /// They are an estimate.
     pub(super) estimated: bool,
     /// The answer was not asked for anew.
@@ -52,7 +54,9 @@ pub(super) enum Kind {
 /// Reads a line of `log.format = "json"` or `"text"`.
 pub(super) fn read(line: &str) -> Kind {
     let Some(fields) = json_fields(line).or_else(|| text_fields(line)) else { return Kind::Foreign };
-    let Some(model) = fields.get("model") else { return Kind::Free };
+    if !["model", "also"].iter().any(|name| fields.contains_key(*name)) {
+        return Kind::Free;
+    }
     let number = |name: &str| fields.get(name).and_then(|value| value.parse::<u64>().ok());
     let count = number("input_tokens").zip(number("output_tokens")).map(|(input, output)| Count {
         input,
@@ -62,8 +66,13 @@ pub(super) fn read(line: &str) -> Kind {
     });
     Kind::Paid(Line {
         time: fields.get("timestamp").and_then(|time| key_file::parse_time(time)),
-        model: model.clone(),
+        model: fields.get("model").cloned(),
         count,
+        answered: match fields.get("outcome").map(String::as_str) {
+            Some("upstream_failure" | "rejected") => false,
+            Some("client_gone" | "truncated") => count.is_some_and(|count| count.output > 0),
+            _ => true,
+        },
         estimated: fields.get("tokens_from").is_some_and(|source| source == "estimate"),
         reused: number("attempts") == Some(0),
         cost: fields.get("cost").and_then(|cost| Cost::parse_exact(cost)),
@@ -160,7 +169,8 @@ mod tests {
     fn expected() -> Line {
         Line {
             time: key_file::parse_time("2026-03-01T12:00:00Z"),
-            model: "gpt-4o".into(),
+            model: Some("gpt-4o".into()),
+            answered: true,
             count: Some(Count { input: 10, output: 5, ..Count::default() }),
             estimated: false,
             reused: false,
@@ -180,6 +190,27 @@ mod tests {
         for line in [TEXT, json, &format!("Mar 01 host tokenway[7]: {TEXT}"), &format!("pod-7 {json}"), &coloured] {
             assert_eq!(read(line), Kind::Paid(expected()), "{line}");
         }
+    }
+
+    #[test]
+    fn what_was_paid_without_an_answer_is_told_from_one() {
+        let answered = |rest: &str| match read(&format!("x tokenway::request: model=\"m\" {rest}")) {
+            Kind::Paid(line) => line.answered,
+            _ => panic!("{rest}"),
+        };
+        for (rest, is) in [
+            ("outcome=\"ok\" input_tokens=5 output_tokens=0", true),
+            ("outcome=\"upstream_failure\" input_tokens=5 output_tokens=0", false),
+            ("outcome=\"truncated\" input_tokens=5 output_tokens=0", false),
+            ("outcome=\"client_gone\" input_tokens=5 output_tokens=3", true),
+            ("outcome=\"rejected\"", false),
+        ] {
+            assert_eq!(answered(rest), is, "{rest}");
+        }
+        let decided =
+            read("x tokenway::request: outcome=\"client_gone\" cost=\"0.5\" also=\"judge 9/0 0.500000000000\"");
+        let Kind::Paid(decided) = decided else { panic!("{decided:?}") };
+        assert_eq!((decided.model, decided.count, decided.also.len(), decided.answered), (None, None, 1, false));
     }
 
     #[test]

@@ -37,15 +37,18 @@ impl Record {
         let (route, error, auto) = (self.route, self.error, self.routed.map(Decision::as_str));
         let (status, outcome_name) = (status.as_u16(), outcome.as_str());
         self.charge_to_metrics(outcome);
+        let cost = self.cost().map(|cost| cost.to_string());
         let Some(answering) = &self.answering else {
+            // nobody was asked for an answer; but a classifier may have been, and is paid all the same
+            let also = self.bill.beside(0);
             tracing::info!(
-                target: "tokenway::request", request_id, client, caller = caller_id, origin, route, status, outcome = outcome_name, error, duration_ms,
+                target: "tokenway::request", request_id, client, caller = caller_id, origin, route, status, outcome = outcome_name, error,
+                cost, also, duration_ms,
             );
             return;
         };
         let facts = answering.publish(&self.metrics, self.started, self.cached, self.answer_tokens());
         let (model, upstream) = (&answering.who.model.name, &answering.who.upstream);
-        let cost = self.cost().map(|cost| cost.to_string());
         let also = self.bill.beside(answering.number);
         tracing::info!(
             target: "tokenway::request", request_id, client, caller = caller_id, origin, route, auto, model, upstream,

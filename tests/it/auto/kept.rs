@@ -179,9 +179,9 @@ async fn told(edge: &Edge, burst: &Burst, round: u64) -> Told {
         true => {
             let (body, cost) = answer.rest_and_trailer("tokenway-cost").await;
             let body = String::from_utf8(body.to_vec()).unwrap();
-            let chunks =
+            let mut chunks =
                 body.lines().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
-            (chunks.last().unwrap()["usage"].clone(), cost)
+            (chunks.next_back().unwrap()["usage"].clone(), cost)
         }
         false => {
             let cost = answer.header("tokenway-cost").to_owned();
@@ -251,6 +251,33 @@ fn what_cache_joining_and_routing_save_adds_up_to_what_every_answer_told() {
         assert_eq!(cost, billed, "{word}");
         assert!(by("cache") > 0 && by("joining") > 0, "{word}");
     }
+}
+
+/// Nobody was asked for an answer yet, and somebody is paid.
+#[tokio::test]
+async fn a_classifier_is_in_the_log_though_its_client_left_before_it_had_decided() {
+    let plan = Plan { judge: held(0, says("easy")), auto: "mode = \"first\"", ..Plan::default() };
+    let routing = Routing::start(plan).await;
+    let mut request = completion(&asks("auto", "Hm?", true));
+    request.headers_mut().insert("x-request-id", "left-before-the-decision".parse().unwrap());
+    let client = routing.edge.client(Version::Http2).await;
+    soon(client.leave_when(request, routing.judge.until(|counts| counts.held == 1))).await;
+    routing.edge.until_ended("other", 499, "client_gone", 1).await;
+    let cost = routing.edge.metrics.cost_dollars.sum(&["judge", "estimate"]).to_string();
+    assert!(pico(&cost) > 0);
+    let line = soon(async {
+        loop {
+            let log = crate::support::log::text();
+            let line =
+                log.lines().find(|line| line.contains("left-before-the-decision") && line.contains("client_gone"));
+            match line {
+                Some(line) => return line.to_owned(),
+                None => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await;
+    assert!(line.contains(&format!("cost=\"{cost}\"")) && line.contains("also=\"judge "), "{line}");
 }
 
 #[tokio::test]
