@@ -71,7 +71,9 @@ impl Price {
             return Err(format!("`{decimal}` has more than six digits after the point"));
         }
         let whole: u64 = whole.parse().map_err(|_| format!("`{decimal}` is over 1000000 dollars"))?;
-        let fraction: u64 = format!("{fraction:0<6}").parse().map_err(|_| format!("`{decimal}` is no plain decimal number of dollars"))?;
+        let fraction: u64 = format!("{fraction:0<6}")
+            .parse()
+            .map_err(|_| format!("`{decimal}` is no plain decimal number of dollars"))?;
         whole
             .checked_mul(1_000_000)
             .and_then(|micro| micro.checked_add(fraction))
