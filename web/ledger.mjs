@@ -54,25 +54,24 @@ export function cache(samples) {
 
 /** What `auto` was decided to mean, and by whom; then why the classifier did not decide. */
 export function routes(samples) {
-  const decided = rows(samples, 'tokenway_routes_total', ({ verdict, by: decider }) => `${verdict}, by ${words(decider)}`);
-  return [...decided, ...rows(samples, 'tokenway_classifier_failures_total', ({ reason }) => `no verdict: ${words(reason)}`)];
+  const decided = rows(samples, 'tokenway_routes_total', ({ verdict, by: decider }) => [`${verdict}, by ${words(decider)}`]);
+  return [...decided, ...rows(samples, 'tokenway_classifier_failures_total', ({ reason }) => [`no verdict: ${words(reason)}`])];
 }
 
-/** Requests that went to another model and why; hedges; attempts that the budgets did not allow. */
+/** From, to, why, how often: who was asked instead or as well; then the attempts that the budgets did not allow. */
 export function fallbacks(samples) {
-  return [
-    ...rows(samples, 'tokenway_fallbacks_total', ({ from, to, reason }) => `${from} → ${to}: ${words(reason)}`),
-    ...rows(samples, 'tokenway_hedges_total', ({ from, to, result }) => `${from} + ${to}: hedge ${words(result)}`),
-    ...rows(samples, 'tokenway_retry_budget_exhausted_total', ({ budget }) => `not tried: ${words(budget)} budget spent`),
-  ];
+  const instead = rows(samples, 'tokenway_fallbacks_total', ({ from, to, reason }) => [from, to, words(reason)]);
+  const beside = rows(samples, 'tokenway_hedges_total', ({ from, to, result }) => [from, to, `slow; ${words(result)}`]);
+  const not = rows(samples, 'tokenway_retry_budget_exhausted_total', ({ budget }) => ['any', 'nobody', `${words(budget)} budget spent`]);
+  return [...instead, ...beside, ...not];
 }
 
 /** What callers were refused, or given a cheaper model for. */
 export function limits(samples) {
   return [
-    ...rows(samples, 'tokenway_rate_limited_total', ({ limit }) => `limit: ${words(limit)}`),
-    ...rows(samples, 'tokenway_budget_exceeded_total', ({ action }) => `budget of the day: ${words(action)}`),
-    ...rows(samples, 'tokenway_credentials_refused_total', ({ credential, reason }) => `${words(credential)}: ${words(reason)}`),
+    ...rows(samples, 'tokenway_rate_limited_total', ({ limit }) => [`limit: ${words(limit)}`]),
+    ...rows(samples, 'tokenway_budget_exceeded_total', ({ action }) => [`budget of the day: ${words(action)}`]),
+    ...rows(samples, 'tokenway_credentials_refused_total', ({ credential, reason }) => [`${words(credential)}: ${words(reason)}`]),
   ];
 }
 
@@ -83,7 +82,7 @@ export function outcomes(samples) {
 
 /** Preflights and requests of pages, and what was decided. */
 export function cors(samples) {
-  return rows(samples, 'tokenway_cors_total', ({ kind, verdict }) => `${kind}: ${words(verdict)}`);
+  return rows(samples, 'tokenway_cors_total', ({ kind, verdict }) => [`${kind}: ${words(verdict)}`]);
 }
 
 /** Cents matter where there are dollars, and a thousandth of one where there are none. */
@@ -98,11 +97,10 @@ export function count(value) {
   return value.toLocaleString('en');
 }
 
-/** The samples of one metric that have counted something, each named by its labels. */
-function rows(samples, name, title) {
-  const sums = new Map();
-  for (const { labels, value } of samples.get(name) ?? []) sums.set(title(labels), (sums.get(title(labels)) ?? 0) + value);
-  return ranked(sums).map(([key, value]) => [key, count(value)]);
+/** The samples of one metric that have counted something, each behind the cells that its labels give. */
+function rows(samples, name, cells) {
+  const sums = (samples.get(name) ?? []).map(({ labels, value }) => [cells(labels), value]);
+  return ranked(sums).map(([cells, value]) => [...cells, count(value)]);
 }
 
 function counted(sums) {

@@ -205,7 +205,7 @@ class Sheet {
     if (cached === 'hit') return figure('cost', '$0', '', note('kept by the cache'));
     if (cached === 'joined') return figure('cost', '$0', '', note('another request pays'));
     const { input_price, output_price } = offered.get(name) ?? {};
-    if (input_price === undefined || output_price === undefined) return figure('cost', '–', '', note('no price configured'));
+    if (!input_price || !output_price) return figure('cost', '–', '', note('no price configured'));
     const dollars = (input * Number(input_price) + output * Number(output_price)) / 1e6;
     figure('cost', `$${dollars === 0 ? '0' : dollars.toPrecision(2).includes('e') ? dollars.toFixed(8) : dollars.toPrecision(2)}`, '', note(`$${input_price} in, $${output_price} out per million`));
   }
@@ -307,7 +307,7 @@ function hideError() {
 function describeModel() {
   const { context, input_price, output_price } = offered.get(byId('model').value) ?? {};
   const size = context ? `${context >= 1000 ? `${Math.round(context / 1000)}K` : context} context` : '';
-  const price = input_price === undefined ? '' : `$${input_price} in, $${output_price} out`;
+  const price = input_price ? `$${input_price} in, $${output_price} out` : '';
   text('model-note', [size, price].filter(Boolean).join(' · '));
 }
 

@@ -109,7 +109,8 @@ fn key(mint: &Mint, env: Env<'_>) -> Result<SigningKey, String> {
         let pem = std::fs::read(path).map_err(|error| named(format!("cannot be read: {error}")))?;
         return SigningKey::from_pem(&pem).map_err(named);
     }
-    let named = |reason: &str| format!("the variable of --secret-env {reason}");
+    let named =
+        |reason: &str| format!("the variable of --secret-env (TOKENWAY_TOKEN_SECRET, unless it is written) {reason}");
     let secret = env(&mint.secret_env).ok_or_else(|| named("is not set; set it to the gateway's token secret"))?;
     let secret = Secret::parse(secret.as_bytes()).map_err(|mistake| named(&mistake.reason))?;
     SigningKey::from_secret(secret.expose().as_bytes()).map_err(|reason| named(&reason))

@@ -60,26 +60,26 @@ impl Price {
     /// Reads US dollars per million tokens in plain decimal notation, with at most six digits after the point.
     ///
     /// # Errors
-    /// What is wrong with the number, and the mend.
+    /// What is wrong with the number.
     pub fn parse(decimal: &str) -> Result<Self, String> {
         let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
         let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
         if whole.is_empty() || !digits(whole) || !digits(fraction) {
-            return Err(format!("`{decimal}` is not a price: write dollars per million tokens, such as 2.50"));
+            return Err(format!("`{decimal}` is no plain decimal number of dollars"));
         }
         if fraction.len() > 6 {
-            return Err(format!(
-                "`{decimal}` has more than six digits after the point: round it to a millionth of a dollar"
-            ));
+            return Err(format!("`{decimal}` has more than six digits after the point"));
         }
-        let whole: u64 = whole.parse().map_err(|_| format!("`{decimal}` is too large for a price"))?;
-        let fraction: u64 = format!("{fraction:0<6}").parse().map_err(|_| format!("`{decimal}` is not a price"))?;
+        let whole: u64 = whole.parse().map_err(|_| format!("`{decimal}` is over 1000000 dollars"))?;
+        let fraction: u64 = format!("{fraction:0<6}")
+            .parse()
+            .map_err(|_| format!("`{decimal}` is no plain decimal number of dollars"))?;
         whole
             .checked_mul(1_000_000)
             .and_then(|micro| micro.checked_add(fraction))
             .filter(|micro| *micro <= 1_000_000_000_000)
             .map(Self)
-            .ok_or_else(|| format!("`{decimal}` is too large for a price: at most 1000000 dollars per million tokens"))
+            .ok_or_else(|| format!("`{decimal}` is over 1000000 dollars"))
     }
 
     /// What `tokens` cost.

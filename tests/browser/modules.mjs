@@ -69,7 +69,7 @@ tokenway_budget_exceeded_total{action="refused"} 5
   assert.equal(ledger.cacheShare(new Map()), null);
   assert.deepEqual(ledger.cache(samples), [['off', '9'], ['miss', '3'], ['hit', '2'], ['joined', '1']]);
   assert.deepEqual(ledger.routes(samples), [['easy, by classifier', '7'], ['no verdict: timeout', '1']]);
-  assert.deepEqual(ledger.fallbacks(samples), [['a → b: first event timeout', '4'], ['a + b: hedge won', '2']]);
+  assert.deepEqual(ledger.fallbacks(samples), [['a', 'b', 'first event timeout', '4'], ['a', 'b', 'slow; won', '2']]);
   assert.deepEqual(ledger.limits(samples), [['budget of the day: refused', '5']], 'zeros are not told');
   assert.deepEqual(ledger.outcomes(samples), [['ok', '1,200'], ['rejected', '3']]);
   assert.deepEqual(ledger.fallbacks(new Map()), []);

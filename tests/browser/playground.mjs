@@ -76,6 +76,23 @@ export async function playgroundErrors({ browser, url, refused_url: refusedUrl, 
   return { unknown_model: unknownModel, refused, unreachable };
 }
 
+/** The dashboard on a desktop and on a phone, with pictures: what its figures and tables say. */
+export async function dashboard({ browser, url, pictures }) {
+  mkdirSync(pictures, { recursive: true });
+  const page = await open(browser, url);
+  await page.until(() => document.getElementById('state').dataset.state);
+  for (const [name, scheme, metrics] of [['dashboard', 'light', DESKTOP], ['dashboard-phone-dark', 'dark', PHONE]]) {
+    await look(page, scheme, metrics);
+    writeFileSync(join(pictures, `${name}.png`), await page.screenshot({ whole: true }));
+  }
+  return page.evaluate(() => ({
+    width: document.documentElement.scrollWidth,
+    state: document.getElementById('state').textContent,
+    figures: Object.fromEntries([...document.querySelectorAll('.figure dd[id]')].map(({ id, textContent }) => [id, textContent])),
+    tables: Object.fromEntries([...document.querySelectorAll('tbody')].map(({ id, rows }) => [id, [...rows].map(({ cells }) => [...cells].map(({ textContent }) => textContent))])),
+  })).then((seen) => ({ ...seen, complaints: page.complaints }));
+}
+
 async function open(browser, url) {
   const page = await browser.newPage();
   await look(page, 'light', DESKTOP);

@@ -1,7 +1,7 @@
 //! `[cost]`: a baseline that there is, and that has a price; a budget that something can be measured by.
 
 use super::Resolver;
-use crate::config::problem::{Field, Mistake};
+use crate::config::problem::{Field, Mistake, quoted};
 use crate::config::raw_cost::{OverBudget, Spending};
 use crate::config::{Budget, Costs, raw};
 use crate::route::price::Cost;
@@ -13,7 +13,8 @@ impl Resolver<'_> {
         let baseline = cost.baseline.value.as_deref().and_then(|name| {
             let Some(id) = table.find(Some(name)) else {
                 if readable {
-                    let mistake = Mistake::new("names no model", "write the name of one of [[models]]");
+                    let what = format!("no model has the name {}", quoted(name));
+                    let mistake = Mistake::new(what, "write the name of one of [[models]]");
                     self.problems.report(&cost.baseline.place, mistake);
                 }
                 return None;

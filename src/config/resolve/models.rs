@@ -108,6 +108,7 @@ impl Resolver<'_> {
         if found.is_none() && names.complete {
             let mend = match nearest(name, names.known.iter().copied()) {
                 Some(meant) => format!("write `{meant}`"),
+                None if name == AUTO => format!("add [routing.auto], or write one of {}", names.known.join(", ")),
                 None if names.known.is_empty() => format!("add [[{}s]]", names.what),
                 None => format!("write one of {}", names.known.join(", ")),
             };
