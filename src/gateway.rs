@@ -1,4 +1,4 @@
-//! One request from head to answer: the path's steps 3 to 11 on one screen.
+//! One request from head to answer: the path's steps 3 to 12 on one screen.
 //!
 //! Each stage returns a typed value with `?`; a refusal is a value, too. The CORS decision is made first and applied last,
 //! around whatever came out.
