@@ -13,7 +13,7 @@
 //! 9. **upstream, with fallback**: [`fallback`] asks one after another through [`upstream::client`], as [`upstream::standing`]
 //!    advises.
 //! 10. **events**: [`stream::framer`] cuts the upstream's bytes, [`chat::event`] says what an event means, [`stream::feed`]
-//!    joins both.
+//!     joins both.
 //! 11. **relay**: [`stream::relay`] hands each event to the client's connection, and ends honestly.
 //! 12. **meter**: [`stream::meter`] measures it all and settles once.
 //!
