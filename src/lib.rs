@@ -38,6 +38,7 @@ pub mod drain;
 pub mod head;
 pub mod metrics;
 pub mod redis;
+pub mod places;
 pub mod limiter;
 pub mod budget;
 pub mod request_id;

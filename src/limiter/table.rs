@@ -1,40 +1,20 @@
-//! The counts of all callers in one process, in a table that never grows.
+//! The counts of all callers in one process.
 //!
-//! A set-associative table, as a processor's cache is one: a key's hash names a set of [`WAYS`] places, and whoever is
-//! counted for the first time takes the place of the one that loses least by it. That is one whose limits have all
-//! recovered, for whom being forgotten changes nothing; if there is none, the one who recovers next. So a million
-//! addresses with one request each push out each other, and never the one who has used up its burst.
+//! Whoever is counted for the first time takes the place of one whose limits have all recovered, for whom being forgotten
+//! changes nothing; if there is none, of the one who recovers next. So a million addresses with one request each push out
+//! each other, and never the one who has used up its burst.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::MutexGuard;
 
 use tokio::time::Instant;
 
 use crate::limit::claim::{Claims, Counts, Key, Refusal, Scoped, Settlement};
-
-/// Places in a set. With twice as many places as callers, fewer than one caller in a thousand finds its set full.
-const WAYS: usize = 16;
-/// Places per caller that there is to be room for.
-const ROOM: usize = 2;
+use crate::places::{Places, Set};
 
 /// The counts of this process.
 pub(super) struct Table {
-    /// Made when the first request is counted: a gateway without limits pays nothing.
-    sets: OnceLock<Box<[Mutex<Set>]>>,
-    len: usize,
-    /// Keyed at random, so that nobody can choose an address that meets another one's.
-    hasher: RandomState,
+    places: Places<Counts>,
     epoch: Instant,
-}
-
-type Set = [Entry; WAYS];
-
-/// 40 bytes. An empty place is that of a caller who has recovered, too.
-#[derive(Debug, Clone, Copy, Default)]
-struct Entry {
-    key: Key,
-    counts: Counts,
 }
 
 /// What a store answers to a claim.
@@ -51,17 +31,12 @@ pub(super) struct Answer {
 impl Table {
     /// A table with room for so many callers: 80 bytes each, once the first request is counted.
     pub(super) fn new(callers: usize) -> Self {
-        Self {
-            sets: OnceLock::new(),
-            len: (callers * ROOM).div_ceil(WAYS).max(1),
-            hasher: RandomState::new(),
-            epoch: Instant::now(),
-        }
+        Self { places: Places::new(callers), epoch: Instant::now() }
     }
 
     /// Takes what is claimed, all of it or nothing.
     pub(super) fn admit(&self, claims: &Claims) -> Answer {
-        let places = claims.scopes.map(|claim| claim.map(|claim| (self.place(claim.key), claim.key)));
+        let places = claims.scopes.map(|claim| claim.map(|claim| (self.places.set_of(claim.key), claim.key)));
         let mut sets = self.lock(places.map(|place| place.map(|(set, _)| set)));
         // read under the locks, so that no two claims are out of order
         let now = self.now();
@@ -80,10 +55,9 @@ impl Table {
 
     /// Writes what is known at the end. A caller that was forgotten meanwhile stays so.
     pub(super) fn settle(&self, settlement: &Settlement) {
-        let place = self.place(settlement.key);
-        let mut sets = self.lock([Some(place), None]);
-        if let Some(entry) = sets.find(place, settlement.key) {
-            entry.counts = settlement.apply(entry.counts, self.now());
+        let mut set = self.places.lock(self.places.set_of(settlement.key));
+        if let Some(counts) = set.find(settlement.key) {
+            *counts = settlement.apply(*counts, self.now());
         }
     }
 
@@ -92,16 +66,9 @@ impl Table {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    fn place(&self, key: Key) -> usize {
-        // the remainder of an even hash is even enough: the table is far smaller than 2⁶⁴
-        (self.hasher.hash_one(key) % self.len as u64) as usize
-    }
-
     /// Locks these sets, the lower one first, so that no two requests wait for each other.
     fn lock(&self, sets: Scoped<usize>) -> Locked<'_> {
-        let table = self.sets.get_or_init(|| (0..self.len).map(|_| Mutex::default()).collect());
-        // each change of a set is whole before anything could panic
-        let lock = |set: usize| (set, table[set].lock().unwrap_or_else(PoisonError::into_inner));
+        let lock = |set: usize| (set, self.places.lock(set));
         match sets {
             [Some(a), Some(b)] if a != b => {
                 let (low, high) = (lock(a.min(b)), lock(a.max(b)));
@@ -114,37 +81,32 @@ impl Table {
 }
 
 /// The sets that a request is about.
-struct Locked<'t>([Option<(usize, MutexGuard<'t, Set>)>; 2]);
+struct Locked<'t>([Option<(usize, MutexGuard<'t, Set<Counts>>)>; 2]);
 
 impl Locked<'_> {
-    fn set(&mut self, set: usize) -> Option<&mut Set> {
+    fn set(&mut self, set: usize) -> Option<&mut Set<Counts>> {
         self.0.iter_mut().flatten().find(|(number, _)| *number == set).map(|(_, set)| &mut **set)
     }
 
-    fn find(&mut self, set: usize, key: Key) -> Option<&mut Entry> {
-        self.set(set)?.iter_mut().find(|entry| entry.key == key)
-    }
-
     fn counts(&mut self, set: usize, key: Key) -> Counts {
-        self.find(set, key).map(|entry| entry.counts).unwrap_or_default()
+        self.set(set).and_then(|set| set.find(key)).copied().unwrap_or_default()
     }
 
     fn write(&mut self, set: usize, key: Key, counts: Counts) {
-        let Some(set) = self.set(set) else { return };
-        let own = set.iter().position(|entry| entry.key == key);
-        let place = own.or_else(|| (0..WAYS).min_by_key(|place| set[*place].counts.forgettable_at()));
-        if let Some(place) = place {
-            set[place] = Entry { key, counts };
+        if let Some(set) = self.set(set) {
+            set.write(key, counts, Counts::forgettable_at);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::time::Duration;
 
     use super::*;
     use crate::limit::rules::{Limits, Percent};
+    use crate::places::{Entry, WAYS};
 
     const PER_MINUTE: Limits =
         Limits { requests_per_minute: 60, burst: 2, tokens_per_minute: 0, concurrent_streams: 0 };
@@ -159,11 +121,11 @@ mod tests {
 
     #[test]
     fn an_entry_is_as_large_as_is_said() {
-        assert_eq!(size_of::<Entry>(), 40);
-        assert!(size_of::<Mutex<Set>>() <= WAYS * 40 + 8);
+        assert_eq!(size_of::<Entry<Counts>>(), 40);
+        assert!(size_of::<Mutex<Set<Counts>>>() <= WAYS * 40 + 8);
         let table = Table::new(1_000_000);
-        assert!(table.len * size_of::<Mutex<Set>>() <= 82_000_000, "{}", table.len);
-        assert!(table.sets.get().is_none(), "nothing is limited yet");
+        assert!(table.places.planned() * size_of::<Mutex<Set<Counts>>>() <= 82_000_000, "{}", table.places.planned());
+        assert!(table.places.made().is_none(), "nothing is limited yet");
     }
 
     #[tokio::test(start_paused = true)]
@@ -188,7 +150,7 @@ mod tests {
         }
         assert!(!passes(&table, &hog));
         assert!(!passes(&table, &streaming));
-        assert_eq!(table.sets.get().unwrap().len(), 250);
+        assert_eq!(table.places.made().unwrap(), 250);
     }
 
     #[tokio::test(start_paused = true)]
