@@ -106,6 +106,7 @@ export class Page {
   #session;
   #listeners = new Map();
   #lasting = new Set();
+  #early = new Map();
   /** Requests in the order in which they were sent, preflights among them. */
   requests = [];
   /** What the page or the browser wrote to the console as an error, and uncaught exceptions. */
@@ -183,12 +184,20 @@ export class Page {
 
   receive(method, params) {
     const request = this.requests.findLast(({ id }) => id === params.requestId);
+    if (!request && method.endsWith('ExtraInfo')) {
+      const early = this.#early.get(params.requestId) ?? [];
+      this.#early.set(params.requestId, [...early, () => this.receive(method, params)]);
+      return;
+    }
     switch (method) {
       case 'Network.requestWillBeSent':
         this.requests.push({
           id: params.requestId, url: params.request.url, method: params.request.method, type: params.type,
           headers: lowerCased(params.request.headers),
         });
+        // the protocol promises no order between a request and its headers on the wire
+        for (const early of this.#early.get(params.requestId) ?? []) early();
+        this.#early.delete(params.requestId);
         break;
       case 'Network.responseReceived':
         if (request) {
@@ -198,14 +207,12 @@ export class Page {
         }
         break;
       case 'Network.requestWillBeSentExtraInfo':
-        if (request) Object.assign(request, { headers: { ...request.headers, ...lowerCased(params.headers) }, onWire: true });
+        Object.assign(request, { headers: { ...request.headers, ...lowerCased(params.headers) }, onWire: true });
         break;
       case 'Network.responseReceivedExtraInfo':
         // the headers on the wire, before CORS hides any
-        if (request) {
-          request.responseHeaders = lowerCased(params.headers);
-          request.status ??= params.statusCode;
-        }
+        request.responseHeaders = lowerCased(params.headers);
+        request.status ??= params.statusCode;
         break;
       case 'Network.loadingFailed':
         if (request) request.failed = { text: params.errorText, cors: params.corsErrorStatus?.corsError ?? null, canceled: params.canceled ?? false };

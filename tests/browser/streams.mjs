@@ -141,10 +141,12 @@ async function open(browser, origin, beside) {
 
 /** What the page asked of the gateway about streams, without preflights. */
 async function asked(page) {
-  await told(page, () => page.requests.every(({ onWire, failed }) => onWire || failed));
+  await told(page, () => page.requests.every(({ onWire, failed, status }) => onWire || (failed && status === undefined)));
   const requests = page.requests.filter(({ url, method }) => new URL(url).pathname.startsWith('/v1/') && method !== 'OPTIONS');
-  return requests.map(({ method, url, status, headers, failed }) => ({
-    method, path: url.slice(new URL(url).origin.length), status: status ?? null, cookie: headers.cookie?.split('=')[0] ?? null, last_event_id: headers['last-event-id'] ?? null, origin: headers.origin ?? null, failed: failed?.text ?? null,
+  return requests.map(({ method, url, status, headers, failed, onWire }) => ({
+    method, path: url.slice(new URL(url).origin.length), status: status ?? null,
+    cookie: onWire ? headers.cookie?.split('=')[0] ?? null : 'not told',
+    last_event_id: headers['last-event-id'] ?? null, origin: headers.origin ?? null, failed: failed?.text ?? null,
   }));
 }
 
@@ -158,14 +160,14 @@ async function cookies(browser, page, gateway) {
   const sent = async ({ requests }) => {
     const request = requests.findLast((request) => request.url === url);
     await told(page, () => request.onWire);
-    return request.onWire ? request.headers.cookie ?? null : 'not known';
+    return request.onWire ? request.headers.cookie ?? null : 'not told';
   };
   return { own: await sent(own), third_party: await sent(page) };
 }
 
 /** The protocol tells of the headers on the wire at its own pace, and of some requests not at all. */
 async function told(page, so) {
-  for (let tries = 0; tries < 100 && !so(); tries += 1) await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 10)));
+  for (let tries = 0; tries < 300 && !so(); tries += 1) await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 10)));
 }
 
 // The functions below run in the page.

@@ -84,17 +84,25 @@ async fn an_event_source_of_another_site_reads_its_stream_by_the_cookie_and_surv
 
     let reads: Vec<&Value> = seen["requests"].as_array().unwrap().iter().filter(|r| r["method"] == "GET").collect();
     let (without, with, after) = (reads[0], &reads[1..reads.len() - 1], reads[reads.len() - 1]);
-    assert_eq!((&without["status"], &without["cookie"]), (&json!(401), &Value::Null));
+    // of some requests the browser never tells what was on the wire: those were answered, or not, like their neighbours
+    let told = |read: &&Value| read["cookie"] != "not told";
+    assert_eq!(without["status"], 401);
+    assert!([without, after].into_iter().filter(told).all(|read| read["cookie"].is_null()), "{without} {after}");
     assert_eq!(seen["without"]["data"], json!([]));
-    for read in with.iter().filter(|read| !read["status"].is_null()) {
-        assert_eq!(read["cookie"], "__Host-tokenway", "{with:?}");
-    }
+    let cookies: Vec<&Value> = with
+        .iter()
+        .copied()
+        .filter(|read| !read["status"].is_null())
+        .filter(told)
+        .map(|read| &read["cookie"])
+        .collect();
+    assert!(!cookies.is_empty() && cookies.iter().all(|cookie| *cookie == "__Host-tokenway"), "{with:?}");
     // it went on behind what it had, and was told the end
     assert!(with.iter().filter(|read| read["status"] == 200).count() >= 3, "{with:?}");
     assert_eq!((&with[0]["status"], &with[0]["last_event_id"]), (&json!(200), &Value::Null));
     let last = with.last().unwrap();
     assert_eq!((&last["status"], &last["last_event_id"]), (&json!(204), &json!(data.len().to_string())));
     // after the logout the stream is nobody's
-    assert_eq!((&seen["log"]["out"], &after["status"], &after["cookie"]), (&json!(204), &json!(401), &Value::Null));
+    assert_eq!((&seen["log"]["out"], &after["status"]), (&json!(204), &json!(401)));
     assert_eq!(seen["after"]["data"], json!([]));
 }
