@@ -7,7 +7,7 @@ import { createHmac } from 'node:crypto';
 import { argv, env } from 'node:process';
 import { fileURLToPath } from 'node:url';
 
-/** A token for `subject` that is good for `seconds`; claims: origin, models, rpm, tpm, streams. */
+/** A token for `subject` that is good for `seconds`; claims: origin, models, budget, rpm, tpm, streams. */
 export function mint(secret, subject, seconds, claims = {}) {
   const header = { alg: 'HS256', typ: 'JWT' };
   const payload = { sub: subject, exp: Math.floor(Date.now() / 1000) + seconds, ...claims };

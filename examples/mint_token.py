@@ -16,7 +16,7 @@ import time
 
 
 def mint(secret: bytes, subject: str, seconds: int, **claims) -> str:
-    """A token for `subject` that is good for `seconds`; claims: origin, models, rpm, tpm, streams."""
+    """A token for `subject` that is good for `seconds`; claims: origin, models, budget, rpm, tpm, streams."""
     header = {"alg": "HS256", "typ": "JWT"}
     payload = {"sub": subject, "exp": int(time.time()) + seconds, **claims}
     message = ".".join(encode(json.dumps(part, separators=(",", ":")).encode()) for part in (header, payload))
