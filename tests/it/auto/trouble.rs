@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tokenway::demo::{Fault, Knobs};
 
 use super::{EASY, HARD, Plan, Routing, asks, says};
@@ -87,4 +88,38 @@ async fn what_a_prompt_makes_the_classifier_say_takes_it_from_nobody() {
         routing.ask(&asks("auto", &format!("{round}"), false)).await.rest().await;
     }
     assert_eq!((routing.judge.counts().requests, routing.failures("unclear")), (12, 12));
+}
+
+/// A classifier is asked once, whatever stands behind it; and its failures leave to answers what they may try again.
+#[tokio::test]
+async fn a_classifier_s_failures_are_not_multiplied_and_take_nothing_of_the_retry_budget() {
+    let plan = Plan {
+        judge: Knobs { fault: Some(Fault::Status500), ..Knobs::default() },
+        classifier: "fallback = [\"demo\"]",
+        // of no share, the floor is left: ten in ten seconds
+        more: "[fallback]\nretry_budget = 0",
+        ..Plan::default()
+    };
+    let routing = Routing::start(plan).await;
+    for round in 0..5 {
+        let answer = routing.ask(&asks("auto", &format!("{round}"), round % 2 == 0)).await;
+        assert_eq!((answer.header("tokenway-route"), answer.header("tokenway-attempts")), ("easy;by=rules", "1"));
+        answer.rest().await;
+    }
+    assert_eq!(routing.requests(), [5, 0, 5]);
+    assert_eq!(routing.edge.metric("tokenway_fallbacks_total{from=\"judge\""), 0.0);
+
+    // never five in a row, nor ten of twenty: the model stays in good health
+    let storm = async |fails: bool| {
+        let mut request = asks("cheap", "Hm?", true);
+        request["demo"] =
+            json!({ "models": { "cheap": if fails { json!({ "fault": "status_500" }) } else { json!({}) } } });
+        routing.ask(&request).await
+    };
+    for round in 0..30 {
+        let fails = round % 3 == 2;
+        let (answer, model) = (storm(fails).await, if fails { "spare" } else { "cheap" });
+        assert_eq!((answer.status(), answer.header("tokenway-model")), (200, model), "{round}");
+    }
+    assert_eq!(storm(true).await.status(), 502);
 }
