@@ -237,7 +237,7 @@ impl Gateway {
         }
         let request = intake::read(route, parts, upload, &self.config.server).await?;
         let no_such_model = || answers::no_such_model(&request);
-        let scope = self.scope(&caller, &parts.headers);
+        let scope = || self.scope(&caller, &parts.headers);
         let asked = self.router.destination(&caller, &request, scope).await.ok_or_else(no_such_model)?;
         if asked.is_of_auto() {
             meter.record().compare_with(self.config.costs.baseline);

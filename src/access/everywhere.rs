@@ -270,7 +270,50 @@ mod tests {
 
     use super::*;
 
+    fn page(times: impl Iterator<Item = u64>) -> Vec<(String, String)> {
+        times.map(|time| (format!("session of {time}"), time.to_string())).collect()
+    }
+
+    #[test]
+    fn an_entry_that_was_read_and_is_gone_is_noticed_but_not_behind_a_full_page() {
+        let mut place = Place::start(1);
+        assert!(!place.has_lost_its_last(&[]), "nothing was read yet");
+        assert!(!place.advance(&page(9_000_000..9_000_003)));
+        assert_eq!(place.since, "4000002");
+        assert!(!place.has_lost_its_last(&page(9_000_001..9_000_005)));
+        assert!(place.has_lost_its_last(&[]) && place.has_lost_its_last(&page(9_000_003..9_000_005)));
+        let full = page(5_000_000..5_000_000 + PAGE as u64);
+        assert!(!place.has_lost_its_last(&full) && place.advance(&full), "there is more");
+    }
+
     proptest! {
+        /// Read from any start, all entries are seen, the last one of each reading again, and the reading ends.
+        #[test]
+        fn every_entry_is_read_whatever_the_times(gaps in prop::collection::vec(0..3_u64, 0..3000), step in 1..4_000_000_u64) {
+            // those that were written at once bear one time: fewer than a page
+            let mut same = 0;
+            let mut time = 1_000_000_000;
+            let times: Vec<u64> = gaps.iter().map(|gap| {
+                same = if *gap == 0 && same < BATCH { same + 1 } else { 0 };
+                time += if same > 0 { 0 } else { (*gap).max(1) * step };
+                time
+            }).collect();
+            let all: Vec<(String, String)> =
+                times.iter().enumerate().map(|(number, time)| (format!("{number}"), time.to_string())).collect();
+            let (mut place, mut seen) = (Place::start(0), HashSet::new());
+            let mut ends = 0;
+            for _ in 0..12 {
+                let since: u64 = place.since.parse().unwrap();
+                let from = times.partition_point(|time| *time < since);
+                let entries = &all[from..all.len().min(from + PAGE)];
+                prop_assert!(!place.has_lost_its_last(entries));
+                seen.extend(entries.iter().map(|(member, _)| member.clone()));
+                ends += usize::from(!place.advance(entries));
+            }
+            prop_assert!(ends > 0);
+            prop_assert_eq!(seen.len(), all.len());
+        }
+
         #[test]
         fn a_member_is_read_as_it_is_written(id: [u8; 16], end: u64) {
             prop_assert_eq!(member_of(&format!("{}:{end}", SessionId(id))), Some((SessionId(id), end)));

@@ -111,9 +111,14 @@ impl Router {
         Self { said: said.unwrap_or_default(), ..self }
     }
 
-    /// Where a request goes: to the model that it names, or to one of `auto`'s. `None` if there is none that it may use. `scope` is
-    /// whom a verdict is kept for in the shared store; without it, none is looked for there.
-    pub async fn destination(&self, caller: &Caller, request: &Request, scope: Option<Scope>) -> Option<Destination> {
+    /// Where a request goes: to the model that it names, or to one of `auto`'s. `None` if there is none that it may use. `scope` says
+    /// for whom a verdict is kept in the shared store; if for nobody, none is looked for there.
+    pub async fn destination(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        scope: impl FnOnce() -> Option<Scope>,
+    ) -> Option<Destination> {
         let models = self.upstreams.models();
         let may_use = |id: ModelId| caller.may_use(&models.get(id).name);
         let Some(auto) = self.auto.as_ref().filter(|auto| auto.is_meant_by(request.model())) else {
@@ -129,14 +134,17 @@ impl Router {
         Some(match (auto.fitting(models, &prompt), classifier) {
             (Some(verdict), _) => by_rules(verdict),
             (None, None) => known(auto.by_rules(models, &prompt)),
-            (None, Some(_)) => match self.said.get(&Question::about(&prompt), scope).await {
-                Some(verdict) => known(Decision { verdict, by: By::Classifier }),
-                None if self.guard.is_usable() => Destination::Undecided(Box::new(Undecided { prompt, scope })),
-                None => {
-                    NoVerdict::CoolDown.count(self.upstreams.metrics());
-                    known(auto.by_rules(models, &prompt))
+            (None, Some(_)) => {
+                let scope = scope();
+                match self.said.get(&Question::about(&prompt), scope).await {
+                    Some(verdict) => known(Decision { verdict, by: By::Classifier }),
+                    None if self.guard.is_usable() => Destination::Undecided(Box::new(Undecided { prompt, scope })),
+                    None => {
+                        NoVerdict::CoolDown.count(self.upstreams.metrics());
+                        known(auto.by_rules(models, &prompt))
+                    }
                 }
-            },
+            }
         })
     }
 

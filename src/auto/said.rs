@@ -80,3 +80,53 @@ impl Elsewhere {
         name
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::path::Path;
+
+    use super::*;
+    use crate::chat::request::Request;
+    use crate::metrics::Metrics;
+
+    fn elsewhere(classifier: &str, host: &str) -> Elsewhere {
+        let text = format!(
+            "[server]\nplaintext = true\n[[upstreams]]\nname = \"up\"\nbase_url = \"https://{host}/v1\"\n\
+             [[models]]\nname = \"a\"\nupstream = \"up\"\n[[models]]\nname = \"b\"\nupstream = \"up\"\n\
+             [routing.auto]\neasy = \"a\"\nhard = \"b\"\nclassifier = \"{classifier}\"\n[cache]\nenabled = true\n"
+        );
+        let config = Config::parse(&text, Path::new(""), &|_| None).unwrap();
+        let store = Arc::new(Store::nowhere(Arc::new(Metrics::new().unwrap())));
+        Said::shared(store, &config, config.cache.as_ref().unwrap()).elsewhere.unwrap()
+    }
+
+    fn question(text: &str) -> Question {
+        let body = json!({ "messages": [{ "role": "user", "content": text }] }).to_string();
+        Question::about(&Request::parse(body.into()).unwrap().prompt())
+    }
+
+    #[test]
+    fn a_verdict_is_found_by_the_same_classifier_about_the_same_prompt_for_the_same_owner_alone() {
+        let name = |classifier, host, text, scope| elsewhere(classifier, host).name(&question(text), [scope; 32]);
+        let first = name("a", "up.example", "one", 1);
+        assert_eq!(first, name("a", "up.example", "one", 1));
+        let others = [
+            name("b", "up.example", "one", 1),
+            name("a", "other.example", "one", 1),
+            name("a", "up.example", "two", 1),
+            name("a", "up.example", "one", 2),
+        ];
+        let all: HashSet<&String> = others.iter().chain([&first]).collect();
+        assert_eq!(all.len(), 5);
+        assert!(all.iter().all(|name| name.strip_prefix("tokenway:verdict:").is_some_and(|hash| hash.len() == 64)));
+    }
+
+    #[tokio::test]
+    async fn what_was_said_is_remembered_here_whoever_asks_and_wherever_the_store_is() {
+        let said = Said::default();
+        said.keep(&question("one"), None, Verdict::Hard);
+        assert_eq!(said.get(&question("one"), Some([7; 32])).await, Some(Verdict::Hard));
+        assert_eq!(said.get(&question("two"), Some([7; 32])).await, None);
+    }
+}
