@@ -210,14 +210,15 @@ impl Place {
 
 impl Revocations for Everywhere {
     fn revoke(&self, session: SessionId, end: u64, now: u64) -> Pin<Box<dyn Future<Output = Reach> + Send + '_>> {
-        self.here.insert(session, end, now);
-        // before it is tried: a client that leaves meanwhile is logged out everywhere, too
+        // before it is tried: a client that leaves meanwhile is logged out everywhere, too; and before it is known here, or it
+        // would look as if it had been written once
         let had_room = {
             let mut waiting = self.waiting();
             let had_room = waiting.insert(session, end, now);
             self.told_of(waiting.len());
             had_room
         };
+        self.here.insert(session, end, now);
         if !had_room {
             tracing::warn!(
                 "more than {MAX_WAITING} logouts wait for Redis: one of them will hold on this instance alone"

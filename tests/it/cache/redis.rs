@@ -203,6 +203,10 @@ async fn a_reload_leads_the_cache_to_redis_to_another_one_and_away_and_no_stream
     until_connected(&first, 2).await;
     assert_eq!(told_by(&child, &request(20)).await.0, "miss");
     written(&first).await;
+    // a flight, which will land where there is no Redis
+    let flying = streaming("demo", json!({ "tokens": 31, "hold": 10 }));
+    let flight = soon(client.send_request(post(&flying))).await.unwrap();
+    assert_eq!(flight.headers()["tokenway-cache"], "miss");
 
     reload(&child, &more(&second, "20MiB")).await;
     until_connected(&first, 0).await;
@@ -225,7 +229,8 @@ async fn a_reload_leads_the_cache_to_redis_to_another_one_and_away_and_no_stream
     assert_eq!(told_by(&child, &request(22)).await.0, "miss");
     assert_eq!(first.command::<Vec<String>>(&["KEYS", "*"]).await.len(), 1);
     assert_eq!(second.command::<Vec<String>>(&["KEYS", "*"]).await, [key]);
-    child.demo.release(1);
+    child.demo.release(2);
+    assert_eq!(soon(flight.into_body().collect()).await.unwrap().to_bytes(), expected(&flying).concat());
     let rest = soon(open.collect()).await.unwrap().to_bytes();
     assert_eq!([beginning, rest].concat(), expected(&long).concat());
 }
