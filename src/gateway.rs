@@ -77,8 +77,12 @@ impl Gateway {
     /// What in the configuration cannot be used.
     pub fn new(config: Config, shared: Shared) -> Result<Self, String> {
         let (standings, metrics) = (Arc::clone(&shared.standings), Arc::clone(&shared.metrics));
+        let place = shared.store.place(process::shares_answers(&config))?;
         let upstreams = Arc::new(Upstreams::new(&config, standings, metrics)?);
-        let router = Arc::new(Router::new(&config, Arc::clone(&upstreams), Arc::clone(&shared.limiter)));
+        let router = Router::new(&config, Arc::clone(&upstreams), Arc::clone(&shared.limiter));
+        let router = Arc::new(router.sharing(Arc::clone(&shared.store), &config));
+        // nothing fails from here on: what outlives a reload follows it
+        shared.store.move_to(place);
         shared.streams.set_rules(config.streams.clone());
         shared.cache.set_rules(config.cache.as_ref());
         let routes = sharing::routes(&config);
@@ -233,7 +237,8 @@ impl Gateway {
         }
         let request = intake::read(route, parts, upload, &self.config.server).await?;
         let no_such_model = || answers::no_such_model(&request);
-        let asked = self.router.destination(&caller, &request).await.ok_or_else(no_such_model)?;
+        let scope = || self.scope(&caller, &parts.headers);
+        let asked = self.router.destination(&caller, &request, scope).await.ok_or_else(no_such_model)?;
         if asked.is_of_auto() {
             meter.record().compare_with(self.config.costs.baseline);
         }

@@ -1,8 +1,9 @@
 //! Logouts that every instance learns of, through Redis.
 //!
 //! A logout holds at once where it was made. The other instances read what is new once a second, so that no request with
-//! a cookie waits for Redis. What could not be written waits here, and is written when Redis is back.
+//! a cookie waits for Redis. What could not be written waits here, and is written when Redis is back; so is what it has lost.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,8 +57,12 @@ pub struct Everywhere {
 struct Place {
     /// The time of the last entry, as Redis writes it.
     since: String,
+    /// The last entry, which is read again while Redis has it.
+    last: Option<String>,
     /// The connection over which it was read.
     generation: u64,
+    /// What was read since the start, until Redis has all of it that is known here.
+    seen: Option<HashSet<SessionId>>,
 }
 
 impl Everywhere {
@@ -125,21 +130,51 @@ impl Everywhere {
         if place.generation != generation {
             *place = Place::start(generation);
         }
+        // before it is read: what is written meanwhile is not lost
+        let written = if place.seen.is_some() { self.written() } else { Vec::new() };
         let page = [place.since.clone(), PAGE.to_string()];
         let Ok(reply) = self.link.run(&self.read, &[KEY.to_owned()], &page).await else { return true };
         let Some(entries) = entries(reply) else {
             self.link.misunderstood();
             return true;
         };
+        if place.has_lost_its_last(&entries) {
+            *place = Place::start(generation);
+            return false;
+        }
         let now = now();
         for (session, end) in entries.iter().filter_map(|(member, _)| member_of(member)) {
             self.here.insert(session, end, now);
+            place.seen.iter_mut().for_each(|seen| seen.extend([session]));
         }
-        let is_all = entries.len() < PAGE;
-        let Some((_, last)) = entries.last() else { return true };
-        let advanced = place.since != *last;
-        place.since = if is_all { before(last) } else { last.clone() };
-        is_all || !advanced
+        if place.advance(&entries) {
+            return false;
+        }
+        if let Some(seen) = &place.seen {
+            // else it is tried again after the next reading
+            let lost: Vec<_> = written.into_iter().filter(|(session, _)| !seen.contains(session)).collect();
+            let is_whole = self.write_lost(&lost).await.is_ok() && place.last.is_some();
+            place.seen.take_if(|_| is_whole);
+        }
+        true
+    }
+
+    /// What is known here and was written once, by this instance or another one.
+    fn written(&self) -> Vec<(SessionId, u64)> {
+        let (all, waiting) = (self.here.all(now()), self.waiting());
+        all.into_iter().filter(|(session, _)| !waiting.contains(*session)).collect()
+    }
+
+    /// Writes once more what Redis has lost.
+    async fn write_lost(&self, lost: &[(SessionId, u64)]) -> Result<(), Trouble> {
+        for batch in lost.chunks(BATCH) {
+            self.write(batch).await?;
+        }
+        if !lost.is_empty() {
+            let logouts = lost.len();
+            tracing::warn!(logouts, "Redis had lost logouts: those that are known here were written again");
+        }
+        Ok(())
     }
 
     fn waiting(&self) -> MutexGuard<'_, Revoked> {
@@ -153,20 +188,37 @@ impl Everywhere {
 
 impl Place {
     fn start(generation: u64) -> Self {
-        Self { since: "0".to_owned(), generation }
+        Self { since: "0".to_owned(), last: None, generation, seen: Some(HashSet::new()) }
+    }
+
+    /// Whether the entry that was read last is not there any more: Redis was emptied, or has gone back to what it was. A full page
+    /// may end before it.
+    fn has_lost_its_last(&self, entries: &[(String, String)]) -> bool {
+        let is_lost = |last: &String| entries.iter().all(|(member, _)| member != last);
+        entries.len() < PAGE && self.last.as_ref().is_some_and(is_lost)
+    }
+
+    /// To the end of a page; whether there is more behind it.
+    fn advance(&mut self, entries: &[(String, String)]) -> bool {
+        let Some((member, time)) = entries.last() else { return false };
+        let (is_full, leads_on) = (entries.len() >= PAGE, self.since != *time);
+        self.since = if is_full { time.clone() } else { before(time) };
+        self.last = Some(member.clone());
+        is_full && leads_on
     }
 }
 
 impl Revocations for Everywhere {
     fn revoke(&self, session: SessionId, end: u64, now: u64) -> Pin<Box<dyn Future<Output = Reach> + Send + '_>> {
-        self.here.insert(session, end, now);
-        // before it is tried: a client that leaves meanwhile is logged out everywhere, too
+        // before it is tried: a client that leaves meanwhile is logged out everywhere, too; and before it is known here, or it
+        // would look as if it had been written once
         let had_room = {
             let mut waiting = self.waiting();
             let had_room = waiting.insert(session, end, now);
             self.told_of(waiting.len());
             had_room
         };
+        self.here.insert(session, end, now);
         if !had_room {
             tracing::warn!(
                 "more than {MAX_WAITING} logouts wait for Redis: one of them will hold on this instance alone"
@@ -219,7 +271,50 @@ mod tests {
 
     use super::*;
 
+    fn page(times: impl Iterator<Item = u64>) -> Vec<(String, String)> {
+        times.map(|time| (format!("session of {time}"), time.to_string())).collect()
+    }
+
+    #[test]
+    fn an_entry_that_was_read_and_is_gone_is_noticed_but_not_behind_a_full_page() {
+        let mut place = Place::start(1);
+        assert!(!place.has_lost_its_last(&[]), "nothing was read yet");
+        assert!(!place.advance(&page(9_000_000..9_000_003)));
+        assert_eq!(place.since, "4000002");
+        assert!(!place.has_lost_its_last(&page(9_000_001..9_000_005)));
+        assert!(place.has_lost_its_last(&[]) && place.has_lost_its_last(&page(9_000_003..9_000_005)));
+        let full = page(5_000_000..5_000_000 + PAGE as u64);
+        assert!(!place.has_lost_its_last(&full) && place.advance(&full), "there is more");
+    }
+
     proptest! {
+        /// Read from any start, all entries are seen, the last one of each reading again, and the reading ends.
+        #[test]
+        fn every_entry_is_read_whatever_the_times(gaps in prop::collection::vec(0..3_u64, 0..3000), step in 1..4_000_000_u64) {
+            // those that were written at once bear one time: fewer than a page
+            let mut same = 0;
+            let mut time = 1_000_000_000;
+            let times: Vec<u64> = gaps.iter().map(|gap| {
+                same = if *gap == 0 && same < BATCH { same + 1 } else { 0 };
+                time += if same > 0 { 0 } else { (*gap).max(1) * step };
+                time
+            }).collect();
+            let all: Vec<(String, String)> =
+                times.iter().enumerate().map(|(number, time)| (format!("{number}"), time.to_string())).collect();
+            let (mut place, mut seen) = (Place::start(0), HashSet::new());
+            let mut ends = 0;
+            for _ in 0..12 {
+                let since: u64 = place.since.parse().unwrap();
+                let from = times.partition_point(|time| *time < since);
+                let entries = &all[from..all.len().min(from + PAGE)];
+                prop_assert!(!place.has_lost_its_last(entries));
+                seen.extend(entries.iter().map(|(member, _)| member.clone()));
+                ends += usize::from(!place.advance(entries));
+            }
+            prop_assert!(ends > 0);
+            prop_assert_eq!(seen.len(), all.len());
+        }
+
         #[test]
         fn a_member_is_read_as_it_is_written(id: [u8; 16], end: u64) {
             prop_assert_eq!(member_of(&format!("{}:{end}", SessionId(id))), Some((SessionId(id), end)));

@@ -52,6 +52,11 @@ impl InProcess {
             );
         }
     }
+
+    /// All that have not ended at `now`, with their ends.
+    pub(super) fn all(&self, now: u64) -> Vec<(SessionId, u64)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).soonest(usize::MAX, now)
+    }
 }
 
 impl Revocations for InProcess {

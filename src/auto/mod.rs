@@ -6,6 +6,9 @@
 
 mod guard;
 mod memory;
+mod said;
+
+pub use self::said::Scope;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,6 +23,7 @@ use crate::fallback::{Ask, Upstreams, Whole};
 use crate::limit::rules::Rules as Limits;
 use crate::limiter::{Asked, Limiter};
 use crate::metrics::Metrics;
+use crate::redis::store::Store;
 use crate::route::auto::{Auto, Choice, Classifier, Mode};
 use crate::route::classifier::Question;
 use crate::route::health::Outcome;
@@ -33,7 +37,7 @@ use crate::stream::relay::Opening;
 use crate::upstream::failure::{Blame, Failure};
 
 use guard::Guard;
-use memory::Memory;
+use said::Said;
 
 /// A larger body is read again beside the worker threads, as it was when it came in.
 const READ_IN_PLACE: usize = 256 * 1024;
@@ -42,8 +46,7 @@ const READ_IN_PLACE: usize = 256 * 1024;
 pub struct Router {
     upstreams: Arc<Upstreams>,
     auto: Option<Auto>,
-    /// What the classifier has said. It goes with the configuration that it was said under.
-    said: Memory,
+    said: Said,
     guard: Guard,
     limiter: Arc<Limiter>,
     limits: Limits,
@@ -54,7 +57,14 @@ pub enum Destination {
     /// This one: named, or decided.
     Known(ModelId, Option<Decision>),
     /// Asked of `auto`, and still to be decided.
-    Undecided(Box<Prompt>),
+    Undecided(Box<Undecided>),
+}
+
+/// What is to be decided about.
+pub struct Undecided {
+    prompt: Prompt,
+    /// For whom the verdict is kept in the shared store, if it is.
+    scope: Option<Scope>,
 }
 
 impl Destination {
@@ -83,7 +93,7 @@ pub struct Routed {
     pub ask: Ask,
     /// The model that is wanted, even if another one is asked in its place; the easy one where that is undecided.
     pub model: ModelId,
-    undecided: Option<Box<Prompt>>,
+    undecided: Option<Box<Undecided>>,
 }
 
 impl Router {
@@ -91,11 +101,24 @@ impl Router {
     pub fn new(config: &Config, upstreams: Arc<Upstreams>, limiter: Arc<Limiter>) -> Self {
         let (auto, limits) = (config.auto.clone(), config.limits.clone());
         let guard = Guard::new(config.fallback.cool_down);
-        Self { upstreams, auto, said: Memory::default(), guard, limiter, limits }
+        Self { upstreams, auto, said: Said::default(), guard, limiter, limits }
     }
 
-    /// Where a request goes: to the model that it names, or to one of `auto`'s. `None` if there is none that it may use.
-    pub async fn destination(&self, caller: &Caller, request: &Request) -> Option<Destination> {
+    /// The same, which shares with other instances what the classifier has said, where answers are kept.
+    #[must_use]
+    pub fn sharing(self, store: Arc<Store>, config: &Config) -> Self {
+        let said = config.cache.as_ref().map(|rules| Said::shared(store, config, rules));
+        Self { said: said.unwrap_or_default(), ..self }
+    }
+
+    /// Where a request goes: to the model that it names, or to one of `auto`'s. `None` if there is none that it may use. `scope` says
+    /// for whom a verdict is kept in the shared store; if for nobody, none is looked for there.
+    pub async fn destination(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        scope: impl FnOnce() -> Option<Scope>,
+    ) -> Option<Destination> {
         let models = self.upstreams.models();
         let may_use = |id: ModelId| caller.may_use(&models.get(id).name);
         let Some(auto) = self.auto.as_ref().filter(|auto| auto.is_meant_by(request.model())) else {
@@ -106,19 +129,22 @@ impl Router {
         if let Choice::One(verdict) = auto.choice(may_use)? {
             return Some(by_rules(verdict));
         }
-        let prompt = Box::new(read(request).await);
+        let prompt = read(request).await;
         let classifier = auto.asks().filter(|classifier| may_use(classifier.model));
         Some(match (auto.fitting(models, &prompt), classifier) {
             (Some(verdict), _) => by_rules(verdict),
             (None, None) => known(auto.by_rules(models, &prompt)),
-            (None, Some(_)) => match self.said.get(&Question::about(&prompt).key()) {
-                Some(verdict) => known(Decision { verdict, by: By::Classifier }),
-                None if self.guard.is_usable() => Destination::Undecided(prompt),
-                None => {
-                    NoVerdict::CoolDown.count(self.upstreams.metrics());
-                    known(auto.by_rules(models, &prompt))
+            (None, Some(_)) => {
+                let scope = scope();
+                match self.said.get(&Question::about(&prompt), scope).await {
+                    Some(verdict) => known(Decision { verdict, by: By::Classifier }),
+                    None if self.guard.is_usable() => Destination::Undecided(Box::new(Undecided { prompt, scope })),
+                    None => {
+                        NoVerdict::CoolDown.count(self.upstreams.metrics());
+                        known(auto.by_rules(models, &prompt))
+                    }
                 }
-            },
+            }
         })
     }
 
@@ -150,16 +176,16 @@ impl Router {
     /// The last candidate's failure, or a limit of the caller at the model that was decided on.
     pub async fn stream(self: Arc<Self>, routed: Routed, meter: Meter) -> Result<Opened, Failure> {
         let Routed { ask, undecided, .. } = routed;
-        let (Some(auto), Some(prompt)) = (&self.auto, undecided) else {
+        let (Some(auto), Some(undecided)) = (&self.auto, undecided) else {
             return Arc::clone(&self.upstreams).stream(ask, meter).await;
         };
         if auto.mode != Mode::Speculative {
-            let ask = self.decided(auto, ask, &prompt, &meter).await?;
+            let ask = self.decided(auto, ask, &undecided, &meter).await?;
             return Arc::clone(&self.upstreams).stream(ask, meter).await;
         }
         let mut easy: Opening = Box::pin(Arc::clone(&self.upstreams).stream(ask.clone(), meter.clone()));
         let (decision, opened) = {
-            let mut decision = pin!(self.decide(auto, &ask, &prompt, &meter));
+            let mut decision = pin!(self.decide(auto, &ask, &undecided, &meter));
             tokio::select! {
                 biased;
                 decision = &mut decision => (decision, None),
@@ -173,7 +199,7 @@ impl Router {
             (Verdict::Hard, opened) => {
                 // cancelled before the other one is asked
                 drop((opened, easy));
-                let ask = self.admitted(auto.hard, ask, &meter).await?;
+                let ask = self.at_hard(auto, ask, &meter).await?;
                 Arc::clone(&self.upstreams).stream(ask, meter).await
             }
         }
@@ -187,7 +213,7 @@ impl Router {
     pub async fn whole(self: Arc<Self>, routed: Routed, meter: Meter) -> Result<Whole, Failure> {
         let Routed { ask, undecided, .. } = routed;
         let ask = match (&self.auto, undecided) {
-            (Some(auto), Some(prompt)) => self.decided(auto, ask, &prompt, &meter).await?,
+            (Some(auto), Some(undecided)) => self.decided(auto, ask, &undecided, &meter).await?,
             _ => ask,
         };
         Arc::clone(&self.upstreams).whole(ask, meter).await
@@ -220,17 +246,18 @@ impl Router {
     }
 
     /// The request, to the model that is decided on.
-    async fn decided(&self, auto: &Auto, ask: Ask, prompt: &Prompt, meter: &Meter) -> Result<Ask, Failure> {
-        let decision = self.decide(auto, &ask, prompt, meter).await;
+    async fn decided(&self, auto: &Auto, ask: Ask, undecided: &Undecided, meter: &Meter) -> Result<Ask, Failure> {
+        let decision = self.decide(auto, &ask, undecided, meter).await;
         meter.record().routed(decision);
         match decision.verdict {
             Verdict::Easy => Ok(ask),
-            Verdict::Hard => self.admitted(auto.hard, ask, meter).await,
+            Verdict::Hard => self.at_hard(auto, ask, meter).await,
         }
     }
 
     /// The classifier's decision, which is remembered; or, in whatever trouble it is, that of the rules.
-    async fn decide(&self, auto: &Auto, ask: &Ask, prompt: &Prompt, meter: &Meter) -> Decision {
+    async fn decide(&self, auto: &Auto, ask: &Ask, undecided: &Undecided, meter: &Meter) -> Decision {
+        let Undecided { prompt, scope } = undecided;
         let Some(classifier) = auto.asks() else { return auto.by_rules(self.upstreams.models(), prompt) };
         let question = Question::about(prompt);
         let verdict = match self.guard.ask() {
@@ -243,7 +270,7 @@ impl Router {
         };
         match verdict {
             Ok(verdict) => {
-                self.said.keep(question.key(), verdict);
+                self.said.keep(&question, *scope, verdict);
                 Decision { verdict, by: By::Classifier }
             }
             Err(none) => {
@@ -257,17 +284,40 @@ impl Router {
         }
     }
 
-    /// The same request to another model, within the caller's limits at that one: those that hold for all models it has
-    /// passed already.
-    async fn admitted(&self, model: ModelId, ask: Ask, meter: &Meter) -> Result<Ask, Failure> {
-        let (models, request) = (self.upstreams.models(), &ask.request);
-        let Model { name, context, .. } = models.get(model);
+    /// The same request to the hard model, within the caller's limits at that one.
+    async fn at_hard(&self, auto: &Auto, ask: Ask, meter: &Meter) -> Result<Ask, Failure> {
+        self.admit(auto.hard, &ask, meter).await?;
+        let candidates = self.upstreams.candidates(auto.hard, &ask.request, &ask.caller);
+        Ok(Ask { candidates, ..ask })
+    }
+
+    /// Whether a request may join an answer that was decided on so for another one: the limits at the hard model hold for it, too.
+    ///
+    /// # Errors
+    /// [`Failure::Limited`]: it is past them.
+    pub async fn admit_joiner(
+        &self,
+        routed: &Routed,
+        decision: Option<Decision>,
+        meter: &Meter,
+    ) -> Result<(), Failure> {
+        match (&self.auto, decision) {
+            // else it was admitted at that one as it came in
+            (Some(auto), Some(Decision { verdict: Verdict::Hard, .. })) if auto.hard != routed.model => {
+                self.admit(auto.hard, &routed.ask, meter).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes of the caller's limits at this model: those that hold for all models it has passed already.
+    async fn admit(&self, model: ModelId, ask: &Ask, meter: &Meter) -> Result<(), Failure> {
+        let (Ask { caller, request, .. }, Model { name, context, .. }) = (ask, self.upstreams.models().get(model));
         let tokens = self.limits.reservation(request.estimated_prompt_tokens(), request.max_tokens(), *context);
-        let asked = Asked { caller: &ask.caller, model: name, tokens };
+        let asked = Asked { caller, model: name, tokens };
         let grant = self.limiter.admit_at_model(&self.limits, asked).await.outcome;
         meter.record().hold(grant.map_err(|reject| Failure::Limited(Box::new(reject)))?);
-        let candidates = self.upstreams.candidates(model, request, &ask.caller);
-        Ok(Ask { candidates, ..ask })
+        Ok(())
     }
 }
 
@@ -306,7 +356,7 @@ impl Routed {
                 decision.into_iter().for_each(|decision| meter.record().routed(decision));
                 None
             }
-            Destination::Undecided(prompt) => Some(prompt),
+            Destination::Undecided(undecided) => Some(undecided),
         };
         Self { ask, model, undecided }
     }

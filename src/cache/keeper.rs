@@ -10,12 +10,13 @@ use super::key::{Asked, FlightKey, Key, Route};
 use super::memory::Memory;
 use super::remote::Remote;
 use crate::config::Cache as Rules;
+use crate::redis::store::Store;
 use crate::stream::tally::Tally;
 
 /// All that is kept and all that is in flight. It lives as long as the process: a reload keeps it.
 pub struct Keeper {
     memory: Memory,
-    remote: Option<Arc<Remote>>,
+    remote: Remote,
     flights: Arc<Flights>,
 }
 
@@ -60,10 +61,10 @@ pub struct Lookup<'a> {
 }
 
 impl Keeper {
-    /// Empty, under these rules.
-    pub fn new(rules: Option<&Rules>, remote: Option<Arc<Remote>>) -> Arc<Self> {
+    /// Empty, under these rules; what other instances keep is in this store, wherever that is.
+    pub fn new(rules: Option<&Rules>, store: Arc<Store>) -> Arc<Self> {
         let (max_bytes, ttl) = rules.map(|rules| (rules.max_bytes as u64, rules.ttl)).unwrap_or_default();
-        Arc::new(Self { memory: Memory::new(max_bytes, ttl), remote, flights: Arc::default() })
+        Arc::new(Self { memory: Memory::new(max_bytes, ttl), remote: Remote::new(store), flights: Arc::default() })
     }
 
     /// From now on these rules hold.
@@ -116,9 +117,7 @@ impl Keeper {
         }
         let key = asked.key(route);
         self.memory.put(key, Arc::clone(&entry));
-        if let Some(remote) = &self.remote {
-            remote.put(key, asked.owner(), entry, rules.ttl);
-        }
+        self.remote.put(key, asked.owner(), entry, rules.ttl);
     }
 
     fn here(&self, lookup: &Lookup<'_>) -> Option<Found> {
@@ -126,9 +125,9 @@ impl Keeper {
     }
 
     async fn elsewhere(&self, lookup: &Lookup<'_>) -> Option<Found> {
-        let (remote, key) = (self.remote.as_ref()?, lookup.key?);
+        let key = lookup.key?;
         let Lookup { asked, rules, .. } = lookup;
-        let entry = remote.get(key, asked.owner(), rules.max_entry, rules.redis_budget).await?;
+        let entry = self.remote.get(key, asked.owner(), rules.max_entry, rules.redis_budget).await?;
         let found = acceptable(lookup, Arc::new(entry))?;
         self.memory.put(key, Arc::clone(&found.entry));
         Some(found)

@@ -1,10 +1,10 @@
 //! An answer as it is told to one client, out of the store or out of a flight: as a body, or into a resumable stream's log.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -35,7 +35,12 @@ pub enum Source {
     Kept(Replay),
     /// One that comes in.
     Flight(Follower),
+    /// One that comes in, while it is not known yet who answers.
+    Entering(Entering),
 }
+
+/// Ends with the reader's place in a flight, once it is known who answers, and that this is for whoever asks.
+pub type Entering = Pin<Box<dyn Future<Output = Result<Follower, Failure>> + Send>>;
 
 /// What the answer is to the one who gets it.
 pub enum Part {
@@ -49,8 +54,6 @@ pub enum Part {
         upstreams: Arc<Upstreams>,
         /// Tokens of the prompt, estimated.
         prompt_tokens: u64,
-        /// It was asked of `auto`, and the decision is that of the request it has joined.
-        undecided: bool,
     },
 }
 
@@ -91,7 +94,7 @@ impl Told {
 
     /// Tells the meter whose answer is reused, as soon as that is known.
     pub fn identify(&mut self) {
-        let (Source::Flight(follower), Part::Reuses { upstreams, undecided, .. }, false) =
+        let (Source::Flight(follower), Part::Reuses { upstreams, .. }, false) =
             (&self.source, &self.part, self.identified)
         else {
             return;
@@ -100,11 +103,7 @@ impl Told {
         self.identified = true;
         let models = upstreams.models();
         if let Some(id) = models.find(Some(&head.model)) {
-            let mut record = self.meter.record();
-            record.reuses(models.get(id), &head.upstream);
-            if *undecided {
-                record.shares_route(head.route);
-            }
+            self.meter.record().reuses(models.get(id), &head.upstream);
         }
     }
 
@@ -162,9 +161,17 @@ impl Told {
     }
 
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
-        match &mut self.source {
-            Source::Kept(replay) => replay.poll_next(cx),
-            Source::Flight(follower) => follower.poll_next(cx),
+        loop {
+            match &mut self.source {
+                Source::Kept(replay) => return replay.poll_next(cx),
+                Source::Flight(follower) => return follower.poll_next(cx),
+                Source::Entering(entering) => match ready!(entering.as_mut().poll(cx)) {
+                    Ok(follower) => self.source = Source::Flight(follower),
+                    // the gateway shuts down, as a flight says that is under way
+                    Err(Failure::Draining) => return Poll::Ready(Step::Lost),
+                    Err(failure) => return Poll::Ready(Step::Failed(failure)),
+                },
+            }
         }
     }
 
@@ -172,6 +179,7 @@ impl Told {
         let tally = match &self.source {
             Source::Kept(replay) => replay.tally().clone(),
             Source::Flight(follower) => follower.tally(),
+            Source::Entering(_) => Tally::default(),
         };
         match &self.part {
             Part::Leads => tally,
@@ -234,7 +242,7 @@ impl Told {
         let text = String::from_utf8_lossy(block);
         let leader = match &self.source {
             Source::Flight(follower) => follower.known_head(),
-            Source::Kept(_) => None,
+            Source::Kept(_) | Source::Entering(_) => None,
         };
         let leader = leader.map(|head| named(&head.request_id)).unwrap_or_default();
         let own = named(self.meter.record().request_id());

@@ -247,7 +247,7 @@ impl Fixed {
             ("server.admin", self.admin != new.admin),
             ("server.workers", self.workers != new.workers),
             ("limits.max_callers", self.max_callers != new.max_callers),
-            ("[redis]", self.redis != new.redis),
+            ("[redis] of limits, budgets and logouts", self.redis != new.redis),
             ("log.format", self.json_log != new.json_log),
         ];
         let warn = |(key, _): &(&str, bool)| format!("{key} is not what it was at the start: restart to make it so");

@@ -119,7 +119,7 @@ impl<'a, T> Attempts<'a, T> {
         match self.next_usable() {
             Some((id, trial)) => {
                 if id != first {
-                    self.count_fallback(first, id, COOL_DOWN);
+                    self.passed_over(first, id);
                 }
                 self.begin(id, trial);
             }
@@ -129,6 +129,14 @@ impl<'a, T> Attempts<'a, T> {
             }
         }
         Ok(())
+    }
+
+    /// The model that is wanted is left alone for its health, and another one is asked at once.
+    fn passed_over(&self, id: ModelId, next: ModelId) {
+        let (model, upstream) = (self.upstreams.name(id), self.upstreams.client(id).name());
+        let (request_id, next_name) = (self.meter.record().request_id().to_owned(), self.upstreams.name(next));
+        tracing::info!(request_id, model, upstream, reason = COOL_DOWN, next = next_name, "left alone for its health");
+        self.count_fallback(id, next, COOL_DOWN);
     }
 
     /// Takes the next candidate that may be asked.

@@ -15,7 +15,7 @@ use crate::cache::entry::Entry;
 use crate::cache::flight::Follower;
 use crate::cache::replay::Replay;
 use crate::cache::splice::Splicer;
-use crate::cache::told::{Part, Source, Told, whole_of};
+use crate::cache::told::{Entering, Part, Source, Told, whole_of};
 use crate::error::{Code, Reject};
 use crate::fallback::Whole;
 use crate::route::table::ModelId;
@@ -26,36 +26,53 @@ use crate::stream::tally::Tally;
 /// An answer that the cache has part in.
 pub(super) struct Shared {
     from: From,
-    /// It pays for the answer.
-    leads: bool,
+    /// The request, where it has joined another one's answer.
+    joins: Option<Box<Routed>>,
     /// The model that is wanted.
     model: ModelId,
-    /// Which one is still to be decided.
-    undecided: bool,
     only_one: bool,
     wants_usage: bool,
     prompt_tokens: u64,
 }
 
 /// Where an answer comes from.
-pub(super) enum From {
+enum From {
     Store { entry: Arc<Entry>, age: Duration },
     Flight(Follower),
 }
 
 impl Shared {
-    /// Of this request, which pays for the answer if it leads.
-    pub(super) fn new(from: From, leads: bool, routed: &Routed) -> Self {
-        let (ask, undecided) = (&routed.ask, routed.is_undecided());
+    /// One that is kept, and so old.
+    pub(super) fn kept(entry: Arc<Entry>, age: Duration, routed: &Routed) -> Self {
+        Self::new(From::Store { entry, age }, routed)
+    }
+
+    /// One that this request gets, and pays for.
+    pub(super) fn led(follower: Follower, routed: &Routed) -> Self {
+        Self::new(From::Flight(follower), routed)
+    }
+
+    /// One that another request gets.
+    pub(super) fn joined(follower: Follower, routed: Routed) -> Self {
+        let shared = Self::new(From::Flight(follower), &routed);
+        Self { joins: Some(Box::new(routed)), ..shared }
+    }
+
+    fn new(from: From, routed: &Routed) -> Self {
+        let ask = &routed.ask;
         Self {
             from,
-            leads,
+            joins: None,
             model: routed.model,
-            undecided,
-            only_one: ask.candidates.len() == 1 && !undecided,
+            only_one: ask.candidates.len() == 1 && !routed.is_undecided(),
             wants_usage: ask.request.wants_usage(),
             prompt_tokens: ask.request.estimated_prompt_tokens(),
         }
+    }
+
+    /// It pays for the answer.
+    fn leads(&self) -> bool {
+        matches!(self.from, From::Flight(_)) && self.joins.is_none()
     }
 }
 
@@ -80,38 +97,44 @@ impl Gateway {
     /// Up to the first output of a stream, or `commit_after`.
     pub(super) async fn begin_telling(&self, shared: Shared, meter: &Meter) -> Result<Begun<Told>, Reject> {
         let part = self.part(&shared);
-        let Shared { from, leads, model, only_one, wants_usage, .. } = shared;
-        let (mut source, mut vary, mut known, mut has_output, age) = match from {
+        let only_one = shared.only_one && shared.leads();
+        let Shared { from, joins, model, wants_usage, .. } = shared;
+        let (source, head) = match from {
             From::Store { entry, age } => {
                 let replay = Replay::instant(entry).ok_or_else(unreadable)?;
                 let paced = self.config.cache.as_ref().is_some_and(|rules| rules.paced);
                 let replay = if paced { replay.paced(&self.shared.drain.begun) } else { replay };
                 self.name(model, meter);
-                (Source::Kept(replay), None, true, true, Some(age))
+                let head = Head { vary: None, has_output: true, answerer_is_known: true, age: Some(age) };
+                (Source::Kept(replay), head)
             }
-            From::Flight(follower) => (Source::Flight(follower), None, leads && only_one, false, None),
-        };
-        if let Source::Flight(follower) = &mut source {
-            match timeout(self.upstreams.rules().commit_after, follower.head()).await {
-                Ok(Ok(head)) => {
-                    vary.clone_from(&head.vary);
-                    (known, has_output) = (true, true);
+            From::Flight(follower) => {
+                let mut entering = self.entering(follower, joins, meter);
+                match timeout(self.upstreams.rules().commit_after, &mut entering).await {
+                    Ok(Ok(follower)) => {
+                        let vary = follower.known_head().and_then(|head| head.vary.clone());
+                        let head = Head { vary, has_output: true, answerer_is_known: true, age: None };
+                        (Source::Flight(follower), head)
+                    }
+                    Ok(Err(failure)) => return Err(answers::failed(&failure, meter)),
+                    // nothing was sent until here, so that the status could tell the truth: now the client must hear something
+                    Err(_) => {
+                        let head = Head { vary: None, has_output: false, answerer_is_known: only_one, age: None };
+                        (Source::Entering(entering), head)
+                    }
                 }
-                Ok(Err(failure)) => return Err(answers::failed(&failure, meter)),
-                // nothing was sent until here, so that the status could tell the truth: now the client must hear something
-                Err(_) => {}
             }
-        }
+        };
         let mut told = Told::new(source, part, meter.clone(), wants_usage);
         told.identify();
-        Ok(Begun { source: told, head: Head { vary, has_output, answerer_is_known: known, age } })
+        Ok(Begun { source: told, head })
     }
 
     /// A shared stream that is told into a log: nobody waits for its beginning.
     pub(super) fn telling(&self, shared: Shared, meter: &Meter) -> Result<Told, Reject> {
         let part = self.part(&shared);
         let source = match shared.from {
-            From::Flight(follower) => Source::Flight(follower),
+            From::Flight(follower) => Source::Entering(self.entering(follower, shared.joins, meter)),
             From::Store { entry, .. } => {
                 self.name(shared.model, meter);
                 Source::Kept(Replay::instant(entry).ok_or_else(unreadable)?)
@@ -121,8 +144,8 @@ impl Gateway {
     }
 
     async fn tell_whole(&self, shared: Shared, route: Route, meter: &Meter) -> Result<Response<Body>, Reject> {
-        let part = self.part(&shared);
-        let Shared { from, leads, model, undecided, prompt_tokens, .. } = shared;
+        let (part, leads) = (self.part(&shared), shared.leads());
+        let Shared { from, joins, model, prompt_tokens, .. } = shared;
         let failed = |failure| answers::failed(&failure, meter);
         let (whole, tally, age) = match from {
             From::Store { entry, age } => {
@@ -130,7 +153,8 @@ impl Gateway {
                 self.name(model, meter);
                 (Whole { body, vary: None }, entry.tally.clone(), Some(age))
             }
-            From::Flight(mut follower) => {
+            From::Flight(follower) => {
+                let mut follower = self.entering(follower, joins, meter).await.map_err(failed)?;
                 let head = follower.head().await.map_err(failed)?;
                 let (body, tally) = match &head.whole {
                     Some(body) if leads => (body.clone(), follower.tally()),
@@ -141,12 +165,7 @@ impl Gateway {
                     }
                 };
                 let id = self.upstreams.models().find(Some(&head.model)).filter(|_| !leads);
-                if let Some(id) = id {
-                    self.name(id, meter);
-                    if undecided {
-                        meter.record().shares_route(head.route);
-                    }
-                }
+                id.into_iter().for_each(|id| self.name(id, meter));
                 (Whole { body, vary: head.vary.clone() }, tally, None)
             }
         };
@@ -158,6 +177,21 @@ impl Gateway {
         Ok(response)
     }
 
+    /// The way into a flight: who has joined it is told of the decision, and passes its own limits at the model that it fell on.
+    fn entering(&self, mut follower: Follower, joins: Option<Box<Routed>>, meter: &Meter) -> Entering {
+        let (router, meter) = (Arc::clone(&self.router), meter.clone());
+        Box::pin(async move {
+            let head = follower.head().await?;
+            if let Some(routed) = joins {
+                if routed.is_undecided() {
+                    meter.record().shares_route(head.route);
+                }
+                router.admit_joiner(&routed, head.route, &meter).await?;
+            }
+            Ok(follower)
+        })
+    }
+
     /// Tells the meter whose answer is reused.
     fn name(&self, model: ModelId, meter: &Meter) {
         let model = self.upstreams.models().get(model);
@@ -165,13 +199,12 @@ impl Gateway {
     }
 
     fn part(&self, shared: &Shared) -> Part {
-        match shared.leads {
+        match shared.leads() {
             true => Part::Leads,
             false => Part::Reuses {
                 splicer: splicer(),
                 upstreams: Arc::clone(&self.upstreams),
                 prompt_tokens: shared.prompt_tokens,
-                undecided: shared.undecided,
             },
         }
     }

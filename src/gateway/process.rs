@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use tokio::join;
 
 use crate::access::everywhere::Everywhere;
 use crate::access::revocations::{InProcess, Revocations};
 use crate::budget::Budgets;
 use crate::cache::keeper::Keeper;
-use crate::cache::remote::Remote;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::drain::Drain;
 use crate::limiter::Limiter;
 use crate::metrics::Metrics;
 use crate::redis::link::Link;
+use crate::redis::store::Store;
 use crate::resume::registry::Registry;
 use crate::stream::open::OpenStreams;
 use crate::upstream::standing::Standings;
@@ -34,6 +34,8 @@ pub struct Shared {
     pub budgets: Arc<Budgets>,
     /// How the upstreams have done so far.
     pub standings: Arc<Standings>,
+    /// What instances share of answers, and of how `auto` was decided. A reload may move it.
+    pub store: Arc<Store>,
     /// The answers that are kept or in flight.
     pub cache: Arc<Keeper>,
     /// The sessions that were logged out.
@@ -58,24 +60,26 @@ impl Shared {
     ) -> Result<Self, String> {
         let streams = Registry::new(config.streams.clone(), Arc::clone(&metrics), drain.clone());
         let standings = Arc::new(Standings::new(Arc::clone(&metrics)));
+        let store = Arc::new(Store::nowhere(Arc::clone(&metrics)));
+        let cache = Keeper::new(config.cache.as_ref(), Arc::clone(&store));
         let Some(redis) = &config.redis else {
             let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
             let budgets = Budgets::local(config.max_callers);
-            let cache = Keeper::new(config.cache.as_ref(), None);
             let revocations = Arc::new(InProcess::default());
-            return Ok(Self { metrics, open, streams, limiter, budgets, standings, cache, revocations, drain });
+            return Ok(Self { metrics, open, streams, limiter, budgets, standings, store, cache, revocations, drain });
         };
-        let start = |serves| Link::start(redis, serves, Arc::clone(&metrics));
-        let link = Arc::new(start("limits")?);
-        let cached = config.cache.as_ref().map(|_| Ok::<_, String>((start("cache reads")?, start("cache writes")?)));
-        let cached = cached.transpose()?;
-        let links = std::iter::once(link.as_ref()).chain(cached.iter().flat_map(|(reads, writes)| [reads, writes]));
-        join_all(links.map(|link| link.is_ready_within(FIRST_CONNECTION))).await;
-        let cache = Keeper::new(config.cache.as_ref(), cached.map(|(reads, writes)| Remote::new(reads, writes)));
+        let link = Arc::new(Link::start(redis, "limits", Arc::clone(&metrics))?);
+        store.move_to(store.place(shares_answers(config))?);
+        join!(link.is_ready_within(FIRST_CONNECTION), store.is_ready_within(FIRST_CONNECTION));
         let revocations = Everywhere::start(Arc::clone(&link), Arc::clone(&metrics));
         let share = redis.local_share;
         let budgets = Budgets::shared(config.max_callers, Arc::clone(&link), share);
         let limiter = Limiter::shared(config.max_callers, link, redis, Arc::clone(&metrics))?;
-        Ok(Self { metrics, open, streams, limiter, budgets, standings, cache, revocations, drain })
+        Ok(Self { metrics, open, streams, limiter, budgets, standings, store, cache, revocations, drain })
     }
+}
+
+/// The Redis in which answers are kept.
+pub(super) fn shares_answers(config: &Config) -> Option<&config::Redis> {
+    config.redis.as_ref().filter(|_| config.cache.is_some())
 }

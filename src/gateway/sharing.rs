@@ -5,9 +5,9 @@ use std::sync::Arc;
 use http::header::HeaderMap;
 
 use super::Gateway;
-use super::cached::{From, Shared};
+use super::cached::Shared;
 use crate::answers;
-use crate::auto::{Destination, Routed};
+use crate::auto::{Destination, Routed, Scope};
 use crate::cache::canonical::canonical;
 use crate::cache::directive::Wishes;
 use crate::cache::entry::Answer;
@@ -15,6 +15,7 @@ use crate::cache::flight::Pilot;
 use crate::cache::fly;
 use crate::cache::keeper::{Entered, Found, Free, Lookup};
 use crate::cache::key::{Asked, FlightKey, FlightKind, Owner, Route as AnswerRoute};
+use crate::caller::Caller;
 use crate::config;
 use crate::error::Reject;
 use crate::fallback::Ask;
@@ -56,6 +57,12 @@ enum Standing {
 }
 
 impl Gateway {
+    /// For whom is kept what is kept of this request; `None` where nothing is to be.
+    pub(super) fn scope(&self, caller: &Caller, headers: &HeaderMap) -> Option<Scope> {
+        let rules = self.config.cache.as_ref().filter(|_| !Wishes::of(headers).no_store)?;
+        Some(owner(caller, headers, rules).0.0)
+    }
+
     /// An answer for which nobody has to be paid, if there is one.
     pub(super) async fn free(
         &self,
@@ -77,7 +84,7 @@ impl Gateway {
     pub(super) async fn share(&self, wanted: Wanted, headers: &HeaderMap, meter: &Meter) -> Result<Sharing, Reject> {
         let Wanted { routed, of_auto, free } = wanted;
         if let Some(free) = free {
-            return Ok(self.reuse(free, &routed, meter));
+            return Ok(reuse(free, routed, meter));
         }
         let standing = Standing::new(of_auto, routed.is_undecided());
         let only_if_cached = Wishes::of(headers).only_if_cached;
@@ -90,7 +97,7 @@ impl Gateway {
         let keeper = &self.shared.cache;
         if only_if_cached {
             return match keeper.free(&lookup).await {
-                Some(free) => Ok(self.reuse(free, &routed, meter)),
+                Some(free) => Ok(reuse(free, routed, meter)),
                 None => {
                     meter.record().cached(Cached::Miss);
                     Err(answers::not_cached())
@@ -98,26 +105,14 @@ impl Gateway {
             };
         }
         match keeper.enter(&lookup).await {
-            Entered::Free(free) => Ok(self.reuse(free, &routed, meter)),
+            Entered::Free(free) => Ok(reuse(free, routed, meter)),
             Entered::Leads(pilot, follower) => {
                 meter.record().cached(Cached::Miss);
-                let shared = Shared::new(From::Flight(follower), true, &routed);
+                let shared = Shared::led(follower, &routed);
                 self.fly(pilot, routed, lookup.asked, lookup.rules, meter);
                 Ok(Sharing::Shared(Box::new(shared)))
             }
         }
-    }
-
-    fn reuse(&self, free: Free, routed: &Routed, meter: &Meter) -> Sharing {
-        let (cached, from) = match free {
-            Free::Kept(Found { entry, now }) => {
-                let age = entry.age(now);
-                (Cached::Hit, From::Store { entry, age })
-            }
-            Free::Joined(follower) => (Cached::Joined, From::Flight(follower)),
-        };
-        meter.record().cached(cached);
-        Sharing::Shared(Box::new(Shared::new(from, false, routed)))
     }
 
     /// What is looked for; `None` where the cache has no part in it.
@@ -198,6 +193,18 @@ impl Standing {
     }
 }
 
+fn reuse(free: Free, routed: Routed, meter: &Meter) -> Sharing {
+    let (cached, shared) = match free {
+        Free::Kept(Found { entry, now }) => {
+            let age = entry.age(now);
+            (Cached::Hit, Shared::kept(entry, age, &routed))
+        }
+        Free::Joined(follower) => (Cached::Joined, Shared::joined(follower, routed)),
+    };
+    meter.record().cached(cached);
+    Sharing::Shared(Box::new(shared))
+}
+
 /// Under which key each model's answers are kept; empty where none are.
 pub(super) fn routes(config: &config::Config) -> Arc<[AnswerRoute]> {
     let route = |model: &Model| {
@@ -210,11 +217,15 @@ pub(super) fn routes(config: &config::Config) -> Arc<[AnswerRoute]> {
 
 /// What is asked, and by whom; `None` for what has no key.
 async fn asked(ask: &Ask, headers: &HeaderMap, rules: &config::Cache) -> Option<Asked> {
-    let owner = if rules.shared { Owner::everybody() } else { Owner::caller(&ask.caller, headers) };
+    let owner = owner(&ask.caller, headers, rules);
     let body = ask.request.body().clone();
     let of = move || canonical(&body).map(|form| Asked::new(&form, owner));
     match ask.request.body().len() <= DONE_IN_PLACE {
         true => of(),
         false => tokio::task::spawn_blocking(of).await.ok().flatten(),
     }
+}
+
+fn owner(caller: &Caller, headers: &HeaderMap, rules: &config::Cache) -> Owner {
+    if rules.shared { Owner::everybody() } else { Owner::caller(caller, headers) }
 }

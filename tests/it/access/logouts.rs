@@ -112,3 +112,42 @@ async fn more_logouts_than_are_written_or_read_at_once_hold_everywhere() {
     }
     assert_eq!(redis.command::<u64>(&["ZCARD", "tokenway:{logouts}"]).await, 230);
 }
+
+async fn kept(redis: &Redis) -> u64 {
+    redis.command(&["ZCARD", "tokenway:{logouts}"]).await
+}
+
+async fn until_kept(redis: &Redis, count: u64) {
+    soon(async { while kept(redis).await != count {} }).await;
+}
+
+#[tokio::test]
+async fn logouts_that_redis_has_lost_are_written_again_by_whoever_knows_them() {
+    let mut redis = Redis::start().await;
+    let (one, two) = (instance(&redis.url()).await, instance(&redis.url()).await);
+    let (first, second) = (cookie(&one).await, cookie(&one).await);
+    one.edge.client(Version::Http2).await.send(log_out(&first)).await;
+    until_refused(&two, &first).await;
+
+    // one that has only read it does it as well
+    drop(one);
+    redis.command::<()>(&["FLUSHALL"]).await;
+    until_kept(&redis, 1).await;
+    until_refused(&instance(&redis.url()).await, &first).await;
+
+    // not only where nothing is left: another instance may have written since
+    two.edge.client(Version::Http2).await.send(log_out(&second)).await;
+    until_kept(&redis, 2).await;
+    let another = "local now = redis.call('TIME') redis.call('FLUSHALL') return redis.call('ZADD', KEYS[1], \
+                   string.format('%.0f', now[1] * 1000000 + now[2]), string.rep('7', 32) .. ':9000000000')";
+    redis.command::<i64>(&["EVAL", another, "1", "tokenway:{logouts}"]).await;
+    until_kept(&redis, 3).await;
+
+    redis.kill().await;
+    redis.restart().await;
+    until_kept(&redis, 3).await;
+    let late = instance(&redis.url()).await;
+    for cookie in [&first, &second] {
+        until_refused(&late, cookie).await;
+    }
+}

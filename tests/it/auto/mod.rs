@@ -2,12 +2,16 @@
 
 mod callers;
 mod decisions;
+mod instances;
 mod reload;
 mod schedules;
 mod sharing;
 mod kept;
 mod speculation;
 mod trouble;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokenway::demo::{Demo, Knobs};
@@ -19,7 +23,7 @@ use crate::support::edge::{Answer, Edge, Setup, Version};
 /// `spare` answers where `cheap` fails; it stands beside `strong`.
 struct Routing {
     edge: Edge,
-    judge: Demo,
+    judge: Arc<Demo>,
 }
 
 /// What a test sets.
@@ -32,11 +36,15 @@ struct Plan<'a> {
     cheap: &'a str,
     /// Further lines of the model `strong`.
     strong: &'a str,
+    /// Further lines of the model `judge`.
+    classifier: &'a str,
     /// Further lines of `[routing.auto]`.
     auto: &'a str,
     /// Whole sections.
     more: &'a str,
     stream: &'a str,
+    /// Lines of `[redis]`.
+    redis: &'a str,
 }
 
 impl Default for Plan<'_> {
@@ -47,9 +55,11 @@ impl Default for Plan<'_> {
             hard: Knobs::default(),
             cheap: "",
             strong: "",
+            classifier: "",
             auto: "",
             more: "",
             stream: "",
+            redis: "",
         }
     }
 }
@@ -61,7 +71,17 @@ fn says(text: &str) -> Knobs {
 
 impl Routing {
     async fn start(plan: Plan<'_>) -> Self {
-        let judge = Demo::start(TcpListener::bind("127.0.0.1:0").await.unwrap(), plan.judge).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let judge = Demo::start(listener, plan.judge.clone()).unwrap();
+        Self::before(Arc::new(judge), None, plan).await
+    }
+
+    /// Another gateway before the same easy model and the same classifier.
+    async fn another(&self, plan: Plan<'_>) -> Self {
+        Self::before(Arc::clone(&self.judge), Some(self.edge.first.addr), plan).await
+    }
+
+    async fn before(judge: Arc<Demo>, upstream: Option<SocketAddr>, plan: Plan<'_>) -> Self {
         let more = format!(
             r#"
 [[upstreams]]
@@ -85,6 +105,7 @@ name = "judge"
 upstream = "bench"
 input_price = 100
 output_price = 100
+{classifier}
 [routing.auto]
 easy = "cheap"
 hard = "strong"
@@ -95,10 +116,12 @@ classifier = "judge"
             judge = judge.addr,
             cheap = plan.cheap,
             strong = plan.strong,
+            classifier = plan.classifier,
             auto = plan.auto,
             more = plan.more,
         );
-        let setup = Setup { first: plan.easy, second: plan.hard, more: &more, stream: plan.stream, ..Setup::default() };
+        let Plan { easy: first, hard: second, stream, redis, .. } = plan;
+        let setup = Setup { first, second, more: &more, stream, redis, upstream, ..Setup::default() };
         Self { edge: Edge::start(setup).await, judge }
     }
 
@@ -119,7 +142,7 @@ classifier = "judge"
 
     /// Requests that the three have had: easy, hard, classifier.
     fn requests(&self) -> [u64; 3] {
-        [&self.edge.first, &self.edge.second, &self.judge].map(|demo| demo.counts().requests)
+        [&self.edge.first, &self.edge.second, &*self.judge].map(|demo| demo.counts().requests)
     }
 }
 

@@ -124,3 +124,37 @@ async fn one_caller_s_limits_at_the_hard_model_are_not_the_next_one_s() {
     assert_eq!((ann.status(), bob.status()), (429, 200));
     assert_eq!(bob.header("tokenway-model"), "strong");
 }
+
+/// Two alike of one caller, of which the hard model takes one a minute.
+#[tokio::test]
+async fn who_joins_an_undecided_answer_is_held_to_its_own_limits_at_the_hard_model() {
+    let limits = "[[limits.models]]\nname = \"strong\"\nrequests_per_minute = 1\nburst = 1";
+    let more = format!("{CACHE}{limits}");
+    for (word, status, model) in [("hard", 429, "strong"), ("easy", 200, "cheap")] {
+        for stream in [true, false] {
+            let routing = Routing::start(Plan { judge: waiting(word), more: &more, ..Plan::default() }).await;
+            let request = || completion(&asks("auto", "Hm?", stream));
+            let (first, second) = routing.together(request(), request()).await;
+            assert_eq!((first.status(), first.header("tokenway-cache")), (200, "miss"), "{word} {stream}");
+            assert_eq!((second.status(), first.header("tokenway-model")), (status, model), "{word} {stream}");
+            let error = second.rest().await;
+            assert_eq!(String::from_utf8_lossy(&error).contains("rate_limited"), status == 429, "{word} {stream}");
+            assert!(!first.rest().await.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_resumable_one_that_joins_is_told_of_its_limit_in_its_stream() {
+    let limits = "[[limits.models]]\nname = \"strong\"\nrequests_per_minute = 1\nburst = 1";
+    let more = format!("{CACHE}{limits}");
+    let routing = Routing::start(Plan { judge: waiting("hard"), more: &more, ..Plan::default() }).await;
+    let body = asks("auto", "Hm?", true);
+    let (first, second) = routing.together(completion(&body), post("/v1/streams", body.to_string())).await;
+    assert_eq!((first.status(), second.status()), (200, 201));
+    let stream = second.json().await["id"].as_str().unwrap().to_owned();
+    let told = routing.send(get(&format!("/v1/streams/{stream}"))).await.rest().await;
+    let told = String::from_utf8(told.to_vec()).unwrap();
+    assert!(told.contains("rate_limited") && !told.contains("\"model\":\"strong\""), "{told}");
+    assert_eq!(first.rest().await, expected(&asks("strong", "Hm?", true)).concat());
+}

@@ -1,8 +1,28 @@
 //! A classifier that does not answer: the rules decide.
 
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+use tokenway::auto::{NoVerdict, Router};
+use tokenway::caller::Caller;
+use tokenway::chat::request::Request;
+use tokenway::config::Config;
 use tokenway::demo::{Fault, Knobs};
+use tokenway::fallback::{Ask, Upstreams};
+use tokenway::limiter::Limiter;
+use tokenway::metrics::Metrics;
+use tokenway::request_id::RequestId;
+use tokenway::route::auto::Classifier;
+use tokenway::route::classifier::Question;
+use tokenway::route::retry_budget::{Share, Terms};
+use tokenway::route::table::ModelId;
+use tokenway::stream::bill::Purpose;
+use tokenway::stream::meter::Meter;
+use tokenway::upstream::standing::Standings;
+use tokio::time::Instant;
 
 use super::{EASY, HARD, Plan, Routing, asks, says};
 use crate::support::edge::expected;
@@ -87,4 +107,69 @@ async fn what_a_prompt_makes_the_classifier_say_takes_it_from_nobody() {
         routing.ask(&asks("auto", &format!("{round}"), false)).await.rest().await;
     }
     assert_eq!((routing.judge.counts().requests, routing.failures("unclear")), (12, 12));
+}
+
+/// A classifier is asked once, whatever stands behind it; and its failures leave to answers what they may try again.
+#[tokio::test]
+async fn a_classifier_s_failures_are_not_multiplied_and_take_nothing_of_the_retry_budget() {
+    let plan = Plan {
+        judge: Knobs { fault: Some(Fault::Status500), ..Knobs::default() },
+        classifier: "fallback = [\"demo\"]",
+        // of no share, the floor is left: ten in ten seconds
+        more: "[fallback]\nretry_budget = 0",
+        ..Plan::default()
+    };
+    let routing = Routing::start(plan).await;
+    for round in 0..5 {
+        let answer = routing.ask(&asks("auto", &format!("{round}"), round % 2 == 0)).await;
+        assert_eq!((answer.header("tokenway-route"), answer.header("tokenway-attempts")), ("easy;by=rules", "1"));
+        answer.rest().await;
+    }
+    assert_eq!(routing.requests(), [5, 0, 5]);
+    assert_eq!(routing.edge.metric("tokenway_fallbacks_total{from=\"judge\""), 0.0);
+
+    // never five in a row, nor ten of twenty: the model stays in good health
+    let storm = async |fails: bool| {
+        let mut request = asks("cheap", "Hm?", true);
+        request["demo"] =
+            json!({ "models": { "cheap": if fails { json!({ "fault": "status_500" }) } else { json!({}) } } });
+        routing.ask(&request).await
+    };
+    for round in 0..30 {
+        let fails = round % 3 == 2;
+        let (answer, model) = (storm(fails).await, if fails { "spare" } else { "cheap" });
+        assert_eq!((answer.status(), answer.header("tokenway-model")), (200, model), "{round}");
+    }
+    assert_eq!(storm(true).await.status(), 502);
+}
+
+/// The budget is a share of requests: a question beside each of them must not double it.
+#[tokio::test]
+async fn a_classifier_s_question_is_no_request_that_the_retry_budget_grows_with() {
+    // nobody listens there
+    let config = "[server]\nplaintext = true\n[[upstreams]]\nname = \"up\"\nbase_url = \"http://127.0.0.1:9/v1\"\n\
+                  [[models]]\nname = \"judge\"\nupstream = \"up\"\n";
+    let config = Config::parse(config, Path::new(""), &|_| None).unwrap();
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let standings = Arc::new(Standings::new(metrics.clone()));
+    let upstreams = Arc::new(Upstreams::new(&config, standings.clone(), metrics.clone()).unwrap());
+    let router = Router::new(&config, upstreams.clone(), Limiter::local(1, metrics.clone()));
+    let request = Request::parse(asks("judge", "Hm?", false).to_string().into()).unwrap();
+    let (question, id) = (Question::about(&request.prompt()), RequestId::random());
+    let meter = Meter::start(metrics, Instant::now(), id.text(), "test", None, Ipv4Addr::LOCALHOST.into());
+    let judge = ModelId(0);
+    let ask = Ask {
+        caller: Caller::operator(),
+        candidates: vec![judge],
+        request,
+        request_id: id.header(),
+        idempotency_key: None,
+        purpose: Purpose::Answer,
+    };
+    let as_many_as_requests = Terms { share: Share::of_thousand(1000), floor: 0 };
+    let classifier = Classifier { model: judge, timeout: Duration::from_secs(20) };
+    assert!(matches!(router.classify(classifier, &ask, &question, &meter).await, Err(NoVerdict::Failed(_))));
+    assert!(!standings.may_retry(as_many_as_requests));
+    assert!(upstreams.whole(ask, meter).await.is_err());
+    assert!(standings.may_retry(as_many_as_requests));
 }

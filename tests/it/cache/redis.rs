@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
 
 use super::{ask, assert_retold, told, with_cache};
-use crate::support::edge::{Edge, Setup, streaming};
+use crate::support::child::{Child, Plan, post};
+use crate::support::edge::{Edge, Setup, expected, streaming};
 use crate::support::redis::{Redis, Reply, ScriptedRedis, cluster};
 use crate::support::soon;
 
@@ -146,4 +149,88 @@ async fn without_its_redis_an_instance_goes_by_what_it_has() {
     let request = streaming("demo", json!({ "tokens": 4 }));
     assert_eq!(told(ask(&edge, &request).await).await.0, "miss");
     assert_eq!(told(ask(&edge, &request).await).await.0, "hit");
+}
+
+/// What a request to the child is told of the cache, and its whole body.
+async fn told_by(child: &Child, request: &Value) -> (String, Bytes) {
+    let answer = soon(soon(child.target.h2()).await.send_request(post(request))).await.unwrap();
+    let cache = answer.headers()["tokenway-cache"].to_str().unwrap().to_owned();
+    (cache, soon(answer.into_body().collect()).await.unwrap().to_bytes())
+}
+
+async fn reload(child: &Child, more: &str) {
+    const RELOADS: &str = "tokenway_config_reloads_total";
+    let before = child.metrics().await.sum(RELOADS, &[("result", "ok")]);
+    child.configure(Plan { more, ..Plan::default() });
+    child.server.signal("HUP");
+    child.until(|now| now.sum(RELOADS, &[("result", "ok")]) == before + 1.0).await;
+}
+
+/// The connections to a server, by their numbers, but for the one that asks.
+async fn connections(redis: &Redis) -> Vec<i64> {
+    let list: String = redis.command(&["CLIENT", "LIST"]).await;
+    let others = list.lines().filter(|line| !line.contains(" cmd=client"));
+    others.map(|line| line["id=".len()..].split(' ').next().unwrap().parse().unwrap()).collect()
+}
+
+async fn until_connected(redis: &Redis, count: usize) {
+    soon(async {
+        while connections(redis).await.len() != count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reload_leads_the_cache_to_redis_to_another_one_and_away_and_no_stream_notices() {
+    let (first, second) = (Redis::start().await, Redis::start().await);
+    let child = Child::start(Plan::default()).await;
+    // another bound of bytes empties what is kept in the process
+    let more = |redis: &Redis, bytes: &str| {
+        let cache = format!("[cache]\nenabled = true\nmax_bytes = \"{bytes}\"\n{PATIENT}\n");
+        format!("{cache}[redis]\nurl = \"{}\"\nbudget = \"1s\"", redis.url())
+    };
+    let request = |tokens: usize| streaming("demo", json!({ "tokens": tokens }));
+
+    // under way from before the first reload until after the last
+    let long = streaming("demo", json!({ "tokens": 30, "hold": 10 }));
+    let mut client = soon(child.target.h2()).await;
+    let mut open = soon(client.send_request(post(&long))).await.unwrap().into_body();
+    let beginning = soon(open.frame()).await.unwrap().unwrap().into_data().unwrap();
+
+    reload(&child, &more(&first, "10MiB")).await;
+    until_connected(&first, 2).await;
+    assert_eq!(told_by(&child, &request(20)).await.0, "miss");
+    written(&first).await;
+    // a flight, which will land where there is no Redis
+    let flying = streaming("demo", json!({ "tokens": 31, "hold": 10 }));
+    let flight = soon(client.send_request(post(&flying))).await.unwrap();
+    assert_eq!(flight.headers()["tokenway-cache"], "miss");
+
+    reload(&child, &more(&second, "20MiB")).await;
+    until_connected(&first, 0).await;
+    until_connected(&second, 2).await;
+    assert_eq!(told_by(&child, &request(20)).await.0, "miss", "it is in the other one");
+    let key = written(&second).await;
+    // back again: what is kept there is found
+    reload(&child, &more(&first, "10MiB")).await;
+    until_connected(&first, 2).await;
+    assert_eq!(told_by(&child, &request(20)).await.0, "hit");
+    // where it stays, nothing connects anew
+    let before = connections(&first).await;
+    reload(&child, &more(&first, "20MiB")).await;
+    assert_eq!(told_by(&child, &request(20)).await.0, "hit");
+    until_connected(&first, 2).await;
+    assert!(connections(&first).await.iter().all(|id| before.contains(id)));
+
+    reload(&child, "[cache]\nenabled = true\n").await;
+    until_connected(&first, 0).await;
+    assert_eq!(told_by(&child, &request(22)).await.0, "miss");
+    assert_eq!(first.command::<Vec<String>>(&["KEYS", "*"]).await.len(), 1);
+    assert_eq!(second.command::<Vec<String>>(&["KEYS", "*"]).await, [key]);
+    child.demo.release(2);
+    assert_eq!(soon(flight.into_body().collect()).await.unwrap().to_bytes(), expected(&flying).concat());
+    let rest = soon(open.collect()).await.unwrap().to_bytes();
+    assert_eq!([beginning, rest].concat(), expected(&long).concat());
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Stage, request};
 use crate::support::edge::{Edge, Setup, Version, streaming, whole};
-use crate::support::soon;
+use crate::support::{log, soon};
 
 const OPEN: f64 = 2.0;
 const CLOSED: f64 = 0.0;
@@ -27,6 +27,12 @@ async fn after_five_failures_in_a_row_a_model_is_left_alone_until_a_probe_finds_
     assert_eq!((answer.header("tokenway-model"), answer.header("tokenway-attempts")), ("middle", "1"));
     assert_eq!(stage.asked("left-alone"), ["middle"]);
     assert_eq!(stage.fallbacks("dear", "middle", "cool_down"), 1);
+    let log = log::text();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("request_id=\"left-alone\"")).collect();
+    let passed_over: Vec<_> = told.iter().filter(|line| line.contains("left alone for its health")).collect();
+    let names = "model=\"dear\" upstream=\"dear\" reason=\"cool_down\" next=\"middle\"";
+    assert!(passed_over.len() == 1 && passed_over[0].contains(names), "{told:?}");
+    assert!(!told.iter().any(|line| line.contains("attempt failed")), "{told:?}");
 
     // the cool-down tells nobody of its end: requests find out
     let asked_before = stage.demo("dear").counts().requests;
