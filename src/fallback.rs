@@ -4,6 +4,7 @@
 
 mod attempts;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -157,7 +158,7 @@ impl Upstreams {
         let mut attempt = self.begin(id, ask, meter);
         let (sent, patience) = (Instant::now(), self.rules.first_event_timeout);
         let body = self.send(id, ask, &mut attempt, patience, Failure::SilentBeforeFirstEvent).await?;
-        let feed = Feed::new(body, self.rules.max_event, ask.request.wants_usage(), attempt);
+        let feed = Box::new(Feed::new(body, self.rules.max_event, ask.request.wants_usage(), attempt));
         let mut opened = first_output(feed, sent, &self.rules).await?;
         opened.feed.attempt_mut().first_output_came();
         Ok(opened)
@@ -195,7 +196,11 @@ impl Upstreams {
             request_id: ask.request_id.clone(),
             idempotency_key: self.idempotency_key(id, ask),
         };
-        let answer = timeout(patience, self.client(id).send(&call, || attempt.sent())).await;
+        let answer = {
+            // pinned here: else `timeout` would copy it, some kilobytes
+            let sending = pin!(self.client(id).send(&call, || attempt.sent()));
+            timeout(patience, sending).await
+        };
         let body = answer.unwrap_or(Err(silent)).inspect_err(|failure| attempt.failed(failure))?;
         attempt.answered();
         Ok(body)
@@ -221,7 +226,11 @@ impl Upstreams {
 }
 
 /// Holds what comes until the first output, or until a completion without any has ended properly.
-async fn first_output(mut feed: Feed, mut silent_since: Instant, rules: &config::Stream) -> Result<Opened, Failure> {
+async fn first_output(
+    mut feed: Box<Feed>,
+    mut silent_since: Instant,
+    rules: &config::Stream,
+) -> Result<Opened, Failure> {
     let mut held = Vec::new();
     loop {
         let (patience, silent) = match held.is_empty() {

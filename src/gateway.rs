@@ -46,7 +46,7 @@ use crate::route::table::ModelId;
 use crate::routes::Route;
 use crate::stream::bill::Purpose;
 use crate::stream::meter::Meter;
-use crate::stream::relay::{Opening, Relay};
+use crate::stream::relay::Relay;
 
 /// Everything that one request needs. Swapped whole on reload; streams in flight keep the one that they began with.
 pub struct Gateway {
@@ -96,7 +96,7 @@ impl Gateway {
     }
 
     /// Answers a request. Never fails: each refusal, failure and panic is an answer, and carries the CORS headers.
-    pub async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    pub async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let mut upload = Upload::new(body);
@@ -170,7 +170,7 @@ impl Gateway {
             }
             (Route::Streams, &Method::POST) => {
                 let caller = self.admit(parts, visitor, meter)?;
-                self.create_stream(caller, parts, upload, visitor.peer, id, meter).await
+                Box::pin(self.create_stream(caller, parts, upload, visitor.peer, id, meter)).await
             }
             (Route::Stream, &Method::GET) => {
                 let caller = self.admit(parts, visitor, meter)?;
@@ -208,14 +208,14 @@ impl Gateway {
         let streaming = wanted.routed.ask.request.stream();
         let resumable = streams::is_wanted(&parts.headers, streaming)?;
         if resumable {
-            return self.complete_resumably(wanted, parts, meter).await;
+            return Box::pin(self.complete_resumably(wanted, parts, meter)).await;
         }
         let routed = match self.share(wanted, &parts.headers, meter).await? {
             Sharing::Alone(routed) => *routed,
             Sharing::Shared(shared) => return self.tell(*shared, streaming, route, meter).await,
         };
         if !streaming {
-            let whole = Arc::clone(&self.router).whole(routed, meter.clone()).await;
+            let whole = Box::pin(Arc::clone(&self.router).whole(routed, meter.clone())).await;
             return answers::whole(route, whole.map_err(|failure| answers::failed(&failure, meter))?, meter);
         }
         let Begun { source: relay, head } = self.begin(routed, self.upstreams.rules(), meter).await?;
@@ -252,7 +252,7 @@ impl Gateway {
         let (mut model, mut destination, mut free) = (model, asked, None);
         if let Err(beyond) = self.afford(&ask.caller, dearest, &ask.request, meter).await {
             // what costs nothing is within every budget
-            free = self.free(&ask, &destination, model, &parts.headers).await;
+            free = Box::pin(self.free(&ask, &destination, model, &parts.headers)).await;
             if free.is_none() {
                 model = self.instead(beyond, meter)?;
                 let decision = of_auto.then(|| self.router.decision_for(model));
@@ -267,7 +267,7 @@ impl Gateway {
     async fn begin(&self, routed: Routed, rules: &config::Stream, meter: &Meter) -> Result<Begun<Relay>, Reject> {
         let only_one = routed.ask.candidates.len() == 1 && !routed.is_undecided();
         let commit = sleep_until(Instant::now() + rules.commit_after);
-        let mut opening: Opening = Box::pin(Arc::clone(&self.router).stream(routed, meter.clone()));
+        let mut opening = Arc::clone(&self.router).stream(routed, meter.clone());
         tokio::select! {
             biased;
             opened = &mut opening => {

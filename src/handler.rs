@@ -1,12 +1,17 @@
 //! What the server calls for each request: the seam between the listener and the gateway.
 
 use std::future::Future;
+use std::pin::Pin;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 
 use crate::body::Body;
 use crate::head::Peer;
+
+/// An answer under way. It is boxed where it is made: a request's state is some kilobytes, which else were copied from one
+/// caller's future to the next, and kept through the stream that follows the answer.
+pub type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 /// Answers requests. One value serves every connection.
 pub trait Handler: Send + Sync + 'static {
@@ -15,5 +20,5 @@ pub trait Handler: Send + Sync + 'static {
     /// The future is dropped when the client leaves before it is done. Over HTTP/1.1 a response that comes before the
     /// request's body was read to its end closes the connection after it; such a response should say `connection: close`
     /// (RFC 9112 §9.6), which hyper does not do by itself.
-    fn handle(&self, request: Request<Incoming>, peer: Peer) -> impl Future<Output = Response<Body>> + Send;
+    fn handle(&self, request: Request<Incoming>, peer: Peer) -> Answering;
 }

@@ -1,15 +1,13 @@
 //! The running gateway, which a reload swaps whole: a request in flight keeps the one that it began with.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response};
+use http::Request;
 use hyper::body::Incoming;
 
-use crate::body::Body;
 use crate::gateway::Gateway;
-use crate::handler::Handler;
+use crate::handler::{Answering, Handler};
 use crate::head::Peer;
 
 /// The gateway that answers now.
@@ -33,8 +31,7 @@ impl Live {
 }
 
 impl Handler for Live {
-    fn handle(&self, request: Request<Incoming>, peer: Peer) -> impl Future<Output = Response<Body>> + Send {
-        let gateway = self.current();
-        async move { gateway.handle(request, peer).await }
+    fn handle(&self, request: Request<Incoming>, peer: Peer) -> Answering {
+        Box::pin(self.current().handle(request, peer))
     }
 }

@@ -174,11 +174,21 @@ impl Router {
     ///
     /// # Errors
     /// The last candidate's failure, or a limit of the caller at the model that was decided on.
-    pub async fn stream(self: Arc<Self>, routed: Routed, meter: Meter) -> Result<Opened, Failure> {
+    pub fn stream(self: Arc<Self>, routed: Routed, meter: Meter) -> Opening {
         let Routed { ask, undecided, .. } = routed;
-        let (Some(auto), Some(undecided)) = (&self.auto, undecided) else {
-            return Arc::clone(&self.upstreams).stream(ask, meter).await;
-        };
+        match undecided {
+            None => Box::pin(Arc::clone(&self.upstreams).stream(ask, meter)),
+            Some(undecided) => Box::pin(self.decide_and_stream(ask, undecided, meter)),
+        }
+    }
+
+    async fn decide_and_stream(
+        self: Arc<Self>,
+        ask: Ask,
+        undecided: Box<Undecided>,
+        meter: Meter,
+    ) -> Result<Opened, Failure> {
+        let Some(auto) = &self.auto else { return Arc::clone(&self.upstreams).stream(ask, meter).await };
         if auto.mode != Mode::Speculative {
             let ask = self.decided(auto, ask, &undecided, &meter).await?;
             return Arc::clone(&self.upstreams).stream(ask, meter).await;

@@ -176,7 +176,7 @@ impl Gateway {
         }
         // a later one may ask for the usage
         routed.ask.request.keep_usage();
-        let opening = Box::pin(router.stream(routed, meter.clone()));
+        let opening = router.stream(routed, meter.clone());
         let (rules, open, own) = (self.quiet_rules(), Arc::clone(&self.shared.open), meter.clone());
         let relay = move |opened| Relay::opened(opened, own, &rules, &open);
         tokio::spawn(fly::streamed(pilot, opening, meter, relay, keep));

@@ -62,7 +62,7 @@ impl Gateway {
         meter.record().outlive_answer();
         match self.share(wanted, &parts.headers, meter).await? {
             Sharing::Alone(routed) => {
-                let opening = Box::pin(self.router.clone().stream(*routed, meter.clone()));
+                let opening = self.router.clone().stream(*routed, meter.clone());
                 let relay = Relay::opening(opening, meter.clone(), &self.quiet_rules(), &self.shared.open);
                 tokio::spawn(writer::drive(relay, log));
             }

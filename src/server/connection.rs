@@ -104,7 +104,7 @@ where
     H: Handler,
 {
     let Context { settings, handler, drain, .. } = context;
-    let service = service_fn(move |request| respond(handler.clone(), request, peer, |body| body));
+    let service = service_fn(move |request| respond(&*handler, request, peer, |body| body));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_timeout)
@@ -130,7 +130,7 @@ fn http2<H: Handler>(
     context: Context<H>,
 ) -> impl Future<Output = ()> + Send {
     let Context { settings, handler, metrics, drain } = context;
-    let service = service_fn(move |request| respond(handler.clone(), request, peer, Paced::new));
+    let service = service_fn(move |request| respond(&*handler, request, peer, Paced::new));
     let streams = Streams::new(slot);
     let executor = StreamExecutor::new(streams.clone(), settings.write_timeout);
     let floods = metrics.connections_refused.with_label_values(&["control_frames"]);
@@ -172,18 +172,15 @@ fn http2<H: Handler>(
     }
 }
 
-/// Answers one request. The future is boxed so that what it needs is freed when the answer is there, and not kept
-/// through the stream that follows.
+/// Answers one request.
 fn respond<H: Handler, B>(
-    handler: Arc<H>,
+    handler: &H,
     request: Request<Incoming>,
     peer: Peer,
     wrap: fn(Body) -> B,
-) -> Pin<Box<dyn Future<Output = Result<Response<B>, Infallible>> + Send>>
-where
-    B: 'static,
-{
-    Box::pin(async move { Ok(handler.handle(request, peer).await.map(wrap)) })
+) -> impl Future<Output = Result<Response<B>, Infallible>> + Send + use<H, B> {
+    let answering = handler.handle(request, peer);
+    async move { Ok(answering.await.map(wrap)) }
 }
 
 /// Ready when no stream was open at two looks nor between them.

@@ -42,12 +42,12 @@ pub struct Opened {
     /// What came before the first output, and that.
     pub held: Vec<Batch>,
     /// What follows.
-    pub feed: Feed,
+    pub feed: Box<Feed>,
 }
 
 impl Opened {
     /// What was held is complete, as far as the client is concerned, at the commit point: before it, nothing may leave.
-    pub fn new(held: Vec<Batch>, feed: Feed) -> Self {
+    pub fn new(held: Vec<Batch>, feed: Box<Feed>) -> Self {
         match held.last().map(|batch| batch.complete) {
             Some(committed) => Self { held, feed }.committed(committed),
             None => Self { held, feed },

@@ -64,7 +64,7 @@ impl Relay {
     /// A body whose upstream has given its first output.
     pub fn opened(opened: Opened, meter: Meter, rules: &config::Stream, open: &Arc<OpenStreams>) -> Self {
         let held = opened.held.into();
-        Self::new(Phase::Relaying(Box::new(opened.feed)), held, meter, rules, open)
+        Self::new(Phase::Relaying(opened.feed), held, meter, rules, open)
     }
 
     /// A body whose upstream is not there yet: heartbeats begin at once, failures are told in-stream.
@@ -181,7 +181,7 @@ impl Core {
                 let Poll::Ready(opened) = opening.as_mut().poll(cx) else { return Poll::Pending };
                 let opened = opened?;
                 self.held = opened.held.into();
-                self.phase = Phase::Relaying(Box::new(opened.feed));
+                self.phase = Phase::Relaying(opened.feed);
                 // the only moment at which a deadline moves nearer: from here on the upstream's silence counts
                 let next = self.next_deadline();
                 self.timer.set(next);

@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
 use tokenway::body::Body;
 use tokenway::drain::Drain;
-use tokenway::handler::Handler;
+use tokenway::handler::{Answering, Handler};
 use tokenway::head::Peer;
 use tokenway::metrics::Metrics;
 use tokenway::server::{self, Settings, tls};
@@ -111,45 +111,53 @@ impl Drop for Whole {
 }
 
 impl Handler for Routes {
-    async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    fn handle(&self, request: Request<Incoming>, peer: Peer) -> Answering {
         assert!(peer.address.is_loopback());
         self.calls.fetch_add(1, Ordering::SeqCst);
         let path = request.uri().path().to_owned();
         let whole = Whole { path: path.clone(), breaks: Some(self.breaks.clone()) };
-        if let Some(length) = path.strip_prefix("/bytes/") {
-            whole.done();
-            return Response::new(Body::full(vec![b'x'; length.parse().unwrap()]));
-        }
-        let response = match path.as_str() {
-            "/length" => match request.into_body().collect().await {
-                Ok(body) => Response::new(Body::full(body.to_bytes().len().to_string())),
-                Err(_) => status(StatusCode::BAD_REQUEST),
-            },
-            "/refuse" => status(StatusCode::PAYLOAD_TOO_LARGE),
-            "/hold" => {
-                let mut released = self.release.subscribe();
-                let begin = stream::once(async { Bytes::from_static(b"begin\n") });
-                let end = stream::once(async move {
-                    released.wait_for(|released| *released).await.unwrap();
-                    whole.done();
-                    Bytes::from_static(b"end\n")
-                });
-                return Response::new(streamed(begin.chain(end)));
-            }
-            "/endless" => {
-                let frames = stream::repeat_with(move || {
-                    let _alive = &whole;
-                    Bytes::from_static(&[b'x'; 1024])
-                });
-                return Response::new(streamed(frames));
-            }
-            "/stuck" => std::future::pending().await,
-            "/panic" => panic!("a handler panics"),
-            _ => Response::new(Body::full("ok")),
-        };
-        whole.done();
-        response
+        Box::pin(answer(request, path, whole, self.release.subscribe()))
     }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    path: String,
+    whole: Whole,
+    mut released: watch::Receiver<bool>,
+) -> Response<Body> {
+    if let Some(length) = path.strip_prefix("/bytes/") {
+        whole.done();
+        return Response::new(Body::full(vec![b'x'; length.parse().unwrap()]));
+    }
+    let response = match path.as_str() {
+        "/length" => match request.into_body().collect().await {
+            Ok(body) => Response::new(Body::full(body.to_bytes().len().to_string())),
+            Err(_) => status(StatusCode::BAD_REQUEST),
+        },
+        "/refuse" => status(StatusCode::PAYLOAD_TOO_LARGE),
+        "/hold" => {
+            let begin = stream::once(async { Bytes::from_static(b"begin\n") });
+            let end = stream::once(async move {
+                released.wait_for(|released| *released).await.unwrap();
+                whole.done();
+                Bytes::from_static(b"end\n")
+            });
+            return Response::new(streamed(begin.chain(end)));
+        }
+        "/endless" => {
+            let frames = stream::repeat_with(move || {
+                let _alive = &whole;
+                Bytes::from_static(&[b'x'; 1024])
+            });
+            return Response::new(streamed(frames));
+        }
+        "/stuck" => std::future::pending().await,
+        "/panic" => panic!("a handler panics"),
+        _ => Response::new(Body::full("ok")),
+    };
+    whole.done();
+    response
 }
 
 fn status(status: StatusCode) -> Response<Body> {
