@@ -262,7 +262,8 @@ impl Router {
     async fn admitted(&self, model: ModelId, ask: Ask, meter: &Meter) -> Result<Ask, Failure> {
         let (models, request) = (self.upstreams.models(), &ask.request);
         let Model { name, context, .. } = models.get(model);
-        let tokens = self.limits.reservation(request.estimated_prompt_tokens(), request.max_tokens(), *context);
+        let prompt = request.estimated_prompt_tokens();
+        let tokens = self.limits.reservation(prompt, request.max_tokens(), request.choices(), *context);
         let asked = Asked { caller: &ask.caller, model: name, tokens };
         let grant = self.limiter.admit_at_model(&self.limits, asked).await.outcome;
         meter.record().hold(grant.map_err(|reject| Failure::Limited(Box::new(reject)))?);
