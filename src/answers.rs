@@ -40,8 +40,6 @@ const TOKENWAY_CACHE: HeaderName = HeaderName::from_static("tokenway-cache");
 
 /// Streams end all the time.
 const RETRY_WHILE_FULL: Duration = Duration::from_secs(2);
-/// A client that is told to come back while this gateway shuts down will find another one, or this one restarted.
-const RETRY_WHILE_DRAINING: Duration = Duration::from_secs(2);
 
 /// A wait that a program may sleep through. Beyond it OpenAI's SDKs are told not to try again by themselves (`x-should-retry`):
 /// openai-node sleeps for as long as `retry-after` says, a whole day with a budget, and its caller sees nothing.
@@ -307,7 +305,7 @@ pub fn over_budget(until_midnight: Duration) -> Reject {
 
 /// No new work while shutting down.
 pub fn draining() -> Reject {
-    Reject::new(Code::Draining, "The gateway is shutting down: ask again.").retry_after(RETRY_WHILE_DRAINING)
+    Failure::Draining.reject()
 }
 
 /// Written with three digits behind the point, without the cost of a float's.
