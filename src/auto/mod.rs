@@ -18,7 +18,7 @@ use crate::chat::request::Request;
 use crate::config::Config;
 use crate::fallback::{Ask, Upstreams, Whole};
 use crate::limit::rules::Rules as Limits;
-use crate::limiter::{Asked, Limiter};
+use crate::limiter::{Asked, Decision as Decided, Limiter};
 use crate::metrics::Metrics;
 use crate::route::auto::{Auto, Choice, Classifier, Mode};
 use crate::route::classifier::Question;
@@ -265,8 +265,12 @@ impl Router {
         let prompt = request.estimated_prompt_tokens();
         let tokens = self.limits.reservation(prompt, request.max_tokens(), request.choices(), *context);
         let asked = Asked { caller: &ask.caller, model: name, tokens };
-        let grant = self.limiter.admit_at_model(&self.limits, asked).await.outcome;
-        meter.record().hold(grant.map_err(|reject| Failure::Limited(Box::new(reject)))?);
+        let Decided { fields, outcome } = self.limiter.admit_at_model(&self.limits, asked).await;
+        if outcome.is_err() {
+            // what is told is the limit that was reached, not those that were passed
+            meter.record().limited(fields);
+        }
+        meter.record().hold(outcome.map_err(|reject| Failure::Limited(Box::new(reject)))?);
         let candidates = self.upstreams.candidates(model, request, &ask.caller);
         Ok(Ask { candidates, ..ask })
     }
