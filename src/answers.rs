@@ -174,7 +174,11 @@ pub fn failed(failure: &Failure, meter: &Meter) -> Reject {
     let mut record = meter.record();
     record.error(failure.reason());
     record.status(reject.code.status());
-    record.settle(Outcome::UpstreamFailure);
+    record.settle(match failure {
+        // no upstream has failed
+        Failure::Limited(_) | Failure::Draining => Outcome::Rejected,
+        _ => Outcome::UpstreamFailure,
+    });
     reject
 }
 
@@ -236,6 +240,10 @@ fn cost(meter: &Meter) -> Option<HeaderValue> {
 /// What every answer carries; an answer that is not a stream is settled by it.
 pub fn finish(response: &mut Response<Body>, method: &Method, id: &RequestId, meter: &Meter) {
     response.headers_mut().insert(X_REQUEST_ID, id.header());
+    if *method != Method::OPTIONS {
+        // RFC 9111 §4.2.2: without it a cache may keep an answer by guess, and some depend on who asks
+        response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    }
     let mut record = meter.record();
     record.status(response.status());
     if let Some(limits) = record.limits() {

@@ -122,6 +122,7 @@ async fn a_whole_answer_that_shares_a_stream_which_a_shutdown_cuts_is_503_and_sa
     });
     assert_eq!((answer.status(), answer.header("retry-after")), (503, "2"));
     assert_eq!(answer.error_code().await, "draining");
+    edge.until_ended("other", 503, "rejected", 1).await;
     drop(leader);
 }
 
