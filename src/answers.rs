@@ -40,8 +40,6 @@ const TOKENWAY_CACHE: HeaderName = HeaderName::from_static("tokenway-cache");
 
 /// Streams end all the time.
 const RETRY_WHILE_FULL: Duration = Duration::from_secs(2);
-/// A client that is told to come back while this gateway shuts down will find another one, or this one restarted.
-const RETRY_WHILE_DRAINING: Duration = Duration::from_secs(2);
 
 /// A wait that a program may sleep through. Beyond it OpenAI's SDKs are told not to try again by themselves (`x-should-retry`):
 /// openai-node sleeps for as long as `retry-after` says, a whole day with a budget, and its caller sees nothing.
@@ -176,7 +174,11 @@ pub fn failed(failure: &Failure, meter: &Meter) -> Reject {
     let mut record = meter.record();
     record.error(failure.reason());
     record.status(reject.code.status());
-    record.settle(Outcome::UpstreamFailure);
+    record.settle(match failure {
+        // no upstream has failed
+        Failure::Limited(_) | Failure::Draining => Outcome::Rejected,
+        _ => Outcome::UpstreamFailure,
+    });
     reject
 }
 
@@ -238,6 +240,10 @@ fn cost(meter: &Meter) -> Option<HeaderValue> {
 /// What every answer carries; an answer that is not a stream is settled by it.
 pub fn finish(response: &mut Response<Body>, method: &Method, id: &RequestId, meter: &Meter) {
     response.headers_mut().insert(X_REQUEST_ID, id.header());
+    if *method != Method::OPTIONS {
+        // RFC 9111 §4.2.2: without it a cache may keep an answer by guess, and some depend on who asks
+        response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    }
     let mut record = meter.record();
     record.status(response.status());
     if let Some(limits) = record.limits() {
@@ -307,7 +313,7 @@ pub fn over_budget(until_midnight: Duration) -> Reject {
 
 /// No new work while shutting down.
 pub fn draining() -> Reject {
-    Reject::new(Code::Draining, "The gateway is shutting down: ask again.").retry_after(RETRY_WHILE_DRAINING)
+    Failure::Draining.reject()
 }
 
 /// Written with three digits behind the point, without the cost of a float's.

@@ -24,6 +24,8 @@ pub enum Code {
     StreamNotFound,
     /// A resumable stream was stopped before its end. Told in the stream, never as a status.
     StreamStopped,
+    /// Events of a resumable stream were given up before its request took them. Told in the stream, never as a status.
+    Gap,
     /// The route exists, the method does not.
     MethodNotAllowed,
     /// The client took too long to send its request.
@@ -56,7 +58,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for table tests.
-    pub const ALL: [Code; 22] = [
+    pub const ALL: [Code; 23] = [
         Code::InvalidRequest,
         Code::MissingCredentials,
         Code::InvalidCredentials,
@@ -65,6 +67,7 @@ impl Code {
         Code::ModelNotFound,
         Code::StreamNotFound,
         Code::StreamStopped,
+        Code::Gap,
         Code::MethodNotAllowed,
         Code::RequestTimeout,
         Code::BodyTooLarge,
@@ -92,6 +95,7 @@ impl Code {
             Code::ModelNotFound => "model_not_found",
             Code::StreamNotFound => "stream_not_found",
             Code::StreamStopped => "stream_stopped",
+            Code::Gap => "gap",
             Code::MethodNotAllowed => "method_not_allowed",
             Code::RequestTimeout => "request_timeout",
             Code::BodyTooLarge => "body_too_large",
@@ -116,7 +120,7 @@ impl Code {
             Code::MissingCredentials | Code::InvalidCredentials => StatusCode::UNAUTHORIZED,
             Code::OriginNotAllowed => StatusCode::FORBIDDEN,
             Code::NotFound | Code::ModelNotFound | Code::StreamNotFound => StatusCode::NOT_FOUND,
-            Code::StreamStopped => StatusCode::GONE,
+            Code::StreamStopped | Code::Gap => StatusCode::GONE,
             Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -296,7 +296,8 @@ impl Gateway {
         meter: &Meter,
     ) -> Result<(), Reject> {
         let (rules, model) = (&self.config.limits, self.upstreams.models().get(model));
-        let tokens = rules.reservation(request.estimated_prompt_tokens(), request.max_tokens(), model.context);
+        let prompt = request.estimated_prompt_tokens();
+        let tokens = rules.reservation(prompt, request.max_tokens(), request.choices(), model.context);
         let asked = Asked { caller, model: &model.name, tokens };
         let decision = self.shared.limiter.admit(rules, asked).await;
         let mut record = meter.record();

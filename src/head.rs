@@ -13,13 +13,12 @@ use ipnet::IpNet;
 
 use crate::config::Hosts;
 use crate::error::{Code, Reject};
+use crate::routes::Route;
 
 /// Most header lines of a request. hyper bounds HTTP/1.1 to the same number; nothing bounds HTTP/2 but this.
 pub const MAX_HEADERS: usize = 100;
 /// Most bytes of a request head.
 pub const MAX_HEAD_BYTES: usize = 32 * 1024;
-/// The methods of the public routes, for `allow`.
-const METHODS: &str = "GET, POST, DELETE, OPTIONS";
 
 /// What a request knows of the connection it came on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +42,7 @@ pub fn check(parts: &Parts, hosts: &Hosts, tls: bool) -> Result<(), Reject> {
         let message = format!("the request has more than {MAX_HEADERS} headers: send fewer");
         return Err(Reject::new(Code::HeadersTooLarge, message));
     }
-    check_method(&parts.method)?;
+    check_method(parts)?;
     check_upgrade(&parts.headers)?;
     let target = target(parts)?;
     // RFC 9110 §7.4: a request for an `http` resource on a connection that is secured for `https` is misdirected. Without
@@ -85,17 +84,17 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
 
 /// RFC 9110 §9.3.6 and §9.3.8: this is neither a tunnel nor a loopback. §9.1: methods are case-sensitive, so `get` is
 /// some other method than `GET`.
-fn check_method(method: &Method) -> Result<(), Reject> {
-    let message = match *method {
+fn check_method(parts: &Parts) -> Result<(), Reject> {
+    let message = match parts.method {
         Method::CONNECT => "CONNECT is refused: this server is no tunnel",
         Method::TRACE => "TRACE is refused: it would show a request's headers",
-        _ if method.as_str().bytes().any(|byte| byte.is_ascii_lowercase()) => {
+        _ if parts.method.as_str().bytes().any(|byte| byte.is_ascii_lowercase()) => {
             "methods are case-sensitive: write the method in upper case"
         }
         _ => return Ok(()),
     };
     let mut reject = Reject::new(Code::MethodNotAllowed, message);
-    reject.allow = Some(METHODS);
+    reject.allow = Some(Route::of(parts.uri.path()).methods());
     Err(reject)
 }
 

@@ -107,11 +107,18 @@ fn an_authority_form_target_is_400() {
 }
 
 #[test]
-fn connect_trace_and_lower_case_methods_are_405_with_allow() {
-    for (method, target) in [("CONNECT", "localhost:443"), ("TRACE", "/"), ("get", "/"), ("Post", "/")] {
+fn connect_trace_and_lower_case_methods_are_405_with_what_the_route_allows() {
+    for (method, target) in [
+        ("CONNECT", "localhost:443"),
+        ("TRACE", "/"),
+        ("TRACE", "/v1/models"),
+        ("get", "/healthz"),
+        ("Post", "/v1/chat"),
+    ] {
         let reject = check(&parts(method, target, &[("host", "localhost")]), &hosts(&["localhost"]), true).unwrap_err();
         assert_eq!(reject.code, Code::MethodNotAllowed, "{method}");
-        assert_eq!(reject.allow, Some(METHODS));
+        let path = if method == "CONNECT" { "" } else { target };
+        assert_eq!(reject.allow, Some(Route::of(path).methods()));
     }
     assert_eq!(code("PATCH", "/", &[("host", "localhost")]), None);
 }

@@ -89,7 +89,7 @@ export class StreamError extends Error {
   readonly status?: number;
   /** Of a refusal: milliseconds to wait before another try; 0 where the gateway did not say. */
   readonly retryAfter?: number;
-  /** Of a `gap`: the first and the last event that are lost. `{ resume: { id, from: to } }` goes on behind it. */
+  /** Of a `gap`: the first and the last event that are lost; on the connection that made the stream, the message tells them instead. `{ resume: { id, from: to } }` goes on behind it. */
   readonly from?: number;
   readonly to?: number;
 }

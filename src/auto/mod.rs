@@ -21,7 +21,7 @@ use crate::chat::request::Request;
 use crate::config::Config;
 use crate::fallback::{Ask, Upstreams, Whole};
 use crate::limit::rules::Rules as Limits;
-use crate::limiter::{Asked, Limiter};
+use crate::limiter::{Asked, Decision as Decided, Limiter};
 use crate::metrics::Metrics;
 use crate::redis::store::Store;
 use crate::route::auto::{Auto, Choice, Classifier, Mode};
@@ -323,10 +323,15 @@ impl Router {
     /// Takes of the caller's limits at this model: those that hold for all models it has passed already.
     async fn admit(&self, model: ModelId, ask: &Ask, meter: &Meter) -> Result<(), Failure> {
         let (Ask { caller, request, .. }, Model { name, context, .. }) = (ask, self.upstreams.models().get(model));
-        let tokens = self.limits.reservation(request.estimated_prompt_tokens(), request.max_tokens(), *context);
+        let prompt = request.estimated_prompt_tokens();
+        let tokens = self.limits.reservation(prompt, request.max_tokens(), request.choices(), *context);
         let asked = Asked { caller, model: name, tokens };
-        let grant = self.limiter.admit_at_model(&self.limits, asked).await.outcome;
-        meter.record().hold(grant.map_err(|reject| Failure::Limited(Box::new(reject)))?);
+        let Decided { fields, outcome } = self.limiter.admit_at_model(&self.limits, asked).await;
+        if outcome.is_err() {
+            // what is told is the limit that was reached, not those that were passed
+            meter.record().limited(fields);
+        }
+        meter.record().hold(outcome.map_err(|reject| Failure::Limited(Box::new(reject)))?);
         Ok(())
     }
 }

@@ -140,6 +140,16 @@ impl Entry {
         Duration::from_millis(now.saturating_sub(self.stored_at))
     }
 
+    /// Whether it can be told in this form. Its own it always can; for the other one it must be read whole, and an upstream may
+    /// say what a client passes over and no parser takes.
+    pub fn can_be_told(&self, streamed: bool) -> bool {
+        match (&self.answer, streamed) {
+            (Answer::Streamed(_), true) | (Answer::Whole(_), false) => true,
+            (Answer::Streamed(events), false) => events.completion().is_some(),
+            (Answer::Whole(json), true) => Events::telling(json).is_some(),
+        }
+    }
+
     /// About the bytes of memory that it takes.
     pub fn weight(&self) -> usize {
         OVERHEAD

@@ -54,6 +54,8 @@ pub struct Lookup<'a> {
     pub flight: FlightKey,
     /// Others that will do as well.
     pub also: Vec<FlightKey>,
+    /// It wants a stream.
+    pub streamed: bool,
     /// Its `cache-control`.
     pub wishes: Wishes,
     /// `[cache]`
@@ -136,7 +138,8 @@ impl Keeper {
 
 fn acceptable(lookup: &Lookup<'_>, entry: Arc<Entry>) -> Option<Found> {
     let now = now();
-    lookup.wishes.accept(entry.age(now), lookup.rules.ttl).then_some(Found { entry, now })
+    let will_do = lookup.wishes.accept(entry.age(now), lookup.rules.ttl) && entry.can_be_told(lookup.streamed);
+    will_do.then_some(Found { entry, now })
 }
 
 /// Milliseconds since the epoch: entries go from machine to machine.

@@ -24,6 +24,7 @@ pub struct Request {
     stream: bool,
     wants_usage: bool,
     max_tokens: Option<u64>,
+    choices: u64,
     prompt_bytes: u64,
     messages: u64,
     /// Where the name of the model goes: the old one's place, or an empty one right behind the first brace.
@@ -91,9 +92,15 @@ impl Request {
         &self.body
     }
 
-    /// The most tokens that the answer may have: `max_completion_tokens`, or else `max_tokens`.
+    /// The most tokens that each choice of the answer may have: `max_completion_tokens` or `max_tokens`; of both the larger
+    /// one, for upstreams differ in which of them they read.
     pub fn max_tokens(&self) -> Option<u64> {
         self.max_tokens
+    }
+
+    /// How many choices are asked for: `n`, each as long as [`Request::max_tokens`] and each paid for.
+    pub fn choices(&self) -> u64 {
+        self.choices
     }
 
     /// UTF-8 bytes of what the model reads: the text of all messages, and the tools as they are spelled.
@@ -182,12 +189,13 @@ fn parse(body: Bytes, allowed: Option<&[&str]>, streaming: bool) -> Result<Reque
         Some(other) => Edit { place: place_of(other), text: "true" },
         None => Edit { place: inside..inside, text: r#""stream":true,"# },
     });
-    let count = |name| not_null(name).and_then(|raw| raw.get().parse().ok());
+    let count = |name| not_null(name).and_then(|raw| raw.get().parse::<u64>().ok());
 
     Ok(Request {
         stream,
         wants_usage,
-        max_tokens: count("max_completion_tokens").or_else(|| count("max_tokens")),
+        max_tokens: count("max_completion_tokens").max(count("max_tokens")),
+        choices: count("n").unwrap_or(1),
         prompt_bytes: prompt.text_bytes + tool_bytes as u64,
         messages: prompt.messages,
         model_place: member("model").map_or(inside..inside, place_of),

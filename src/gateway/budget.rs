@@ -92,7 +92,7 @@ impl Gateway {
     fn estimate(&self, model: ModelId, request: &Request) -> Option<Cost> {
         let model = self.upstreams.models().get(model);
         let prompt = request.estimated_prompt_tokens();
-        let all = self.config.limits.reservation(prompt, request.max_tokens(), model.context);
+        let all = self.config.limits.reservation(prompt, request.max_tokens(), request.choices(), model.context);
         let output = all.saturating_sub(prompt);
         Some(model.prices()?.of(Count { input: prompt, output, ..Count::default() }))
     }

@@ -140,7 +140,7 @@ impl Gateway {
             Standing::Undecided => (None, undecided(streamed), streamed_too().map(undecided).into_iter().collect()),
         };
         let key = key.map(|model| asked.key(&self.routes[model.0]));
-        Some(Lookup { asked, key, flight, also, wishes, rules })
+        Some(Lookup { asked, key, flight, also, streamed, wishes, rules })
     }
 
     /// The flight of a request whose model is still to be decided: the candidates of both may answer.

@@ -97,8 +97,8 @@ impl Gateway {
         tokio::spawn(writing);
         let heartbeat = self.upstreams.rules().heartbeat;
         let reader = match head.has_output {
-            true => Reader::plain(own, heartbeat),
-            false => Reader::plain_waiting(own, heartbeat),
+            true => Reader::plain(own, &self.shared.metrics, heartbeat),
+            false => Reader::plain_waiting(own, &self.shared.metrics, heartbeat),
         };
         let mut response = head.answer(Box::pin(reader), meter);
         answers::name_stream(&mut response, stream);

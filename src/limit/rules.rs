@@ -81,10 +81,10 @@ impl Rules {
     }
 
     /// How many tokens a request may use, as far as one can know before: those of its prompt, and those that its answer
-    /// may have. The model's context bounds the answer, whatever the request says.
-    pub fn reservation(&self, prompt: u64, max_tokens: Option<u64>, context: Option<u64>) -> u64 {
-        let answer = max_tokens.unwrap_or(self.reserve_tokens).min(context.unwrap_or(u64::MAX));
-        prompt.saturating_add(answer)
+    /// may have, in each of its `choices`. The model's context bounds a choice, whatever the request says.
+    pub fn reservation(&self, prompt: u64, max_tokens: Option<u64>, choices: u64, context: Option<u64>) -> u64 {
+        let choice = max_tokens.unwrap_or(self.reserve_tokens).min(context.unwrap_or(u64::MAX));
+        prompt.saturating_add(choice.saturating_mul(choices))
     }
 }
 
@@ -123,10 +123,17 @@ mod tests {
     #[test]
     fn an_unbounded_answer_reserves_the_configured_tokens_and_none_more_than_the_context() {
         let rules = Rules { reserve_tokens: 500, ..Rules::default() };
-        assert_eq!(rules.reservation(10, None, None), 510);
-        assert_eq!(rules.reservation(10, Some(20), Some(8192)), 30);
-        assert_eq!(rules.reservation(10, Some(u64::MAX), Some(8192)), 8202);
-        assert_eq!(rules.reservation(u64::MAX, Some(u64::MAX), None), u64::MAX);
+        assert_eq!(rules.reservation(10, None, 1, None), 510);
+        assert_eq!(rules.reservation(10, Some(20), 1, Some(8192)), 30);
+        assert_eq!(rules.reservation(10, Some(u64::MAX), 1, Some(8192)), 8202);
+        assert_eq!(rules.reservation(u64::MAX, Some(u64::MAX), u64::MAX, None), u64::MAX);
+    }
+
+    #[test]
+    fn each_choice_of_an_answer_is_reserved() {
+        let rules = Rules { reserve_tokens: 500, ..Rules::default() };
+        assert_eq!(rules.reservation(10, Some(20), 8, Some(8192)), 170);
+        assert_eq!(rules.reservation(10, None, 2, Some(400)), 810);
     }
 
     proptest! {

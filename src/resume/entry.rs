@@ -127,6 +127,11 @@ impl Entry {
         (state.phase == Phase::Running && state.readers == 0).then_some(state.left)
     }
 
+    /// Whether somebody reads it now.
+    pub(super) fn is_read(&self) -> bool {
+        self.state().readers > 0
+    }
+
     /// Whether not one event was ever appended.
     pub(super) fn is_empty(&self) -> bool {
         self.state().ring.last() == 0

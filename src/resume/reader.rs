@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame};
+use prometheus::IntCounter;
 use tokio::time::Instant;
 
 use super::store::{Follow, Followed, Then};
-use crate::metrics::Outcome;
+use crate::error::{Code, Reject};
+use crate::metrics::{Metrics, Outcome};
 use crate::stream::alarm::Alarm;
 use crate::stream::meter::Meter;
 use crate::stream::relay::HEARTBEAT;
@@ -33,6 +35,8 @@ pub struct Reader<F> {
     form: Form,
     /// Settled at the end; a reader that goes before has left.
     meter: Option<Meter>,
+    /// Counts what the reader is told of as lost.
+    gaps: IntCounter,
     heartbeat: Option<Heartbeat>,
     /// About the most bytes of the next frame.
     limit: usize,
@@ -55,23 +59,26 @@ enum Form {
 impl<F: Follow> Reader<F> {
     /// The body of the answer that the stream was made with. What the meter measures is the stream itself, so that this
     /// reader has none.
-    pub fn plain(log: F, heartbeat: Option<Duration>) -> Self {
-        Self::new(log, Form::Plain, None, heartbeat.map(|every| Heartbeat::new(every, every)))
+    pub fn plain(log: F, metrics: &Metrics, heartbeat: Option<Duration>) -> Self {
+        let gaps = metrics.stream_gaps.clone();
+        Self::new(log, Form::Plain, None, gaps, heartbeat.map(|every| Heartbeat::new(every, every)))
     }
 
     /// The same, where there is no output yet: its heartbeats begin at once.
-    pub fn plain_waiting(log: F, heartbeat: Option<Duration>) -> Self {
-        Self::new(log, Form::Plain, None, heartbeat.map(|every| Heartbeat::new(every, Duration::ZERO)))
+    pub fn plain_waiting(log: F, metrics: &Metrics, heartbeat: Option<Duration>) -> Self {
+        let gaps = metrics.stream_gaps.clone();
+        Self::new(log, Form::Plain, None, gaps, heartbeat.map(|every| Heartbeat::new(every, Duration::ZERO)))
     }
 
     /// The body of an answer for `EventSource`: with the number of each event.
     pub fn numbered(log: F, meter: Meter, heartbeat: Option<Duration>) -> Self {
         let heartbeat = heartbeat.map(|every| Heartbeat::new(every, Duration::ZERO));
-        Self::new(log, Form::Numbered { told: false }, Some(meter), heartbeat)
+        let gaps = meter.record().metrics().stream_gaps.clone();
+        Self::new(log, Form::Numbered { told: false }, Some(meter), gaps, heartbeat)
     }
 
-    fn new(log: F, form: Form, meter: Option<Meter>, heartbeat: Option<Heartbeat>) -> Self {
-        Self { log, form, meter, heartbeat, limit: FIRST_FRAME, pausing: false, ended: false }
+    fn new(log: F, form: Form, meter: Option<Meter>, gaps: IntCounter, heartbeat: Option<Heartbeat>) -> Self {
+        Self { log, form, meter, gaps, heartbeat, limit: FIRST_FRAME, pausing: false, ended: false }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -93,8 +100,17 @@ impl<F: Follow> Reader<F> {
             Poll::Ready(Followed::Events(Then::Wait)) => {}
             Poll::Ready(Followed::Events(Then::End)) => self.end(Outcome::Ok),
             Poll::Ready(Followed::Gap { from, to }) => {
-                self.form.write_own(&mut out, "gap", &format!("{{\"from\":{from},\"to\":{to}}}"));
-                self.gap();
+                self.gaps.inc();
+                match self.form {
+                    // OpenAI's SDKs know no such event: they would take what is left for the whole answer
+                    Form::Plain => {
+                        out.put_slice(&gap(from, to).event(self.log.request_id()));
+                        self.end(Outcome::Truncated);
+                    }
+                    Form::Numbered { .. } => {
+                        self.form.write_own(&mut out, "gap", &format!("{{\"from\":{from},\"to\":{to}}}"));
+                    }
+                }
             }
             Poll::Ready(Followed::Ended) => {
                 self.end(Outcome::Ok);
@@ -120,12 +136,6 @@ impl<F: Follow> Reader<F> {
             heartbeat.sent();
         }
         Poll::Ready(Some(out.freeze()))
-    }
-
-    fn gap(&self) {
-        if let Some(meter) = &self.meter {
-            meter.record().metrics().stream_gaps.inc();
-        }
     }
 
     fn lost(&mut self) {
@@ -161,6 +171,15 @@ impl Form {
         }
         put(out, format_args!("event: {name}\ndata: {data}\n\n"));
     }
+}
+
+fn gap(from: u64, to: u64) -> Reject {
+    let place = from.saturating_sub(1);
+    let message = format!(
+        "This connection was too slow: the events {from} to {to} were given up before it took them. \
+         `GET /v1/streams/{{id}}?from={place}` tells what is kept of the rest."
+    );
+    Reject::new(Code::Gap, message)
 }
 
 fn tell(out: &mut BytesMut, told: &mut bool) {

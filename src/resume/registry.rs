@@ -109,7 +109,7 @@ impl Store for Registry {
             return Err(Full);
         }
         if streams.by_id.len() >= streams.rules.max_streams {
-            let oldest = streams.take_finished(|_| true).ok_or(Full)?;
+            let oldest = streams.take_expendable().ok_or(Full)?;
             shared.forget(&mut streams, oldest);
         }
         let max = streams.rules.max_stream_bytes;
@@ -160,14 +160,14 @@ impl Shared {
         self.count(streams);
     }
 
-    /// Gives up streams that have ended, the earliest first, until the budget holds or there is none left.
+    /// Gives up streams that have ended, in the order of [`Streams::take_expendable`], until the budget holds or there is none left.
     fn make_room(&self) {
         if !self.is_over_budget() {
             return;
         }
         let mut streams = self.streams();
         while self.is_over_budget() {
-            let Some(oldest) = streams.take_finished(|_| true) else { break };
+            let Some(oldest) = streams.take_expendable() else { break };
             self.forget(&mut streams, oldest);
         }
     }
@@ -198,6 +198,13 @@ impl Streams {
     fn take_finished(&mut self, such: impl Fn(Instant) -> bool) -> Option<StreamId> {
         self.finished.front().filter(|(ended, _)| such(*ended))?;
         self.finished.pop_front().map(|(_, id)| id)
+    }
+
+    /// Takes the stream that ended first off the list, of those that nobody is just reading; if all are read, of all.
+    fn take_expendable(&mut self) -> Option<StreamId> {
+        let is_read = |id: &StreamId| self.by_id.get(id).is_some_and(|entry| entry.is_read());
+        let place = self.finished.iter().position(|(_, id)| !is_read(id)).unwrap_or(0);
+        self.finished.remove(place).map(|(_, id)| id)
     }
 }
 

@@ -6,6 +6,9 @@ use crate::chat::fault::Fault;
 use crate::chat::upstream_error;
 use crate::error::{Code, Reject};
 
+/// A client that is told to come back while this gateway shuts down will find another one, or this one restarted.
+const RETRY_WHILE_DRAINING: Duration = Duration::from_secs(2);
+
 /// Why an attempt gave no answer, or why a stream broke. Holds nothing that the upstream said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
@@ -125,7 +128,8 @@ impl Failure {
             Failure::Broken => failure("The upstream's answer broke off."),
             Failure::Empty => failure("The upstream's answer was empty."),
             Failure::Limited(reject) => (**reject).clone(),
-            Failure::Draining => Reject::new(Code::Draining, "The gateway is shutting down: ask again."),
+            Failure::Draining => Reject::new(Code::Draining, "The gateway is shutting down: ask again.")
+                .retry_after(RETRY_WHILE_DRAINING),
         }
     }
 }
@@ -135,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn somebody_is_to_blame_for_every_failure_after_which_another_model_is_asked() {
+    fn somebody_is_to_blame_for_every_failure_after_which_another_model_is_asked_and_429_and_503_name_a_time() {
         let refused = |status| Failure::Refused(upstream_error::classify(status, None, b""));
         let all = [
             Failure::Connect,
@@ -157,6 +161,10 @@ mod tests {
         }
         for failure in [refused(400), refused(413), Failure::InBody(Fault::ContentPolicy), Failure::Draining] {
             assert!(!failure.is_retryable() && failure.blame() == Blame::Nobody, "{failure:?}");
+        }
+        for failure in [refused(429), refused(503), Failure::InBody(Fault::Overloaded), Failure::Draining] {
+            let reject = failure.reject();
+            assert!(reject.retry_after.is_some(), "{} says when to come back", reject.code.as_str());
         }
         assert_eq!((Failure::Deadline.is_retryable(), Failure::Deadline.blame()), (false, Blame::Model));
     }

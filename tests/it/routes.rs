@@ -62,6 +62,10 @@ async fn paths_are_exact_and_a_wrong_method_is_told_the_right_ones() {
     }
     // the query is no part of a path
     assert_eq!(soon(client.send_request(get("/healthz?a=b"))).await.unwrap().status(), StatusCode::OK);
+    for path in ["/healthz", "/v1/models", "/nowhere"] {
+        let response = soon(client.send_request(get(path))).await.unwrap();
+        assert_eq!(response.headers()["cache-control"], "no-store", "{path}");
+    }
     for (method, path, allow) in [
         ("GET", "/v1/chat/completions", "POST, OPTIONS"),
         ("DELETE", "/v1/chat", "POST, OPTIONS"),

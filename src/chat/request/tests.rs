@@ -28,12 +28,15 @@ fn a_request_says_what_it_asks_for() {
     let plain = request(HI);
     assert_eq!((plain.model(), plain.stream(), plain.wants_usage(), plain.max_tokens()), (None, false, false, None));
     let full = request(&format!(
-        r#"{HI},"model":"gpt\u002d4o","stream":true,"stream_options":{{"include_usage":true}},"max_tokens":7,"max_completion_tokens":9,"n":1"#
+        r#"{HI},"model":"gpt\u002d4o","stream":true,"stream_options":{{"include_usage":true}},"max_tokens":7,"max_completion_tokens":9,"n":3"#
     ));
     assert_eq!(
-        (full.model(), full.stream(), full.wants_usage(), full.max_tokens()),
-        (Some("gpt-4o"), true, true, Some(9))
+        (full.model(), full.stream(), full.wants_usage(), full.max_tokens(), full.choices()),
+        (Some("gpt-4o"), true, true, Some(9), 3)
     );
+    // an upstream that knows one of the two names alone reads that
+    let crossed = request(&format!(r#"{HI},"max_tokens":900,"max_completion_tokens":1,"n":null"#));
+    assert_eq!((crossed.max_tokens(), crossed.choices()), (Some(900), 1));
 }
 
 #[test]

@@ -98,6 +98,21 @@ async fn a_gap_is_told_without_a_number_and_what_is_left_follows_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_request_that_made_the_stream_is_told_of_a_gap_as_of_every_other_end_before_its_time() {
+    let (registry, metrics, _) = registry(Rules { max_stream_bytes: 20_000, ..rules() });
+    let (id, mut writer) = create(&registry).await;
+    let mut own = reader::Reader::plain(open(&registry, id, 0).await, &metrics, None);
+    for number in 1..=100 {
+        writer.append(&event(number, 1000)).await.unwrap();
+    }
+    let (sent, ended) = flow(&mut own);
+    assert!(ended && sent.starts_with("data: {\"error\":{") && sent.ends_with("}}\n\n"), "{sent}");
+    assert!(sent.contains("\"code\":\"gap\"") && sent.contains("req_1") && sent.contains("?from=0"), "{sent}");
+    assert_eq!(sent.matches("\n\n").count(), 1, "nothing follows that would look like the answer: {sent}");
+    assert_eq!(metrics.stream_gaps.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn silence_is_filled_with_comment_lines_at_once_and_then_every_so_often() {
     let (registry, metrics, _) = registry(rules());
     let (id, mut writer) = create(&registry).await;
@@ -138,7 +153,7 @@ async fn a_lost_stream_ends_with_an_event_that_has_no_number_and_so_keeps_the_pl
     let (id, mut writer) = create(&registry).await;
     writer.append(b"data: a\n\n").await.unwrap();
     let mut body = numbered(&registry, &metrics, id, 1).await;
-    let mut own = reader::Reader::plain(open(&registry, id, 0).await, None);
+    let mut own = reader::Reader::plain(open(&registry, id, 0).await, &metrics, None);
     drop(writer);
     let (sent, ended) = flow(&mut body);
     assert!(sent.starts_with("retry: 1000\nevent: draining\ndata: {\"error\":{"), "{sent}");
@@ -170,7 +185,7 @@ impl Follow for Endless {
 
 #[tokio::test(start_paused = true)]
 async fn a_replay_begins_with_small_frames_that_leave_one_by_one_and_goes_on_piece_by_piece() {
-    let mut body = reader::Reader::plain(Endless(Mutex::new(0)), None);
+    let mut body = reader::Reader::plain(Endless(Mutex::new(0)), &Metrics::new().unwrap(), None);
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
     let mut cx = Context::from_waker(&waker);
@@ -194,9 +209,9 @@ async fn a_replay_begins_with_small_frames_that_leave_one_by_one_and_goes_on_pie
 
 #[tokio::test(start_paused = true)]
 async fn events_that_come_one_by_one_are_never_held_up() {
-    let (registry, ..) = registry(rules());
+    let (registry, metrics, _) = registry(rules());
     let (id, mut writer) = create(&registry).await;
-    let mut body = reader::Reader::plain(open(&registry, id, 0).await, None);
+    let mut body = reader::Reader::plain(open(&registry, id, 0).await, &metrics, None);
     let mut cx = Context::from_waker(Waker::noop());
     for number in 1..50 {
         writer.append(&event(number, 5000)).await.unwrap();

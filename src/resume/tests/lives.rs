@@ -153,6 +153,31 @@ async fn when_there_are_as_many_streams_as_there_may_be_the_one_that_ended_first
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_is_being_read_is_given_up_after_those_that_nobody_reads() {
+    let (registry, _, _) = registry(Rules { max_streams: 2, ..rules() });
+    let mut ids = Vec::new();
+    let mut reader = None;
+    for _ in 0..2 {
+        let (id, mut writer) = create(&registry).await;
+        writer.append(&event(1, 5)).await.unwrap();
+        writer.append(&event(2, 5)).await.unwrap();
+        reader.get_or_insert(open(&registry, id, 0).await);
+        writer.end().await;
+        ids.push(id);
+        advance(Duration::from_secs(1)).await;
+    }
+    let mut reader = reader.unwrap();
+    assert_eq!(look(&mut reader, 1).1.len(), 1);
+    let (_, third) = create(&registry).await;
+    assert_eq!([is_known(&registry, ids[0]).await, is_known(&registry, ids[1]).await], [true, false]);
+    assert_eq!(look(&mut reader, 100).1.len(), 1, "it reads on to the end");
+    // but it is given up where there is nothing else
+    let (_, fourth) = create(&registry).await;
+    assert!(!is_known(&registry, ids[0]).await);
+    drop((third, fourth));
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_memory_is_short_ended_streams_go_first_and_then_a_stream_s_own_oldest_events() {
     let (registry, metrics, _) = registry(Rules { max_bytes: 100_000, max_stream_bytes: 80_000, ..rules() });
     let (ended, mut writer) = create(&registry).await;

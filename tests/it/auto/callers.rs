@@ -53,8 +53,10 @@ async fn the_limits_of_the_model_that_is_decided_on_hold() {
         let answer = routing.ask(&asks("auto", text, stream)).await;
         assert_eq!((answer.status(), answer.header("tokenway-route")), (429, "hard;by=classifier"), "{text}");
         assert!(!answer.header("retry-after").is_empty());
+        assert!(answer.header("ratelimit").starts_with("\"model-requests\";r=0"), "{}", answer.header("ratelimit"));
         assert_eq!(answer.json().await["error"]["code"], "rate_limited");
     }
+    assert!(!routing.edge.metrics.text().contains("outcome=\"upstream_failure\""), "no upstream has failed");
     // what is remembered is limited before anybody is asked
     assert_eq!(routing.ask(&asks("auto", "two", true)).await.status(), 429);
     assert_eq!(routing.ask(&asks("cheap", "four", true)).await.status(), 200);

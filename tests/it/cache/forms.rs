@@ -1,9 +1,14 @@
 //! One entry, told in the form that each request wants.
 
-use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{ask, ids, keeping, text, told};
-use crate::support::edge::{Version, expected, is_usage_only, post, streaming, whole};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use super::{ask, ids, keeping, text, told, with_cache};
+use crate::support::edge::{Setup, Version, expected, is_usage_only, post, streaming, whole};
+use crate::support::scripted::{self, Scripted, read_request};
 
 fn data(stream: &str) -> Vec<Value> {
     let data = stream.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
@@ -97,4 +102,36 @@ async fn the_short_form_is_answered_out_of_either() {
     // and the long form of the same
     let long = json!({"model": "demo", "messages": [{"role": "user", "content": "hi"}]});
     assert_eq!(told(ask(&edge, &long).await).await.0, "hit");
+}
+
+/// An upstream that gives these answers, one to each request.
+async fn answering(answers: Vec<String>) -> Scripted {
+    let (answers, next) = (Arc::new(answers), Arc::new(AtomicUsize::new(0)));
+    let script = move |mut socket| {
+        let (answers, next) = (Arc::clone(&answers), Arc::clone(&next));
+        async move {
+            while read_request(&mut socket).await.is_some() {
+                let answer = &answers[next.fetch_add(1, Ordering::Relaxed)];
+                let _ = socket.write_all(answer.as_bytes()).await;
+            }
+        }
+    };
+    Scripted::start(script).await
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_in_the_form_that_is_wanted_is_asked_for_in_it() {
+    // half a surrogate pair (RFC 8259 §8.2), as a server writes it that cuts text between UTF-16 units
+    let odd = r#"data: {"choices":[{"index":0,"delta":{"content":"\ud83d"}}]}"#;
+    let end = r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+    let body = format!("{odd}\n\n{end}\n\ndata: [DONE]\n\n");
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length:";
+    let streamed = format!("{head} {}\r\n\r\n{body}", body.len());
+    let upstream = answering(vec![streamed, scripted::answer()]).await;
+    let edge = with_cache("", Setup { upstream: Some(upstream.address), ..Setup::default() }).await;
+    let knobs = json!({});
+    assert_eq!(told(ask(&edge, &streaming("demo", knobs.clone())).await).await, ("miss".to_owned(), body.clone()));
+    assert_eq!(told(ask(&edge, &streaming("demo", knobs.clone())).await).await, ("hit".to_owned(), body));
+    let (cache, json) = told(ask(&edge, &whole("demo", knobs)).await).await;
+    assert_eq!((&*cache, json.contains("hello")), ("miss", true), "{json}");
 }

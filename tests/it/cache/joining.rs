@@ -108,6 +108,25 @@ async fn a_stream_that_breaks_ends_for_all_with_one_error_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_whole_answer_that_shares_a_stream_which_a_shutdown_cuts_is_503_and_says_when_to_come_back() {
+    let edge = keeping("").await;
+    let knobs = json!({ "tokens": 6, "hold": 3 });
+    let leader = ask(&edge, &streaming("demo", knobs.clone())).await;
+    let mut client = edge.client(Version::Http2).await;
+    let request = whole("demo", knobs);
+    let (answer, ()) = tokio::join!(client.ask(&request), async {
+        while edge.metric("tokenway_cache_total{result=\"joined\"}") < 1.0 {
+            tokio::task::yield_now().await;
+        }
+        edge.open.cut();
+    });
+    assert_eq!((answer.status(), answer.header("retry-after")), (503, "2"));
+    assert_eq!(answer.error_code().await, "draining");
+    edge.until_ended("other", 503, "rejected", 1).await;
+    drop(leader);
+}
+
+#[tokio::test]
 async fn whole_answers_are_joined_too_and_from_a_stream_as_well() {
     let edge = keeping("").await;
     let knobs = json!({ "tokens": 6, "hold": 3 });

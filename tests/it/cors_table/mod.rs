@@ -170,13 +170,14 @@ async fn whole_table() {
         assert!(may || !reached.contains(&answer.id), "reached the upstream: {answer:?}");
     }
     // every status of the contract: those of credentials, of draining and of panics stand below, those of budgets in `cost`, that a
-    // stream was stopped is told in the stream alone, and that nothing is kept is tested with the cache
+    // stream was stopped or has a gap is told in the stream alone, and that nothing is kept is tested with the cache
     let missing: Vec<Code> = Code::ALL
         .into_iter()
         .filter(|code| !finished.iter().any(|answer| answer.body.contains(&format!("\"code\":\"{}\"", code.as_str()))))
         .collect();
     let credentials = [Code::MissingCredentials, Code::InvalidCredentials];
-    let elsewhere = [Code::StreamStopped, Code::BudgetExceeded, Code::Draining, Code::NotCached, Code::InternalError];
+    let elsewhere =
+        [Code::StreamStopped, Code::Gap, Code::BudgetExceeded, Code::Draining, Code::NotCached, Code::InternalError];
     assert_eq!(missing, [&credentials[..], &elsewhere].concat());
 }
 

@@ -128,6 +128,17 @@ async fn tokens_are_settled_with_the_upstreams_count_or_an_estimate() {
 }
 
 #[tokio::test]
+async fn each_choice_of_an_answer_is_reserved() {
+    let limits = "requests_per_minute = 0\ntokens_per_minute = 100_000";
+    let edge = Edge::start(Setup { limits, ..Setup::default() }).await;
+    let mut several = quick();
+    (several["max_tokens"], several["n"]) = (10_000.into(), 5.into());
+    let answer = edge.client(Version::Http2).await.ask(&several).await;
+    let left = remaining(&answer, "tokens");
+    assert!((49_900..50_000).contains(&left), "{left}");
+}
+
+#[tokio::test]
 async fn a_model_has_limits_of_its_own() {
     let limits = "requests_per_minute = 100\n[[limits.models]]\nname = \"spare\"\nrequests_per_minute = 1";
     let edge = Edge::start(Setup { limits, ..Setup::default() }).await;
