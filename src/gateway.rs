@@ -137,6 +137,7 @@ impl Gateway {
             answers::tell_cost_at_end(&mut response, &parts, &meter);
         }
         answers::finish(&mut response, &parts.method, &id, &meter);
+        upload.skim(&parts.headers).await;
         if parts.version < Version::HTTP_2 && !upload.is_ended() {
             // an early answer: the rest of the body is not waited for, so that no other request can follow it
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -1,7 +1,9 @@
 //! From a request's body to a checked chat request, within bounds of size and time.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
-use http::header;
+use http::header::{self, HeaderMap};
 use http::request::Parts;
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -11,6 +13,10 @@ use crate::chat::request::Request;
 use crate::config::Server;
 use crate::error::{Code, Reject};
 use crate::routes::Route;
+
+/// Most that is read of a body whose request is answered already, and for how long.
+const SKIMMED: usize = 64 * 1024;
+const SKIM_TIME: Duration = Duration::from_secs(1);
 
 /// A larger body is parsed beside the worker threads: 4 MiB of many small things take up to 56 ms, in which no event of
 /// another stream would move.
@@ -75,6 +81,26 @@ impl Upload {
     /// Whether all of it has been read: if not, no other request can follow it on an HTTP/1.1 connection.
     pub fn is_ended(&self) -> bool {
         self.ended
+    }
+
+    /// Lets the rest of a short body go by, within a bound of time: nobody needs it, but for the client, which is still sending it.
+    ///
+    /// Over HTTP/2 an answer that ends before its request is followed by RST_STREAM (RFC 9113 §8.1), for which some clients
+    /// forget the answer: curl 7.88 reports an error of the framing layer. Over HTTP/1.1 the connection can be kept. A client that
+    /// waits for 100 (Continue) sends nothing: to read would ask it to.
+    pub async fn skim(&mut self, headers: &HeaderMap) {
+        if self.ended || headers.contains_key(header::EXPECT) || self.body.size_hint().lower() > SKIMMED as u64 {
+            return;
+        }
+        let rest = async {
+            let mut left = SKIMMED;
+            while let Some(frame) = self.body.frame().await {
+                let length = frame.ok()?.data_ref().map_or(0, Bytes::len);
+                left = left.checked_sub(length)?;
+            }
+            Some(())
+        };
+        self.ended = tokio::time::timeout(SKIM_TIME, rest).await.is_ok_and(|end| end.is_some());
     }
 
     async fn collect(&mut self, max: usize) -> Result<Bytes, Reject> {

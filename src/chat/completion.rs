@@ -58,7 +58,9 @@ impl<'de> Seen<'de> {
     }
 
     fn counts(&mut self, value: &RawValue, count: impl FnOnce(&mut Usage) -> &mut u64) {
-        if let Ok(number) = value.get().parse() {
+        // some servers write 12.0
+        let number = value.get().strip_suffix(".0").unwrap_or(value.get()).parse();
+        if let Ok(number) = number {
             *count(self.usage.get_or_insert_default()) = number;
         }
     }

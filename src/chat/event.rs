@@ -130,6 +130,9 @@ mod tests {
             "usage":{"prompt_tokens":9,"completion_tokens":5,"prompt_cache_hit_tokens":8}}"#;
         let usage = Usage { prompt: 9, completion: 5, cached: 8, reasoning: 0 };
         assert_eq!(delta(deepseek), Delta { usage: Some(usage), finished: true, ..Delta::default() });
+        let floats = r#"{"choices":[],"usage":{"prompt_tokens":9.0,"completion_tokens":50.0}}"#;
+        let usage = Usage { prompt: 9, completion: 50, ..Usage::default() };
+        assert_eq!(delta(floats), Delta { usage: Some(usage), usage_only: true, ..Delta::default() });
     }
 
     #[test]

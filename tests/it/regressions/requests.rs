@@ -8,9 +8,12 @@ use futures_util::{StreamExt, stream};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWriteExt};
 
-use crate::support::client::RequestBody;
+use crate::support::client::{RequestBody, until_closed};
 use crate::support::edge::{Edge, Setup, Version, post, streaming, whole};
+use crate::support::frames::*;
+use crate::support::soon;
 
 const PATH: &str = "/v1/chat/completions";
 const WHO: [&str; 3] = ["tokenway-model", "tokenway-upstream", "tokenway-attempts"];
@@ -52,6 +55,75 @@ async fn an_early_answer_to_a_body_that_was_not_read_says_connection_close() {
         let answer = edge.client(Version::Http1).await.send(request).await;
         assert_eq!((answer.status(), answer.header("connection")), (status, "close"));
     }
+}
+
+#[tokio::test]
+async fn an_early_answer_over_http2_is_not_followed_by_a_reset_when_the_body_is_short() {
+    let edge = Edge::start(Setup::default()).await;
+    let mut stream = soon(edge.target.tls(&["h2"])).await;
+    // static entries 3 (:method POST) and 7 (:scheme https); literals without indexing for names 1, 4 and 31 (RFC 7541 §6)
+    let mut block = vec![0x83, 0x87];
+    for (name, value) in [(&[0x01][..], "localhost"), (&[0x04], PATH), (&[0x0f, 0x10], "text/plain")] {
+        block.extend(name);
+        block.push(value.len() as u8);
+        block.extend(value.as_bytes());
+    }
+    let ping = |number| frame(PING, 0, 0, &[number; 8]);
+    stream.write_all(&[preface(), frame(HEADERS, END_HEADERS, 1, &block), ping(1)].concat()).await.unwrap();
+    assert!(soon(until_pong(&mut stream)).await.is_empty(), "answered before its body was there");
+    stream.write_all(&frame(DATA, END_STREAM, 1, b"{}")).await.unwrap();
+    let mut kinds = Vec::new();
+    loop {
+        let answer = soon(next_frame(&mut stream)).await.unwrap();
+        if answer.stream == 1 {
+            kinds.push(answer.kind);
+            if answer.flags & END_STREAM != 0 {
+                break;
+            }
+        }
+    }
+    stream.write_all(&ping(2)).await.unwrap();
+    kinds.extend(soon(until_pong(&mut stream)).await);
+    assert_eq!(kinds, [HEADERS, DATA]);
+}
+
+/// The kinds of the frames of the first stream that come before the answer to a PING.
+async fn until_pong(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    loop {
+        let frame = next_frame(stream).await.unwrap();
+        match (frame.kind, frame.stream) {
+            (PING, _) => return kinds,
+            (kind, 1) => kinds.push(kind),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_early_answer_to_a_short_body_leaves_the_connection_open() {
+    let edge = Edge::start(Setup::default()).await;
+    let mut client = edge.client(Version::Http1).await;
+    for _ in 0..2 {
+        let mut request = post(PATH, "");
+        *request.body_mut() = halves(&json!({}), async {});
+        request.headers_mut().insert("content-type", "text/plain".parse().unwrap());
+        let answer = client.send(request).await;
+        assert_eq!((answer.status(), answer.header("connection")), (415, ""));
+        answer.rest().await;
+    }
+}
+
+#[tokio::test]
+async fn who_asks_before_it_sends_is_answered_at_once_and_not_told_to_go_on() {
+    let edge = Edge::start(Setup::default()).await;
+    let mut stream = soon(edge.target.raw_h1()).await;
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let answer = soon(until_closed(&mut stream)).await;
+    assert!(answer.starts_with("HTTP/1.1 415 "), "{answer}");
 }
 
 #[tokio::test]
