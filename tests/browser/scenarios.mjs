@@ -44,7 +44,7 @@ function sent(page, gateway, from = 0) {
 
 /** The protocol tells of an end, and of what CORS found, shortly after the page knows. */
 async function settled(page, from) {
-  for (let tries = 0; tries < 100; tries += 1) {
+  for (const end = Date.now() + 20_000; Date.now() < end; ) {
     if (page.requests.slice(from).every(({ finished, failed }) => finished || failed)) return;
     await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 10)));
   }

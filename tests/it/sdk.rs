@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::support::gateway::{Gateway, Setup, Upstream};
 use crate::support::process::{node, python};
 
-/// Fast enough for a test, slow enough that a stream can be left.
-const PACE: &str = r#"{"demo":{"first_token_ms":50,"tokens_per_second":100}}"#;
+/// Fast enough for a test, slow enough that a stream can be left, and that a busy machine does not gather it.
+const PACE: &str = r#"{"demo":{"first_token_ms":50,"tokens_per_second":20}}"#;
 
 #[tokio::test]
 async fn openai_python_streams_and_is_told_of_errors() {
@@ -99,8 +99,8 @@ async fn assert_works(seen: &Value, upstream: &Upstream, gateway: &Gateway) {
     assert_eq!(stream["usage"]["completion_tokens"], 24);
     let time = |name: &str| stream[name].as_f64().unwrap();
     assert!(time("first_token_ms") >= 50.0, "{stream}");
-    // 24 tokens, one every 10 ms: had something gathered them, the last would have come with the first
-    assert!(time("last_token_ms") - time("first_token_ms") >= 0.7 * 230.0, "{stream}");
+    // 24 tokens, one every 50 ms: had something gathered them, the last would have come with the first
+    assert!(time("last_token_ms") - time("first_token_ms") >= 0.25 * 23.0 * 50.0, "{stream}");
 
     let whole = &seen["whole"];
     assert_eq!((&whole["text"], &whole["finish"]), (&json!(text), &json!("length")));

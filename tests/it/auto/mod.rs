@@ -62,6 +62,8 @@ fn says(text: &str) -> Knobs {
 impl Routing {
     async fn start(plan: Plan<'_>) -> Self {
         let judge = Demo::start(TcpListener::bind("127.0.0.1:0").await.unwrap(), plan.judge).unwrap();
+        // where a test is not about the patience with the classifier, a busy machine does not decide
+        let timeout = if plan.auto.contains("timeout") { "" } else { "timeout = \"60s\"" };
         let more = format!(
             r#"
 [[upstreams]]
@@ -90,6 +92,7 @@ easy = "cheap"
 hard = "strong"
 classifier = "judge"
 {auto}
+{timeout}
 {more}
 "#,
             judge = judge.addr,

@@ -19,7 +19,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Sixty tokens, twenty a second, after 150 ms, unless a request's `"demo"` field says otherwise.
+    /// A hundred tokens, twenty a second, after 150 ms, unless a request's `"demo"` field says otherwise.
     pub async fn start() -> Self {
         let mut server = Server::tokenway([
             "demo-upstream",
@@ -30,7 +30,7 @@ impl Upstream {
             "--tokens-per-second",
             "20",
             "--tokens",
-            "60",
+            "100",
         ]);
         Self { base_url: server.said("demo upstream on ").await, _server: server }
     }
@@ -141,7 +141,7 @@ context = 8192
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(10), reached).await.is_err() {
+        if tokio::time::timeout(super::PATIENCE, reached).await.is_err() {
             panic!("{series} is {} and not {value}", self.metric(series).await);
         }
     }

@@ -1,6 +1,6 @@
 //! Real Redis servers of a test's own, alone or as a cluster; and one that does on its connections what a test writes.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
 use super::gateway::Directory;
+use super::ports::free_port;
 use super::soon;
 
 /// Between two looks at what tells no one that it has changed.
@@ -114,11 +115,6 @@ fn spawn(port: u16, directory: &Directory, arguments: &[String]) -> Child {
         .unwrap_or_else(|error| panic!("redis-server: {error}; run scripts/setup"))
 }
 
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// Three servers that share the slots.
 pub async fn cluster() -> Vec<Redis> {
     let mut nodes = Vec::new();
@@ -130,7 +126,8 @@ pub async fn cluster() -> Vec<Redis> {
             "--cluster-port",
             &bus,
             "--cluster-node-timeout",
-            "2000",
+            // the default: a node that a busy machine holds up is not counted out
+            "15000",
             "--cluster-announce-ip",
             "127.0.0.1",
         ];
