@@ -14,7 +14,7 @@ async fn instance(url: &str, lines: &str) -> Edge {
     with_cache(&format!("scope = \"shared\"\n{lines}"), Setup { redis: &redis, ..Setup::default() }).await
 }
 
-const PATIENT: &str = "redis_budget = \"5s\"";
+const PATIENT: &str = "redis_budget = \"1s\"";
 
 /// Waits for the write that nobody waits for; the name of the one entry.
 async fn written(redis: &Redis) -> String {
