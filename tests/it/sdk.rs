@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::gateway::{Gateway, Setup, Upstream};
+use crate::support::gateway::{AUTO, Gateway, Setup, Upstream};
 use crate::support::process::{node, python};
 
 /// Fast enough for a test, slow enough that a stream can be left, and that a busy machine does not gather it.
@@ -28,40 +28,24 @@ async fn openai_node_streams_and_is_told_of_errors() {
     assert_works(&seen, &upstream, &gateway).await;
 }
 
-/// Of `auto`, an answer that is kept, and a budget that is spent.
-const MORE: &str = r#"
-[[models]]
-name = "cheap"
-upstream = "demo"
-input_price = 0.2
-output_price = 0.8
-[[models]]
-name = "dear"
-upstream = "demo"
-input_price = 2.5
-output_price = 10.0
-[routing.auto]
-easy = "cheap"
-hard = "dear"
-mode = "rules"
-[cache]
-enabled = true
-[cost]
-budget_per_day = 0.5
-"#;
+/// With `auto`, kept answers, and a budget that is soon spent.
+async fn start_saving() -> (Upstream, Gateway) {
+    let upstream = Upstream::start().await;
+    let more = format!("{AUTO}[cost]\nbudget_per_day = 0.5\n");
+    let gateway = Gateway::start(&upstream, Setup { more: &more, ..Setup::default() }).await;
+    (upstream, gateway)
+}
 
 #[tokio::test]
 async fn openai_python_takes_kept_answers_and_is_told_of_a_spent_budget_at_once() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, Setup { more: MORE, ..Setup::default() }).await;
+    let (_upstream, gateway) = start_saving().await;
     let trust = [("SSL_CERT_FILE", gateway.ca.to_str().unwrap())];
     assert_saves(&python("clients/openai_auto.py", &[&format!("{}/v1", gateway.url)], &trust).await);
 }
 
 #[tokio::test]
 async fn openai_node_takes_kept_answers_and_is_told_of_a_spent_budget_at_once() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&upstream, Setup { more: MORE, ..Setup::default() }).await;
+    let (_upstream, gateway) = start_saving().await;
     let trust = [("NODE_EXTRA_CA_CERTS", gateway.ca.to_str().unwrap())];
     assert_saves(&node("clients/openai_auto.mjs", &[&format!("{}/v1", gateway.url)], &trust).await);
 }

@@ -8,10 +8,11 @@ use tokenway::demo::{Fault, Knobs};
 use crate::support::edge::{Edge, Setup, Version, expected, streaming, truncated};
 use crate::support::soon;
 
-/// Tokens of an answer of some 7 MB.
-const LONG: u64 = 30_000;
-/// What the upstream may be rid of while the client reads nothing. Most of it is the kernel's, even with narrow buffers.
-const HELD: u64 = 2 << 20;
+/// Tokens of an answer of some 14 MB.
+const LONG: u64 = 60_000;
+/// What the upstream may be rid of while the client reads nothing. Most of it is the kernel's, even
+/// with narrow buffers: where readers pause, it makes theirs wider.
+const HELD: u64 = 4 << 20;
 
 /// Returns when the upstream has not sent a byte for a while.
 async fn until_stuck(edge: &Edge) -> u64 {

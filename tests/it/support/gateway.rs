@@ -57,6 +57,26 @@ pub struct Setup<'a> {
     pub more: &'a str,
 }
 
+/// Whole sections: answers are kept, and `auto` is `cheap` or `dear`, by the rules. Further lines of `dear` may follow.
+pub const AUTO: &str = r#"
+[cache]
+enabled = true
+[routing.auto]
+easy = "cheap"
+hard = "dear"
+mode = "rules"
+[[models]]
+name = "cheap"
+upstream = "demo"
+input_price = 0.2
+output_price = 0.8
+[[models]]
+name = "dear"
+upstream = "demo"
+input_price = 2.5
+output_price = 10.0
+"#;
+
 /// A running gateway on https://localhost; it is killed when this is dropped.
 pub struct Gateway {
     /// `https://localhost:PORT`
