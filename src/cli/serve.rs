@@ -24,6 +24,8 @@ use crate::stream::open::OpenStreams;
 
 /// How often idle upstream connections are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How long the end of the process waits for what is still to be logged; milliseconds, as a rule.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// The playground of the development default.
 const PLAYGROUND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8444);
 /// Where the development default keeps its local CA and certificate.
@@ -103,8 +105,9 @@ fn start(args: &Args) -> Result<(), AnyError> {
     }
     let runtime = runtime(config.server.workers)?;
     let served = runtime.block_on(serve(source, config, demo, args.playground));
-    // a name that is being looked up cannot be interrupted: nobody waits for it
-    runtime.shutdown_background();
+    // tasks of streams that have just ended still hold what is to be logged of them; a name that is being looked up cannot be
+    // interrupted, and is waited for no longer than this
+    runtime.shutdown_timeout(LAST_WORDS);
     served
 }
 

@@ -44,7 +44,7 @@ export async function session({ browser, page: site, other, gateway, token, comp
 async function eventSource(page, url, withCredentials) {
   const from = page.requests.length;
   await page.evaluate(opened, url, withCredentials);
-  for (let tries = 0; tries < 100; tries += 1) {
+  for (const end = Date.now() + 20_000; Date.now() < end; ) {
     const request = page.requests.slice(from).find(({ type, status }) => type === 'EventSource' && status !== undefined);
     if (request) return { status: request.status, preflighted: page.requests.slice(from).some(({ method }) => method === 'OPTIONS') };
     await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 10)));

@@ -66,7 +66,7 @@ export class Chromium {
       else this.#process.once('exit', resolve);
     });
     this.call('Browser.close').catch(() => {});
-    const patience = setTimeout(() => this.#process.kill('SIGKILL'), 5000);
+    const patience = setTimeout(() => this.#process.kill('SIGKILL'), 10_000);
     await ended;
     clearTimeout(patience);
     rmSync(this.#profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
@@ -141,7 +141,7 @@ export class Page {
   }
 
   /** Resolves when `predicate` (a function or an expression) is true in the page; checked on every frame. */
-  async until(predicate, { within = 20000 } = {}) {
+  async until(predicate, { within = 60_000 } = {}) {
     const code = typeof predicate === 'function' ? `(${predicate})()` : predicate;
     const met = await this.evaluate(`new Promise((resolve) => {
       const end = performance.now() + ${within};

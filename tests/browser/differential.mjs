@@ -34,7 +34,7 @@ try {
 
 /** What CORS found is told of shortly after the page knows that its fetch failed. */
 async function settled(page) {
-  for (let tries = 0; tries < 200; tries += 1) {
+  for (const end = Date.now() + 20_000; Date.now() < end; ) {
     // a redirected request is in the list once for each URL, and ends once
     const ended = new Set(page.requests.filter(({ finished, failed }) => finished || failed).map(({ id }) => id));
     if (page.requests.every(({ id }) => ended.has(id))) return;

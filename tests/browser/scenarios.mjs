@@ -42,12 +42,18 @@ function sent(page, gateway, from = 0) {
   }));
 }
 
-/** The protocol tells of an end, and of what CORS found, shortly after the page knows. */
+/**
+ * The protocol tells of an end, and of what CORS found, shortly after the page knows; and of the status of what CORS has hidden
+ * before or after that, or never where nothing was sent.
+ */
 async function settled(page, from) {
-  for (let tries = 0; tries < 100; tries += 1) {
-    if (page.requests.slice(from).every(({ finished, failed }) => finished || failed)) return;
-    await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 10)));
-  }
+  const told = async (so, within) => {
+    for (const end = Date.now() + within; Date.now() < end && !page.requests.slice(from).every(so); ) {
+      await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 10)));
+    }
+  };
+  await told(({ finished, failed }) => finished || failed, 20_000);
+  await told(({ status }) => status !== undefined, 2000);
 }
 
 // The functions below run in the page.

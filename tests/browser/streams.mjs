@@ -9,7 +9,7 @@ export async function eventSource({ browser, allowed, gateway, request, cuts }) 
     const made = await page.evaluate(create, proxy.origin, request);
     proxy.cut(cuts);
     await page.evaluate(follow, made.url);
-    await page.until(() => window.source.readyState === EventSource.CLOSED, { within: 60_000 });
+    await page.until(() => window.source.readyState === EventSource.CLOSED);
     const seen = await page.evaluate(() => window.seen);
     return { ...seen, made, cuts: proxy.cuts, requests: await asked(page), cookies: await cookies(browser, page, gateway) };
   });
@@ -26,7 +26,7 @@ export async function sessionEventSource({ browser, page: site, gateway, token, 
     const without = await page.evaluate(() => window.seen);
     proxy.cut(cuts);
     await page.evaluate(follow, made.url, { withCredentials: true });
-    await page.until(() => window.source.readyState === EventSource.CLOSED, { within: 60_000 });
+    await page.until(() => window.source.readyState === EventSource.CLOSED);
     const seen = await page.evaluate(() => window.seen);
     log.out = await page.evaluate(session, proxy.origin, { method: 'DELETE' });
     await page.evaluate(follow, made.url, { withCredentials: true });
@@ -44,7 +44,7 @@ export async function module({ browser, allowed, gateway, request, cuts }) {
     await page.evaluate(begin, proxy.origin, request);
     await page.until(() => window.seen.text.length > 40);
     proxy.cut(cuts);
-    await page.until(() => window.seen.end !== undefined, { within: 60_000 });
+    await page.until(() => window.seen.end !== undefined);
     const seen = await page.evaluate(() => window.seen);
     return { ...seen, cuts: proxy.cuts, requests: await asked(page), cookies: await cookies(browser, page, gateway) };
   });
@@ -80,8 +80,8 @@ export async function tabs({ browser, allowed, gateway, request }) {
   await second.until(() => window.seen.text.length > 40);
   await first.evaluate(() => window.leave());
   await third.evaluate(follow, `${gateway}/v1/streams/${id}`);
-  await second.until(() => window.seen.end !== undefined, { within: 60_000 });
-  await third.until(() => window.source.readyState === EventSource.CLOSED, { within: 60_000 });
+  await second.until(() => window.seen.end !== undefined);
+  await third.until(() => window.source.readyState === EventSource.CLOSED);
   const [left, joined, followed] = await Promise.all([first, second, third].map((page) => page.evaluate(() => window.seen)));
   return { left, joined, followed };
 }
@@ -93,7 +93,7 @@ export async function sameOrigin({ browser, allowed, gateway, request }) {
   const made = await page.evaluate(create, gateway, request);
   const read = async (page) => {
     await page.evaluate(follow, made.url);
-    await page.until(() => window.source.readyState === EventSource.CLOSED, { within: 60_000 });
+    await page.until(() => window.source.readyState === EventSource.CLOSED);
     return page.evaluate(() => window.seen);
   };
   const [seen, requests] = [await read(page), await asked(page)];
@@ -154,15 +154,19 @@ async function asked(page) {
 async function cookies(browser, page, gateway) {
   const url = `${gateway}/healthz`;
   await page.call('Network.setCookie', { name: 'session', value: '1', url, secure: true, sameSite: 'None' });
-  await page.evaluate((url) => fetch(url, { credentials: 'include', mode: 'no-cors' }).then(() => true), url);
   const own = await browser.newPage({ beside: page });
-  await own.goto(url);
-  const sent = async ({ requests }) => {
-    const request = requests.findLast((request) => request.url === url);
-    await told(page, () => request.onWire);
-    return request.onWire ? request.headers.cookie ?? null : 'not told';
+  // what the protocol does not tell of one request, it tells of the next
+  const sent = async (page, ask) => {
+    for (let tries = 0; tries < 5; tries += 1) {
+      await ask();
+      const request = page.requests.findLast((request) => request.url === url);
+      await told(page, () => request.onWire);
+      if (request.onWire) return request.headers.cookie ?? null;
+    }
+    return 'not told';
   };
-  return { own: await sent(own), third_party: await sent(page) };
+  const fetched = () => page.evaluate((url) => fetch(url, { credentials: 'include', mode: 'no-cors' }).then(() => true), url);
+  return { own: await sent(own, () => own.goto(url)), third_party: await sent(page, fetched) };
 }
 
 /** The protocol tells of the headers on the wire at its own pace, and of some requests not at all. */

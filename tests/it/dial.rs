@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use crate::support::ports::Nobody;
 use crate::support::{certs, soon};
 
 async fn dial(url: &str, versions: Versions, trust: Trust) -> Result<Connection, Error> {
@@ -113,9 +114,10 @@ async fn what_is_wrong_with_a_certificate_is_said_with_the_mend() {
 
 #[tokio::test]
 async fn nobody_there_and_nobody_of_that_name_are_told_apart() {
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let error = dial(&format!("http://{free}"), Versions::Any, Trust::PublicRoots).await.unwrap_err();
-    assert_eq!(error, Error::Refused { place: free.to_string() });
+    let nobody = Nobody::new();
+    let place = nobody.address.to_string();
+    let error = dial(&format!("http://{place}"), Versions::Any, Trust::PublicRoots).await.unwrap_err();
+    assert_eq!(error, Error::Refused { place });
     // RFC 6761 §6.4: it never resolves
     let error = dial("http://tokenway.invalid", Versions::Any, Trust::PublicRoots).await.unwrap_err();
     assert_eq!(error, Error::NoSuchHost { host: "tokenway.invalid".to_owned() });

@@ -11,6 +11,7 @@ use crate::support::certs;
 use crate::support::child::{ALLOWED, Child, Plan, chat, post, with};
 use crate::support::client::{empty, full, get, request, text};
 use crate::support::gateway::Directory;
+use crate::support::ports::free_port;
 use crate::support::process::{Server, root};
 use crate::support::soon;
 
@@ -223,8 +224,8 @@ async fn wrong_usage_is_64_and_help_is_0() {
 
 #[tokio::test]
 async fn a_taken_port_is_1_and_names_the_key_and_the_mend() {
-    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+    let address = format!("127.0.0.1:{}", free_port());
+    let taken = TcpListener::bind(&address).await.unwrap();
     let (_directory, file) = configured(&good(&address));
     let (status, out, err) = tokenway(&["serve", "--config", &file]).await;
     assert_eq!((status, out.as_str()), (1, ""));

@@ -26,19 +26,22 @@ impl Record {
         };
         let model = self.answering.as_ref().map_or("other", |answering| answering.who.model.name.as_str());
         let labels = [self.route, model, status.as_str(), outcome.as_str()];
-        self.metrics.requests.with_label_values(&labels).inc();
+        let tokens = self.answer_tokens();
+        self.charge_to_metrics(outcome);
+        let facts = self.answering.as_ref().map(|it| it.publish(&self.metrics, self.started, self.cached, tokens));
+        // after what it was charged and measured: whoever finds the request counted finds all of it
         let caller = self.caller.as_ref();
         if let Some(caller) = caller {
             self.metrics.caller_requests.with_label_values(&[caller.label(), outcome.as_str()]).inc();
         }
+        self.metrics.requests.with_label_values(&labels).inc();
         let caller_id = caller.map(Caller::id);
         let duration_ms = milliseconds(ended.saturating_duration_since(self.started));
         let (request_id, origin, client) = (&*self.request_id, self.origin.as_deref(), self.client.to_string());
         let (route, error, auto) = (self.route, self.error, self.routed.map(Decision::as_str));
         let (status, outcome_name) = (status.as_u16(), outcome.as_str());
-        self.charge_to_metrics(outcome);
         let cost = self.cost().map(|cost| cost.to_string());
-        let Some(answering) = &self.answering else {
+        let Some((answering, facts)) = self.answering.as_ref().zip(facts) else {
             // nobody was asked for an answer; but a classifier may have been, and is paid all the same
             let also = self.bill.beside(0);
             tracing::info!(
@@ -47,7 +50,6 @@ impl Record {
             );
             return;
         };
-        let facts = answering.publish(&self.metrics, self.started, self.cached, self.answer_tokens());
         let (model, upstream) = (&answering.who.model.name, &answering.who.upstream);
         let also = self.bill.beside(answering.number);
         tracing::info!(

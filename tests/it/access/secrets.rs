@@ -114,7 +114,7 @@ async fn no_credential_and_no_subject_stands_in_redis() {
     // of each of two callers the requests, the tokens and the streams; and the logout
     assert_eq!((all.lines().count(), open.iter().filter(|answer| answer.status() == 200).count()), (7, 3), "{all}");
     let values = [&cookie, &logged_out].map(|cookie| cookie.split_once('=').unwrap().1);
-    for secret in [key(BOT).expose(), &token, "canary", "ann", values[0], values[1]] {
+    for secret in [key(BOT).expose(), &token, "canary", "ann-c", values[0], values[1]] {
         assert!(!all.contains(secret), "Redis holds {secret}: {all}");
     }
 }

@@ -285,7 +285,7 @@ async fn a_request_without_an_answer_saves_nothing_though_its_prompt_was_paid() 
     let plan = Plan {
         hard: held(0, Knobs::default()),
         auto: RULES,
-        stream: "first_event_timeout = \"50ms\"",
+        stream: "first_event_timeout = \"1s\"",
         more: "[cost]\nbaseline = \"judge\"",
         ..Plan::default()
     };

@@ -82,6 +82,8 @@ impl Routing {
     }
 
     async fn before(judge: Arc<Demo>, upstream: Option<SocketAddr>, plan: Plan<'_>) -> Self {
+        // where a test is not about the patience with the classifier, a busy machine does not decide
+        let timeout = if plan.auto.contains("timeout") { "" } else { "timeout = \"60s\"" };
         let more = format!(
             r#"
 [[upstreams]]
@@ -111,6 +113,7 @@ easy = "cheap"
 hard = "strong"
 classifier = "judge"
 {auto}
+{timeout}
 {more}
 "#,
             judge = judge.addr,

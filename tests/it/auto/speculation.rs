@@ -126,7 +126,6 @@ async fn a_decision_that_comes_after_the_head_is_kept_all_the_same() {
         let plan = Plan {
             judge: held(0, says(word)),
             stream: "commit_after = \"1ms\"\nheartbeat = \"0s\"",
-            auto: "timeout = \"60s\"",
             ..Plan::default()
         };
         let routing = Routing::start(plan).await;

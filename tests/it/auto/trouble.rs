@@ -40,7 +40,9 @@ async fn a_classifier_in_whatever_trouble_leaves_it_to_the_rules() {
         (says("maybe"), "unclear"),
     ] {
         for mode in ["speculative", "first"] {
-            let auto = format!("mode = \"{mode}\"\ntimeout = \"200ms\"");
+            // another trouble than silence is found out long before
+            let timeout = if reason == "timeout" { "200ms" } else { "60s" };
+            let auto = format!("mode = \"{mode}\"\ntimeout = \"{timeout}\"");
             let plan = Plan { judge: judge.clone(), auto: &auto, ..Plan::default() };
             let routing = Routing::start(plan).await;
             for (text, model, route) in [(EASY, "cheap", "easy;by=rules"), (HARD, "strong", "hard;by=rules")] {
@@ -59,7 +61,7 @@ async fn a_classifier_in_whatever_trouble_leaves_it_to_the_rules() {
 #[tokio::test]
 async fn a_classifier_that_was_given_up_is_cancelled_and_what_the_rules_said_is_not_remembered() {
     let judge = Knobs { hold: Some(0), ..says("hard") };
-    let routing = Routing::start(Plan { judge, auto: "timeout = \"100ms\"", ..Plan::default() }).await;
+    let routing = Routing::start(Plan { judge, auto: "timeout = \"3s\"", ..Plan::default() }).await;
     let answer = routing.ask(&asks("auto", EASY, true)).await;
     assert_eq!(answer.header("tokenway-route"), "easy;by=rules");
     answer.rest().await;
@@ -89,7 +91,8 @@ async fn a_classifier_that_does_not_answer_is_not_waited_for_again_and_again() {
     for mode in ["speculative", "first"] {
         let judge = Knobs { fault: Some(Fault::Silent), ..says("hard") };
         let auto = format!("mode = \"{mode}\"\ntimeout = \"50ms\"");
-        let routing = Routing::start(Plan { judge, auto: &auto, ..Plan::default() }).await;
+        let more = "[fallback]\ncool_down = \"60s\"\nmax_cool_down = \"60s\"";
+        let routing = Routing::start(Plan { judge, auto: &auto, more, ..Plan::default() }).await;
         for round in 0..8 {
             let answer = routing.ask(&asks("auto", &format!("{HARD} {round}"), round % 2 == 0)).await;
             assert_eq!((answer.header("tokenway-model"), answer.header("tokenway-route")), ("strong", "hard;by=rules"));

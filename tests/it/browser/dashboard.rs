@@ -5,32 +5,12 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{completion, run, start};
-use crate::support::gateway::Setup;
+use crate::support::gateway::{AUTO, Setup};
 
 #[tokio::test]
 async fn the_dashboard_says_what_was_spent_saved_decided_and_asked_instead() {
-    let more = r#"
-[[models]]
-name = "cheap"
-upstream = "demo"
-input_price = 0.2
-output_price = 0.8
-[[models]]
-name = "dear"
-upstream = "demo"
-input_price = 2.5
-output_price = 10.0
-fallback = ["cheap"]
-[routing.auto]
-easy = "cheap"
-hard = "dear"
-mode = "rules"
-[cache]
-enabled = true
-[cost]
-baseline = "dear"
-"#;
-    let (_upstream, gateway) = start(Setup { more, ..Setup::default() }).await;
+    let more = format!("{AUTO}fallback = [\"cheap\"]\n[cost]\nbaseline = \"dear\"\n");
+    let (_upstream, gateway) = start(Setup { more: &more, ..Setup::default() }).await;
     let quick = json!({ "first_token_ms": 0, "tokens_per_second": 0 });
     let falls = json!({ "models": { "dear": { "fault": "status_500" }, "cheap": quick } });
     for (model, demo) in [("auto", &quick), ("auto", &quick), ("dear", &falls)] {

@@ -156,14 +156,14 @@ async fn the_examples_survive_a_cut_and_a_reload() {
     let prompt = "Why do streams feel fast?";
     for (name, reload) in [("eventsource", false), ("tokenway", false), ("tokenway", true)] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let knobs = Knobs { tokens: Some(150), tokens_per_second: 50.0, ..Knobs::default() };
+        let knobs = Knobs { tokens: Some(400), tokens_per_second: 50.0, ..Knobs::default() };
         let demo = Demo::start(listener, knobs).unwrap();
         // the examples name no model
         let setup = Setup { more: "[routing]\ndefault = \"demo\"", ..Setup::default() };
         let gateway = Gateway::before(&format!("http://{}/v1", demo.addr), setup).await;
         let seen = run("example", &gateway, json!({ "name": name, "prompt": prompt, "reload": reload })).await;
         let messages = json!([{ "role": "user", "content": prompt }]);
-        let request = json!({ "model": "demo", "messages": messages, "stream": true, "demo": { "tokens": 150 } });
+        let request = json!({ "model": "demo", "messages": messages, "stream": true, "demo": { "tokens": 400 } });
         assert_eq!(seen["answer"], json!(text(&request)), "{name}");
         assert_eq!(demo.counts().requests, 1, "{name}");
     }

@@ -33,12 +33,13 @@ async fn a_hit_has_the_same_events_and_bytes_but_for_the_id_and_no_upstream_is_a
 #[tokio::test]
 async fn a_hit_is_paced_where_that_is_configured_and_says_the_same() {
     let edge = keeping("replay = \"paced\"").await;
-    let request = streaming("demo", json!({ "tokens": 5, "tokens_per_second": 50 }));
+    let request = streaming("demo", json!({ "tokens": 5, "tokens_per_second": 4 }));
     let (_, first) = told(ask(&edge, &request).await).await;
     let began = tokio::time::Instant::now();
     let (cache, again) = told(ask(&edge, &request).await).await;
     assert_eq!(cache, "hit");
-    assert!(began.elapsed().as_millis() >= 60, "four pauses of 20 ms, less what rounding takes: {:?}", began.elapsed());
+    // four pauses of 250 ms, less how late the first event was kept on a busy machine; unpaced, it is some milliseconds
+    assert!(began.elapsed().as_millis() >= 300, "{:?}", began.elapsed());
     assert_retold(&again, &first);
 }
 

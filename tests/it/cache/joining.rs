@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{ask, assert_retold, keeping, text, told, with, with_cache};
-use crate::support::edge::{Setup, Version, completion, expected, streaming, truncated, whole};
+use crate::support::edge::{Edge, Setup, Version, completion, expected, streaming, truncated, whole};
 use crate::support::soon;
 
 #[tokio::test]
@@ -136,9 +136,7 @@ async fn whole_answers_are_joined_too_and_from_a_stream_as_well() {
         let request = whole("demo", knobs.clone());
         async move { client.ask(&request).await }
     });
-    while edge.metric("tokenway_cache_total{result=\"joined\"}") < 1.0 {
-        tokio::task::yield_now().await;
-    }
+    soon(until_joined(&edge, 1.0)).await;
     edge.first.release(1);
     told(leader).await;
     let (cache, json) = told(joining.await.unwrap()).await;
@@ -150,8 +148,11 @@ async fn whole_answers_are_joined_too_and_from_a_stream_as_well() {
     alone["choices"][0]["message"].as_object_mut().unwrap().remove("annotations");
     assert_eq!((&json["choices"], &json["usage"]), (&alone["choices"], &alone["usage"]));
 
-    let request = whole("demo", json!({ "tokens": 7, "first_token_ms": 300 }));
-    let answers = join_all((0..3).map(|_| ask(&edge, &request))).await;
+    let request = whole("demo", json!({ "tokens": 7, "hold": 0 }));
+    let (answers, ()) = tokio::join!(join_all((0..3).map(|_| ask(&edge, &request))), async {
+        soon(until_joined(&edge, 3.0)).await;
+        edge.first.release(1);
+    });
     let mut caches: Vec<_> = answers.iter().map(|answer| answer.header("tokenway-cache").to_owned()).collect();
     caches.sort();
     assert_eq!(caches, ["joined", "joined", "miss"]);
@@ -163,6 +164,13 @@ async fn whole_answers_are_joined_too_and_from_a_stream_as_well() {
     ids.dedup();
     assert_eq!(ids.len(), 3);
     assert_eq!(edge.first.counts().requests, 2);
+}
+
+/// Returns once so many have joined.
+async fn until_joined(edge: &Edge, count: f64) {
+    while edge.metric("tokenway_cache_total{result=\"joined\"}") < count {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::support::gateway::{Gateway, Setup, Upstream};
 use crate::support::process::{node, python};
 
-const KNOBS: &str = r#"{"demo":{"tokens_per_second":1000}}"#;
+/// Fast enough for a test, slow enough that a stream of 400 tokens is left before its end.
+const KNOBS: &str = r#"{"demo":{"tokens_per_second":50}}"#;
 const CACHE: Setup<'_> = Setup { server: "", stream: "", cors: "", more: "[cache]\nenabled = true" };
 
 #[tokio::test]

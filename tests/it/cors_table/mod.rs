@@ -125,8 +125,8 @@ fn check(row: &Row, answer: &Answered) {
 #[tokio::test]
 async fn whole_table() {
     let plan = Plan {
-        server: "body_timeout = \"1s\"\nmax_body = \"64KiB\"",
-        stream: "first_event_timeout = \"2s\"\nidle_timeout = \"2s\"",
+        server: "body_timeout = \"3s\"\nmax_body = \"64KiB\"",
+        stream: "first_event_timeout = \"5s\"\nidle_timeout = \"5s\"",
         ..Plan::default()
     };
     let child = Child::start(plan).await;
@@ -215,7 +215,7 @@ async fn where_credentials_are_asked_for_their_refusal_is_an_answer_like_any_oth
 
 #[tokio::test]
 async fn a_stream_that_was_committed_before_its_upstream_answered() {
-    let stream = "commit_after = \"100ms\"\nfirst_event_timeout = \"600ms\"\nheartbeat = \"0s\"";
+    let stream = "commit_after = \"100ms\"\nfirst_event_timeout = \"2s\"\nheartbeat = \"0s\"";
     let child = Child::start(Plan { stream, ..Plan::default() }).await;
     let row = Row::new("committed", "POST", COMPLETIONS, 200).json(&chat(true, json!({ "fault": "silent" })));
     for protocol in [Protocol::H1, Protocol::H2] {

@@ -11,6 +11,7 @@ use super::PAGE;
 use super::server::{Heard, Server, reply};
 use crate::support::child::{Child, Plan};
 use crate::support::gateway::Directory;
+use crate::support::ports::Nobody;
 use crate::support::soon;
 
 /// How a run ended.
@@ -83,11 +84,11 @@ async fn wrong_usage_is_64_with_one_clear_line() {
 
 #[tokio::test]
 async fn what_cannot_be_reached_is_69_with_one_clear_line() {
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = Nobody::new();
     let gateway = Child::start(Plan::default()).await;
     let untrusted = format!("https://localhost:{}/healthz", gateway.target.address.port());
     for (url, said) in [
-        (format!("http://{closed}/"), "connection refused"),
+        (format!("http://{}/", nobody.address), "connection refused"),
         ("https://tokenway.invalid/".to_owned(), "no such host"),
         (untrusted.clone(), "--ca FILE"),
         (format!("https://{}/", gateway.admin), "does not speak TLS"),
@@ -106,9 +107,9 @@ async fn what_cannot_be_reached_is_69_with_one_clear_line() {
 async fn a_server_that_never_answers_is_given_up() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", silent.local_addr().unwrap());
-    let done = doctor(&[&url, "--origin", PAGE, "--timeout", "100ms"], "").await;
+    let done = doctor(&[&url, "--origin", PAGE, "--timeout", "1s"], "").await;
     assert_eq!(done.status, 69);
-    assert!(done.err.contains("no answer within 100ms; allow it more with --timeout"), "{}", done.err);
+    assert!(done.err.contains("no answer within 1s; allow it more with --timeout"), "{}", done.err);
 }
 
 #[tokio::test]

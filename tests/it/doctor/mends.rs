@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 
 use super::{PAGE, finding, post, report};
 use crate::support::gateway::Directory;
+use crate::support::ports::free_port;
 use crate::support::soon;
 
 /// With what is hardest to quote.
@@ -118,7 +119,7 @@ impl Nginx {
     fn configure(&mut self, mend: Option<&str>, answer: &str) {
         let (http, location) = mend.map_or(("", ""), |mend| mend.split_once("# in location").unwrap());
         let location = location.split_once('\n').map_or("", |(_, rest)| rest);
-        self.port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        self.port = free_port();
         let text = format!(
             "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log error.log;\nevents {{}}\nhttp {{\naccess_log off;\n\
              client_body_temp_path body;\nproxy_temp_path proxy;\nfastcgi_temp_path fastcgi;\nuwsgi_temp_path uwsgi;\n\

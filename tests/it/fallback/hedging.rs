@@ -99,12 +99,21 @@ async fn when_both_fail_a_third_one_answers_and_neither_has_won() {
 #[tokio::test]
 async fn its_budget_caps_it() {
     let stage = Stage::start("[fallback.hedge]\nafter = \"50ms\"\nbudget = 0", "").await;
-    let slow = request("dear", json!({ "dear": { "first_token_ms": 300 } }));
+    let slow = request("dear", json!({ "dear": { "hold": 1 } }));
     // the floor is one in ten seconds
     assert_eq!(stage.ask("first", &slow).await.header("tokenway-model"), "middle");
-    let second = stage.ask("second", &slow).await;
+    let spent = "tokenway_retry_budget_exhausted_total{budget=\"hedge\"}";
+    let (second, ()) = tokio::join!(stage.ask("second", &slow), async {
+        soon(async {
+            while stage.edge.metric(spent) == 0.0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        stage.demo("dear").release(1);
+    });
     assert_eq!((second.header("tokenway-model"), second.header("tokenway-attempts")), ("dear", "1"));
-    assert_eq!(stage.edge.metric("tokenway_retry_budget_exhausted_total{budget=\"hedge\"}"), 1.0);
+    assert_eq!(stage.edge.metric(spent), 1.0);
 }
 
 #[tokio::test]
@@ -120,14 +129,14 @@ async fn an_answer_in_one_piece_is_never_hedged() {
 #[tokio::test]
 async fn slow_is_what_is_later_than_the_model_s_own_p95() {
     let stage = Stage::start("[fallback.hedge]\nafter = \"p95\"\nbudget = 1", "").await;
-    let slow = request("dear", json!({ "dear": { "first_token_ms": 1000 } }));
     // as long as little is known, nobody is slow
-    assert_eq!(stage.ask("unknown", &slow).await.header("tokenway-model"), "dear");
+    let late = request("dear", json!({ "dear": { "first_token_ms": 1000 } }));
+    assert_eq!(stage.ask("unknown", &late).await.header("tokenway-model"), "dear");
     for round in 0..40 {
         let quick = request("dear", json!({ "dear": { "tokens": 1 } }));
         stage.ask(&format!("quick-{round}"), &quick).await.rest().await;
     }
-    let answer = stage.ask("slow", &slow).await;
+    let answer = stage.ask("slow", &request("dear", json!({ "dear": { "hold": 1 } }))).await;
     assert_eq!((answer.header("tokenway-model"), answer.header("tokenway-attempts")), ("middle", "2"));
 }
 

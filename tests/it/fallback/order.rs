@@ -48,7 +48,7 @@ async fn a_model_whose_context_is_too_small_is_passed_over() {
 
 #[tokio::test]
 async fn no_first_output_within_the_deadline_is_a_failure_and_nobody_else_is_asked() {
-    let stage = Stage::start("deadline = \"100ms\"", "").await;
+    let stage = Stage::start("deadline = \"1s\"", "").await;
     let answer = stage.ask("late", &request("dear", json!({ "dear": { "fault": "silent" } }))).await;
     assert_eq!((answer.status(), &*answer.error_code().await), (504, "upstream_timeout"));
     assert_eq!(stage.asked("late"), ["dear"]);
@@ -56,8 +56,8 @@ async fn no_first_output_within_the_deadline_is_a_failure_and_nobody_else_is_ask
 
 #[tokio::test]
 async fn a_stream_that_has_begun_in_time_outlives_the_deadline() {
-    let stage = Stage::start("deadline = \"100ms\"", "").await;
-    let slow = request("dear", json!({ "dear": { "tokens": 10, "tokens_per_second": 40 } }));
+    let stage = Stage::start("deadline = \"2s\"", "").await;
+    let slow = request("dear", json!({ "dear": { "tokens": 10, "tokens_per_second": 3 } }));
     assert_eq!(stage.ask("long", &slow).await.rest().await, expected(&slow).concat());
 }
 

@@ -40,7 +40,8 @@ async fn a_failure_before_the_first_output_is_another_model_s_chance() {
     for &fault in Fault::value_variants() {
         let Some(reason) = before_output(fault) else { continue };
         tried += 1;
-        let stream = "first_event_timeout = \"300ms\"";
+        // the next model has as long
+        let stream = if reason == "first_event_timeout" { "first_event_timeout = \"1500ms\"" } else { "" };
         for version in Version::BOTH {
             // an upstream that asks to be left alone is
             let edge = Edge::start(Setup { stream, first: failing(fault, 1), ..Setup::default() }).await;

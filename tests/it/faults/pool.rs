@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 
 use crate::support::edge::{Edge, Setup, Version, streaming, whole};
+use crate::support::ports::Nobody;
 use crate::support::scripted::{ANSWER, Scripted, answer, read_request};
 use crate::support::soon;
 
@@ -130,10 +130,10 @@ async fn a_request_whose_bytes_were_sent_is_never_sent_twice() {
 
 #[tokio::test]
 async fn an_upstream_that_nobody_listens_at_is_an_upstream_failure() {
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = Nobody::new();
     for version in Version::BOTH {
         // an upstream that cannot be reached is left alone soon
-        let edge = Edge::start(Setup { upstream: Some(closed), ..Setup::default() }).await;
+        let edge = Edge::start(Setup { upstream: Some(nobody.address), ..Setup::default() }).await;
         for request in [streaming("demo", json!({})), whole("demo", json!({}))] {
             let answer = edge.client(version).await.ask(&request).await;
             assert_eq!((answer.status(), &*answer.error_code().await), (502, "upstream_failure"));

@@ -70,9 +70,9 @@ fn whole_outcome(fault: Fault) -> Outcome {
 /// event: its silence is bounded by `idle_timeout` alone.
 pub fn patience(fault: Fault, stream: bool) -> &'static str {
     match fault {
-        Fault::Silent | Fault::HeadersThenSilent if stream => "first_event_timeout = \"300ms\"",
-        Fault::Silent | Fault::HeadersThenSilent => "idle_timeout = \"300ms\"",
-        Fault::NeverFinish => "max_duration = \"1s\"",
+        Fault::Silent | Fault::HeadersThenSilent if stream => "first_event_timeout = \"1s\"",
+        Fault::Silent | Fault::HeadersThenSilent => "idle_timeout = \"1s\"",
+        Fault::NeverFinish => "max_duration = \"2s\"",
         _ => "",
     }
 }

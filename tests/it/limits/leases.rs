@@ -60,7 +60,7 @@ async fn until_free(client: &mut Client, redis: &Redis) -> (f64, u32) {
 #[tokio::test]
 async fn a_stream_that_is_longer_than_its_lease_stays_counted_and_its_end_frees_the_slot() {
     let redis = Redis::start().await;
-    let section = section(&redis, "1s");
+    let section = section(&redis, "3s");
     let instance = async || Edge::start(Setup { limits: ONE_STREAM, redis: &section, ..Setup::default() }).await;
     let (one, two) = (instance().await, instance().await);
     let mut there = two.client(Version::Http2).await;
@@ -68,7 +68,7 @@ async fn a_stream_that_is_longer_than_its_lease_stays_counted_and_its_end_frees_
     assert_eq!(stream.status(), 200);
     let first = lease(&redis).await.unwrap();
     soon(async {
-        // unrenewed, it would be over three times
+        // unrenewed, it would be over
         while now(&redis).await < first.end + 2e6 {
             assert_eq!(there.ask(&quick()).await.status(), 429);
             tokio::time::sleep(PAUSE).await;
@@ -87,7 +87,7 @@ async fn a_stream_that_is_longer_than_its_lease_stays_counted_and_its_end_frees_
 #[tokio::test]
 async fn the_slot_of_an_instance_that_was_killed_is_free_after_its_lease_and_not_before() {
     let redis = Redis::start().await;
-    let section = section(&redis, "2s");
+    let section = section(&redis, "3s");
     let more = format!("[limits]\n{ONE_STREAM}\n[redis]\n{section}");
     let mut dying = Child::start(Plan { more: &more, ..Plan::default() }).await;
     let living = Edge::start(Setup { limits: ONE_STREAM, redis: &section, ..Setup::default() }).await;
@@ -109,7 +109,7 @@ async fn the_slot_of_an_instance_that_was_killed_is_free_after_its_lease_and_not
 #[tokio::test]
 async fn a_lease_that_redis_has_lost_is_there_again() {
     let redis = Redis::start().await;
-    let section = section(&redis, "1s");
+    let section = section(&redis, "3s");
     let edge = Edge::start(Setup { limits: ONE_STREAM, redis: &section, ..Setup::default() }).await;
     let stream = edge.client(Version::Http2).await.ask(&streaming("demo", json!({ "hold": 3 }))).await;
     let first = lease(&redis).await.unwrap();

@@ -8,7 +8,8 @@ use serde_json::json;
 use super::{quick, remaining};
 use crate::support::edge::{Edge, Setup, Version, completion, streaming};
 use crate::support::gateway::Directory;
-use crate::support::redis::{Redis, cluster, free_port};
+use crate::support::ports::free_port;
+use crate::support::redis::{Redis, cluster};
 use crate::support::{certs, log, soon};
 
 /// A budget that a test machine with other things to do keeps.

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::quick;
 use crate::support::edge::{Edge, Setup, Version, completion, expected, streaming};
-use crate::support::redis::{Redis, Reply, ScriptedRedis, free_port};
+use crate::support::ports::free_port;
+use crate::support::redis::{Redis, Reply, ScriptedRedis};
 use crate::support::soon;
 
 /// Ten at once, of which one instance by itself lets five pass.
@@ -15,7 +16,7 @@ const LIMITS: &str = "requests_per_minute = 1\nburst = 10";
 const HALF: usize = 5;
 
 async fn instance(url: &str, limits: &str) -> Edge {
-    let redis = format!("url = \"{url}\"\nbudget = \"200ms\"\nlocal_share = 0.5");
+    let redis = format!("url = \"{url}\"\nbudget = \"1s\"\nlocal_share = 0.5");
     Edge::start(Setup { limits, redis: &redis, ..Setup::default() }).await
 }
 
@@ -82,18 +83,19 @@ async fn killed_under_way_and_started_again_no_stream_notices() {
 }
 
 #[tokio::test]
-async fn two_seconds_slow_costs_one_request_the_budget_and_the_others_nothing() {
+async fn a_slow_one_costs_one_request_the_budget_and_the_others_nothing() {
     let redis = Redis::start().await;
     let edge = instance(&redis.url(), "requests_per_minute = 600").await;
     let mut client = edge.client(Version::Http2).await;
     assert_eq!(client.ask(&quick()).await.status(), 200);
     assert_eq!(edge.metric("tokenway_redis_failures_total"), 0.0);
-    redis.command::<()>(&["CLIENT", "PAUSE", "2000", "ALL"]).await;
+    redis.command::<()>(&["CLIENT", "PAUSE", "20000", "ALL"]).await;
     let began = Instant::now();
     for _ in 0..20 {
         assert_eq!(client.ask(&quick()).await.status(), 200);
     }
-    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    // a second for the first; for each of them it would be twenty
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     // the request's, and perhaps that of who reads logouts in the same moment
     assert!((1.0..=2.0).contains(&failures(&edge, "timeout")));
     assert!(failures(&edge, "not_connected") >= 18.0);

@@ -127,18 +127,19 @@ async fn streams_over_http_2_share_a_connection_also_when_they_start_together() 
 
 #[tokio::test]
 async fn what_starts_in_the_warm_up_is_asked_and_not_measured() {
-    let demo = demo(Knobs { first_token: Duration::from_millis(10), ..Knobs::default() }).await;
-    let plan = super::Plan { warmup: Duration::from_millis(50), ..one_by_one(3) };
+    let demo = demo(Knobs { first_token: Duration::from_millis(50), ..Knobs::default() }).await;
+    let warmup = Duration::from_secs(1);
+    let plan = super::Plan { warmup, ..one_by_one(3) };
     let samples = run(plan, vec![Way::default().asker(&url(&demo))], json!({})).await;
     assert_eq!(samples.len(), 3);
-    assert!(samples.iter().all(|sample| sample.scheduled >= Duration::from_millis(50)));
+    assert!(samples.iter().all(|sample| sample.scheduled >= warmup));
     assert!(demo.counts().requests > 3);
 }
 
 #[tokio::test]
 async fn a_run_of_some_time_stops_starting_and_lets_what_is_under_way_end() {
-    let demo = demo(Knobs { first_token: Duration::from_millis(60), ..Knobs::default() }).await;
-    let plan = super::Plan { limit: Limit::Duration(Duration::from_millis(20)), ..one_by_one(0) };
+    let demo = demo(Knobs { first_token: Duration::from_secs(2), ..Knobs::default() }).await;
+    let plan = super::Plan { limit: Limit::Duration(Duration::from_secs(1)), ..one_by_one(0) };
     let samples = run(plan, vec![Way::default().asker(&url(&demo))], json!({})).await;
     assert_eq!((samples.len(), &samples[0].outcome), (1, &Outcome::Whole));
 }

@@ -18,6 +18,8 @@ use crate::support::sse::{Events, Seen};
 const FIRST_TOKEN: f64 = 0.300;
 const PER_SECOND: f64 = 40.0;
 const TOKENS: u64 = 25;
+/// What an answer takes that is asked for between the last token of another and its end.
+const BETWEEN: f64 = 2.0;
 /// Figures of the log are rounded to a microsecond, and two readings of one clock are made one after the other.
 const ROUNDING: f64 = 0.000_01;
 const REQUESTS: &str = "tokenway_requests_total";
@@ -105,7 +107,7 @@ async fn rates_are_those_that_the_client_saw() {
     while seen.output().len() as u64 != TOKENS {
         seen.events.push(events.next().await.unwrap());
     }
-    let between = chat(false, json!({ "first_token_ms": 300, "tokens": 1 }));
+    let between = chat(false, json!({ "first_token_ms": BETWEEN * 1e3, "tokens": 1 }));
     soon(other.send_request(post(&between))).await.unwrap();
     child.demo.release(1);
     seen.events.extend(events.rest().await);
@@ -114,9 +116,9 @@ async fn rates_are_those_that_the_client_saw() {
 
     // the gateway takes an event after it is due and before the client has it, which bounds the time between two
     let (first_due, last_due) = (FIRST_TOKEN, FIRST_TOKEN + (TOKENS - 1) as f64 / PER_SECOND);
-    let shortest = last_due - output[0];
+    // nothing, where the machine has slept through the whole stream
+    let shortest = (last_due - output[0]).max(0.0);
     let longest = output[output.len() - 1] - first_due;
-    assert!(shortest > 0.0, "the machine slept through the whole stream: {output:?}");
     let intervals = (TOKENS - 1) as f64;
 
     let metrics = child.until(|now| now.sum(REQUESTS, &[]) == 2.0).await;
@@ -134,9 +136,9 @@ async fn rates_are_those_that_the_client_saw() {
     // every event is taken once, some together, and none waits for a later one
     let forwarded = metrics.sum("tokenway_event_forward_seconds_count", &[]);
     assert_within("reads", 2.0, forwarded, seen.events.len() as f64);
-    let waited = metrics.sum("tokenway_event_forward_seconds_sum", &[]) / forwarded;
-    // had each waited for its successor, the mean would be the interval of 25 ms
-    assert!(waited < 0.010, "events waited {waited} s on average");
+    let waited = metrics.sum("tokenway_event_forward_seconds_sum", &[]);
+    // had each waited for its successor, the last token would have waited for the whole other answer
+    assert!(waited < BETWEEN / 2.0, "events waited {waited} s");
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ async fn every_request_is_settled_exactly_once_whatever_its_end() {
             child.logged(&format!("case-{step}")).await;
         }
     }
-    assert_eq!(child.metrics().await.sum("tokenway_streams_active", &[]), 0.0);
+    child.until(|now| now.sum("tokenway_streams_active", &[]) == 0.0).await;
 }
 
 #[tokio::test]
@@ -104,7 +104,8 @@ async fn a_client_that_leaves_is_settled_once_and_its_upstream_let_go() {
             }
             let began = Instant::now();
             soon(child.demo.until(|counts| counts.cancelled == left)).await;
-            assert!(began.elapsed() < Duration::from_secs(5), "the upstream was let go late");
+            // at the first heartbeat, after 15 seconds, a write would have failed
+            assert!(began.elapsed() < Duration::from_secs(8), "the upstream was let go late");
             count(&mut expected, &format!("chat_completions demo {status} client_gone"));
             assert_settled(&child, &expected).await;
             let log = child.logged(&id).await;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -12,8 +11,9 @@ use crate::support::client::until_closed;
 use crate::support::edge::{Edge, Setup, expected, streaming};
 use crate::support::soon;
 
-/// For an upstream request whose client has left.
-const A_SECOND: Duration = Duration::from_secs(1);
+/// For an upstream request whose client has left: it takes a moment, and a write that fails would tell of it only at the
+/// first heartbeat, after 15 seconds.
+const BEFORE_A_HEARTBEAT: Duration = Duration::from_secs(8);
 
 trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -94,7 +94,7 @@ async fn leaving_is_noticed(reset: bool) {
                 }
                 let _kept = leave(socket, reset).await;
                 let cancelled = edge.first.until(|counts| counts.cancelled == left && counts.connections_open == 0);
-                let cancelled = tokio::time::timeout(A_SECOND, cancelled).await;
+                let cancelled = tokio::time::timeout(BEFORE_A_HEARTBEAT, cancelled).await;
                 assert!(cancelled.is_ok(), "{case}: {:?}", edge.first.counts());
                 edge.until_ended("demo", 200, "client_gone", left).await;
             }
@@ -113,12 +113,12 @@ async fn leave(mut socket: Box<dyn Socket>, reset: bool) -> Option<Box<dyn Socke
 }
 
 #[tokio::test]
-async fn a_client_that_pipelines_and_closes_cancels_its_upstream_request_within_a_second() {
+async fn a_client_that_pipelines_and_closes_cancels_its_upstream_request_before_any_write_fails() {
     leaving_is_noticed(false).await;
 }
 
 #[tokio::test]
-async fn a_client_that_pipelines_and_resets_cancels_its_upstream_request_within_a_second() {
+async fn a_client_that_pipelines_and_resets_cancels_its_upstream_request_before_any_write_fails() {
     leaving_is_noticed(true).await;
 }
 
@@ -135,9 +135,8 @@ async fn a_client_that_pipelines_and_stays_gets_all_of_its_streams() {
         socket.write_all(format!("{}\r\n{}", wire(&request), wire(&request)).as_bytes()).await.unwrap();
         for requests in [1, 2] {
             // with two heartbeats, time enough has passed for a client to be missed
-            let held = [&begun[..], heartbeat.repeat(2).as_bytes()].concat();
-            let mut body = read_body(&mut socket, held.len()).await;
-            assert_eq!(Bytes::from(body.clone()), held);
+            let mut body = read_body(&mut socket, begun.len() + 2 * heartbeat.len()).await;
+            assert_eq!(String::from_utf8(body.clone()).unwrap().replace(heartbeat, "").as_bytes(), begun);
             assert_eq!(edge.first.counts().requests, requests);
             edge.first.release(1);
             while read_chunk(&mut socket, &mut body).await {}

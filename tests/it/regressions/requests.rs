@@ -128,11 +128,11 @@ async fn who_asks_before_it_sends_is_answered_at_once_and_not_told_to_go_on() {
 
 #[tokio::test]
 async fn commit_after_counts_from_the_asking_and_not_from_a_head_whose_body_came_slowly() {
-    let edge = Edge::start(Setup { stream: "commit_after = \"1s\"", ..Setup::default() }).await;
+    let edge = Edge::start(Setup { stream: "commit_after = \"3s\"", ..Setup::default() }).await;
     let cases = ["status_401", "status_500"].map(|fault| Version::BOTH.map(|version| (fault, version)));
     join_all(cases.into_iter().flatten().map(async |(fault, version)| {
         let mut request = post(PATH, "");
-        let slowly = tokio::time::sleep(Duration::from_millis(1200));
+        let slowly = tokio::time::sleep(Duration::from_millis(3500));
         *request.body_mut() = halves(&streaming("demo", json!({ "fault": fault })), slowly);
         let answer = edge.client(version).await.send(request).await;
         assert_eq!((answer.status(), &*answer.error_code().await), (502, "upstream_failure"), "{fault} {version:?}");

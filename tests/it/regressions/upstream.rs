@@ -16,10 +16,12 @@ use crate::support::soon;
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
-/// Between two comments of an upstream that is busy; a fifth of the patience with its silence.
-const BUSY: Duration = Duration::from_millis(100);
-/// So many comments last twice as long as that patience.
-const COMMENTS: usize = 10;
+/// How long silence is borne here.
+const PATIENCE: &str = "idle_timeout = \"2s\"\nfirst_event_timeout = \"2s\"";
+/// Between two comments of an upstream that is busy; a tenth of that.
+const BUSY: Duration = Duration::from_millis(200);
+/// So many comments last half as long again.
+const COMMENTS: usize = 15;
 
 /// An upstream that says this to each request; its connections stay open.
 async fn saying(bytes: String) -> Scripted {
@@ -103,7 +105,6 @@ async fn a_flood_that_stays_inside_ends_at_max_duration_and_its_neighbours_go_on
 
 #[tokio::test]
 async fn comments_and_empty_events_are_no_silence_neither_before_nor_after_the_first_event() {
-    let stream = "idle_timeout = \"500ms\"\nfirst_event_timeout = \"500ms\"";
     // a line alone belongs to the event that follows it; a block without data stays inside
     let cases = [(": hb\n", true), ("event: ping\n\n", false)];
     let cases = cases.into_iter().flat_map(|case| [(case, ""), (case, OUTPUT)]);
@@ -111,7 +112,7 @@ async fn comments_and_empty_events_are_no_silence_neither_before_nor_after_the_f
     join_all(cases.map(async |(((then, passed), first), version)| {
         let last = [OUTPUT, FINISH, DONE].concat();
         let upstream = busy(format!("{HEAD}{first}"), then, last.clone()).await;
-        let edge = Edge::start(Setup { upstream: Some(upstream.address), stream, ..Setup::default() }).await;
+        let edge = Edge::start(Setup { upstream: Some(upstream.address), stream: PATIENCE, ..Setup::default() }).await;
         let answer = edge.client(version).await.ask(&streaming("demo", json!({}))).await;
         assert_eq!(answer.status(), 200, "{then:?} after {first:?} over {version:?}");
         let inside = if passed { then.repeat(COMMENTS) } else { String::new() };
@@ -123,12 +124,12 @@ async fn comments_and_empty_events_are_no_silence_neither_before_nor_after_the_f
 
 #[tokio::test]
 async fn silence_after_comments_is_silence() {
-    let stream = "idle_timeout = \"500ms\"\nfirst_event_timeout = \"500ms\"";
     let cases = [": hb\n", "event: ping\n\n"].into_iter().flat_map(|then| Version::BOTH.map(|version| (then, version)));
     join_all(cases.map(async |(then, version)| {
         for first in ["", OUTPUT] {
             let upstream = saying(format!("{HEAD}{first}{then}")).await;
-            let edge = Edge::start(Setup { upstream: Some(upstream.address), stream, ..Setup::default() }).await;
+            let edge =
+                Edge::start(Setup { upstream: Some(upstream.address), stream: PATIENCE, ..Setup::default() }).await;
             let answer = edge.client(version).await.ask(&streaming("demo", json!({}))).await;
             let (status, id) = (answer.status(), answer.header("x-request-id").to_owned());
             match first {

@@ -10,7 +10,7 @@ use super::Server;
 use crate::support::client::{exchange, get, text, until_closed};
 use crate::support::soon;
 
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn a_silent_client_and_half_a_head_are_cut_off_after_the_header_timeout() {
@@ -134,7 +134,7 @@ async fn a_client_that_reads_slowly_is_served_although_the_whole_takes_longer_th
     let server = Server::with(|settings| settings.write_timeout = 3 * SHORT);
     let mut stream = soon(server.target.raw_h1()).await;
     stream.write_all(b"GET /bytes/16000000 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
-    let mut tick = tokio::time::interval(SHORT / 3);
+    let mut tick = tokio::time::interval(SHORT / 4);
     let (mut read, mut due, mut buffer) = (0, 0, vec![0; 1 << 20]);
     loop {
         match soon(stream.read(&mut buffer)).await.unwrap() {

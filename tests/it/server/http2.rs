@@ -14,7 +14,7 @@ use crate::support::client::{full, get, request, text, until_closed};
 use crate::support::frames::*;
 use crate::support::soon;
 
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_secs(1);
 
 async fn raw(server: &Server) -> TlsStream<TcpStream> {
     soon(server.target.tls(&["h2"])).await

@@ -10,7 +10,7 @@ use super::Server;
 use crate::support::client::{get, text, until_closed};
 use crate::support::soon;
 
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn alpn_chooses_the_protocol_and_none_means_http_1() {

@@ -86,13 +86,13 @@ impl Child {
         Scrape::parse(&exchange(&self.admin, "GET /metrics", "").await)
     }
 
-    /// The metrics, once they are so. There is no signal to wait for: a metric is what is asked for.
+    /// The metrics, once they are so. There is no signal to wait for: a metric is what is asked for. They are asked for once
+    /// more then: one scrape reads its metrics one after another, and what was counted meanwhile may stand in some of them.
     pub async fn until(&self, so: impl Fn(&Scrape) -> bool) -> Scrape {
         soon(async {
             loop {
-                let scrape = self.metrics().await;
-                if so(&scrape) {
-                    return scrape;
+                if so(&self.metrics().await) {
+                    return self.metrics().await;
                 }
                 tokio::time::sleep(PAUSE).await;
             }

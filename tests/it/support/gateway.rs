@@ -19,7 +19,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Sixty tokens, twenty a second, after 150 ms, unless a request's `"demo"` field says otherwise.
+    /// A hundred tokens, twenty a second, after 150 ms, unless a request's `"demo"` field says otherwise.
     pub async fn start() -> Self {
         let mut server = Server::tokenway([
             "demo-upstream",
@@ -30,7 +30,7 @@ impl Upstream {
             "--tokens-per-second",
             "20",
             "--tokens",
-            "60",
+            "100",
         ]);
         Self { base_url: server.said("demo upstream on ").await, _server: server }
     }
@@ -56,6 +56,26 @@ pub struct Setup<'a> {
     /// Whole sections.
     pub more: &'a str,
 }
+
+/// Whole sections: answers are kept, and `auto` is `cheap` or `dear`, by the rules. Further lines of `dear` may follow.
+pub const AUTO: &str = r#"
+[cache]
+enabled = true
+[routing.auto]
+easy = "cheap"
+hard = "dear"
+mode = "rules"
+[[models]]
+name = "cheap"
+upstream = "demo"
+input_price = 0.2
+output_price = 0.8
+[[models]]
+name = "dear"
+upstream = "demo"
+input_price = 2.5
+output_price = 10.0
+"#;
 
 /// A running gateway on https://localhost; it is killed when this is dropped.
 pub struct Gateway {
@@ -141,7 +161,7 @@ context = 8192
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(10), reached).await.is_err() {
+        if tokio::time::timeout(super::PATIENCE, reached).await.is_err() {
             panic!("{series} is {} and not {value}", self.metric(series).await);
         }
     }

@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod log;
 pub mod metrics;
 pub mod patient;
+pub mod ports;
 pub mod process;
 pub mod redis;
 pub mod scripted;

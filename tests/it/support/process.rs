@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// How long a server may take to say where it listens; generous, for a machine that runs everything at once.
-const STARTUP: Duration = Duration::from_secs(30);
+const STARTUP: Duration = Duration::from_secs(120);
 /// How long a program may run.
 const PATIENCE: Duration = Duration::from_secs(120);
 

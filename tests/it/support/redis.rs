@@ -1,18 +1,19 @@
 //! Real Redis servers of a test's own, alone or as a cluster; and one that does on its connections what a test writes.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use redis::FromRedisValue;
 use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, FromRedisValue};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
 use super::gateway::Directory;
+use super::ports::free_port;
 use super::soon;
 
 /// Between two looks at what tells no one that it has changed.
@@ -80,7 +81,9 @@ impl Redis {
     }
 
     async fn connection(&self) -> redis::RedisResult<MultiplexedConnection> {
-        redis::Client::open(self.url())?.get_multiplexed_async_connection().await
+        // the library's own patience is half a second
+        let patient = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        redis::Client::open(self.url())?.get_multiplexed_async_connection_with_config(&patient).await
     }
 
     /// Whether it has started; false once it has ended.
@@ -114,11 +117,6 @@ fn spawn(port: u16, directory: &Directory, arguments: &[String]) -> Child {
         .unwrap_or_else(|error| panic!("redis-server: {error}; run scripts/setup"))
 }
 
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// Three servers that share the slots.
 pub async fn cluster() -> Vec<Redis> {
     let mut nodes = Vec::new();
@@ -130,7 +128,8 @@ pub async fn cluster() -> Vec<Redis> {
             "--cluster-port",
             &bus,
             "--cluster-node-timeout",
-            "2000",
+            // the default: a node that a busy machine holds up is not counted out
+            "15000",
             "--cluster-announce-ip",
             "127.0.0.1",
         ];
@@ -163,7 +162,7 @@ pub async fn cluster() -> Vec<Redis> {
 pub enum Reply {
     /// These bytes.
     Now(&'static str),
-    /// None, ever.
+    /// None, ever: neither to this command nor to a later one of the connection.
     Never,
     /// It closes the connection.
     Close,
@@ -224,6 +223,7 @@ impl ScriptedRedis {
 
 async fn serve(socket: TcpStream, number: usize, seen: Arc<Mutex<Vec<Vec<String>>>>, reply: Arc<Mutex<Reply>>) {
     let mut socket = BufReader::new(socket);
+    let mut silent = false;
     while let Some(command) = read_command(&mut socket).await {
         seen.lock().unwrap()[number].push(command.clone());
         let reply = match command.as_str() {
@@ -234,8 +234,10 @@ async fn serve(socket: TcpStream, number: usize, seen: Arc<Mutex<Vec<Vec<String>
             _ => Reply::Now("+OK\r\n"),
         };
         match reply {
+            // it would be taken for the reply that is owed
+            Reply::Now(_) if silent => {}
             Reply::Now(bytes) => socket.write_all(bytes.as_bytes()).await.unwrap(),
-            Reply::Never => {}
+            Reply::Never => silent = true,
             Reply::Close => break,
         }
     }
