@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokenway::cli::failure::{self, Failure};
 use tokenway::cli::{bench, check, cost, demo_upstream, doctor, key, route, serve, token};
 
 /// The edge gateway between browsers and LLM APIs.
@@ -44,10 +45,16 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // --help and --version are no errors; wrong usage is 64 (EX_USAGE of sysexits.h)
-            let code = if error.use_stderr() { 64 } else { 0 };
             let _ = error.print();
-            return ExitCode::from(code);
+            // --help and --version are no errors
+            if !error.use_stderr() {
+                return ExitCode::SUCCESS;
+            }
+            let failure = Failure::of_arguments(&error);
+            if json_is_wanted() {
+                failure.tell_machines();
+            }
+            return failure.status().into();
         }
     };
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
@@ -71,9 +78,10 @@ fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
             runtime.shutdown_background();
             code
         }
-        Err(error) => {
-            eprintln!("cannot start worker threads: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => Failure::failed(format!("cannot start worker threads: {error}")).tell("", json_is_wanted()),
     }
+}
+
+fn json_is_wanted() -> bool {
+    failure::wants_json(&std::env::args_os().skip(1).collect::<Vec<_>>())
 }

@@ -10,11 +10,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::{Value, json};
 
-use super::check::EXIT_USAGE;
+use super::failure::Failure;
 use crate::caller::key::Key;
 use crate::caller::keyring::KeyRecord;
 use crate::caller::{Allowance, Terms, key_file};
 use crate::config::parse_duration;
+use crate::report::format::plural;
 use crate::route::price::Cost;
 
 /// Makes, lists and revokes gateway keys: the credentials of servers and scripts.
@@ -96,13 +97,10 @@ pub fn run(args: &Args) -> ExitCode {
             eprint!("{note}");
             ExitCode::SUCCESS
         }
-        Err(Failed::Wrong(reason)) => {
-            eprintln!("{file}: {reason}");
-            ExitCode::from(EXIT_USAGE)
-        }
+        Err(Failed::Wrong(reason)) => Failure::usage(format!("{file}: {reason}")).tell("", args.json),
         Err(Failed::Io(error)) => {
-            eprintln!("{file}: {error}; name a readable file, in a directory that may be written to, with --keys-file");
-            ExitCode::FAILURE
+            let mend = "name a readable file, in a directory that may be written to, with --keys-file";
+            Failure::failed(format!("{file}: {error}; {mend}")).tell("", args.json)
         }
     }
 }
@@ -141,6 +139,9 @@ fn execute(args: &Args, now: u64, out: &mut impl Write) -> Result<String, Failed
         }
         Command::Revoke { name } => {
             edit(&args.keys_file, |text| key_file::with_revoked(text, name, now).map_err(|flaw| all(vec![flaw])))?;
+            if args.json {
+                writeln!(out, "{}", json!({ "name": name, "revoked": key_file::format_time(now) }))?;
+            }
             Ok(format!("{name} is revoked. {RELOAD}\n"))
         }
     }
@@ -179,15 +180,15 @@ fn end(when: &str, now: u64) -> Result<u64, Failed> {
 fn line(record: &KeyRecord, now: u64) -> String {
     let mut line = format!("{}  {}", record.name, state(record, now));
     let allowance = record.terms.allowance;
-    for (value, unit) in [
-        (allowance.requests_per_minute, "requests per minute"),
-        (allowance.tokens_per_minute, "tokens per minute"),
-        (allowance.concurrent_streams, "streams at once"),
+    for (value, one, many, pace) in [
+        (allowance.requests_per_minute, "request", "requests", "per minute"),
+        (allowance.tokens_per_minute, "token", "tokens", "per minute"),
+        (allowance.concurrent_streams, "stream", "streams", "at once"),
     ] {
         match value {
             None => {}
-            Some(0) => line += &format!(", any number of {unit}"),
-            Some(value) => line += &format!(", {value} {unit}"),
+            Some(0) => line += &format!(", any number of {many} {pace}"),
+            Some(value) => line += &format!(", {} {pace}", plural(value, one, many)),
         }
     }
     if let Some(budget) = allowance.budget_per_day {

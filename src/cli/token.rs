@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::check::EXIT_USAGE;
+use super::failure::Failure;
 use crate::caller::claims::{Audience, Claims};
 use crate::caller::token_key::SigningKey;
 use crate::config::{Env, Secret, parse_duration};
@@ -80,10 +80,7 @@ pub fn run(args: &Args) -> ExitCode {
             // nobody reads it any more
             Err(_) => ExitCode::FAILURE,
         },
-        Err(reason) => {
-            eprintln!("{reason}");
-            ExitCode::from(EXIT_USAGE)
-        }
+        Err(reason) => Failure::usage(reason).tell("", false),
     }
 }
 

@@ -17,6 +17,7 @@ mod drain_streams;
 mod examples;
 mod fallback;
 mod faults;
+mod json;
 mod layers;
 mod limits;
 mod load;

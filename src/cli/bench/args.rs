@@ -1,6 +1,6 @@
 //! What `tokenway bench` takes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::parse_duration;
@@ -109,8 +109,15 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub html: Option<PathBuf>,
     /// Measure the tool itself: 200 users against a built-in upstream with known delays
-    #[arg(long, conflicts_with_all = ["url", "compare"], help_heading = "Output")]
+    #[arg(long, conflicts_with_all = ["url", "compare", "json", "html"], help_heading = "Output")]
     pub self_test: bool,
+}
+
+impl Args {
+    /// Whether stdout is for a JSON document.
+    pub(super) fn wants_json(&self) -> bool {
+        self.json.as_deref() == Some(Path::new("-"))
+    }
 }
 
 /// A version of HTTP.

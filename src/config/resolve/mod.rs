@@ -60,7 +60,7 @@ impl Resolver<'_> {
         let upstreams = self.upstreams(&raw.upstreams);
         let models = self.models(&raw.upstreams, &raw.models, &raw.routing);
         let auto = self.auto(&raw.routing, &raw.models);
-        let fallback = self.fallback_rules(&raw.fallback);
+        let fallback = self.fallback_rules(&raw.fallback, &raw.models, &models);
         let access = self.access(&raw.access, cors.as_ref(), &models);
         let limits = self.limits(&raw.limits, &raw.models);
         let max_callers = raw.limits.max_callers.value;

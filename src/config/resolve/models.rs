@@ -70,6 +70,16 @@ impl Resolver<'_> {
                 self.problems.report(&part.place, mistake);
             }
         }
+        let cached = &model.cached_input_price;
+        if let (Some(cached_price), Some(price)) = (cached.value, input.value)
+            && cached_price > price
+        {
+            let what = format!(
+                "is ${cached_price}, above input_price, ${price}, and a provider's cache makes prompts cheaper: correct one of \
+                 the two"
+            );
+            self.warn(&cached.place.key, &what);
+        }
         if model.context.value == Some(0) {
             let mistake = Mistake::new("is 0", "write the model's context window in tokens, or remove the key");
             self.problems.report(&model.context.place, mistake);

@@ -284,6 +284,48 @@ fn what_is_probably_not_meant_is_warned_of() {
 }
 
 #[test]
+fn hedging_with_nobody_to_ask_is_warned_of() {
+    let warnings = |model: &str, rest: &str| {
+        let rest = format!("{rest}\n[cors]\norigins = [\"https://a.example\"]");
+        Pieces { model, rest: &rest, ..Pieces::default() }.parse().unwrap().warnings
+    };
+    let priced = "input_price = 1\noutput_price = 1";
+    let on = "[fallback.hedge]\nafter = \"p95\"";
+    let all = [
+        "fallback.hedge.after is on, and no model has a fallback to hedge with: write models.fallback, or \"off\" here",
+    ];
+    assert_eq!(warnings("", on), all);
+    // cheaper than what?
+    assert_eq!(warnings(&format!("{priced}\nfallback = \"cheaper\""), on), all);
+    let second = format!("[[models]]\nname = \"n\"\nupstream = \"up\"\n{priced}\n");
+    let one = warnings("fallback = [\"n\"]", &format!("{second}{on}"));
+    assert!(
+        one.len() == 1 && one[0].starts_with("models[1].fallback leaves fallback.hedge nobody to ask beside `n`: name"),
+        "{one:?}"
+    );
+    let both = format!("{second}fallback = [\"m\"]\n");
+    assert!(warnings("fallback = [\"n\"]", &format!("{both}{on}")).is_empty());
+    assert!(warnings("", "[fallback.hedge]\nafter = \"off\"").is_empty());
+}
+
+#[test]
+fn a_cached_prompt_that_is_dearer_is_warned_of() {
+    let warnings = |cached: &str| {
+        let model = format!("input_price = 2.5\noutput_price = 10\ncached_input_price = {cached}");
+        let rest = "[cors]\norigins = [\"https://a.example\"]";
+        Pieces { model: &model, rest, ..Pieces::default() }.parse().unwrap().warnings
+    };
+    assert!(warnings("1.25").is_empty() && warnings("2.50").is_empty());
+    let dearer = warnings("2.500001");
+    assert!(
+        dearer.len() == 1
+            && dearer[0].starts_with("models[0].cached_input_price is $2.500001, above input_price, $2.50, and")
+            && dearer[0].ends_with("correct one of the two"),
+        "{dearer:?}"
+    );
+}
+
+#[test]
 fn prices_and_budgets_arrive_exactly_as_they_are_written() {
     let priced = "input_price = 2.50\noutput_price = 10\ncached_input_price = 1.25";
     let rest = "[cost]\nbaseline = \"m\"\nbudget_per_day = 0.000001\nover_budget = \"cheap\"";

@@ -3,24 +3,26 @@
 //! What comes out is read by `eventsource-stream`, a reader that nobody here wrote. It has no bound on an event's size and
 //! trips over byte order marks; the relay in front of it has the one and drops the other.
 
-use std::io::{self, Write};
-use std::process::ExitCode;
+use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use eventsource_stream::Eventsource;
 use futures_util::StreamExt;
 use http_body_util::BodyDataStream;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::caller::Caller;
 use crate::chat::event::{Chunk, Inspector};
 use crate::chat::request::Request;
+use crate::cli::failure::Failure;
 use crate::config::Config;
 use crate::error::Reject;
 use crate::fallback::{Ask, Upstreams};
 use crate::metrics::Metrics;
+use crate::report::format::plural;
 use crate::request_id::RequestId;
 use crate::route::table::ModelId;
 use crate::stream::bill::Purpose;
@@ -29,6 +31,13 @@ use crate::stream::open::OpenStreams;
 use crate::stream::relay::Relay;
 use crate::upstream::standing::Standings;
 
+/// What became of one model's hello. `Display` is one line.
+pub(super) struct Answer<'a> {
+    model: &'a str,
+    upstream: &'a str,
+    probed: Result<Probed, Reject>,
+}
+
 /// How one model did.
 struct Probed {
     first_output: Duration,
@@ -36,61 +45,72 @@ struct Probed {
     done: bool,
 }
 
-/// Asks every model in turn. Exit status 0 if all of them stream.
-pub(super) fn run(config: Config, as_json: bool) -> ExitCode {
-    let all_good = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .and_then(|runtime| runtime.block_on(probe_all(&config, as_json)));
-    match all_good {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
+/// Asks every model in turn, and tells each answer when it is over.
+///
+/// # Errors
+/// A model does not stream; or nobody can be asked or told.
+pub(super) fn ask_all(config: &Config, told: impl FnMut(&Answer<'_>) -> io::Result<()>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    runtime.block_on(ask_each(config, told))
+}
+
+async fn ask_each(config: &Config, mut told: impl FnMut(&Answer<'_>) -> io::Result<()>) -> Result<(), Failure> {
+    let metrics = Arc::new(Metrics::new().map_err(|error| Failure::failed(error.to_string()))?);
+    let standings = Arc::new(Standings::new(Arc::clone(&metrics)));
+    let upstreams = Upstreams::new(config, standings, Arc::clone(&metrics)).map_err(Failure::failed)?;
+    let upstreams = Arc::new(upstreams);
+    let mut bad = Vec::new();
+    let models = config.models.models();
+    for (place, model) in models.iter().enumerate() {
+        let upstream = &config.upstreams[model.upstream.0].name;
+        let probed = probe(Arc::clone(&upstreams), Arc::clone(&metrics), ModelId(place)).await;
+        let answer = Answer { model: &model.name, upstream, probed };
+        told(&answer).map_err(|error| Failure::failed(format!("standard output: {error}")))?;
+        if !answer.is_whole() {
+            bad.push(answer.model);
+        }
+    }
+    match &bad[..] {
+        [] => Ok(()),
+        bad => {
+            let of = plural(models.len() as u64, "model", "models");
+            Err(Failure::failed(format!("{} of {of} gave no whole stream: {}", bad.len(), bad.join(", "))))
         }
     }
 }
 
-async fn probe_all(config: &Config, as_json: bool) -> io::Result<bool> {
-    let metrics = Arc::new(Metrics::new().map_err(io::Error::other)?);
-    let standings = Arc::new(Standings::new(Arc::clone(&metrics)));
-    let upstreams = Arc::new(Upstreams::new(config, standings, Arc::clone(&metrics)).map_err(io::Error::other)?);
-    let mut all_good = true;
-    for (place, model) in config.models.models().iter().enumerate() {
-        let upstream = &config.upstreams[model.upstream.0].name;
-        let probed = probe(Arc::clone(&upstreams), Arc::clone(&metrics), ModelId(place)).await;
-        all_good &= probed.as_ref().is_ok_and(|probed| probed.done);
-        let mut out = io::stdout().lock();
-        match (as_json, probed) {
-            (true, probed) => {
-                let (probed, error) = (probed.as_ref().ok(), probed.as_ref().err());
-                writeln!(
-                    out,
-                    "{}",
-                    json!({
-                        "model": model.name,
-                        "upstream": upstream,
-                        "ok": probed.is_some_and(|probed| probed.done),
-                        "first_token_ms": probed.map(|probed| probed.first_output.as_secs_f64() * 1e3),
-                        "events": probed.map(|probed| probed.events),
-                        "error": error.map(|error| &error.message),
-                    })
-                )?;
+impl Answer<'_> {
+    fn is_whole(&self) -> bool {
+        self.probed.as_ref().is_ok_and(|probed| probed.done)
+    }
+
+    /// A member of the list `live`.
+    pub(super) fn as_json(&self) -> Value {
+        let (probed, error) = (self.probed.as_ref().ok(), self.probed.as_ref().err());
+        json!({
+            "model": self.model,
+            "upstream": self.upstream,
+            "ok": self.is_whole(),
+            "first_token_ms": probed.map(|probed| probed.first_output.as_secs_f64() * 1e3),
+            "events": probed.map(|probed| probed.events),
+            "error": error.map(|error| &error.message),
+        })
+    }
+}
+
+impl fmt::Display for Answer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ", self.model, self.upstream)?;
+        match &self.probed {
+            Ok(Probed { first_output, events, done }) => {
+                let (first, events) = (first_output.as_millis(), plural(*events, "event", "events"));
+                let end = if *done { "whole" } else { "breaks off" };
+                write!(f, "streams, first token after {first} ms, {events}, {end}")
             }
-            (false, Ok(Probed { first_output, events, done })) => {
-                let end = if done { "whole" } else { "breaks off" };
-                let first = first_output.as_millis();
-                writeln!(
-                    out,
-                    "live      {}: {upstream} streams, first token after {first} ms, {events} events, {end}",
-                    model.name
-                )?;
-            }
-            (false, Err(reject)) => writeln!(out, "live      {}: {upstream} fails: {}", model.name, reject.message)?,
+            Err(reject) => write!(f, "fails: {}", reject.message),
         }
     }
-    Ok(all_good)
 }
 
 async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId) -> Result<Probed, Reject> {
