@@ -80,7 +80,7 @@ pub struct Args {
     /// For which server the mend is written; without it the one that the answer's headers point to
     #[arg(long, value_parser = mends(), value_name = "SERVER")]
     pub mend: Option<Shown>,
-    /// One JSON object on stdout
+    /// One JSON object on stdout, with an `error` where there is no report
     #[arg(long)]
     pub json: bool,
     /// Colours; NO_COLOR is honoured

@@ -1,5 +1,5 @@
 //! Why a command failed, told alike by all of them: a line on stderr for people, and where JSON was asked for, one document
-//! with an `error` on stdout as well. docs/DOCTOR.md has the table.
+//! with an `error` on stdout as well.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::Args as ClapArgs;
 
 use super::failure::Failure;
-use crate::config::{Config, Env, HedgeAfter};
+use crate::config::{Config, Env, HedgeAfter, Problems};
 use crate::report::format::plural;
 use crate::route::auto::{AUTO, Auto, Mode};
 use crate::route::table::ModelId;
@@ -50,47 +50,56 @@ pub fn run(args: &Args) -> ExitCode {
 
 /// Writes the result and returns the exit status.
 fn check(args: &Args, env: Env<'_>, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
-    let config = match Config::load(&args.config, env) {
-        Ok(config) => config,
-        Err(problems) => {
-            for problem in &problems.0 {
-                writeln!(err, "{}: {problem}", args.config.display())?;
-            }
-            let count = plural(problems.0.len() as u64, "problem", "problems");
-            let failure = Failure::usage(format!("{}: {count}", args.config.display()));
-            if args.json {
-                writeln!(out, "{}", json::refusal(&problems, &failure))?;
-            }
-            return Ok(failure.status());
-        }
+    let failure = match Config::load(&args.config, env) {
+        Ok(config) if args.json => for_machines(&config, args.live, out)?,
+        Ok(config) => for_people(&config, args.live, out)?,
+        Err(problems) => return refuse(args, &problems, out, err),
     };
-    let mut summary = json::summary(&config);
-    if !args.json {
-        write!(out, "{}", text::summary(&config))?;
-        out.flush()?;
+    let Some(failure) = failure else { return Ok(0) };
+    writeln!(err, "tokenway: {failure}")?;
+    Ok(failure.status())
+}
+
+/// One line a problem, and for machines all of them in one document.
+fn refuse(args: &Args, problems: &Problems, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
+    let file = args.config.display();
+    for problem in &problems.0 {
+        writeln!(err, "{file}: {problem}")?;
     }
+    let failure = Failure::usage(format!("{file}: {}", plural(problems.0.len() as u64, "problem", "problems")));
+    if args.json {
+        writeln!(out, "{}", json::refusal(problems, &failure))?;
+    }
+    Ok(failure.status())
+}
+
+fn for_people(config: &Config, ask: bool, out: &mut impl Write) -> io::Result<Option<Failure>> {
+    write!(out, "{}", text::summary(config))?;
+    out.flush()?;
+    if !ask {
+        return Ok(None);
+    }
+    Ok(live::ask_all(config, |answer| writeln!(out, "live      {answer}")).err())
+}
+
+fn for_machines(config: &Config, ask: bool, out: &mut impl Write) -> io::Result<Option<Failure>> {
+    let mut summary = json::summary(config);
     let mut failure = None;
-    if args.live {
+    if ask {
         let mut answers = Vec::new();
-        let asked = live::ask_all(&config, |answer| {
-            if !args.json {
-                writeln!(out, "live      {answer}")?;
-            }
+        let told = |answer: &live::Answer<'_>| {
             answers.push(answer.as_json());
             Ok(())
-        });
-        failure = asked.err();
+        };
+        failure = live::ask_all(config, told).err();
         summary["live"] = answers.into();
     }
     if let Some(failure) = &failure {
-        writeln!(err, "tokenway: {failure}")?;
         summary["ok"] = false.into();
         summary["error"] = failure.as_json();
     }
-    if args.json {
-        writeln!(out, "{summary}")?;
-    }
-    Ok(failure.map_or(0, |failure| failure.status()))
+    writeln!(out, "{summary}")?;
+    Ok(failure)
 }
 
 /// What a request means that names no model.
