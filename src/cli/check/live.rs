@@ -19,7 +19,6 @@ use crate::chat::event::{Chunk, Inspector};
 use crate::chat::request::Request;
 use crate::cli::failure::Failure;
 use crate::config::Config;
-use crate::error::Reject;
 use crate::fallback::{Ask, Upstreams};
 use crate::metrics::Metrics;
 use crate::report::format::plural;
@@ -29,13 +28,15 @@ use crate::stream::bill::Purpose;
 use crate::stream::meter::Meter;
 use crate::stream::open::OpenStreams;
 use crate::stream::relay::Relay;
+use crate::unconnected::{Cause, CertificateFault};
+use crate::upstream::failure;
 use crate::upstream::standing::Standings;
 
 /// What became of one model's hello. `Display` is one line.
 pub(super) struct Answer<'a> {
     model: &'a str,
     upstream: &'a str,
-    probed: Result<Probed, Reject>,
+    probed: Result<Probed, String>,
 }
 
 /// How one model did.
@@ -94,7 +95,7 @@ impl Answer<'_> {
             "ok": self.is_whole(),
             "first_token_ms": probed.map(|probed| probed.first_output.as_secs_f64() * 1e3),
             "events": probed.map(|probed| probed.events),
-            "error": error.map(|error| &error.message),
+            "error": error,
         })
     }
 }
@@ -108,15 +109,15 @@ impl fmt::Display for Answer<'_> {
                 let end = if *done { "whole" } else { "breaks off" };
                 write!(f, "streams, first token after {first} ms, {events}, {end}")
             }
-            Err(reject) => write!(f, "fails: {}", reject.message),
+            Err(reason) => write!(f, "fails: {reason}"),
         }
     }
 }
 
-async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId) -> Result<Probed, Reject> {
+async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId) -> Result<Probed, String> {
     // no bound on tokens: models do not agree on its name, and refuse the other one
     let body = json!({ "messages": [{ "role": "user", "content": "Say hello." }], "stream": true });
-    let request = Request::parse(body.to_string().into())?;
+    let request = Request::parse(body.to_string().into()).map_err(|reject| reject.message)?;
     let id = RequestId::random();
     let started = Instant::now();
     let open = OpenStreams::new(metrics.streams_active.clone());
@@ -125,7 +126,7 @@ async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId)
     let caller = Caller::operator();
     let (candidates, purpose) = (vec![model], Purpose::Answer);
     let ask = Ask { caller, candidates, request, request_id: id.header(), idempotency_key: None, purpose };
-    let opened = Arc::clone(&upstreams).stream(ask, meter.clone()).await.map_err(|failure| failure.reject())?;
+    let opened = Arc::clone(&upstreams).stream(ask, meter.clone()).await.map_err(|failure| reason(&failure))?;
     let first_output = started.elapsed();
     let relay = Relay::opened(opened, meter, upstreams.rules(), &open);
     let mut events = BodyDataStream::new(relay).eventsource();
@@ -144,4 +145,25 @@ async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId)
         }
     }
     Ok(probed)
+}
+
+/// What the operator is told: where there is no connection, place, cause and mend; else what a client would be.
+fn reason(failure: &failure::Failure) -> String {
+    let Some(unconnected) = failure.unconnected() else { return failure.reject().message.into() };
+    let mend = match &unconnected.cause {
+        Cause::NoSuchHost => "check the host of base_url, and the resolver",
+        Cause::Refused => "nothing listens there: start the server, or check the port of base_url",
+        Cause::NoRoute => "check the host of base_url, the network and the firewall",
+        Cause::TimedOut(_) => "check base_url and the firewall, or allow more time with connect_timeout",
+        Cause::Certificate(fault) => match fault {
+            CertificateFault::UnknownIssuer => "name its authority with ca_file",
+            CertificateFault::WrongName => "write a name that stands in it into base_url",
+            CertificateFault::Expired => "have it renewed, or set this machine's clock",
+            CertificateFault::NotYetValid => "set this machine's clock",
+            CertificateFault::Other => "have it mended",
+        },
+        Cause::NotTls => "begin base_url with http://",
+        Cause::Socket(_) | Cause::Handshake(_) => "check base_url",
+    };
+    format!("{unconnected}; {mend}")
 }

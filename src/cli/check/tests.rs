@@ -16,7 +16,11 @@ fn checked(text: &str, json: bool) -> (u8, String, String) {
 
 /// The same, beside other files.
 fn checked_in(dir: &Scratch, text: &str, json: bool) -> (u8, String, String) {
-    let args = Args { config: dir.path().join("tokenway.toml"), json, live: false };
+    run_in(dir, text, json, false)
+}
+
+fn run_in(dir: &Scratch, text: &str, json: bool, live: bool) -> (u8, String, String) {
+    let args = Args { config: dir.path().join("tokenway.toml"), json, live };
     std::fs::write(&args.config, text).unwrap();
     let env = |name: &str| match name {
         "KEY" => Some("sk-canary".to_owned()),
@@ -118,6 +122,46 @@ fn json_is_one_object_for_good_and_bad() {
         (&bad["problems"][0]["key"], &bad["problems"][0]["mend"]),
         (&json!("rooting"), &json!("write `routing`"))
     );
+}
+
+/// `check --live` with an upstream at this URL.
+fn asked_live(base_url: &str, json: bool) -> (u8, String, String) {
+    run_in(&Scratch::new(), &GOOD.replace("https://up.example/v1", base_url), json, true)
+}
+
+#[test]
+fn live_says_where_there_is_no_connection_and_why() {
+    // bound and closed: nobody listens there
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (status, out, err) = asked_live(&format!("http://{free}/v1"), false);
+    assert!(
+        out.contains(&format!("live      m: up fails: {free}: connection refused; nothing listens there")),
+        "{out}"
+    );
+    assert_eq!((status, err.as_str()), (1, "tokenway: 1 of 1 model gave no whole stream: m\n"));
+    // RFC 6761 §6.4: it never resolves
+    let (_, out, _) = asked_live("https://tokenway.invalid/v1", false);
+    assert!(out.contains("m: up fails: tokenway.invalid:443: no such host; check the host of base_url"), "{out}");
+
+    let (_, out, _) = asked_live(&format!("http://{free}/v1"), true);
+    let summary: Value = serde_json::from_str(&out).unwrap();
+    let error = summary["live"][0]["error"].as_str().unwrap();
+    assert!(error.starts_with(&format!("{free}: connection refused; ")), "{error}");
+}
+
+#[test]
+fn live_tells_what_is_no_tls_from_what_refuses() {
+    let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = plain.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut socket, _) = plain.accept().unwrap();
+        socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        // until the client has gone
+        let _ = io::copy(&mut socket, &mut io::sink());
+    });
+    let (_, out, _) = asked_live(&format!("https://{address}/v1"), false);
+    assert!(out.contains(&format!("{address}: what answers there does not speak TLS; begin base_url with")), "{out}");
+    server.join().unwrap();
 }
 
 #[test]
