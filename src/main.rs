@@ -11,7 +11,14 @@ use tokenway::cli::{bench, check, cost, demo_upstream, doctor, key, route, serve
 /// Without a subcommand it serves; without a configuration it starts the development default: TLS on
 /// https://localhost:8443 with a local CA, a demo upstream, a playground on another origin.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  tokenway
+  tokenway check --config tokenway.toml && tokenway --config tokenway.toml"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -84,4 +91,65 @@ fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
 
 fn json_is_wanted() -> bool {
     failure::wants_json(&std::env::args_os().skip(1).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use tokenway::doctor::pasted::words;
+
+    use super::*;
+
+    /// The width of a terminal that nobody has widened.
+    const WIDTH: usize = 80;
+
+    /// The help of this command and of all below it, each behind the words that lead to it.
+    fn helps(command: clap::Command, path: &str, all: &mut Vec<(String, String, String)>) {
+        let written = command.get_after_long_help().or_else(|| command.get_after_help());
+        let written = written.map(ToString::to_string).unwrap_or_default();
+        let mut sized = command.clone().term_width(WIDTH).color(clap::ColorChoice::Never);
+        all.push((path.to_owned(), written, sized.render_long_help().to_string()));
+        for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+            helps(below.clone(), &format!("{path} {}", below.get_name()), all);
+        }
+    }
+
+    /// What a shell would start: `tokenway` and its words, of each command among these lines.
+    fn commands(text: &str) -> Vec<Vec<String>> {
+        let lines = text.replace("\\\n", " ");
+        let lines = lines.lines().filter(|line| line.starts_with("  ") && !line.trim_start().starts_with('#'));
+        let simple = lines.flat_map(|line| {
+            let mut words = words::split(line).unwrap_or_default();
+            let is_end = |word: &String| ["|", "&&", "2>&1"].contains(&word.as_str());
+            words.iter_mut().for_each(|word| {
+                if is_end(word) {
+                    "\n".clone_into(word)
+                }
+            });
+            words.split(|word| word == "\n").map(<[String]>::to_vec).collect::<Vec<_>>()
+        });
+        let is_ours = |words: &[String]| words.iter().position(|word| word == "tokenway").filter(|place| *place < 2);
+        simple.filter_map(|words| is_ours(&words).map(|place| words[place..].to_vec())).collect()
+    }
+
+    #[test]
+    fn every_help_has_an_example_that_can_be_pasted_as_it_is_shown() {
+        let mut all = Vec::new();
+        helps(Arguments::command(), "tokenway", &mut all);
+        assert!(all.len() >= 16, "{}", all.len());
+        for (path, written, shown) in all {
+            let own = commands(&shown).into_iter().filter(|words| words.join(" ").starts_with(&path)).count();
+            assert!(own > 0, "{path} --help has no example");
+            for words in commands(&shown) {
+                if let Err(error) = Arguments::try_parse_from(&words) {
+                    panic!("{path} --help: {words:?}: {error}");
+                }
+            }
+            // a line that clap breaks is another command
+            assert_eq!(commands(&shown), commands(&written), "{path} --help");
+            for line in written.lines().filter(|line| line.starts_with("  ")) {
+                assert!(line.chars().count() <= WIDTH && shown.contains(line), "{path} --help is broken at: {line}");
+            }
+        }
+    }
 }

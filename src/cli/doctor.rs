@@ -91,12 +91,19 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
 
-  tokenway doctor https://api.example.com/v1/chat/completions --origin https://app.example.com \\
-    --method POST --header 'authorization: Bearer x' --header 'content-type: application/json' --credentials include
+  tokenway doctor https://api.example.com/v1/chat/completions \\
+    --origin https://app.example.com --method POST --credentials include \\
+    --header 'authorization: Bearer x' \\
+    --header 'content-type: application/json'
 
-  tokenway doctor https://api.example.com/v1 --origin https://app.example.com --as openai-js
-  tokenway doctor https://localhost:8443/v1/models --origin http://localhost:8444 --ca certs/ca.pem
-  pbpaste | tokenway doctor --from-curl - --mend nginx        # copied as cURL (bash) from developer tools
+  tokenway doctor https://api.example.com/v1 \\
+    --origin https://app.example.com --as openai-js
+
+  tokenway doctor https://localhost:8443/v1/models \\
+    --origin http://localhost:8444 --ca certs/ca.pem
+
+  # copied as cURL (bash) from developer tools
+  pbpaste | tokenway doctor --from-curl - --mend nginx
 
 What it sends: the request once, with a preflight if a browser would send one. Probes send preflights from other origins,
 GETs without credentials, errors on purpose (broken JSON, 8 MiB of blanks, DELETE of a path that does not exist), and 20 preflights in

@@ -26,6 +26,7 @@ mod regressions;
 mod reload;
 mod routes;
 mod sdk;
+mod serve;
 mod server;
 mod streams;
 mod support;

@@ -148,7 +148,8 @@ const EXAMPLES: &str = r#"Examples:
       --compare http://127.0.0.1:9000 --streams 500
 
   What a page of another origin gets, over HTTP/2
-    tokenway bench https://llm.example.com --origin https://app.example.com --http 2
+    tokenway bench https://llm.example.com \
+      --origin https://app.example.com --http 2
 
   How exact the tool itself is on this machine
     tokenway bench --self-test"#;

@@ -25,7 +25,10 @@ use crate::route::table::ModelId;
 /// checked, and never shown. What the file means goes to stdout, problems to stderr. Exit status: 0 good, 64 problems, 1 if a
 /// model does not answer.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Example:\n  GLOBAL_API_KEY=… tokenway check --config tokenway.toml --live")]
+#[command(after_help = "\
+Examples:
+  tokenway check --config tokenway.toml
+  GLOBAL_API_KEY=… tokenway check --config tokenway.toml --live")]
 pub struct Args {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
@@ -63,9 +66,7 @@ fn check(args: &Args, env: Env<'_>, out: &mut impl Write, err: &mut impl Write) 
 /// One line a problem, and for machines all of them in one document.
 fn refuse(args: &Args, problems: &Problems, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
     let file = args.config.display();
-    for problem in &problems.0 {
-        writeln!(err, "{file}: {problem}")?;
-    }
+    writeln!(err, "{}", problems.in_file(&args.config))?;
     let failure = Failure::usage(format!("{file}: {}", plural(problems.0.len() as u64, "problem", "problems")));
     if args.json {
         writeln!(out, "{}", json::refusal(problems, &failure))?;

@@ -58,6 +58,8 @@ fn a_file_with_everything_is_summed_up_in_100_columns() {
     for (place, value) in [
         ("/fallbacks/large", json!(["middle", "small"])),
         ("/hedge", json!("800ms")),
+        ("/trusted_proxies", json!(["10.0.0.0/8", "fd00::/8"])),
+        ("/credentials", json!(true)),
         ("/keys", json!(2)),
         ("/limits/requests_per_minute", json!(120)),
         (

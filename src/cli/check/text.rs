@@ -32,12 +32,14 @@ fn facts(config: &Config) -> Vec<(&'static str, String)> {
     let default = default_model(config);
     let limits_of = |(model, own): &(String, Limits)| Some(format!("{model}: {}, for each caller", limits(own)?));
     let mut facts = vec![("listen", listen(config)), ("admin", config.server.admin.to_string())];
+    facts.extend(believed(config).map(|proxies| ("proxies", proxies)));
     facts.extend(config.upstreams.iter().map(|upstream| ("upstream", asked(upstream))));
     facts.extend(config.models.models().iter().map(|model| ("model", described(config, model, default))));
     facts.extend(fallbacks(config).map(|(model, next)| ("fallback", format!("{model}: {}", next.join(", then ")))));
     facts.extend(hedge(config).map(|after| ("hedge", hedged(after))));
     facts.extend(config.auto.as_ref().map(|auto| ("auto", decided(auto, &config.models, default))));
-    facts.extend(config.cors.origins().into_iter().map(|origin| ("origin", origin)));
+    let cookies = if config.cors.credentials() { ", with credentials" } else { "" };
+    facts.extend(config.cors.origins().into_iter().map(|origin| ("origin", format!("{origin}{cookies}"))));
     facts.push(("access", access(config)));
     facts.extend(limits(&config.limits.caller).map(|limits| ("limits", format!("{limits}, for each caller"))));
     facts.extend(config.limits.models.iter().filter_map(limits_of).map(|limits| ("limits", limits)));
@@ -54,6 +56,11 @@ fn listen(config: &Config) -> String {
     let transport = if config.server.identity.is_some() { "TLS" } else { "plaintext" };
     let hosts = hosts(config).map_or("any host".to_owned(), |hosts| hosts.join(", "));
     format!("{} ({transport}), for {hosts}", config.server.listen)
+}
+
+fn believed(config: &Config) -> Option<String> {
+    let networks: Vec<String> = config.server.trusted_proxies.iter().map(ToString::to_string).collect();
+    (!networks.is_empty()).then(|| format!("x-forwarded-for is believed from {}", networks.join(", ")))
 }
 
 fn asked(upstream: &Upstream) -> String {

@@ -27,8 +27,10 @@ const EXAMPLE: &str = include_str!("../../../tokenway.toml");
 /// Exit status: 0 good, 1 a file cannot be read, 64 wrong usage.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Example:
-  tokenway cost --input 30M --output 15M --per day --cache-hit 40% --easy 70% --cheap glm-4-plus --strong gpt-4o
+Examples:
+  tokenway cost --input 30M --output 15M --per day --cache-hit 40% \\
+    --easy 70% --cheap glm-4-plus --strong gpt-4o
+
   tokenway serve --config tokenway.toml 2>&1 | tee tokenway.log
   tokenway cost --log tokenway.log --strong gpt-4o")]
 pub struct Args {

@@ -24,9 +24,13 @@ use report::Judge;
 /// Exit status: 0 good, 1 the classifier gave no verdict at all, 64 a wrong configuration.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Example:
-  tokenway route eval                              the built-in rules on 260 labelled prompts
-  tokenway route eval --config tokenway.toml       your keywords, and the classifier that is configured there
+Examples:
+  # the built-in rules on 260 labelled prompts
+  tokenway route eval
+
+  # your keywords, and the classifier that is configured there
+  tokenway route eval --config tokenway.toml
+
   tokenway route explain 'Prove that there are infinitely many primes.'")]
 pub struct Args {
     #[command(subcommand)]
@@ -43,12 +47,19 @@ pub struct Args {
 enum Command {
     /// Sorts the labelled prompts and prints the confusion matrix: of the rules, and of the classifier if there is one.
     /// The classifier is really asked, some 600 tokens each time
+    #[command(after_help = "\
+Examples:
+  tokenway route eval --wrong
+  tokenway route eval --config tokenway.toml --json")]
     Eval {
         /// List what was sorted wrong
         #[arg(long)]
         wrong: bool,
     },
     /// Says what the rules make of a text, and why
+    #[command(after_help = "\
+Example:
+  tokenway route explain 'Prove that there are infinitely many primes.'")]
     Explain {
         /// The user's last message
         text: String,
@@ -76,10 +87,7 @@ pub async fn run(args: Args) -> ExitCode {
 }
 
 fn load(path: &Path) -> Result<Config, String> {
-    let config = Config::load(path, &|name| std::env::var(name).ok()).map_err(|problems| {
-        let lines = problems.0.iter().map(|problem| format!("{}: {problem}", path.display()));
-        lines.collect::<Vec<_>>().join("\n")
-    })?;
+    let config = Config::load(path, &|name| std::env::var(name).ok()).map_err(|problems| problems.in_file(path))?;
     match config.auto {
         Some(_) => Ok(config),
         None => Err(format!("{}: has no [routing.auto]; add it, or leave out --config", path.display())),

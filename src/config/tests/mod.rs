@@ -59,6 +59,19 @@ fn assert_problem(pieces: &Pieces<'_>, key: &str, words: &str) {
 }
 
 #[test]
+fn a_name_that_stands_there_twice_is_proposed_once() {
+    let proposed = |text: &str| {
+        let problems = parse(text).unwrap_err().0;
+        problems.into_iter().find(|problem| problem.key == "models[1].upstream").unwrap().mend
+    };
+    let up = |name: &str| format!("[[upstreams]]\nname = \"{name}\"\nbase_url = \"https://up.example/v1\"\n");
+    let models = "[[models]]\nname = \"m\"\nupstream = \"alpha\"\n[[models]]\nname = \"n\"\nupstream = \"zzzzzz\"\n";
+    assert_eq!(proposed(&[&up("alpha"), &up("alpha"), models].concat()), "write `alpha`");
+    let three = [&up("alpha"), &up("beta"), &up("alpha"), models].concat();
+    assert_eq!(proposed(&three), "write one of alpha, beta");
+}
+
+#[test]
 fn every_problem_of_the_server_names_its_key_and_the_mend() {
     for (server, key, words) in [
         ("lisen = \"127.0.0.1:1\"", "server.lisen", "write `listen`"),
