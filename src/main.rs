@@ -108,7 +108,10 @@ mod tests {
         let written = command.get_after_long_help().or_else(|| command.get_after_help());
         let written = written.map(ToString::to_string).unwrap_or_default();
         let mut sized = command.clone().term_width(WIDTH).color(clap::ColorChoice::Never);
-        all.push((path.to_owned(), written, sized.render_long_help().to_string()));
+        // the examples are the last that it shows
+        let shown = sized.render_long_help().to_string();
+        let begin = shown.find(written.lines().next().unwrap_or("nothing"));
+        all.push((path.to_owned(), written, begin.map(|begin| shown[begin..].to_owned()).unwrap_or_default()));
         for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
             helps(below.clone(), &format!("{path} {}", below.get_name()), all);
         }

@@ -151,10 +151,10 @@ mod tests {
         assert_eq!(failure.fault, Fault::Unsupported);
         assert_eq!(
             failure.reject.message,
-            "logit_bias: the upstream does not support this parameter or its value for this model"
+            "logit_bias: The upstream does not support this parameter or its value for this model."
         );
         let long = br#"{"error":{"code":"context_length_exceeded","param":"messages"}}"#;
-        assert!(classify(400, None, long).reject.message.starts_with("messages: the prompt"));
+        assert!(classify(400, None, long).reject.message.starts_with("messages: The prompt"));
         assert!(!classify(400, None, long).is_retryable());
     }
 

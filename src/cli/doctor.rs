@@ -274,22 +274,9 @@ mod tests {
     }
 
     #[test]
-    fn help_has_the_examples_and_says_what_is_sent() {
+    fn help_says_what_is_sent() {
         let help = Cli::command().render_long_help().to_string();
-        assert!(help.contains("tokenway doctor https://api.example.com/v1/chat/completions --origin"));
         assert!(help.contains("What it sends"));
-    }
-
-    #[test]
-    fn the_examples_are_right_usage() {
-        let joined = EXAMPLES.replace("\\\n", " ");
-        let lines: Vec<_> = joined.lines().filter(|line| line.starts_with("  ")).collect();
-        assert!(lines.len() >= 4);
-        for line in lines {
-            let line = line.split('#').next().unwrap().rsplit("tokenway doctor").next().unwrap();
-            let words = std::iter::once("doctor".to_owned()).chain(shlex::split(line).unwrap());
-            Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
-        }
     }
 
     #[test]

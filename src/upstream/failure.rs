@@ -174,6 +174,20 @@ mod tests {
     }
 
     #[test]
+    fn whatever_fails_the_client_is_told_in_a_sentence() {
+        let refusals = [400, 401, 402, 404, 408, 413, 422, 429, 500, 503].map(|status| {
+            let failure = upstream_error::classify(status, None, b"");
+            Failure::Refused(failure)
+        });
+        let faults = [Fault::ContextLengthExceeded, Fault::ContentPolicy, Fault::Unsupported].map(Failure::InBody);
+        let own = [unconnected(Cause::Refused), Failure::BadHead("it is odd"), Failure::Broken, Failure::Empty];
+        for failure in refusals.into_iter().chain(faults).chain(own) {
+            let told = failure.reject().message;
+            assert!(told.starts_with(char::is_uppercase) && told.ends_with('.'), "{told}");
+        }
+    }
+
+    #[test]
     fn somebody_is_to_blame_for_every_failure_after_which_another_model_is_asked() {
         let refused = |status| Failure::Refused(upstream_error::classify(status, None, b""));
         let all = [
