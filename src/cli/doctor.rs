@@ -105,9 +105,9 @@ Examples:
   # copied as cURL (bash) from developer tools
   pbpaste | tokenway doctor --from-curl - --mend nginx
 
-What it sends: the request once, with a preflight if a browser would send one. Probes send preflights from other origins,
-GETs without credentials, errors on purpose (broken JSON, 8 MiB of blanks, DELETE of a path that does not exist), and 20 preflights in
-a row. Secrets are sent to the URL alone, and shown nowhere.";
+What it sends: the request once, with a preflight if a browser would send one. Probes send preflights from other origins, \
+GETs without credentials, errors on purpose (broken JSON, 8 MiB of blanks, DELETE of a path that does not exist), and 20 \
+preflights in a row. Secrets are sent to the URL alone, and shown nowhere.";
 
 /// `--credentials`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
