@@ -22,6 +22,7 @@
 
 // pure values and decisions
 pub mod error;
+pub mod unconnected;
 pub mod routes;
 pub mod cors;
 pub mod browser;

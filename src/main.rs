@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokenway::cli::failure::{self, Failure};
 use tokenway::cli::{bench, check, cost, demo_upstream, doctor, key, route, serve, token};
 
 /// The edge gateway between browsers and LLM APIs.
@@ -10,7 +11,14 @@ use tokenway::cli::{bench, check, cost, demo_upstream, doctor, key, route, serve
 /// Without a subcommand it serves; without a configuration it starts the development default: TLS on
 /// https://localhost:8443 with a local CA, a demo upstream, a playground on another origin.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  tokenway
+  tokenway check --config tokenway.toml && tokenway --config tokenway.toml"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -44,10 +52,16 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // --help and --version are no errors; wrong usage is 64 (EX_USAGE of sysexits.h)
-            let code = if error.use_stderr() { 64 } else { 0 };
             let _ = error.print();
-            return ExitCode::from(code);
+            // --help and --version are no errors
+            if !error.use_stderr() {
+                return ExitCode::SUCCESS;
+            }
+            let failure = Failure::of_arguments(&error);
+            if json_is_wanted() {
+                failure.tell_machines();
+            }
+            return failure.status().into();
         }
     };
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
@@ -71,9 +85,74 @@ fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
             runtime.shutdown_background();
             code
         }
-        Err(error) => {
-            eprintln!("cannot start worker threads: {error}");
-            ExitCode::FAILURE
+        Err(error) => Failure::failed(format!("cannot start worker threads: {error}")).tell("", json_is_wanted()),
+    }
+}
+
+fn json_is_wanted() -> bool {
+    failure::wants_json(&std::env::args_os().skip(1).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use tokenway::doctor::pasted::words;
+
+    use super::*;
+
+    /// The width of a terminal that nobody has widened.
+    const WIDTH: usize = 80;
+
+    /// The help of this command and of all below it, each behind the words that lead to it.
+    fn helps(command: clap::Command, path: &str, all: &mut Vec<(String, String, String)>) {
+        let written = command.get_after_long_help().or_else(|| command.get_after_help());
+        let written = written.map(ToString::to_string).unwrap_or_default();
+        let mut sized = command.clone().term_width(WIDTH).color(clap::ColorChoice::Never);
+        // the examples are the last that it shows
+        let shown = sized.render_long_help().to_string();
+        let begin = shown.find(written.lines().next().unwrap_or("nothing"));
+        all.push((path.to_owned(), written, begin.map(|begin| shown[begin..].to_owned()).unwrap_or_default()));
+        for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+            helps(below.clone(), &format!("{path} {}", below.get_name()), all);
+        }
+    }
+
+    /// What a shell would start: `tokenway` and its words, of each command among these lines.
+    fn commands(text: &str) -> Vec<Vec<String>> {
+        let lines = text.replace("\\\n", " ");
+        let lines = lines.lines().filter(|line| line.starts_with("  ") && !line.trim_start().starts_with('#'));
+        let simple = lines.flat_map(|line| {
+            let mut words = words::split(line).unwrap_or_default();
+            let is_end = |word: &String| ["|", "&&", "2>&1"].contains(&word.as_str());
+            words.iter_mut().for_each(|word| {
+                if is_end(word) {
+                    "\n".clone_into(word)
+                }
+            });
+            words.split(|word| word == "\n").map(<[String]>::to_vec).collect::<Vec<_>>()
+        });
+        let is_ours = |words: &[String]| words.iter().position(|word| word == "tokenway").filter(|place| *place < 2);
+        simple.filter_map(|words| is_ours(&words).map(|place| words[place..].to_vec())).collect()
+    }
+
+    #[test]
+    fn every_help_has_an_example_that_can_be_pasted_as_it_is_shown() {
+        let mut all = Vec::new();
+        helps(Arguments::command(), "tokenway", &mut all);
+        assert!(all.len() >= 16, "{}", all.len());
+        for (path, written, shown) in all {
+            let own = commands(&shown).into_iter().filter(|words| words.join(" ").starts_with(&path)).count();
+            assert!(own > 0, "{path} --help has no example");
+            for words in commands(&shown) {
+                if let Err(error) = Arguments::try_parse_from(&words) {
+                    panic!("{path} --help: {words:?}: {error}");
+                }
+            }
+            // a line that clap breaks is another command
+            assert_eq!(commands(&shown), commands(&written), "{path} --help");
+            for line in written.lines().filter(|line| line.starts_with("  ")) {
+                assert!(line.chars().count() <= WIDTH && shown.contains(line), "{path} --help is broken at: {line}");
+            }
         }
     }
 }

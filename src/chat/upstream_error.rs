@@ -58,27 +58,27 @@ impl From<Fault> for Failure {
 
 fn failure(fault: Fault, param: Option<&str>, retry_after: Option<Duration>) -> Failure {
     let reject = match fault {
-        Fault::RateLimited => Reject::new(Code::RateLimited, "the upstream limits its requests: try again later")
+        Fault::RateLimited => Reject::new(Code::RateLimited, "The upstream limits its requests: try again later.")
             .retry_after(wait(retry_after)),
-        Fault::Overloaded => Reject::new(Code::Overloaded, "the upstream has no capacity now: try again later")
+        Fault::Overloaded => Reject::new(Code::Overloaded, "The upstream has no capacity now: try again later.")
             .retry_after(wait(retry_after)),
         Fault::QuotaExhausted => {
-            Reject::new(Code::UpstreamFailure, "the gateway's account at the upstream has no credit left")
+            Reject::new(Code::UpstreamFailure, "The gateway's account at the upstream has no credit left.")
         }
-        Fault::Timeout => Reject::new(Code::UpstreamTimeout, "the upstream gave up waiting for its model"),
-        Fault::Credentials => Reject::new(Code::UpstreamFailure, "the upstream refused the gateway's own credentials"),
-        Fault::NotFound => Reject::new(Code::UpstreamFailure, "the upstream does not know the model or the path"),
-        Fault::TooLarge => Reject::new(Code::BodyTooLarge, "the upstream takes no request of this size: shorten it"),
+        Fault::Timeout => Reject::new(Code::UpstreamTimeout, "The upstream gave up waiting for its model."),
+        Fault::Credentials => Reject::new(Code::UpstreamFailure, "The upstream refused the gateway's own credentials."),
+        Fault::NotFound => Reject::new(Code::UpstreamFailure, "The upstream does not know the model or the path."),
+        Fault::TooLarge => Reject::new(Code::BodyTooLarge, "The upstream takes no request of this size: shorten it."),
         Fault::ContextLengthExceeded => invalid(
             param,
-            "the prompt, with the answer asked for, is longer than the model's context: shorten the messages or ask for fewer tokens",
+            "The prompt, with the answer asked for, is longer than the model's context: shorten the messages or ask for fewer tokens.",
         ),
-        Fault::ContentPolicy => invalid(param, "the upstream's content policy refused the request"),
+        Fault::ContentPolicy => invalid(param, "The upstream's content policy refused the request."),
         Fault::Unsupported => {
-            invalid(param, "the upstream does not support this parameter or its value for this model")
+            invalid(param, "The upstream does not support this parameter or its value for this model.")
         }
-        Fault::Invalid => invalid(param, "the upstream refused the request as invalid"),
-        Fault::Other => Reject::new(Code::UpstreamFailure, "the upstream failed"),
+        Fault::Invalid => invalid(param, "The upstream refused the request as invalid."),
+        Fault::Other => Reject::new(Code::UpstreamFailure, "The upstream failed."),
     };
     Failure { fault, reject, retry_after }
 }
@@ -151,10 +151,10 @@ mod tests {
         assert_eq!(failure.fault, Fault::Unsupported);
         assert_eq!(
             failure.reject.message,
-            "logit_bias: the upstream does not support this parameter or its value for this model"
+            "logit_bias: The upstream does not support this parameter or its value for this model."
         );
         let long = br#"{"error":{"code":"context_length_exceeded","param":"messages"}}"#;
-        assert!(classify(400, None, long).reject.message.starts_with("messages: the prompt"));
+        assert!(classify(400, None, long).reject.message.starts_with("messages: The prompt"));
         assert!(!classify(400, None, long).is_retryable());
     }
 

@@ -49,19 +49,24 @@ pub struct Args {
     pub seed: u64,
 }
 
-const EXAMPLES: &str = r#"Example: an upstream that takes its time, and one that breaks off after five events
+const EXAMPLES: &str = r#"Examples: an upstream that takes its time, and one that breaks off after five
+events
 
-  tokenway demo-upstream --listen 127.0.0.1:9000 --first-token 150ms --tokens-per-second 40
-  tokenway demo-upstream --listen 127.0.0.1:9000 --fault reset_after_events --at 5
+  tokenway demo-upstream --listen 127.0.0.1:9000 --first-token 150ms \
+    --tokens-per-second 40
+  tokenway demo-upstream --listen 127.0.0.1:9000 \
+    --fault reset_after_events --at 5
 
 One request can choose for itself, with a field "demo" beside "messages":
 
-  {"messages": […], "stream": true, "demo": {"fault": "error_event", "at": 5, "first_token_ms": 300,
-   "tokens_per_second": 20, "jitter_ms": 10, "tokens": 100, "script": "reasoning", "seed": 7}}
+  {"messages": […], "stream": true, "demo": {"fault": "error_event", "at": 5,
+   "first_token_ms": 300, "tokens_per_second": 20, "jitter_ms": 10,
+   "tokens": 100, "script": "reasoning", "seed": 7}}
 
 and for each model that may be asked, so that one request tells each of several upstreams what to do:
 
-  {"model": "a", "messages": […], "demo": {"models": {"a": {"fault": "status_500"}, "b": {"tokens": 100}}}}"#;
+  {"model": "a", "messages": […], "demo": {"models":
+   {"a": {"fault": "status_500"}, "b": {"tokens": 100}}}}"#;
 
 /// Serves until interrupted.
 pub async fn run(args: Args) -> ExitCode {

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-use super::check::EXIT_USAGE;
+use super::failure::Failure;
 use crate::browser::quirks::Browser;
 use crate::browser::request::Credentials;
 use crate::config::parse_duration;
@@ -20,8 +21,6 @@ use crate::doctor::plan::{Plan, Preset, Wanted};
 use crate::doctor::report::{Report, Verdict};
 use crate::doctor::text::{self, Shown, Style};
 
-/// The server cannot be asked (`EX_UNAVAILABLE` of sysexits).
-pub const EXIT_UNREACHABLE: u8 = 69;
 /// The most that is read of a pasted request; HAR files are large.
 const MAX_PASTED: u64 = 256 * 1024 * 1024;
 
@@ -79,9 +78,9 @@ pub struct Args {
     #[arg(long)]
     pub no_probes: bool,
     /// For which server the mend is written; without it the one that the answer's headers point to
-    #[arg(long, value_enum, value_name = "SERVER")]
-    pub mend: Option<Mends>,
-    /// One JSON object on stdout
+    #[arg(long, value_parser = mends(), value_name = "SERVER")]
+    pub mend: Option<Shown>,
+    /// One JSON object on stdout, with an `error` where there is no report
     #[arg(long)]
     pub json: bool,
     /// Colours; NO_COLOR is honoured
@@ -92,16 +91,23 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
 
-  tokenway doctor https://api.example.com/v1/chat/completions --origin https://app.example.com \\
-    --method POST --header 'authorization: Bearer x' --header 'content-type: application/json' --credentials include
+  tokenway doctor https://api.example.com/v1/chat/completions \\
+    --origin https://app.example.com --method POST --credentials include \\
+    --header 'authorization: Bearer x' \\
+    --header 'content-type: application/json'
 
-  tokenway doctor https://api.example.com/v1 --origin https://app.example.com --as openai-js
-  tokenway doctor https://localhost:8443/v1/models --origin http://localhost:8444 --ca certs/ca.pem
-  pbpaste | tokenway doctor --from-curl - --mend nginx        # copied as cURL (bash) from developer tools
+  tokenway doctor https://api.example.com/v1 \\
+    --origin https://app.example.com --as openai-js
 
-What it sends: the request once, with a preflight if a browser would send one. Probes send preflights from other origins,
-GETs without credentials, errors on purpose (broken JSON, 8 MiB of blanks, DELETE of a path that does not exist), and 20 preflights in
-a row. Secrets are sent to the URL alone, and shown nowhere.";
+  tokenway doctor https://localhost:8443/v1/models \\
+    --origin http://localhost:8444 --ca certs/ca.pem
+
+  # copied as cURL (bash) from developer tools
+  pbpaste | tokenway doctor --from-curl - --mend nginx
+
+What it sends: the request once, with a preflight if a browser would send one. Probes send preflights from other origins, \
+GETs without credentials, errors on purpose (broken JSON, 8 MiB of blanks, DELETE of a path that does not exist), and 20 \
+preflights in a row. Secrets are sent to the URL alone, and shown nowhere.";
 
 /// `--credentials`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -127,25 +133,6 @@ pub enum Rules {
     Standard,
 }
 
-/// `--mend`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Mends {
-    /// tokenway.toml
-    Tokenway,
-    /// nginx before an application.
-    Nginx,
-    /// Express, with the package cors.
-    Express,
-    /// FastAPI, and everything on Starlette.
-    Fastapi,
-    /// Flask, with the package flask-cors.
-    Flask,
-    /// Caddy before an application.
-    Caddy,
-    /// For every one.
-    All,
-}
-
 /// `--color`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Colour {
@@ -157,41 +144,24 @@ pub enum Colour {
     Never,
 }
 
-/// Why there is no report.
-enum Trouble {
-    Usage(String),
-    Unreachable(Unreachable),
-    /// Nobody reads the answer.
-    Output(std::io::Error),
-}
-
 /// Runs the command.
 pub async fn run(args: Args) -> ExitCode {
     match examined(&args).await {
         Ok(Verdict::Allowed) => ExitCode::SUCCESS,
         Ok(Verdict::Blocked) => ExitCode::FAILURE,
-        Err(Trouble::Usage(message)) => {
-            eprintln!("tokenway: {message}");
-            ExitCode::from(EXIT_USAGE)
-        }
-        Err(Trouble::Unreachable(Unreachable(message))) => {
-            eprintln!("tokenway: {message}");
-            ExitCode::from(EXIT_UNREACHABLE)
-        }
-        Err(Trouble::Output(error)) => {
-            eprintln!("tokenway: standard output: {error}");
-            ExitCode::FAILURE
-        }
+        Err(failure) => failure.tell("tokenway: ", args.json),
     }
 }
 
-async fn examined(args: &Args) -> Result<Verdict, Trouble> {
-    let plan = plan(args).map_err(Trouble::Usage)?;
-    let client = client(args).map_err(Trouble::Usage)?;
-    let report = examine(&plan, client, !args.no_probes).await.map_err(Trouble::Unreachable)?;
+async fn examined(args: &Args) -> Result<Verdict, Failure> {
+    let plan = plan(args).map_err(Failure::usage)?;
+    let client = client(args).map_err(Failure::usage)?;
+    let examined = examine(&plan, client, !args.no_probes).await;
+    let report = examined.map_err(|Unreachable(message)| Failure::unreachable(message))?;
     let text = if args.json { json(&report) } else { text::write(&report, style(args)) };
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Trouble::Output)?;
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| Failure::failed(format!("standard output: {error}")))?;
     Ok(report.verdict)
 }
 
@@ -248,7 +218,7 @@ fn style(args: &Args) -> Style {
             Colour::Always => true,
             Colour::Never => false,
         },
-        mend: args.mend.map_or(Shown::Guessed, Shown::from),
+        mend: args.mend.unwrap_or_default(),
     }
 }
 
@@ -261,6 +231,13 @@ fn patience(text: &str) -> Result<Duration, String> {
     let expected = || "expected a duration such as 500ms, 10s or 1m, more than nothing and at most an hour".to_owned();
     let fits = |wait: &Duration| !wait.is_zero() && *wait <= Duration::from_secs(3600);
     parse_duration(text).ok().filter(fits).ok_or_else(expected)
+}
+
+/// The servers that there are mends for, and `all`.
+fn mends() -> impl TypedValueParser<Value = Shown> {
+    let servers = Target::value_variants().iter().filter_map(Target::to_possible_value);
+    let names = PossibleValuesParser::new(servers.chain([PossibleValue::new("all").help("Every one of them")]));
+    names.map(|name| Target::from_str(&name, false).map_or(Shown::All, Shown::One))
 }
 
 impl From<Mode> for Credentials {
@@ -284,20 +261,6 @@ impl From<Rules> for Browser {
     }
 }
 
-impl From<Mends> for Shown {
-    fn from(mends: Mends) -> Self {
-        match mends {
-            Mends::Tokenway => Shown::One(Target::Tokenway),
-            Mends::Nginx => Shown::One(Target::Nginx),
-            Mends::Express => Shown::One(Target::Express),
-            Mends::Fastapi => Shown::One(Target::Fastapi),
-            Mends::Flask => Shown::One(Target::Flask),
-            Mends::Caddy => Shown::One(Target::Caddy),
-            Mends::All => Shown::All,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, Parser};
@@ -311,22 +274,20 @@ mod tests {
     }
 
     #[test]
-    fn help_has_the_examples_and_says_what_is_sent() {
+    fn help_says_what_is_sent() {
         let help = Cli::command().render_long_help().to_string();
-        assert!(help.contains("tokenway doctor https://api.example.com/v1/chat/completions --origin"));
         assert!(help.contains("What it sends"));
     }
 
     #[test]
-    fn the_examples_are_right_usage() {
-        let joined = EXAMPLES.replace("\\\n", " ");
-        let lines: Vec<_> = joined.lines().filter(|line| line.starts_with("  ")).collect();
-        assert!(lines.len() >= 4);
-        for line in lines {
-            let line = line.split('#').next().unwrap().rsplit("tokenway doctor").next().unwrap();
-            let words = std::iter::once("doctor".to_owned()).chain(shlex::split(line).unwrap());
-            Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+    fn every_server_has_its_mend_and_all_have_theirs() {
+        let shown = |name: &str| Cli::try_parse_from(["doctor", "https://a", "--mend", name]).map(|cli| cli.args.mend);
+        for target in Target::ALL {
+            assert_eq!(shown(target.as_str()).unwrap(), Some(Shown::One(target)));
         }
+        assert_eq!(shown("all").unwrap(), Some(Shown::All));
+        let refused = shown("iis").unwrap_err().to_string();
+        assert!(refused.contains("nginx") && refused.contains("all"), "{refused}");
     }
 
     #[test]

@@ -10,11 +10,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::{Value, json};
 
-use super::check::EXIT_USAGE;
+use super::failure::Failure;
 use crate::caller::key::Key;
 use crate::caller::keyring::KeyRecord;
 use crate::caller::{Allowance, Terms, key_file};
 use crate::config::parse_duration;
+use crate::report::format::plural;
 use crate::route::price::Cost;
 
 /// Makes, lists and revokes gateway keys: the credentials of servers and scripts.
@@ -23,9 +24,11 @@ use crate::route::price::Cost;
 /// Exit status: 0 good, 64 a wrong name or file, 1 the file cannot be read or written.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Example:
-  tokenway key new nightly-report --requests-per-minute 30 --models gpt-4o --expires 2160h
+Examples:
+  tokenway key new nightly-report --requests-per-minute 30 \\
+    --models gpt-4o --expires 2160h
   curl https://gateway.example/v1/models -H \"authorization: Bearer $KEY\"
+
   tokenway key revoke nightly-report && kill -HUP $(pidof tokenway)")]
 pub struct Args {
     #[command(subcommand)]
@@ -41,10 +44,22 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Makes a key, prints it to stdout, this once, and adds it to the file
+    #[command(after_help = "\
+Examples:
+  tokenway key new nightly-report --models gpt-4o --expires 2160h
+  tokenway key new batch --concurrent-streams 2 --budget-per-day 5 \\
+    --keys-file /etc/tokenway/keys.toml")]
     New(NewArgs),
     /// Lists the keys: name, state, limits
+    #[command(after_help = "\
+Examples:
+  tokenway key list
+  tokenway key list --json | jq 'select(.good) | .name'")]
     List,
     /// Revokes a key; its entry stays, so that nobody takes its name
+    #[command(after_help = "\
+Example:
+  tokenway key revoke nightly-report && kill -HUP $(pidof tokenway)")]
     Revoke {
         /// The key's name
         name: String,
@@ -96,13 +111,10 @@ pub fn run(args: &Args) -> ExitCode {
             eprint!("{note}");
             ExitCode::SUCCESS
         }
-        Err(Failed::Wrong(reason)) => {
-            eprintln!("{file}: {reason}");
-            ExitCode::from(EXIT_USAGE)
-        }
+        Err(Failed::Wrong(reason)) => Failure::usage(format!("{file}: {reason}")).tell("", args.json),
         Err(Failed::Io(error)) => {
-            eprintln!("{file}: {error}; name a readable file, in a directory that may be written to, with --keys-file");
-            ExitCode::FAILURE
+            let mend = "name a readable file, in a directory that may be written to, with --keys-file";
+            Failure::failed(format!("{file}: {error}; {mend}")).tell("", args.json)
         }
     }
 }
@@ -140,7 +152,13 @@ fn execute(args: &Args, now: u64, out: &mut impl Write) -> Result<String, Failed
             Ok(String::new())
         }
         Command::Revoke { name } => {
-            edit(&args.keys_file, |text| key_file::with_revoked(text, name, now).map_err(|flaw| all(vec![flaw])))?;
+            edit(&args.keys_file, |text| {
+                let changed = key_file::with_revoked(text, name, now).map_err(|flaw| all(vec![flaw]))?;
+                changed.ok_or_else(|| Failed::Wrong(format!("no key has the name {name}; see `tokenway key list`")))
+            })?;
+            if args.json {
+                writeln!(out, "{}", json!({ "name": name, "revoked": key_file::format_time(now) }))?;
+            }
             Ok(format!("{name} is revoked. {RELOAD}\n"))
         }
     }
@@ -179,15 +197,15 @@ fn end(when: &str, now: u64) -> Result<u64, Failed> {
 fn line(record: &KeyRecord, now: u64) -> String {
     let mut line = format!("{}  {}", record.name, state(record, now));
     let allowance = record.terms.allowance;
-    for (value, unit) in [
-        (allowance.requests_per_minute, "requests per minute"),
-        (allowance.tokens_per_minute, "tokens per minute"),
-        (allowance.concurrent_streams, "streams at once"),
+    for (value, one, many, pace) in [
+        (allowance.requests_per_minute, "request", "requests", "per minute"),
+        (allowance.tokens_per_minute, "token", "tokens", "per minute"),
+        (allowance.concurrent_streams, "stream", "streams", "at once"),
     ] {
         match value {
             None => {}
-            Some(0) => line += &format!(", any number of {unit}"),
-            Some(value) => line += &format!(", {value} {unit}"),
+            Some(0) => line += &format!(", any number of {many} {pace}"),
+            Some(value) => line += &format!(", {} {pace}", plural(value, one, many)),
         }
     }
     if let Some(budget) = allowance.budget_per_day {
@@ -318,7 +336,9 @@ mod tests {
         tokenway_key(&file, "revoke bot").unwrap();
         assert!(find(NOW).is_err());
         assert!(tokenway_key(&file, "list").unwrap().starts_with("bot  revoked since 2027-01-15T08:00:00Z"));
-        assert!(tokenway_key(&file, "revoke nobody").unwrap_err().contains("no key has this name"));
+        // it is about no line of the file
+        let refused = tokenway_key(&file, "revoke nobody").unwrap_err();
+        assert_eq!(refused, "no key has the name nobody; see `tokenway key list`");
         let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["keys.toml"], "no draft is left");
     }
@@ -345,7 +365,7 @@ mod tests {
             ("new a --expires soon", "neither a duration"),
             ("new a --expires 2020-01-01", "in the past"),
             ("list", "No such file"),
-            ("revoke a", "no key has this name"),
+            ("revoke a", "no key has the name a"),
         ] {
             let refused = tokenway_key(&file, words).unwrap_err();
             assert!(refused.contains(reason), "{words}: {refused}");

@@ -1,6 +1,7 @@
 //! `tokenway serve`: configuration → listeners → serve → reload on SIGHUP → drain on SIGTERM or SIGINT.
 
-use std::io::IsTerminal;
+use std::fmt;
+use std::io::{self, IsTerminal};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
 use crate::config::development::Development;
-use crate::config::{self, Config, Log, Problems};
+use crate::config::{self, Config, Log};
 use crate::demo::{Demo, Knobs};
 use crate::drain::Drain;
 use crate::gateway::{Gateway, Shared};
@@ -41,11 +42,15 @@ const OPEN: &str = "access.accept is empty: pages of every allowed origin, and e
 /// What `tokenway serve` takes.
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = "\
-Example:
+Examples:
+  # the development default: a demo upstream, a local certificate
+  tokenway serve
+
   tokenway serve --config tokenway.toml
 
-  kill -HUP  reads the file and the certificate again; a file with mistakes changes nothing
-  kill -TERM lets open streams finish within server.drain, then exits with status 0")]
+Signals:
+  HUP   the file and the certificate are read again; mistakes change nothing
+  TERM  open streams may finish within server.drain; then exit status 0")]
 pub struct Args {
     /// The configuration file; without it, the development default
     #[arg(long, value_name = "FILE")]
@@ -60,9 +65,8 @@ pub fn run(args: &Args) -> ExitCode {
     match start(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let wrong_configuration = error.is::<Problems>();
             eprintln!("{error}");
-            if wrong_configuration { ExitCode::from(64) } else { ExitCode::FAILURE }
+            if error.is::<Wrong>() { ExitCode::from(64) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -77,16 +81,32 @@ enum Source {
 }
 
 impl Source {
-    fn load(&self) -> Result<Config, Problems> {
+    fn load(&self) -> Result<Config, Wrong> {
         match self {
-            Source::File(path) => Config::load(path, &|name| std::env::var(name).ok()),
+            Source::File(path) => {
+                let loaded = Config::load(path, &|name| std::env::var(name).ok());
+                loaded.map_err(|problems| Wrong(problems.in_file(path)))
+            }
             Source::Development(demo) => {
                 let origins = ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{}", PLAYGROUND.port()));
-                Ok(Development::prepare(Path::new(CERTS), *demo, &origins)?.config)
+                let prepared = Development::prepare(Path::new(CERTS), *demo, &origins);
+                prepared.map(|development| development.config).map_err(|problems| Wrong(problems.to_string()))
             }
         }
     }
 }
+
+/// A configuration that cannot be used: a line a problem, as `tokenway check` writes them.
+#[derive(Debug)]
+struct Wrong(String);
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Wrong {}
 
 fn start(args: &Args) -> Result<(), AnyError> {
     let (source, demo) = match &args.config {
@@ -99,9 +119,11 @@ fn start(args: &Args) -> Result<(), AnyError> {
     let config = source.load()?;
     log_to_stderr(config.log);
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    if config.access.accept.is_open() {
-        eprintln!("{OPEN}");
-        tracing::warn!(listen = %config.server.listen, "{OPEN}");
+    match source {
+        Source::File(_) if config.access.accept.is_open() => tracing::warn!(listen = %config.server.listen, "{OPEN}"),
+        // no money is spent there
+        Source::Development(_) => tracing::info!(listen = %config.server.listen, "no credentials are asked for"),
+        Source::File(_) => {}
     }
     let runtime = runtime(config.server.workers)?;
     let served = runtime.block_on(serve(source, config, demo, args.playground));
@@ -139,14 +161,15 @@ async fn serve(
     let mut signals = Signals::new()?;
     let fixed = Fixed::of(&config);
     // every address is taken before anything is served: either all of it works, or none
-    let public = bind("server.listen", config.server.listen)?;
-    let admin = bind("server.admin", config.server.admin)?;
     let development = demo.is_some();
+    let listen = if development { listen_by_default } else { listen_as_told };
+    let public = listen("server.listen", config.server.listen)?;
+    let admin = listen("server.admin", config.server.admin)?;
     let playground = playground.or(development.then_some(PLAYGROUND));
-    let playground = playground.map(|address| bind("--playground", address)).transpose()?;
+    let playground = playground.map(|address| listen("--playground", address)).transpose()?;
     let url = public_url(&config, &public)?;
     eprintln!("listening on {}", socket_url(&config, public.local_addr()?));
-    eprintln!("admin on http://{}", admin.local_addr()?);
+    eprintln!("admin on http://{} (the dashboard; /metrics, /readyz)", admin.local_addr()?);
 
     let _demo = demo.map(start_demo).transpose()?;
     let settings = Arc::new(ArcSwap::from_pointee(Settings::new(&config.server)?));
@@ -193,6 +216,25 @@ async fn serve(
         } => {}
     }
     Ok(())
+}
+
+fn listen_as_told(key: &'static str, address: SocketAddr) -> Result<TcpListener, AnyError> {
+    Ok(bind(key, address)?)
+}
+
+/// The same where no file says which addresses: another one takes a file.
+fn listen_by_default(key: &'static str, address: SocketAddr) -> Result<TcpListener, AnyError> {
+    bind(key, address).map_err(|error| {
+        let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
+        match source.map(io::Error::kind) {
+            Some(io::ErrorKind::AddrInUse) => format!(
+                "{address}: another process listens there, and the development default has no other address: stop that \
+                 process, or write your own (cp tokenway.toml mine.toml; tokenway serve --config mine.toml)"
+            )
+            .into(),
+            _ => error.into(),
+        }
+    })
 }
 
 /// Reads the configuration again and swaps it in whole, or keeps the old one and says why.
@@ -311,5 +353,22 @@ fn log_to_stderr(log: Log) {
         builder.json().flatten_event(true).init();
     } else {
         builder.with_ansi(std::io::stderr().is_terminal()).init();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_taken_address_of_the_development_default_is_named_with_what_can_be_done() {
+        let taken = listen_by_default("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = listen_by_default("server.listen", address).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{address}: another process listens there")), "{error}");
+        assert!(error.contains("tokenway serve --config") && !error.contains("choose another port"), "{error}");
+        // who has a file can choose
+        let error = listen_as_told("server.listen", address).unwrap_err().to_string();
+        assert!(error.contains("choose another port"), "{error}");
     }
 }

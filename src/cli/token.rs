@@ -7,13 +7,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::check::EXIT_USAGE;
+use super::failure::Failure;
 use crate::caller::claims::{Audience, Claims};
 use crate::caller::token_key::SigningKey;
 use crate::config::{Env, Secret, parse_duration};
 
 /// Mints tokens: short-lived credentials for pages, which the app's own backend makes in the same way.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Example:
+  tokenway token mint --sub user-17 --ttl 5m --models gpt-4o")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -30,9 +33,11 @@ enum Command {
 /// Exit status: 0 good, 64 a wrong flag, secret or key.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Example:
+Examples:
   export TOKENWAY_TOKEN_SECRET=$(openssl rand -hex 32)
-  tokenway token mint --sub user-17 --ttl 5m --origin https://app.example.com --models gpt-4o --rpm 20
+  tokenway token mint --sub user-17 --ttl 5m --models gpt-4o --rpm 20 \\
+    --origin https://app.example.com
+
   tokenway token mint --sub user-17 --ttl 5m --private-key ed25519.pem")]
 struct Mint {
     /// Who it is for: a user's id
@@ -80,10 +85,7 @@ pub fn run(args: &Args) -> ExitCode {
             // nobody reads it any more
             Err(_) => ExitCode::FAILURE,
         },
-        Err(reason) => {
-            eprintln!("{reason}");
-            ExitCode::from(EXIT_USAGE)
-        }
+        Err(reason) => Failure::usage(reason).tell("", false),
     }
 }
 

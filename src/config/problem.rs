@@ -1,6 +1,7 @@
 //! What is wrong with a configuration: where, why, and the mend. Pure.
 
 use std::fmt;
+use std::path::Path;
 
 /// Longest piece of the operator's own text that a message repeats, in characters.
 const QUOTE_LIMIT: usize = 60;
@@ -63,6 +64,12 @@ impl Problems {
             let Mistake { reason, mend } = mistake;
             self.0.push(Problem { key: place.key.clone(), line: place.line, reason, mend });
         }
+    }
+
+    /// A line a problem, each of which names the file.
+    pub fn in_file(&self, file: &Path) -> String {
+        let lines = self.0.iter().map(|problem| format!("{}: {problem}", file.display()));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// Puts the problems into the order of the file; those without a line come last.
@@ -196,6 +203,8 @@ mod tests {
         assert_eq!(problem.to_string(), "line 7: a[1].b: is wrong; mend it");
         let file = Problems::of_file(Mistake::new("cannot be read", "look"));
         assert_eq!(file.to_string(), "cannot be read; look");
+        let both = Problems(vec![problem, file.0[0].clone()]).in_file(Path::new("conf/x.toml"));
+        assert_eq!(both, "conf/x.toml: line 7: a[1].b: is wrong; mend it\nconf/x.toml: cannot be read; look");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use super::error::Error;
 use super::tap::{Tap, Tapped};
 use super::target::{Target, Versions};
 use super::trust::Trust;
+use crate::unconnected::Cause;
 
 /// Makes connections to one target.
 ///
@@ -43,7 +44,7 @@ impl Dialer {
         let tls = match target.is_tls() {
             false => None,
             true => {
-                let failed = |reason: String| Error::Tls { place: place(&target), reason };
+                let failed = |reason: String| Error::unconnected(place(&target), Cause::Handshake(reason));
                 let config = trust.client_config(versions).map_err(|error| failed(error.to_string()))?;
                 let name = match target.host() {
                     Host::Domain(name) => {
@@ -78,7 +79,7 @@ impl Dialer {
     /// # Errors
     /// There is none: see [`Error`].
     pub async fn dial(&self) -> Result<Connection, Error> {
-        let late = Error::TimedOut { place: self.place(), after: self.timeout };
+        let late = Error::unconnected(self.place(), Cause::TimedOut(self.timeout));
         timeout(self.timeout, self.dial_unbounded()).await.unwrap_or(Err(late))
     }
 
@@ -91,11 +92,11 @@ impl Dialer {
         let begun = Instant::now();
         let tcp = self.connect(addresses).await?;
         phases.tcp = begun.elapsed();
-        let peer = tcp.peer_addr().map_err(|error| Error::tcp(self.place(), &error))?;
+        let peer = tcp.peer_addr().map_err(|error| self.no_tcp(&error))?;
         let tap = Arc::new(Tap::default());
         let tcp = Tapped::new(tcp, Arc::clone(&tap));
 
-        let failed = |error: hyper::Error| Error::Socket { place: self.place(), reason: error.to_string() };
+        let failed = |error: hyper::Error| Error::unconnected(self.place(), Cause::Socket(error.to_string()));
         let Some((connector, name)) = &self.tls else {
             let http2 = self.versions == Versions::Http2;
             return Connection::open(tcp, http2, peer, phases, tap).await.map_err(failed);
@@ -120,7 +121,7 @@ impl Dialer {
             Host::Domain(name) => {
                 let found: Vec<_> =
                     tokio::net::lookup_host((name.as_str(), port)).await.into_iter().flatten().collect();
-                if found.is_empty() { Err(Error::NoSuchHost { host: name.clone() }) } else { Ok(found) }
+                if found.is_empty() { Err(Error::unconnected(self.place(), Cause::NoSuchHost)) } else { Ok(found) }
             }
         });
         found.await.map(Vec::as_slice)
@@ -132,7 +133,7 @@ impl Dialer {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         let connected = tcp.call(self.target.uri().clone()).await;
-        connected.map(|io| io.into_inner()).map_err(|error| Error::tcp(self.place(), &error))
+        connected.map(|io| io.into_inner()).map_err(|error| self.no_tcp(&error))
     }
 
     fn wanted(&self) -> &'static str {
@@ -140,6 +141,10 @@ impl Dialer {
             Versions::Http1 => "HTTP/1.1",
             Versions::Any | Versions::Http2 => "HTTP/2",
         }
+    }
+
+    fn no_tcp(&self, error: &(dyn std::error::Error + 'static)) -> Error {
+        Error::unconnected(self.place(), Cause::of_tcp(error, self.timeout))
     }
 
     fn place(&self) -> String {

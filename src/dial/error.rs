@@ -2,12 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
 
-use rustls::{AlertDescription, CertificateError};
+use rustls::AlertDescription;
 
-/// On Linux, macOS and the BSDs alike.
-const EMFILE: i32 = 24;
+use crate::unconnected::{Cause, CertificateFault, Unconnected};
 
 /// Why a server cannot be connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,40 +24,8 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// The name has no address.
-    NoSuchHost {
-        /// The name.
-        host: String,
-    },
-    /// Nobody listens there.
-    Refused {
-        /// Host and port.
-        place: String,
-    },
-    /// There is no way there.
-    Unreachable {
-        /// Host and port.
-        place: String,
-    },
-    /// No connection in time.
-    TimedOut {
-        /// Host and port.
-        place: String,
-        /// The time that it had.
-        after: Duration,
-    },
-    /// The server's certificate is not to be trusted.
-    Certificate {
-        /// Host and port.
-        place: String,
-        /// What is wrong with it.
-        fault: CertificateFault,
-    },
-    /// Something answers, but not with TLS.
-    NotTls {
-        /// Host and port.
-        place: String,
-    },
+    /// No connection, or none that is trusted.
+    Unconnected(Unconnected),
     /// The server does not speak the version of HTTP that was asked for.
     NotOffered {
         /// Host and port.
@@ -67,35 +33,6 @@ pub enum Error {
         /// `HTTP/2` or `HTTP/1.1`.
         wanted: &'static str,
     },
-    /// Any other end of the TLS handshake.
-    Tls {
-        /// Host and port.
-        place: String,
-        /// rustls's words.
-        reason: String,
-    },
-    /// Any other failure of a socket.
-    Socket {
-        /// Host and port.
-        place: String,
-        /// The system's words.
-        reason: String,
-    },
-}
-
-/// What is wrong with a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CertificateFault {
-    /// It is signed by nobody who is trusted.
-    UnknownIssuer,
-    /// It is for another name.
-    WrongName,
-    /// Its time is over.
-    Expired,
-    /// Its time has not begun.
-    NotYetValid,
-    /// Anything else: a broken signature, a wrong use, a revocation.
-    Other,
 }
 
 impl Error {
@@ -104,61 +41,33 @@ impl Error {
         match self {
             Error::Url { .. } => "url",
             Error::Authorities { .. } => "authorities",
-            Error::NoSuchHost { .. } => "no_such_host",
-            Error::Refused { .. } => "connection_refused",
-            Error::Unreachable { .. } => "unreachable",
-            Error::TimedOut { .. } => "connect_timeout",
-            Error::Certificate { .. } => "certificate",
-            Error::NotTls { .. } => "not_tls",
+            Error::Unconnected(unconnected) => match unconnected.cause {
+                Cause::NoSuchHost => "no_such_host",
+                Cause::Refused => "connection_refused",
+                Cause::NoRoute => "unreachable",
+                Cause::TimedOut(_) => "connect_timeout",
+                Cause::Socket(_) => "socket",
+                Cause::Certificate(_) => "certificate",
+                Cause::NotTls => "not_tls",
+                Cause::Handshake(_) => "tls",
+            },
             Error::NotOffered { .. } => "protocol_not_offered",
-            Error::Tls { .. } => "tls",
-            Error::Socket { .. } => "socket",
         }
     }
 
-    /// Of a failed TCP connection.
-    pub(super) fn tcp(place: String, error: &(dyn std::error::Error + 'static)) -> Self {
-        let sources = std::iter::successors(Some(error), |error| error.source());
-        let io = sources.filter_map(|error| error.downcast_ref::<io::Error>()).last();
-        match io.map(io::Error::kind) {
-            Some(io::ErrorKind::ConnectionRefused) => Error::Refused { place },
-            Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => Error::Unreachable { place },
-            _ if io.and_then(io::Error::raw_os_error) == Some(EMFILE) => {
-                Error::Socket { place, reason: "too many open files; allow more with `ulimit -n`".to_owned() }
-            }
-            _ => Error::Socket { place, reason: io.map_or_else(|| error.to_string(), ToString::to_string) },
-        }
+    /// No connection to this host and port.
+    pub(super) fn unconnected(place: String, cause: Cause) -> Self {
+        Error::Unconnected(Unconnected { place, cause })
     }
 
     /// Of a failed TLS handshake.
     pub(super) fn tls(place: String, wanted: &'static str, error: &io::Error) -> Self {
         let of_rustls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
         match of_rustls {
-            Some(rustls::Error::InvalidCertificate(fault)) => {
-                Error::Certificate { place, fault: CertificateFault::of(fault) }
-            }
-            Some(rustls::Error::InvalidMessage(_)) => Error::NotTls { place },
             Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
                 Error::NotOffered { place, wanted }
             }
-            Some(error) => Error::Tls { place, reason: error.to_string() },
-            None => Error::Tls { place, reason: error.to_string() },
-        }
-    }
-}
-
-impl CertificateFault {
-    fn of(error: &CertificateError) -> Self {
-        match error {
-            CertificateError::UnknownIssuer => CertificateFault::UnknownIssuer,
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                CertificateFault::WrongName
-            }
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => CertificateFault::Expired,
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                CertificateFault::NotYetValid
-            }
-            _ => CertificateFault::Other,
+            _ => Error::unconnected(place, Cause::of_tls(error)),
         }
     }
 }
@@ -170,21 +79,9 @@ impl fmt::Display for Error {
             Error::Authorities { file, reason } => {
                 write!(f, "--ca {file}: {reason}; name a PEM file that holds the certificates of authorities to trust")
             }
-            Error::NoSuchHost { host } => write!(f, "{host}: no such host; check the name's spelling and the resolver"),
-            Error::Refused { place } => {
-                write!(f, "{place}: connection refused; nothing listens there: start the server, or check the port")
-            }
-            Error::Unreachable { place } => {
-                write!(f, "{place}: no route to host; check the address, the network and the firewall")
-            }
-            Error::TimedOut { place, after } => write!(
-                f,
-                "{place}: no connection within {} s; check the address and the firewall, or allow more time with --timeout",
-                after.as_secs_f64()
-            ),
-            Error::Certificate { place, fault } => write!(f, "{place}: {fault}"),
-            Error::NotTls { place } => {
-                write!(f, "{place}: what answers there does not speak TLS; begin the URL with http://")
+            Error::Unconnected(unconnected) => {
+                write!(f, "{unconnected}")?;
+                mend(&unconnected.cause).map_or(Ok(()), |mend| write!(f, "; {mend}"))
             }
             Error::NotOffered { place, wanted } => {
                 write!(
@@ -192,28 +89,27 @@ impl fmt::Display for Error {
                     "{place}: the server does not offer {wanted} in its TLS handshake (ALPN); ask for another --http"
                 )
             }
-            Error::Tls { place, reason } => write!(f, "{place}: the TLS handshake failed: {reason}"),
-            Error::Socket { place, reason } => write!(f, "{place}: cannot connect: {reason}"),
         }
     }
 }
 
-impl fmt::Display for CertificateFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            CertificateFault::UnknownIssuer => {
-                "its certificate is signed by nobody who is trusted here; name its authority with --ca FILE"
-            }
-            CertificateFault::WrongName => {
-                "its certificate is for another name; use a name that stands in it, or mend the certificate"
-            }
-            CertificateFault::Expired => "its certificate has expired; renew it, or set this machine's clock",
-            CertificateFault::NotYetValid => "its certificate is not valid yet; set this machine's clock",
-            CertificateFault::Other => {
-                "its certificate is not valid; mend it, or, to look at the rest all the same, say --insecure"
-            }
-        })
-    }
+/// What the user of a tool can do.
+fn mend(cause: &Cause) -> Option<&'static str> {
+    Some(match cause {
+        Cause::NoSuchHost => "check the name's spelling and the resolver",
+        Cause::Refused => "nothing listens there: start the server, or check the port",
+        Cause::NoRoute => "check the address, the network and the firewall",
+        Cause::TimedOut(_) => "check the address and the firewall, or allow more time with --timeout",
+        Cause::Certificate(fault) => match fault {
+            CertificateFault::UnknownIssuer => "name its authority with --ca FILE",
+            CertificateFault::WrongName => "use a name that stands in it, or mend the certificate",
+            CertificateFault::Expired => "renew it, or set this machine's clock",
+            CertificateFault::NotYetValid => "set this machine's clock",
+            CertificateFault::Other => "mend it, or, to look at the rest all the same, say --insecure",
+        },
+        Cause::NotTls => "begin the URL with http://",
+        Cause::Socket(_) | Cause::Handshake(_) => return None,
+    })
 }
 
 impl std::error::Error for Error {}

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::mend::Target;
 use super::report::{Blocked, Finding, Outcome, Report, Severity, Step, Verdict};
 use super::secret::printable;
+use crate::report::format::plural;
 
 /// Sentences are broken before this column; what is to be pasted never is.
 const WIDTH: usize = 100;
@@ -188,18 +189,13 @@ impl Page {
         }
         self.gap();
         let rest = if report.block.is_some() { "; the others wait for an allowed page" } else { "" };
-        let probes = format!("{} probes{rest}", report.probed.len());
-        match report.findings.len() {
-            0 => {
-                let none = self.paint(Paint::Good, "no findings");
-                self.line(0, &format!("{none} {}", self.dim(&format!("of {probes}"))));
-            }
-            count => {
-                let count = self.bold(&format!("{count} finding{}", if count == 1 { "" } else { "s" }));
-                self.line(0, &format!("{count} {}", self.dim(&format!("of {probes}"))));
-                report.findings.iter().for_each(|finding| self.finding(finding));
-            }
-        }
+        let probes = self.dim(&format!("of {}{rest}", plural(report.probed.len() as u64, "probe", "probes")));
+        let found = match report.findings.len() as u64 {
+            0 => self.paint(Paint::Good, "no findings"),
+            count => self.bold(&plural(count, "finding", "findings")),
+        };
+        self.line(0, &format!("{found} {probes}"));
+        report.findings.iter().for_each(|finding| self.finding(finding));
     }
 
     fn finding(&mut self, finding: &Finding) {
@@ -219,7 +215,7 @@ impl Page {
 }
 
 /// Rows of at most so many characters, broken at blanks; a longer word has a row of its own.
-fn wrapped(sentence: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(sentence: &str, width: usize) -> Vec<String> {
     let mut rows = vec![String::new()];
     for word in sentence.split(' ') {
         let row = rows.last_mut().expect("there is always a row");
@@ -302,6 +298,19 @@ mod tests {
         assert!(shown(Shown::One(Target::Tokenway)).contains("\n    tokenway\n"));
         let all = shown(Shown::All);
         assert!(all.contains("\n    nginx\n") && all.contains("\n    tokenway\n"));
+    }
+
+    #[test]
+    fn one_is_one_and_more_are_many() {
+        let last = |findings: usize, probed: &[&'static str]| {
+            let finding = report().findings.remove(0);
+            let report = Report { findings: vec![finding; findings], probed: probed.to_vec(), block: None, ..report() };
+            let text = write(&report, Style::default());
+            text.lines().find(|line| line.contains(" of ") && line.contains("finding")).unwrap().to_owned()
+        };
+        assert_eq!(last(0, &["x"]), "no findings of 1 probe");
+        assert_eq!(last(1, &["x"]), "1 finding of 1 probe");
+        assert_eq!(last(2, &["x", "y"]), "2 findings of 2 probes");
     }
 
     #[test]

@@ -207,7 +207,8 @@ impl<'a, T> Attempts<'a, T> {
         let (model, upstream) = (self.upstreams.name(attempt.id), self.upstreams.client(attempt.id).name());
         let (reason, next_name) = (failure.reason(), next.map(|next| self.upstreams.name(next)));
         let request_id = self.meter.record().request_id().to_owned();
-        tracing::warn!(request_id, model, upstream, reason, next = next_name, "attempt failed");
+        let cause = failure.unconnected().map(ToString::to_string);
+        tracing::warn!(request_id, model, upstream, reason, cause, next = next_name, "attempt failed");
         let Some(next) = next else {
             self.hedge_failed();
             return Err(failure);

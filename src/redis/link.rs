@@ -39,6 +39,8 @@ pub struct Link {
 
 struct Inner {
     target: Target,
+    /// Host and port, for the log.
+    place: String,
     budget: Duration,
     serves: &'static str,
     metrics: Arc<Metrics>,
@@ -83,6 +85,10 @@ impl Link {
     pub fn start(config: &config::Redis, serves: &'static str, metrics: Arc<Metrics>) -> Result<Self, String> {
         let inner = Arc::new(Inner {
             target: Target::new(config).map_err(|error| format!("redis.url cannot be used: {error}"))?,
+            place: match config.host.contains(':') {
+                true => format!("[{}]:{}", config.host, config.port),
+                false => format!("{}:{}", config.host, config.port),
+            },
             budget: config.budget,
             serves,
             metrics,
@@ -200,7 +206,7 @@ impl Inner {
                     // under the lock: it may be given up in the next moment
                     self.connected.send_replace(true);
                     drop(state);
-                    tracing::info!(serves = self.serves, "connected to Redis");
+                    tracing::info!(redis = self.place, serves = self.serves, "connected to Redis");
                 }
                 Ok(Err(error)) => self.not_connected(match Trouble::of(&error) {
                     Trouble::Io | Trouble::Other => Trouble::Connect,
@@ -241,6 +247,7 @@ impl Inner {
             *told = Some(now);
             drop(state);
             tracing::warn!(
+                redis = self.place,
                 reason = trouble.as_str(),
                 serves = self.serves,
                 "no answer from Redis: each instance goes by what it knows itself (limits: at redis.local_share)"

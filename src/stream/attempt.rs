@@ -144,7 +144,7 @@ impl Drop for Attempt {
 /// at an end, it has begun.
 fn is_refusal(failure: &Failure, stage: Stage) -> bool {
     match failure {
-        Failure::Connect | Failure::Tls | Failure::ConnectTimeout => true,
+        Failure::NoConnection(_) => true,
         Failure::Refused(_) | Failure::InBody(_) | Failure::BadHead(_) => true,
         Failure::Broken => stage != Stage::Answered,
         Failure::SilentBeforeFirstEvent | Failure::SilentBetweenEvents => false,

@@ -14,6 +14,7 @@ use crate::chat::usage::Usage;
 use crate::metrics::{Cached, Metrics, Outcome};
 use crate::route::price::Price;
 use crate::route::table::{Fallback, Model, UpstreamId};
+use crate::unconnected::Unconnected;
 use crate::upstream::failure::Failure;
 
 const PROMPT: u64 = 100;
@@ -85,7 +86,7 @@ async fn what_an_upstream_refused_is_not_billed_and_what_it_broke_off_is() {
         drop(attempt);
         billed(&meter)
     };
-    for failure in [Failure::Connect, Failure::Tls, Failure::ConnectTimeout, Failure::Broken, Failure::BadHead("x")] {
+    for failure in [Failure::NoConnection(Unconnected::refused()), Failure::Broken, Failure::BadHead("x")] {
         assert_eq!(after(false, 0, failure.clone()), 0, "{failure:?}");
     }
     assert_eq!(after(true, 0, Failure::InBody(Fault::Other)), 0);

@@ -18,6 +18,7 @@ use tower_service::Service;
 
 use super::failure::Failure;
 use crate::config::{BaseUrl, Upstream};
+use crate::unconnected::{Cause, Unconnected};
 
 /// Bytes to and from an upstream.
 pub(super) enum Transport {
@@ -32,6 +33,8 @@ pub(super) struct Connect {
     tcp: HttpConnector,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     uri: Uri,
+    /// Host and port, for the operator.
+    place: String,
     timeout: Duration,
 }
 
@@ -59,20 +62,26 @@ impl Connect {
             .path_and_query("/")
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Self { tcp, tls, uri, timeout: upstream.connect_timeout })
+        let place = format!("{}:{}", bracketed(base), base.port);
+        Ok(Self { tcp, tls, uri, place, timeout: upstream.connect_timeout })
     }
 
     /// A new connection, ready for HTTP.
     pub(super) async fn open(&self) -> Result<Transport, Failure> {
-        tokio::time::timeout(self.timeout, self.open_unbounded()).await.unwrap_or(Err(Failure::ConnectTimeout))
+        let opened = tokio::time::timeout(self.timeout, self.open_unbounded()).await;
+        opened.unwrap_or(Err(Cause::TimedOut(self.timeout))).map_err(|cause| {
+            let place = self.place.clone();
+            Failure::NoConnection(Unconnected { place, cause })
+        })
     }
 
-    async fn open_unbounded(&self) -> Result<Transport, Failure> {
-        let tcp = self.tcp.clone().call(self.uri.clone()).await.map_err(|_| Failure::Connect)?.into_inner();
+    async fn open_unbounded(&self) -> Result<Transport, Cause> {
+        let tcp = self.tcp.clone().call(self.uri.clone()).await;
+        let tcp = tcp.map_err(|error| Cause::of_tcp(&error, self.timeout))?.into_inner();
         match &self.tls {
             None => Ok(Transport::Plain(tcp)),
             Some((connector, name)) => {
-                let tls = connector.connect(name.clone(), tcp).await.map_err(|_| Failure::Tls)?;
+                let tls = connector.connect(name.clone(), tcp).await.map_err(|error| Cause::of_tls(&error))?;
                 Ok(Transport::Tls(Box::new(tls)))
             }
         }
@@ -81,9 +90,14 @@ impl Connect {
 
 /// `host` or `host:port`, as `host` headers and URLs write it: a default port is left out.
 pub(super) fn authority(base: &BaseUrl) -> String {
-    let host = if base.host.contains(':') { format!("[{}]", base.host) } else { base.host.clone() };
+    let host = bracketed(base);
     let default_port = if base.tls { 443 } else { 80 };
     if base.port == default_port { host } else { format!("{host}:{}", base.port) }
+}
+
+/// The host as URLs write it (RFC 3986 §3.2.2).
+fn bracketed(base: &BaseUrl) -> String {
+    if base.host.contains(':') { format!("[{}]", base.host) } else { base.host.clone() }
 }
 
 fn default_roots() -> Arc<RootCertStore> {

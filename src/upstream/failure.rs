@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::chat::fault::Fault;
 use crate::chat::upstream_error;
 use crate::error::{Code, Reject};
+use crate::unconnected::{Cause, Unconnected};
 
 /// A client that is told to come back while this gateway shuts down will find another one, or this one restarted.
 const RETRY_WHILE_DRAINING: Duration = Duration::from_secs(2);
@@ -12,12 +13,8 @@ const RETRY_WHILE_DRAINING: Duration = Duration::from_secs(2);
 /// Why an attempt gave no answer, or why a stream broke. Holds nothing that the upstream said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// No TCP connection: refused, unreachable, name unknown.
-    Connect,
-    /// TCP, but no TLS: the certificate is not trusted, or the handshake broke.
-    Tls,
-    /// No connection within `connect_timeout`.
-    ConnectTimeout,
+    /// No connection, or no trusted TLS, within `connect_timeout`.
+    NoConnection(Unconnected),
     /// Nothing within `first_event_timeout`.
     SilentBeforeFirstEvent,
     /// Nothing for `idle_timeout`.
@@ -69,7 +66,7 @@ impl Failure {
     /// Whose health it speaks of.
     pub fn blame(&self) -> Blame {
         match self {
-            Failure::Connect | Failure::Tls | Failure::ConnectTimeout => Blame::Upstream,
+            Failure::NoConnection(_) => Blame::Upstream,
             Failure::Refused(_) | Failure::InBody(_) if !self.is_retryable() => Blame::Nobody,
             Failure::TooLong | Failure::Limited(_) | Failure::Draining => Blame::Nobody,
             _ => Blame::Model,
@@ -87,9 +84,11 @@ impl Failure {
     /// The label `reason` of `tokenway_fallbacks_total`, and the word in the log.
     pub fn reason(&self) -> &'static str {
         match self {
-            Failure::Connect => "connect",
-            Failure::Tls => "tls",
-            Failure::ConnectTimeout => "connect_timeout",
+            Failure::NoConnection(unconnected) => match unconnected.cause {
+                Cause::NoSuchHost | Cause::Refused | Cause::NoRoute | Cause::Socket(_) => "connect",
+                Cause::Certificate(_) | Cause::NotTls | Cause::Handshake(_) => "tls",
+                Cause::TimedOut(_) => "connect_timeout",
+            },
             Failure::SilentBeforeFirstEvent => "first_event_timeout",
             Failure::SilentBetweenEvents => "idle_timeout",
             Failure::TooLong => "max_duration",
@@ -105,14 +104,29 @@ impl Failure {
         }
     }
 
+    /// Where there is no connection, and why: for the operator, never for a client.
+    pub fn unconnected(&self) -> Option<&Unconnected> {
+        match self {
+            Failure::NoConnection(unconnected) => Some(unconnected),
+            _ => None,
+        }
+    }
+
     /// What the client is told, as a status before the commit point or as an event after it.
     pub fn reject(&self) -> Reject {
         let failure = |message: &'static str| Reject::new(Code::UpstreamFailure, message);
         let timeout = |message: &'static str| Reject::new(Code::UpstreamTimeout, message);
         match self {
-            Failure::Connect => failure("The upstream could not be reached."),
-            Failure::Tls => failure("No trusted TLS connection to the upstream could be made."),
-            Failure::ConnectTimeout => timeout("The upstream did not accept a connection in time."),
+            // where it is, and what is wrong with it, is the operator's business: see `unconnected`
+            Failure::NoConnection(unconnected) => match unconnected.cause {
+                Cause::NoSuchHost | Cause::Refused | Cause::NoRoute | Cause::Socket(_) => {
+                    failure("The upstream could not be reached.")
+                }
+                Cause::Certificate(_) | Cause::NotTls | Cause::Handshake(_) => {
+                    failure("No trusted TLS connection to the upstream could be made.")
+                }
+                Cause::TimedOut(_) => timeout("The upstream did not accept a connection in time."),
+            },
             Failure::SilentBeforeFirstEvent => timeout("The upstream sent nothing within stream.first_event_timeout."),
             Failure::SilentBetweenEvents => timeout("The upstream fell silent for stream.idle_timeout."),
             Failure::TooLong => timeout("The completion took longer than stream.max_duration."),
@@ -137,14 +151,53 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unconnected::CertificateFault;
+
+    fn unconnected(cause: Cause) -> Failure {
+        Failure::NoConnection(Unconnected { place: "secret.internal:443".to_owned(), cause })
+    }
+
+    #[test]
+    fn clients_are_not_told_where_the_upstream_is_nor_why_it_cannot_be_reached() {
+        for (cause, reason) in [
+            (Cause::NoSuchHost, "connect"),
+            (Cause::Refused, "connect"),
+            (Cause::NoRoute, "connect"),
+            (Cause::Socket("secret".to_owned()), "connect"),
+            (Cause::Certificate(CertificateFault::Expired), "tls"),
+            (Cause::NotTls, "tls"),
+            (Cause::Handshake("secret".to_owned()), "tls"),
+            (Cause::TimedOut(Duration::from_secs(7)), "connect_timeout"),
+        ] {
+            let failure = unconnected(cause.clone());
+            let told = failure.reject().message;
+            assert!(!told.contains("secret") && !told.contains(&cause.to_string()), "{told}");
+            assert_eq!(failure.reason(), reason);
+            assert_eq!(failure.unconnected().map(ToString::to_string), Some(format!("secret.internal:443: {cause}")));
+        }
+    }
+
+    #[test]
+    fn whatever_fails_the_client_is_told_in_a_sentence() {
+        let refusals = [400, 401, 402, 404, 408, 413, 422, 429, 500, 503].map(|status| {
+            let failure = upstream_error::classify(status, None, b"");
+            Failure::Refused(failure)
+        });
+        let faults = [Fault::ContextLengthExceeded, Fault::ContentPolicy, Fault::Unsupported].map(Failure::InBody);
+        let own = [unconnected(Cause::Refused), Failure::BadHead("it is odd"), Failure::Broken, Failure::Empty];
+        for failure in refusals.into_iter().chain(faults).chain(own) {
+            let told = failure.reject().message;
+            assert!(told.starts_with(char::is_uppercase) && told.ends_with('.'), "{told}");
+        }
+    }
 
     #[test]
     fn somebody_is_to_blame_for_every_failure_after_which_another_model_is_asked_and_429_and_503_name_a_time() {
         let refused = |status| Failure::Refused(upstream_error::classify(status, None, b""));
         let all = [
-            Failure::Connect,
-            Failure::Tls,
-            Failure::ConnectTimeout,
+            unconnected(Cause::Refused),
+            unconnected(Cause::NotTls),
+            unconnected(Cause::TimedOut(Duration::from_secs(1))),
             Failure::SilentBeforeFirstEvent,
             Failure::SilentBetweenEvents,
             refused(429),

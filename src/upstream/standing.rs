@@ -317,6 +317,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::unconnected::Unconnected;
 
     const COOL_DOWN: CoolDown = CoolDown { first: Duration::from_secs(5), most: Duration::from_secs(60) };
     const SLOW: Duration = Duration::from_secs(30);
@@ -348,7 +349,7 @@ mod tests {
         let states =
             |shown: Vec<Shown>| shown.iter().map(|shown| (shown.of_model, shown.of_upstream)).collect::<Vec<_>>();
         assert_eq!(states(standings.shown()), [(State::Open, State::Closed), (State::Closed, State::Closed)]);
-        fail(&of[1], 5, &Failure::Connect);
+        fail(&of[1], 5, &Failure::NoConnection(Unconnected::refused()));
         assert_eq!(states(standings.shown()), [(State::Open, State::Open), (State::Closed, State::Open)]);
         assert!(of[1].ask(COOL_DOWN).is_none());
     }
@@ -370,7 +371,7 @@ mod tests {
         let (_, of) = standings();
         fail(&of[0], 5, &Failure::Broken);
         advance(COOL_DOWN.first).await;
-        fail(&of[1], 5, &Failure::Tls);
+        fail(&of[1], 5, &Failure::NoConnection(Unconnected::refused()));
         assert!(of[0].ask(COOL_DOWN).is_none(), "the upstream is open");
         advance(COOL_DOWN.first).await;
         assert!(of[0].ask(COOL_DOWN).is_some(), "model and upstream are probed by one request");
@@ -396,7 +397,7 @@ mod tests {
         let late = before[0].ask(COOL_DOWN).unwrap();
         let after = standings.adopt(&config("other.example"));
         fail(&before[0], 5, &Failure::Empty);
-        fail(&before[0], 5, &Failure::Connect);
+        fail(&before[0], 5, &Failure::NoConnection(Unconnected::refused()));
         drop(late);
         assert!(after[0].is_usable());
         let (model, upstream) = (&standings.metrics.model_health, &standings.metrics.upstream_health);

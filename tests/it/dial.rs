@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::RootCertStore;
 use tokenway::dial::{Connection, Dialer, Error, SendError, Target, Trust, Versions};
 use tokenway::server::tls::server_config;
+use tokenway::unconnected::{Cause, Unconnected};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -117,10 +118,13 @@ async fn nobody_there_and_nobody_of_that_name_are_told_apart() {
     let nobody = Nobody::new();
     let place = nobody.address.to_string();
     let error = dial(&format!("http://{place}"), Versions::Any, Trust::PublicRoots).await.unwrap_err();
-    assert_eq!(error, Error::Refused { place });
+    assert_eq!(error, Error::Unconnected(Unconnected { place, cause: Cause::Refused }));
     // RFC 6761 §6.4: it never resolves
     let error = dial("http://tokenway.invalid", Versions::Any, Trust::PublicRoots).await.unwrap_err();
-    assert_eq!(error, Error::NoSuchHost { host: "tokenway.invalid".to_owned() });
+    assert_eq!(
+        error,
+        Error::Unconnected(Unconnected { place: "tokenway.invalid:80".to_owned(), cause: Cause::NoSuchHost })
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What `tokenway bench` takes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::parse_duration;
@@ -109,8 +109,15 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub html: Option<PathBuf>,
     /// Measure the tool itself: 200 users against a built-in upstream with known delays
-    #[arg(long, conflicts_with_all = ["url", "compare"], help_heading = "Output")]
+    #[arg(long, conflicts_with_all = ["url", "compare", "json", "html"], help_heading = "Output")]
     pub self_test: bool,
+}
+
+impl Args {
+    /// Whether stdout is for a JSON document.
+    pub(super) fn wants_json(&self) -> bool {
+        self.json.as_deref() == Some(Path::new("-"))
+    }
 }
 
 /// A version of HTTP.
@@ -141,7 +148,8 @@ const EXAMPLES: &str = r#"Examples:
       --compare http://127.0.0.1:9000 --streams 500
 
   What a page of another origin gets, over HTTP/2
-    tokenway bench https://llm.example.com --origin https://app.example.com --http 2
+    tokenway bench https://llm.example.com \
+      --origin https://app.example.com --http 2
 
   How exact the tool itself is on this machine
     tokenway bench --self-test"#;

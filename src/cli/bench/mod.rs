@@ -16,10 +16,13 @@ use output::Output;
 use progress::Progress;
 use setup::Setup;
 
-use super::check::EXIT_USAGE;
+use super::failure::Failure;
 use crate::load::run::Told;
 use crate::report::document::Document;
 use crate::report::totals::Totals;
+
+/// Who speaks on stderr.
+const NAME: &str = "tokenway bench: ";
 
 /// Runs the command with this process's environment and streams.
 pub fn run(args: &Args) -> ExitCode {
@@ -27,10 +30,7 @@ pub fn run(args: &Args) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(start(args)),
-        Err(error) => {
-            eprintln!("tokenway bench: cannot start: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => Failure::failed(format!("cannot start: {error}")).tell(NAME, args.wants_json()),
     }
 }
 
@@ -49,10 +49,7 @@ async fn start(args: &Args) -> ExitCode {
     let ready = Setup::new(args, &env).and_then(|setup| Ok((setup, Output::open(args, &env)?)));
     match ready {
         Ok((setup, output)) => measure(setup, output, stop).await,
-        Err(mistake) => {
-            eprintln!("tokenway bench: {mistake}");
-            ExitCode::from(EXIT_USAGE)
-        }
+        Err(mistake) => Failure::usage(mistake).tell(NAME, args.wants_json()),
     }
 }
 
@@ -74,18 +71,13 @@ async fn measure(setup: Setup, output: Output, stop: CancellationToken) -> ExitC
     setting.interrupted = ended.interrupted;
     setting.cut = ended.cut;
     let document = totals.finish(&setting);
-    let any_whole = totals.whole() > 0;
-    if !any_whole {
-        eprintln!("tokenway bench: {}", why_none(&document));
+    let failure = (totals.whole() == 0).then(|| Failure::failed(why_none(&document)));
+    let failures = output.write(&document, failure);
+    for failure in &failures {
+        // where stdout is for JSON, the document has it
+        failure.tell(NAME, false);
     }
-    match output.write(&document, any_whole) {
-        Ok(()) if any_whole => ExitCode::SUCCESS,
-        Ok(()) => ExitCode::FAILURE,
-        Err(mistake) => {
-            eprintln!("tokenway bench: {mistake}");
-            ExitCode::FAILURE
-        }
-    }
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Why nothing came whole, in one line: the most frequent reason.

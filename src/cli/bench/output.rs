@@ -4,7 +4,11 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde_json::Value;
+
 use super::args::Args;
+use crate::cli::failure::Failure;
 use crate::config::Env;
 use crate::report::document::Document;
 use crate::report::terminal::Style;
@@ -26,25 +30,40 @@ impl Output {
     /// One line: a file that cannot be written.
     pub(super) fn open(args: &Args, env: Env<'_>) -> Result<Self, String> {
         let open = |flag: &str, path: &Option<PathBuf>| path.as_deref().map(|path| Place::open(flag, path)).transpose();
+        if args.wants_json() && args.html.as_deref() == Some(Path::new("-")) {
+            return Err("--html -: stdout is taken by --json -; name a file for one of the two".to_owned());
+        }
         Ok(Self { json: open("--json", &args.json)?, html: open("--html", &args.html)?, style: style(env) })
     }
 
-    /// Writes all of it; without a table where there is nothing to put in it.
-    ///
-    /// # Errors
-    /// One line: what could not be written.
-    pub(super) fn write(self, document: &Document, table: bool) -> Result<(), String> {
+    /// Writes all of it, and gives back what has failed, the run itself first. A failed run has no table: there is nothing to
+    /// put in it. The JSON document comes last and says what failed before it.
+    pub(super) fn write(self, document: &Document, run: Option<Failure>) -> Vec<Failure> {
         let stdout_is_taken = [&self.json, &self.html].into_iter().any(|place| matches!(place, Some(Place::Stdout)));
-        if table && !stdout_is_taken {
-            Place::Stdout.write(&document.terminal(self.style))?;
+        let table = (run.is_none() && !stdout_is_taken).then_some(Place::Stdout);
+        let mut failures = Vec::from_iter(run);
+        failures.extend(table.and_then(|place| place.write(&document.terminal(self.style)).err()));
+        failures.extend(self.html.and_then(|place| place.write(&document.html()).err()));
+        let document = json(document, failures.first());
+        failures.extend(self.json.and_then(|place| place.write(&document).err()));
+        failures
+    }
+}
+
+/// The document, and beside its members the `error` of a run that failed.
+fn json(document: &Document, failure: Option<&Failure>) -> String {
+    #[derive(Serialize)]
+    struct Failed<'a> {
+        error: Value,
+        #[serde(flatten)]
+        document: &'a Document,
+    }
+    match failure {
+        None => document.json(),
+        // every value is a number, a string or a list of them
+        Some(failure) => {
+            serde_json::to_string(&Failed { error: failure.as_json(), document }).unwrap_or_default() + "\n"
         }
-        if let Some(place) = self.json {
-            place.write(&document.json())?;
-        }
-        if let Some(place) = self.html {
-            place.write(&document.html())?;
-        }
-        Ok(())
     }
 }
 
@@ -67,11 +86,11 @@ impl Place {
         Ok(Place::File(path.to_owned(), file))
     }
 
-    fn write(self, text: &str) -> Result<(), String> {
+    fn write(self, text: &str) -> Result<(), Failure> {
         let (name, written) = match self {
             Place::Stdout => ("standard output".to_owned(), io::stdout().write_all(text.as_bytes())),
             Place::File(path, mut file) => (path.display().to_string(), file.write_all(text.as_bytes())),
         };
-        written.map_err(|error| format!("{name}: {error}"))
+        written.map_err(|error| Failure::failed(format!("{name}: {error}")))
     }
 }

@@ -9,8 +9,8 @@ use crate::report::sample::Outcome;
 /// How often it is drawn, a second: often enough to be seen to move, and too seldom to disturb the measurement.
 const FRAMES: u8 = 5;
 
-const OF_MANY: &str = "{bar:32} {pos} of {len} streams  {elapsed}{msg}";
-const ENDLESS: &str = "{spinner} {pos} streams  {elapsed}{msg}";
+const OF_MANY: &str = "{bar:32} streams: {pos} of {len}  {elapsed}{msg}";
+const ENDLESS: &str = "{spinner} streams: {pos}  {elapsed}{msg}";
 
 /// How far a run has come. On a stderr that is no terminal nothing is drawn.
 pub(super) struct Progress {

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::progress::Progress;
 use crate::load::self_test::{Exercise, Found};
+use crate::report::format::plural;
 
 /// The most that the tool may add to a time to first token, 99 times of 100.
 const BOUND: Duration = Duration::from_millis(1);
@@ -52,7 +53,7 @@ fn table(exercise: &Exercise, found: &Found, good: bool) -> String {
         BOUND.as_millis(),
         match found.failed {
             0 => String::new(),
-            failed => format!("; {failed} streams did not come whole"),
+            failed => format!("; {} did not come whole", plural(failed, "stream", "streams")),
         }
     )
 }

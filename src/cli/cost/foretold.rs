@@ -2,13 +2,15 @@
 
 use serde_json::json;
 
-use super::{Args, Failed, Per, PriceTable, columns};
+use super::{Args, Per, PriceTable, columns};
+use crate::cli::failure::Failure;
 use crate::config::Priced;
+use crate::report::format::plural;
 use crate::route::price::Cost;
 use crate::route::workload::{Bills, Models, Part, Tokens, Workload};
 
 /// Both bills, as a table or as JSON.
-pub(super) fn bill(args: &Args, table: &PriceTable) -> Result<String, Failed> {
+pub(super) fn bill(args: &Args, table: &PriceTable) -> Result<String, Failure> {
     let cheap = table.cheap(args.cheap.as_deref())?;
     let strong = table.strong(args.strong.as_deref())?;
     let classifier = args.classifier.as_deref().map(|name| table.find("--classifier", name)).transpose()?;
@@ -59,7 +61,7 @@ fn assumptions(args: &Args, table: &PriceTable, named: &Named<'_>, month: Tokens
         format!("strong: {}", price(named.strong)),
         format!("cheap: {}", price(named.cheap)),
         match args.per {
-            Per::Day => format!("a month has {} days, each like the other", args.days),
+            Per::Day => format!("a month has {}, each like the other", plural(args.days, "day", "days")),
             Per::Month => "the tokens given are those of a month".to_owned(),
         },
         format!("in a month {} prompt and {} completion tokens", month.input, month.output),
@@ -138,7 +140,7 @@ fn as_json(bills: &Bills, named: &Named<'_>, assumptions: &[String], month: Toke
 mod tests {
     use clap::Parser;
 
-    use super::super::{Args, Failed, bill};
+    use super::super::{Args, bill};
 
     #[derive(Parser)]
     struct Command {
@@ -149,9 +151,7 @@ mod tests {
     fn run(flags: &str) -> Result<String, String> {
         let command = Command::try_parse_from(["cost"].into_iter().chain(flags.split_whitespace()));
         let command = command.map_err(|error| error.to_string())?;
-        bill(&command.args).map_err(|failed| match failed {
-            Failed::Wrong(reason) | Failed::Io(reason) => reason,
-        })
+        bill(&command.args).map_err(|failure| failure.to_string())
     }
 
     const QUOTED: &str =

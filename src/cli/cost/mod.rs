@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::check::EXIT_USAGE;
+use super::failure::Failure;
 use crate::config::{Priced, price_list};
 use crate::route::workload::{Share, parse_tokens};
 
@@ -27,8 +27,10 @@ const EXAMPLE: &str = include_str!("../../../tokenway.toml");
 /// Exit status: 0 good, 1 a file cannot be read, 64 wrong usage.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Example:
-  tokenway cost --input 30M --output 15M --per day --cache-hit 40% --easy 70% --cheap glm-4-plus --strong gpt-4o
+Examples:
+  tokenway cost --input 30M --output 15M --per day --cache-hit 40% \\
+    --easy 70% --cheap glm-4-plus --strong gpt-4o
+
   tokenway serve --config tokenway.toml 2>&1 | tee tokenway.log
   tokenway cost --log tokenway.log --strong gpt-4o")]
 pub struct Args {
@@ -82,30 +84,16 @@ enum Per {
     Month,
 }
 
-/// Why there is no bill.
-enum Failed {
-    /// The usage, or the configuration, is wrong.
-    Wrong(String),
-    /// A file cannot be read, or nobody reads the answer.
-    Io(String),
-}
-
 /// Runs the command.
 pub fn run(args: &Args) -> ExitCode {
-    match bill(args).and_then(|text| io::stdout().write_all(text.as_bytes()).map_err(|e| Failed::Io(e.to_string()))) {
+    let unwritten = |error: io::Error| Failure::failed(format!("standard output: {error}"));
+    match bill(args).and_then(|text| io::stdout().write_all(text.as_bytes()).map_err(unwritten)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failed::Wrong(reason)) => {
-            eprintln!("{reason}");
-            ExitCode::from(EXIT_USAGE)
-        }
-        Err(Failed::Io(reason)) => {
-            eprintln!("{reason}");
-            ExitCode::FAILURE
-        }
+        Err(failure) => failure.tell("", args.json),
     }
 }
 
-fn bill(args: &Args) -> Result<String, Failed> {
+fn bill(args: &Args) -> Result<String, Failure> {
     let table = PriceTable::read(args)?;
     match &args.log {
         Some(path) => told::bill(args, &table, path),
@@ -120,36 +108,36 @@ struct PriceTable {
 }
 
 impl PriceTable {
-    fn read(args: &Args) -> Result<Self, Failed> {
+    fn read(args: &Args) -> Result<Self, Failure> {
         let (text, source) = match &args.config {
             None => (EXAMPLE.to_owned(), "the five models of the built-in example configuration".to_owned()),
             Some(path) => {
                 let named = path.display().to_string();
                 let text = std::fs::read_to_string(path);
-                (text.map_err(|error| Failed::Io(format!("{named} cannot be read: {error}")))?, named)
+                (text.map_err(|error| Failure::failed(format!("{named} cannot be read: {error}")))?, named)
             }
         };
         let problems = |problems: crate::config::Problems| {
             let lines: Vec<String> = problems.0.iter().map(|problem| format!("{source}: {problem}")).collect();
-            Failed::Wrong(lines.join("\n"))
+            Failure::usage(lines.join("\n"))
         };
         let models = price_list(&text).map_err(problems)?;
         if models.is_empty() {
-            return Err(Failed::Wrong(format!("{source}: no model has a price: write input_price and output_price")));
+            return Err(Failure::usage(format!("{source}: no model has a price: write input_price and output_price")));
         }
         Ok(Self { models, source })
     }
 
     /// The model of this name.
-    fn find(&self, flag: &str, name: &str) -> Result<&Priced, Failed> {
+    fn find(&self, flag: &str, name: &str) -> Result<&Priced, Failure> {
         self.models.iter().find(|model| model.name == name).ok_or_else(|| {
             let names: Vec<&str> = self.models.iter().map(|model| model.name.as_str()).collect();
-            Failed::Wrong(format!("{flag}: no priced model is called `{name}`; write one of {}", names.join(", ")))
+            Failure::usage(format!("{flag}: no priced model is called `{name}`; write one of {}", names.join(", ")))
         })
     }
 
     /// The named model, or the one with the highest price.
-    fn strong(&self, name: Option<&str>) -> Result<&Priced, Failed> {
+    fn strong(&self, name: Option<&str>) -> Result<&Priced, Failure> {
         match name {
             Some(name) => self.find("--strong", name),
             None => Ok(self.by_price().next_back().unwrap_or(&self.models[0])),
@@ -157,7 +145,7 @@ impl PriceTable {
     }
 
     /// The named model, or the one with the lowest price.
-    fn cheap(&self, name: Option<&str>) -> Result<&Priced, Failed> {
+    fn cheap(&self, name: Option<&str>) -> Result<&Priced, Failure> {
         match name {
             Some(name) => self.find("--cheap", name),
             None => Ok(self.by_price().next().unwrap_or(&self.models[0])),

@@ -7,16 +7,18 @@ use std::path::Path;
 use serde_json::json;
 
 use super::ledger::{Ledger, Row};
-use super::{Args, Failed, PriceTable, columns, line};
+use super::{Args, PriceTable, columns, line};
 use crate::caller::key_file;
+use crate::cli::failure::Failure;
 use crate::config::Priced;
+use crate::report::format::plural;
 use crate::route::price::Cost;
 
 /// Longer lines are cut: no line of Tokenway is.
 const MAX_LINE: u64 = 64 << 10;
 
 /// Both bills, as a table or as JSON.
-pub(super) fn bill(args: &Args, table: &PriceTable, path: &Path) -> Result<String, Failed> {
+pub(super) fn bill(args: &Args, table: &PriceTable, path: &Path) -> Result<String, Failure> {
     let strong = table.strong(args.strong.as_deref())?;
     let input: Box<dyn Read> = match path.as_os_str() == "-" {
         true => Box::new(io::stdin()),
@@ -35,8 +37,8 @@ pub(super) fn bill(args: &Args, table: &PriceTable, path: &Path) -> Result<Strin
     })
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Failed {
-    Failed::Io(format!("{} cannot be read: {error}", path.display()))
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::failed(format!("{} cannot be read: {error}", path.display()))
 }
 
 /// The next line, whatever bytes it holds, cut where it is too long; `None` at the end.
@@ -53,15 +55,23 @@ fn next_line(lines: &mut impl BufRead) -> io::Result<Option<String>> {
 
 fn notes(ledger: &Ledger, strong: &Priced, days: u64) -> Vec<String> {
     let mut notes = vec![
-        format!("{} requests that a model was asked for, {} others", ledger.requests, ledger.free),
-        format!("{} lines skipped: they are none of Tokenway's requests", ledger.foreign),
-        format!("{} requests without a known cost: nothing was charged, or a model has no price", ledger.unknown),
+        format!(
+            "{} that a model was asked for, {}",
+            plural(ledger.requests, "request", "requests"),
+            plural(ledger.free, "other", "others")
+        ),
+        format!("{} skipped: no requests of Tokenway", plural(ledger.foreign, "line", "lines")),
+        format!(
+            "{} without a known cost: nothing was charged, or a model has no price",
+            plural(ledger.unknown, "request", "requests")
+        ),
         "costs are those that the log tells: the prices of that time".to_owned(),
         format!("naive: each answer's tokens at the prices of {}", strong.name),
     ];
     notes.push(match (ledger.span, ledger.in_days(ledger.total, days)) {
         (Some((first, last)), Some(_)) => format!(
-            "a month: {days} days that are all as from {} to {}",
+            "a month: {}, each as from {} to {}",
+            plural(days, "day", "days"),
             key_file::format_time(first),
             key_file::format_time(last)
         ),

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
 
-use super::check::EXIT_USAGE;
+use super::failure::Failure;
 use crate::config::Config;
 use crate::route::excerpt::Excerpt;
 use crate::route::rules::{Prompt, Rules};
@@ -24,9 +24,13 @@ use report::Judge;
 /// Exit status: 0 good, 1 the classifier gave no verdict at all, 64 a wrong configuration.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Example:
-  tokenway route eval                              the built-in rules on 260 labelled prompts
-  tokenway route eval --config tokenway.toml       your keywords, and the classifier that is configured there
+Examples:
+  # the built-in rules on 260 labelled prompts
+  tokenway route eval
+
+  # your keywords, and the classifier that is configured there
+  tokenway route eval --config tokenway.toml
+
   tokenway route explain 'Prove that there are infinitely many primes.'")]
 pub struct Args {
     #[command(subcommand)]
@@ -43,12 +47,19 @@ pub struct Args {
 enum Command {
     /// Sorts the labelled prompts and prints the confusion matrix: of the rules, and of the classifier if there is one.
     /// The classifier is really asked, some 600 tokens each time
+    #[command(after_help = "\
+Examples:
+  tokenway route eval --wrong
+  tokenway route eval --config tokenway.toml --json")]
     Eval {
         /// List what was sorted wrong
         #[arg(long)]
         wrong: bool,
     },
     /// Says what the rules make of a text, and why
+    #[command(after_help = "\
+Example:
+  tokenway route explain 'Prove that there are infinitely many primes.'")]
     Explain {
         /// The user's last message
         text: String,
@@ -59,40 +70,32 @@ enum Command {
 pub async fn run(args: Args) -> ExitCode {
     let config = match args.config.as_deref().map(load).transpose() {
         Ok(config) => config,
-        Err(reason) => {
-            eprintln!("{reason}");
-            return ExitCode::from(EXIT_USAGE);
-        }
+        Err(reason) => return Failure::usage(reason).tell("", args.json),
     };
     let rules =
         config.as_ref().and_then(|config| config.auto.as_ref()).map(|auto| auto.rules.clone()).unwrap_or_default();
     let done = match &args.command {
         Command::Eval { wrong } => evaluate(config.as_ref(), &rules, *wrong, args.json).await,
-        Command::Explain { text } => explain(&rules, text, args.json, &mut io::stdout().lock()).map(|()| true),
+        Command::Explain { text } => explain(&rules, text, args.json, &mut io::stdout().lock()).map(|()| None),
     };
     match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
+        Ok(None) => ExitCode::SUCCESS,
+        // the document has it
+        Ok(Some(failure)) => failure.tell("", false),
+        Err(error) => Failure::failed(error.to_string()).tell("", args.json),
     }
 }
 
 fn load(path: &Path) -> Result<Config, String> {
-    let config = Config::load(path, &|name| std::env::var(name).ok()).map_err(|problems| {
-        let lines = problems.0.iter().map(|problem| format!("{}: {problem}", path.display()));
-        lines.collect::<Vec<_>>().join("\n")
-    })?;
+    let config = Config::load(path, &|name| std::env::var(name).ok()).map_err(|problems| problems.in_file(path))?;
     match config.auto {
         Some(_) => Ok(config),
         None => Err(format!("{}: has no [routing.auto]; add it, or leave out --config", path.display())),
     }
 }
 
-/// False where a classifier was asked and never gave a verdict.
-async fn evaluate(config: Option<&Config>, rules: &Rules, wrong: bool, as_json: bool) -> io::Result<bool> {
+/// Writes what it finds; a failure where a classifier was asked and never gave a verdict.
+async fn evaluate(config: Option<&Config>, rules: &Rules, wrong: bool, as_json: bool) -> io::Result<Option<Failure>> {
     let prompts = labelled::all().map_err(io::Error::other)?;
     let verdicts = prompts.iter().map(|prompt| Some(rules.decide(&prompt.prompt))).collect();
     let mut judges = vec![Judge::new("rules", verdicts)];
@@ -101,12 +104,16 @@ async fn evaluate(config: Option<&Config>, rules: &Rules, wrong: bool, as_json: 
         eprintln!("asking {} about {} prompts", config.models.get(classifier.model).name, prompts.len());
         judges.extend(asking::judged(config, classifier, &prompts).await.map_err(io::Error::other)?);
     }
+    let silent = judges.iter().find(|judge| judge.verdicts.iter().all(Option::is_none));
+    let failure = silent.map(|judge| {
+        Failure::failed(format!("{} gave no verdict at all; `tokenway check --live` says how it answers", judge.name))
+    });
     let mut out = io::stdout().lock();
     match as_json {
-        true => writeln!(out, "{}", report::json(&prompts, &judges))?,
+        true => writeln!(out, "{}", report::json(&prompts, &judges, failure.as_ref()))?,
         false => report::text(&prompts, &judges, wrong, &mut out)?,
     }
-    Ok(judges.iter().all(|judge| judge.verdicts.iter().any(Option::is_some)))
+    Ok(failure)
 }
 
 fn explain(rules: &Rules, text: &str, as_json: bool, out: &mut impl Write) -> io::Result<()> {

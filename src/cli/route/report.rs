@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::labelled::Labelled;
 use super::matrix::Matrix;
+use crate::cli::failure::Failure;
 use crate::route::verdict::Verdict;
 
 /// Who has sorted the prompts, and how.
@@ -82,8 +83,8 @@ pub(super) fn text(prompts: &[Labelled], judges: &[Judge], wrong: bool, out: &mu
     Ok(())
 }
 
-/// For machines.
-pub(super) fn json(prompts: &[Labelled], judges: &[Judge]) -> Value {
+/// For machines; with what went wrong, if something did.
+pub(super) fn json(prompts: &[Labelled], judges: &[Judge], failure: Option<&Failure>) -> Value {
     let halves = |judge: &Judge| {
         let half = |(tuning, name): (bool, &str)| {
             let matrix = judge.matrix(prompts, |prompt| prompt.tuning == tuning);
@@ -111,5 +112,9 @@ pub(super) fn json(prompts: &[Labelled], judges: &[Judge]) -> Value {
             "cost_dollars": effort.and_then(|effort| effort.cost.as_ref()),
         })
     };
-    json!({ "prompts": prompts.len(), "judges": judges.iter().map(judge).collect::<Vec<_>>() })
+    let mut document = json!({ "prompts": prompts.len(), "judges": judges.iter().map(judge).collect::<Vec<_>>() });
+    if let Some(failure) = failure {
+        document["error"] = failure.as_json();
+    }
+    document
 }

@@ -56,7 +56,8 @@ impl Resolver<'_> {
     }
 
     fn keys(&mut self, path: &Field<PathBuf>, models: &Table) -> Keyring {
-        let Some(content) = self.file(path) else { return Keyring::default() };
+        let mend = "make it with `tokenway key new NAME --keys-file FILE`, or name one that is readable";
+        let Some(content) = self.file_or(path, mend) else { return Keyring::default() };
         let parsed = match std::str::from_utf8(&content) {
             Ok(text) => key_file::parse(text),
             Err(_) => {

@@ -60,7 +60,7 @@ impl Resolver<'_> {
         let upstreams = self.upstreams(&raw.upstreams);
         let models = self.models(&raw.upstreams, &raw.models, &raw.routing);
         let auto = self.auto(&raw.routing, &raw.models);
-        let fallback = self.fallback_rules(&raw.fallback);
+        let fallback = self.fallback_rules(&raw.fallback, &raw.models, &models);
         let access = self.access(&raw.access, cors.as_ref(), &models);
         let limits = self.limits(&raw.limits, &raw.models);
         let max_callers = raw.limits.max_callers.value;
@@ -139,12 +139,19 @@ impl Resolver<'_> {
 
     /// The content of a file that the configuration names; what cannot be read is reported.
     fn file(&mut self, path: &Field<PathBuf>) -> Option<Vec<u8>> {
+        self.file_or(path, "name a readable file; a relative path starts at the configuration file's directory")
+    }
+
+    /// The same with another mend.
+    fn file_or(&mut self, path: &Field<PathBuf>, mend: &str) -> Option<Vec<u8>> {
         match read_bounded(&self.base_dir.join(&path.value)) {
             Ok(content) => Some(content),
             Err(error) => {
-                // The path is not shown: it may be a key, pasted in the wrong place.
-                let reason = format!("names a file that cannot be read: {error}");
-                let mend = "name a readable file; a relative path starts at the configuration file's directory";
+                let full = self.base_dir.join(&path.value);
+                let reason = match is_shown(&path.value) {
+                    true => format!("names {}, which cannot be read: {error}", full.display()),
+                    false => format!("names a file that cannot be read: {error}"),
+                };
                 self.problems.report(&path.place, Mistake::new(reason, mend));
                 None
             }
@@ -181,6 +188,16 @@ fn stream(stream: &raw::Stream) -> Stream {
 
 fn strings(list: &[Field<String>]) -> Vec<String> {
     list.iter().map(|field| field.value.clone()).collect()
+}
+
+/// Whether a message may show what is written as a path. A key, pasted in the wrong place, looks otherwise: it has neither
+/// a short extension nor, but for one in a million, slashes and no capital letter.
+fn is_shown(path: &Path) -> bool {
+    let Some(text) = path.to_str() else { return false };
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let has_extension = (2..=5).contains(&extension.len()) && extension.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_plain = text.contains('/') && !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    !text.contains(char::is_control) && text.len() <= 255 && (has_extension || is_plain)
 }
 
 fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {

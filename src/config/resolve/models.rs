@@ -70,6 +70,16 @@ impl Resolver<'_> {
                 self.problems.report(&part.place, mistake);
             }
         }
+        let cached = &model.cached_input_price;
+        if let (Some(cached_price), Some(price)) = (cached.value, input.value)
+            && cached_price > price
+        {
+            let what = format!(
+                "is ${cached_price}, above input_price, ${price}, and a provider's cache makes prompts cheaper: correct one of \
+                 the two"
+            );
+            self.warn(&cached.place.key, &what);
+        }
         if model.context.value == Some(0) {
             let mistake = Mistake::new("is 0", "write the model's context window in tokens, or remove the key");
             self.problems.report(&model.context.place, mistake);
@@ -108,9 +118,9 @@ impl Resolver<'_> {
         if found.is_none() && names.complete {
             let mend = match nearest(name, names.known.iter().copied()) {
                 Some(meant) => format!("write `{meant}`"),
-                None if name == AUTO => format!("add [routing.auto], or write one of {}", names.known.join(", ")),
                 None if names.known.is_empty() => format!("add [[{}s]]", names.what),
-                None => format!("write one of {}", names.known.join(", ")),
+                None if name == AUTO => format!("add [routing.auto], or {}", names.choice()),
+                None => names.choice(),
             };
             let mistake = Mistake::new(format!("no {} has the name {}", names.what, quoted(name)), mend);
             self.problems.report(&field.place, mistake);
@@ -128,6 +138,20 @@ pub(super) struct Names<'n> {
 }
 
 impl<'n> Names<'n> {
+    /// What can be written instead. A name that stands there twice has its own problem.
+    fn choice(&self) -> String {
+        let mut names: Vec<&str> = Vec::new();
+        for name in &self.known {
+            if !names.contains(name) {
+                names.push(name);
+            }
+        }
+        match &names[..] {
+            [only] => format!("write `{only}`"),
+            names => format!("write one of {}", names.join(", ")),
+        }
+    }
+
     pub(super) fn new<T>(what: &'static str, all: &'n Field<Vec<T>>, name: fn(&T) -> &Field<Name>) -> Self {
         Self {
             what,

@@ -69,11 +69,11 @@ fn the_example_holds_every_key_that_there_is() {
         server: "ZZZZ = 1",
         upstream: "ZZZZ = 1",
         model: "ZZZZ = 1",
-        rest: "[access]\nZZZZ = 1\n[cors]\nZZZZ = 1\n[stream]\nZZZZ = 1\n[streams]\nZZZZ = 1\n[routing]\nZZZZ = 1\n[routing.auto]\neasy = \"m\"\nhard = \"n\"\nmode = \"rules\"\nZZZZ = 1\n[[models]]\nname = \"n\"\nupstream = \"up\"\n[log]\nZZZZ = 1\n[redis]\nZZZZ = 1\n[cost]\nZZZZ = 1\n\
+        rest: "[access]\nZZZZ = 1\n[cors]\nZZZZ = 1\n[stream]\nZZZZ = 1\n[streams]\nZZZZ = 1\n[routing]\nZZZZ = 1\n[routing.auto]\neasy = \"m\"\nhard = \"n\"\nmode = \"rules\"\nZZZZ = 1\n[[models]]\nname = \"n\"\nupstream = \"up\"\n[log]\nZZZZ = 1\n[cache]\nZZZZ = 1\n[redis]\nZZZZ = 1\n[cost]\nZZZZ = 1\n\
                [fallback]\nZZZZ = 1\n[fallback.hedge]\nZZZZ = 1\n[limits]\nZZZZ = 1\n[[limits.models]]\nname = \"m\"\nZZZZ = 1\n",
     };
     let problems = unknown.parse().unwrap_err().0;
-    assert_eq!(problems.len(), 16);
+    assert_eq!(problems.len(), 17);
     for problem in problems {
         for key in problem.mend.split_once("here are ").unwrap().1.split(", ") {
             let written = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));

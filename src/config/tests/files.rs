@@ -70,6 +70,31 @@ fn bad_files_are_all_reported_at_once() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_is_named_with_the_systems_reason_and_the_mend() {
+    let text = format!("{WITH_FILES}[access]\naccept = [\"key\"]\nkeys_file = \"my/keys.toml\"\n");
+    let dir = with_files();
+    fs::remove_file(dir.path().join("ca.pem")).unwrap();
+    let problems = Config::parse(&text, dir.path(), &|_| None).unwrap_err().to_string();
+    for (file, mend) in [("ca.pem", "name a readable file"), ("my/keys.toml", "make it with `tokenway key new NAME")] {
+        let file = dir.path().join(file);
+        let told = format!("names {}, which cannot be read: No such file or directory", file.display());
+        let line = problems.lines().find(|line| line.contains(&told));
+        assert!(line.is_some_and(|line| line.contains(mend)), "{told}: {problems}");
+    }
+}
+
+#[test]
+fn a_key_that_is_pasted_where_a_path_belongs_is_not_shown() {
+    for key in
+        ["sk-proj-4fQx", "canary-0123456789", "eyJhbGciOi.eyJzdWIiOi.canaryCANARY", "/cAn/ary+CANARY4567", "a.canary0"]
+    {
+        let text = WITH_FILES.replace("\"key\"", &format!("\"{key}\""));
+        let problems = Config::parse(&text, with_files().path(), &|_| None).unwrap_err().to_string();
+        assert!(problems.contains("names a file that cannot be read") && !problems.contains(key), "{problems}");
+    }
+}
+
+#[test]
 fn a_file_without_end_is_not_read_to_the_end() {
     let text = WITH_FILES.replace("\"ca.pem\"", "\"/dev/zero\"");
     let problems = Config::parse(&text, with_files().path(), &|_| None).unwrap_err();

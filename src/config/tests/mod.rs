@@ -59,6 +59,19 @@ fn assert_problem(pieces: &Pieces<'_>, key: &str, words: &str) {
 }
 
 #[test]
+fn a_name_that_stands_there_twice_is_proposed_once() {
+    let proposed = |text: &str| {
+        let problems = parse(text).unwrap_err().0;
+        problems.into_iter().find(|problem| problem.key == "models[1].upstream").unwrap().mend
+    };
+    let up = |name: &str| format!("[[upstreams]]\nname = \"{name}\"\nbase_url = \"https://up.example/v1\"\n");
+    let models = "[[models]]\nname = \"m\"\nupstream = \"alpha\"\n[[models]]\nname = \"n\"\nupstream = \"zzzzzz\"\n";
+    assert_eq!(proposed(&[&up("alpha"), &up("alpha"), models].concat()), "write `alpha`");
+    let three = [&up("alpha"), &up("beta"), &up("alpha"), models].concat();
+    assert_eq!(proposed(&three), "write one of alpha, beta");
+}
+
+#[test]
 fn every_problem_of_the_server_names_its_key_and_the_mend() {
     for (server, key, words) in [
         ("lisen = \"127.0.0.1:1\"", "server.lisen", "write `listen`"),
@@ -281,6 +294,48 @@ fn what_is_probably_not_meant_is_warned_of() {
     warned("", "base_url = \"http://10.0.0.1/v1\"", "upstreams[0].base_url is http to another machine");
     let closed = Pieces::default().parse().unwrap().warnings;
     assert_eq!(closed, ["cors.origins is empty: every cross-origin page is refused"]);
+}
+
+#[test]
+fn hedging_with_nobody_to_ask_is_warned_of() {
+    let warnings = |model: &str, rest: &str| {
+        let rest = format!("{rest}\n[cors]\norigins = [\"https://a.example\"]");
+        Pieces { model, rest: &rest, ..Pieces::default() }.parse().unwrap().warnings
+    };
+    let priced = "input_price = 1\noutput_price = 1";
+    let on = "[fallback.hedge]\nafter = \"p95\"";
+    let all = [
+        "fallback.hedge.after is on, and no model has a fallback to hedge with: write models.fallback, or \"off\" here",
+    ];
+    assert_eq!(warnings("", on), all);
+    // cheaper than what?
+    assert_eq!(warnings(&format!("{priced}\nfallback = \"cheaper\""), on), all);
+    let second = format!("[[models]]\nname = \"n\"\nupstream = \"up\"\n{priced}\n");
+    let one = warnings("fallback = [\"n\"]", &format!("{second}{on}"));
+    assert!(
+        one.len() == 1 && one[0].starts_with("models[1].fallback leaves fallback.hedge nobody to ask beside `n`: name"),
+        "{one:?}"
+    );
+    let both = format!("{second}fallback = [\"m\"]\n");
+    assert!(warnings("fallback = [\"n\"]", &format!("{both}{on}")).is_empty());
+    assert!(warnings("", "[fallback.hedge]\nafter = \"off\"").is_empty());
+}
+
+#[test]
+fn a_cached_prompt_that_is_dearer_is_warned_of() {
+    let warnings = |cached: &str| {
+        let model = format!("input_price = 2.5\noutput_price = 10\ncached_input_price = {cached}");
+        let rest = "[cors]\norigins = [\"https://a.example\"]";
+        Pieces { model: &model, rest, ..Pieces::default() }.parse().unwrap().warnings
+    };
+    assert!(warnings("1.25").is_empty() && warnings("2.50").is_empty());
+    let dearer = warnings("2.500001");
+    assert!(
+        dearer.len() == 1
+            && dearer[0].starts_with("models[0].cached_input_price is $2.500001, above input_price, $2.50, and")
+            && dearer[0].ends_with("correct one of the two"),
+        "{dearer:?}"
+    );
 }
 
 #[test]

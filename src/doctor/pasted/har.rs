@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{Pasted, keep_what_a_page_sets};
+use crate::report::format::plural;
 
 /// Takes a request out of a HAR file: the one for `url` if that is given; else the first that failed without an answer, as requests do
 /// that CORS blocks; else the first that carries `Origin`; else the first. Preflights are left out: the doctor makes its own.
@@ -29,7 +30,9 @@ pub fn parse(text: &[u8], url: Option<&str>) -> Result<Pasted, String> {
     };
     let (place, Entry { request, .. }) = match (place, url) {
         (Some(place), _) => calls.swap_remove(place),
-        (None, Some(url)) => return Err(format!("none of its {total} requests is for {url}")),
+        (None, Some(url)) => {
+            return Err(format!("it has {}, and none is for {url}", plural(total as u64, "request", "requests")));
+        }
         (None, None) => return Err("there is no request in it".to_owned()),
     };
     let mut notes = Vec::new();
@@ -142,7 +145,7 @@ mod tests {
         assert_eq!(pasted.notes, ["request 4 of the 4 in the HAR file; name another by its URL"]);
         assert_eq!(parse(&text, Some("https://api.example/ok")).unwrap().url, "https://api.example/ok");
         let missing = parse(&text, Some("https://api.example/none")).unwrap_err();
-        assert_eq!(missing, "none of its 4 requests is for https://api.example/none");
+        assert_eq!(missing, "it has 4 requests, and none is for https://api.example/none");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::browser::preflight::{self, Preflight};
 use crate::browser::request::Request;
 use crate::doctor::course::preflight_ask;
 use crate::doctor::report::{Finding, Severity};
+use crate::report::format::plural;
 
 /// As many as a page may well start.
 const PREFLIGHTS: usize = 20;
@@ -36,8 +37,8 @@ pub fn judge(request: &Request, answers: &[Answer]) -> Option<Finding> {
             "Preflights are limited: under load the page's requests fail before they are sent, and it cannot learn why."
                 .to_owned(),
         seen: vec![format!(
-            "after {} preflights: {}{}",
-            before.len(),
+            "after {}: {}{}",
+            plural(before.len() as u64, "preflight", "preflights"),
             last.status,
             block.code.map_or(String::new(), |code| format!(" ({code})"))
         )],

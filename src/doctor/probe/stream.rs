@@ -122,6 +122,10 @@ fn with_length(seen: Seen<'_>) -> Option<Finding> {
     })
 }
 
+// Another question than that of `report::delivery`, and on the same arrivals sometimes another answer. That one names what
+// most of many streams show, each read to its end: it needs dozens of events, and calls what a cache answers, or a burst
+// before a pause, "at once" as well. This one accuses after one look of three seconds. So it wants the end seen after a wait
+// that no cache needs; and it takes as proof what arrival times do not show, blocks that are cut within events.
 fn buffered(seen: Seen<'_>) -> Option<Finding> {
     let pieces = &seen.watched.pieces;
     // compressed bytes have no events to count

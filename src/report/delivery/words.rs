@@ -89,19 +89,20 @@ impl Verdict {
 }
 
 fn of_bursts(Pattern { rule, events, bytes: size, period }: Pattern) -> String {
-    let (events, size, period) = (whole_or_tenth(events), bytes(size), number(period.as_secs_f64() * 1e3));
+    let (count, size, period) = (whole_or_tenth(events), bytes(size), number(period.as_secs_f64() * 1e3));
+    let events = if count == "1" { "1 event".to_owned() } else { format!("{count} events") };
     match rule {
         Rule::Size => format!(
-            "Something buffers: events arrive in bursts of {size} (about {events} events, every {period} ms). A buffer of that size has \
+            "Something buffers: events arrive in bursts of {size} (about {events}, every {period} ms). A buffer of that size has \
              to fill before anything goes on."
         ),
-        Rule::Count => format!("Something holds events back: they arrive {events} at a time, every {period} ms."),
+        Rule::Count => format!("Something holds events back: they arrive {count} at a time, every {period} ms."),
         Rule::Timer => format!(
-            "Something buffers: every {period} ms a burst arrives (about {events} events, {size}), however much there is. A timer \
+            "Something buffers: every {period} ms a burst arrives (about {events}, {size}), however much there is. A timer \
              flushes."
         ),
         Rule::Either => format!(
-            "Something buffers: {events} events, {size}, arrive together every {period} ms. The source is too steady to tell a \
+            "Something buffers: {events}, {size}, arrive together every {period} ms. The source is too steady to tell a \
              buffer of that size from a timer."
         ),
     }

@@ -105,7 +105,10 @@ pub(super) fn raster(document: &Document, target: &Target, class: &str) -> Strin
     // the same for both targets, so that they can be compared
     let all = document.targets.iter().flat_map(|target| &target.arrivals).flat_map(|row| &row.reads);
     let x = time_axis(all.map(|(ms, _)| ms / 1e3).fold(0.0, f64::max));
-    let mut plot = Plot::new(ROW * rows.len() as u32, &format!("Arrival of each event of {} streams", rows.len()));
+    let mut plot = Plot::new(
+        ROW * rows.len() as u32,
+        &format!("Arrival of each event of {}", plural(rows.len() as u64, "stream", "streams")),
+    );
     plot.x(places(x), " s");
     let height = 1.0 / rows.len().max(1) as f64;
     let (mut waits, mut singles, mut several) = (String::new(), String::new(), String::new());

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::certs;
 use crate::support::edge::{Edge, FIRST_KEY, Setup, Version, expected, streaming, truncated, whole};
-use crate::support::soon;
+use crate::support::{log, soon};
 
 /// A gateway whose first upstream speaks TLS; it is trusted or not.
 async fn edge(trusted: bool) -> Edge {
@@ -55,6 +55,7 @@ async fn over_tls_a_broken_stream_says_so_and_a_client_that_leaves_cancels() {
 
 #[tokio::test]
 async fn an_upstream_whose_certificate_is_not_trusted_never_sees_the_key() {
+    log::capture();
     for version in Version::BOTH {
         // an upstream that cannot be reached is left alone soon
         let edge = edge(false).await;
@@ -64,6 +65,13 @@ async fn an_upstream_whose_certificate_is_not_trusted_never_sees_the_key() {
         }
         let answer = edge.client(version).await.ask(&streaming("careful", json!({}))).await;
         assert_eq!((answer.status(), answer.header("tokenway-model")), (200, "spare"));
+        let id = answer.header("x-request-id");
+        let line =
+            log::text().lines().find(|line| line.contains("attempt failed") && line.contains(id)).map(str::to_owned);
+        let (line, place) = (line.unwrap(), edge.first.addr);
+        let cause =
+            format!("cause=\"127.0.0.1:{}: its certificate is signed by nobody who is trusted here", place.port());
+        assert!(line.contains(&cause), "{line}");
         assert_eq!(edge.first.counts().requests, 0);
         assert_eq!(edge.metrics.fallbacks.with_label_values(&["careful", "spare", "tls"]).get(), 1);
     }

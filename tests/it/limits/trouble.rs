@@ -9,7 +9,7 @@ use super::quick;
 use crate::support::edge::{Edge, Setup, Version, completion, expected, streaming};
 use crate::support::ports::free_port;
 use crate::support::redis::{Redis, Reply, ScriptedRedis};
-use crate::support::soon;
+use crate::support::{log, soon};
 
 /// Ten at once, of which one instance by itself lets five pass.
 const LIMITS: &str = "requests_per_minute = 1\nburst = 10";
@@ -40,10 +40,15 @@ async fn passed(edge: &Edge) -> usize {
 
 #[tokio::test]
 async fn down_at_the_start_each_instance_counts_its_share_and_joins_when_it_comes() {
+    log::capture();
     let port = free_port();
     let edge = instance(&format!("redis://127.0.0.1:{port}"), LIMITS).await;
     assert_eq!(passed(&edge).await, HALF);
     assert!(failures(&edge, "not_connected") >= HALF as f64 && failures(&edge, "connect") > 0.0);
+    let place = format!(
+        "no answer from Redis: each instance goes by what it knows itself (limits: at redis.local_share) redis=\"127.0.0.1:{port}\""
+    );
+    assert!(log::text().contains(&place), "which Redis is not said");
 
     let redis = Redis::start_at(port).await;
     soon(async {

@@ -1,0 +1,169 @@
+//! `tokenway check --live`: asks each model to say hello through the same path that browsers use.
+//!
+//! What comes out is read by `eventsource-stream`, a reader that nobody here wrote. It has no bound on an event's size and
+//! trips over byte order marks; the relay in front of it has the one and drops the other.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventsource_stream::Eventsource;
+use futures_util::StreamExt;
+use http_body_util::BodyDataStream;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::caller::Caller;
+use crate::chat::event::{Chunk, Inspector};
+use crate::chat::request::Request;
+use crate::cli::failure::Failure;
+use crate::config::Config;
+use crate::fallback::{Ask, Upstreams};
+use crate::metrics::Metrics;
+use crate::report::format::plural;
+use crate::request_id::RequestId;
+use crate::route::table::ModelId;
+use crate::stream::bill::Purpose;
+use crate::stream::meter::Meter;
+use crate::stream::open::OpenStreams;
+use crate::stream::relay::Relay;
+use crate::unconnected::{Cause, CertificateFault};
+use crate::upstream::failure;
+use crate::upstream::standing::Standings;
+
+/// What became of one model's hello. `Display` is one line.
+pub(super) struct Answer<'a> {
+    model: &'a str,
+    upstream: &'a str,
+    probed: Result<Probed, String>,
+}
+
+/// How one model did.
+struct Probed {
+    first_output: Duration,
+    events: u64,
+    done: bool,
+}
+
+/// Asks every model in turn, and tells each answer when it is over.
+///
+/// # Errors
+/// A model does not stream; or nobody can be asked or told.
+pub(super) fn ask_all(config: &Config, told: impl FnMut(&Answer<'_>) -> io::Result<()>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    runtime.block_on(ask_each(config, told))
+}
+
+async fn ask_each(config: &Config, mut told: impl FnMut(&Answer<'_>) -> io::Result<()>) -> Result<(), Failure> {
+    let metrics = Arc::new(Metrics::new().map_err(|error| Failure::failed(error.to_string()))?);
+    let standings = Arc::new(Standings::new(Arc::clone(&metrics)));
+    let upstreams = Upstreams::new(config, standings, Arc::clone(&metrics)).map_err(Failure::failed)?;
+    let upstreams = Arc::new(upstreams);
+    let mut bad = Vec::new();
+    let models = config.models.models();
+    for (place, model) in models.iter().enumerate() {
+        let upstream = &config.upstreams[model.upstream.0].name;
+        let probed = probe(Arc::clone(&upstreams), Arc::clone(&metrics), ModelId(place)).await;
+        let answer = Answer { model: &model.name, upstream, probed };
+        told(&answer).map_err(|error| Failure::failed(format!("standard output: {error}")))?;
+        if !answer.is_whole() {
+            bad.push(answer.model);
+        }
+    }
+    match &bad[..] {
+        [] => Ok(()),
+        bad => {
+            let of = plural(models.len() as u64, "model", "models");
+            Err(Failure::failed(format!("{} of {of} gave no whole stream: {}", bad.len(), bad.join(", "))))
+        }
+    }
+}
+
+impl Answer<'_> {
+    fn is_whole(&self) -> bool {
+        self.probed.as_ref().is_ok_and(|probed| probed.done)
+    }
+
+    /// A member of the list `live`.
+    pub(super) fn as_json(&self) -> Value {
+        let (probed, error) = (self.probed.as_ref().ok(), self.probed.as_ref().err());
+        json!({
+            "model": self.model,
+            "upstream": self.upstream,
+            "ok": self.is_whole(),
+            "first_token_ms": probed.map(|probed| probed.first_output.as_secs_f64() * 1e3),
+            "events": probed.map(|probed| probed.events),
+            "error": error,
+        })
+    }
+}
+
+impl fmt::Display for Answer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ", self.model, self.upstream)?;
+        match &self.probed {
+            Ok(Probed { first_output, events, done }) => {
+                let (first, events) = (first_output.as_millis(), plural(*events, "event", "events"));
+                let end = if *done { "whole" } else { "breaks off" };
+                write!(f, "streams, first token after {first} ms, {events}, {end}")
+            }
+            Err(reason) => write!(f, "fails: {reason}"),
+        }
+    }
+}
+
+async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId) -> Result<Probed, String> {
+    // no bound on tokens: models do not agree on its name, and refuse the other one
+    let body = json!({ "messages": [{ "role": "user", "content": "Say hello." }], "stream": true });
+    let request = Request::parse(body.to_string().into()).map_err(|reject| reject.message)?;
+    let id = RequestId::random();
+    let started = Instant::now();
+    let open = OpenStreams::new(metrics.streams_active.clone());
+    let meter = Meter::start(metrics, started, id.text(), "probe", None, std::net::Ipv4Addr::LOCALHOST.into());
+    // no fallback: each model answers for itself
+    let caller = Caller::operator();
+    let (candidates, purpose) = (vec![model], Purpose::Answer);
+    let ask = Ask { caller, candidates, request, request_id: id.header(), idempotency_key: None, purpose };
+    let opened = Arc::clone(&upstreams).stream(ask, meter.clone()).await.map_err(|failure| reason(&failure))?;
+    let first_output = started.elapsed();
+    let relay = Relay::opened(opened, meter, upstreams.rules(), &open);
+    let mut events = BodyDataStream::new(relay).eventsource();
+    let mut inspector = Inspector::default();
+    let mut probed = Probed { first_output, events: 0, done: false };
+    while let Some(Ok(event)) = events.next().await {
+        match inspector.inspect(None, event.data.as_bytes()) {
+            Chunk::Done => probed.done = true,
+            Chunk::Delta(delta) => {
+                probed.done |= delta.finished;
+                probed.events += 1;
+            }
+            // the relay's own last words: what the upstream sent broke off
+            Chunk::Error(_) => probed.done = false,
+            Chunk::Malformed => {}
+        }
+    }
+    Ok(probed)
+}
+
+/// What the operator is told: where there is no connection, place, cause and mend; else what a client would be.
+fn reason(failure: &failure::Failure) -> String {
+    let Some(unconnected) = failure.unconnected() else { return failure.reject().message.into() };
+    let mend = match &unconnected.cause {
+        Cause::NoSuchHost => "check the host of base_url, and the resolver",
+        Cause::Refused => "nothing listens there: start the server, or check the port of base_url",
+        Cause::NoRoute => "check the host of base_url, the network and the firewall",
+        Cause::TimedOut(_) => "check base_url and the firewall, or allow more time with connect_timeout",
+        Cause::Certificate(fault) => match fault {
+            CertificateFault::UnknownIssuer => "name its authority with ca_file",
+            CertificateFault::WrongName => "write a name that stands in it into base_url",
+            CertificateFault::Expired => "have it renewed, or set this machine's clock",
+            CertificateFault::NotYetValid => "set this machine's clock",
+            CertificateFault::Other => "have it mended",
+        },
+        Cause::NotTls => "begin base_url with http://",
+        Cause::Socket(_) | Cause::Handshake(_) => "check base_url",
+    };
+    format!("{unconnected}; {mend}")
+}

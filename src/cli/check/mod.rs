@@ -1,0 +1,165 @@
+//! `tokenway check`: everything that is wrong with a configuration file, before anything listens; and what a good one means.
+
+mod json;
+mod live;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args as ClapArgs;
+
+use super::failure::Failure;
+use crate::config::{Config, Env, HedgeAfter, Problems};
+use crate::report::format::plural;
+use crate::route::auto::{AUTO, Auto, Mode};
+use crate::route::table::ModelId;
+
+/// Checks a configuration file and tells everything that is wrong with it at once.
+///
+/// Nothing listens, and without --live nothing is sent. Certificates, keys and variables that the file names are read and
+/// checked, and never shown. What the file means goes to stdout, problems to stderr. Exit status: 0 good, 64 problems, 1 if a
+/// model does not answer.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  tokenway check --config tokenway.toml
+  GLOBAL_API_KEY=… tokenway check --config tokenway.toml --live")]
+pub struct Args {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Write one JSON object to stdout instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Then ask each model to say hello: does its key work, does it stream, how soon? This costs some tokens
+    #[arg(long)]
+    pub live: bool,
+}
+
+/// Runs the command with this process's environment and streams.
+pub fn run(args: &Args) -> ExitCode {
+    let env = |name: &str| std::env::var(name).ok();
+    match check(args, &env, &mut io::stdout(), &mut io::stderr()) {
+        Ok(status) => status.into(),
+        // Nobody reads the answer any more; there is nobody to tell.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Writes the result and returns the exit status.
+fn check(args: &Args, env: Env<'_>, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
+    let failure = match Config::load(&args.config, env) {
+        Ok(config) if args.json => for_machines(&config, args.live, out)?,
+        Ok(config) => for_people(&config, args.live, out)?,
+        Err(problems) => return refuse(args, &problems, out, err),
+    };
+    let Some(failure) = failure else { return Ok(0) };
+    writeln!(err, "tokenway: {failure}")?;
+    Ok(failure.status())
+}
+
+/// One line a problem, and for machines all of them in one document.
+fn refuse(args: &Args, problems: &Problems, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
+    let file = args.config.display();
+    writeln!(err, "{}", problems.in_file(&args.config))?;
+    let failure = Failure::usage(format!("{file}: {}", plural(problems.0.len() as u64, "problem", "problems")));
+    if args.json {
+        writeln!(out, "{}", json::refusal(problems, &failure))?;
+    }
+    Ok(failure.status())
+}
+
+fn for_people(config: &Config, ask: bool, out: &mut impl Write) -> io::Result<Option<Failure>> {
+    write!(out, "{}", text::summary(config))?;
+    out.flush()?;
+    if !ask {
+        return Ok(None);
+    }
+    Ok(live::ask_all(config, |answer| writeln!(out, "live      {answer}")).err())
+}
+
+fn for_machines(config: &Config, ask: bool, out: &mut impl Write) -> io::Result<Option<Failure>> {
+    let mut summary = json::summary(config);
+    let mut failure = None;
+    if ask {
+        let mut answers = Vec::new();
+        let told = |answer: &live::Answer<'_>| {
+            answers.push(answer.as_json());
+            Ok(())
+        };
+        failure = live::ask_all(config, told).err();
+        summary["live"] = answers.into();
+    }
+    if let Some(failure) = &failure {
+        summary["ok"] = false.into();
+        summary["error"] = failure.as_json();
+    }
+    writeln!(out, "{summary}")?;
+    Ok(failure)
+}
+
+/// What a request means that names no model.
+fn default_model(config: &Config) -> Option<&str> {
+    match &config.auto {
+        Some(auto) if auto.is_default => Some(AUTO),
+        _ => config.models.find(None).map(|id| config.models.get(id).name.as_str()),
+    }
+}
+
+/// The kinds of credentials that are taken.
+fn accepted(config: &Config) -> Vec<&'static str> {
+    let accept = config.access.accept;
+    let kinds = [("key", accept.key), ("token", accept.token), ("session", accept.session)];
+    kinds.into_iter().filter(|(_, taken)| *taken).map(|(kind, _)| kind).collect()
+}
+
+/// The names that are served; `None` where any is.
+fn hosts(config: &Config) -> Option<Vec<String>> {
+    let hosts = &config.server.hosts;
+    let named = || hosts.names.iter().cloned().chain(hosts.addresses.iter().map(ToString::to_string)).collect();
+    (!hosts.any).then(named)
+}
+
+/// The models that have a fallback, and which others are asked for them, in this order.
+fn fallbacks(config: &Config) -> impl Iterator<Item = (&str, Vec<&str>)> {
+    let models = &config.models;
+    let name = |id: ModelId| models.get(id).name.as_str();
+    let order = move |first: usize| models.candidates(ModelId(first), 0, |_| true).into_iter().map(name);
+    let orders = (0..models.models().len()).map(move |first| order(first).collect::<Vec<_>>());
+    orders.filter_map(|order| match &order[..] {
+        [first, next @ ..] if !next.is_empty() => Some((*first, next.to_vec())),
+        _ => None,
+    })
+}
+
+fn hedge(config: &Config) -> Option<HedgeAfter> {
+    config.fallback.hedge.as_ref().map(|hedge| hedge.after)
+}
+
+/// As `routing.auto.mode` writes it.
+fn mode(auto: &Auto) -> &'static str {
+    match auto.mode {
+        Mode::Speculative => "speculative",
+        Mode::First => "first",
+        Mode::Rules => "rules",
+    }
+}
+
+/// As `redis.url` writes it, whose credentials stand elsewhere.
+fn redis_url(config: &Config) -> Option<String> {
+    let redis = config.redis.as_ref()?;
+    let scheme = match (redis.tls, redis.cluster) {
+        (false, false) => "redis",
+        (true, false) => "rediss",
+        (false, true) => "redis-cluster",
+        (true, true) => "rediss-cluster",
+    };
+    let host = if redis.host.contains(':') { format!("[{}]", redis.host) } else { redis.host.clone() };
+    let database = if redis.cluster { String::new() } else { format!("/{}", redis.database) };
+    Some(format!("{scheme}://{host}:{}{database}", redis.port))
+}
