@@ -276,3 +276,13 @@ pub struct Redis {
     /// After this long the slots of streams are free again, if the instance that held them is gone.
     pub lease: Duration,
 }
+
+impl Redis {
+    /// Host and port, as a URL has them.
+    pub fn place(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+}

@@ -85,10 +85,7 @@ impl Link {
     pub fn start(config: &config::Redis, serves: &'static str, metrics: Arc<Metrics>) -> Result<Self, String> {
         let inner = Arc::new(Inner {
             target: Target::new(config).map_err(|error| format!("redis.url cannot be used: {error}"))?,
-            place: match config.host.contains(':') {
-                true => format!("[{}]:{}", config.host, config.port),
-                false => format!("{}:{}", config.host, config.port),
-            },
+            place: config.place(),
             budget: config.budget,
             serves,
             metrics,

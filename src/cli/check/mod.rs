@@ -159,7 +159,6 @@ fn redis_url(config: &Config) -> Option<String> {
         (false, true) => "redis-cluster",
         (true, true) => "rediss-cluster",
     };
-    let host = if redis.host.contains(':') { format!("[{}]", redis.host) } else { redis.host.clone() };
     let database = if redis.cluster { String::new() } else { format!("/{}", redis.database) };
-    Some(format!("{scheme}://{host}:{}{database}", redis.port))
+    Some(format!("{scheme}://{}{database}", redis.place()))
 }
