@@ -112,9 +112,8 @@ impl Upstreams {
     /// Who is asked for this, in this order, until one answers: `first`, then those that its `fallback` names, as far as the
     /// caller may use them, the request fits and they are in good health.
     pub fn candidates(&self, first: ModelId, request: &Request, caller: &Caller) -> Vec<ModelId> {
-        let tokens = request.estimated_prompt_tokens().saturating_add(request.max_tokens().unwrap_or(0));
         let usable = |id: ModelId| caller.may_use(self.name(id)) && self.standing(id).is_usable();
-        self.models.candidates(first, tokens, usable)
+        self.models.candidates(first, request.least_context(), usable)
     }
 
     /// Closes connections that have been idle too long.

@@ -297,9 +297,7 @@ impl Gateway {
         meter: &Meter,
     ) -> Result<(), Reject> {
         let (rules, model) = (&self.config.limits, self.upstreams.models().get(model));
-        let prompt = request.estimated_prompt_tokens();
-        let tokens = rules.reservation(prompt, request.max_tokens(), request.choices(), model.context);
-        let asked = Asked { caller, model: &model.name, tokens };
+        let asked = Asked { caller, model: &model.name, tokens: rules.reserve(request, model.context) };
         let decision = self.shared.limiter.admit(rules, asked).await;
         let mut record = meter.record();
         record.limited(decision.fields);

@@ -63,6 +63,7 @@ pub enum Destination {
 /// What is to be decided about.
 pub struct Undecided {
     prompt: Prompt,
+    question: Question,
     /// For whom the verdict is kept in the shared store, if it is.
     scope: Option<Scope>,
 }
@@ -135,10 +136,12 @@ impl Router {
             (Some(verdict), _) => by_rules(verdict),
             (None, None) => known(auto.by_rules(models, &prompt)),
             (None, Some(_)) => {
-                let scope = scope();
-                match self.said.get(&Question::about(&prompt), scope).await {
+                let (question, scope) = (Question::about(&prompt), scope());
+                match self.said.get(&question, scope).await {
                     Some(verdict) => known(Decision { verdict, by: By::Classifier }),
-                    None if self.guard.is_usable() => Destination::Undecided(Box::new(Undecided { prompt, scope })),
+                    None if self.guard.is_usable() => {
+                        Destination::Undecided(Box::new(Undecided { prompt, question, scope }))
+                    }
                     None => {
                         NoVerdict::CoolDown.count(self.upstreams.metrics());
                         known(auto.by_rules(models, &prompt))
@@ -267,20 +270,19 @@ impl Router {
 
     /// The classifier's decision, which is remembered; or, in whatever trouble it is, that of the rules.
     async fn decide(&self, auto: &Auto, ask: &Ask, undecided: &Undecided, meter: &Meter) -> Decision {
-        let Undecided { prompt, scope } = undecided;
+        let Undecided { prompt, question, scope } = undecided;
         let Some(classifier) = auto.asks() else { return auto.by_rules(self.upstreams.models(), prompt) };
-        let question = Question::about(prompt);
         let verdict = match self.guard.ask() {
             None => Err(NoVerdict::CoolDown),
             Some(pass) => {
-                let verdict = self.classify(classifier, ask, &question, meter).await;
+                let verdict = self.classify(classifier, ask, question, meter).await;
                 pass.told(verdict.as_ref().map_or_else(NoVerdict::outcome, |_| Outcome::Good));
                 verdict
             }
         };
         match verdict {
             Ok(verdict) => {
-                self.said.keep(&question, *scope, verdict);
+                self.said.keep(question, *scope, verdict);
                 Decision { verdict, by: By::Classifier }
             }
             Err(none) => {
@@ -323,9 +325,7 @@ impl Router {
     /// Takes of the caller's limits at this model: those that hold for all models it has passed already.
     async fn admit(&self, model: ModelId, ask: &Ask, meter: &Meter) -> Result<(), Failure> {
         let (Ask { caller, request, .. }, Model { name, context, .. }) = (ask, self.upstreams.models().get(model));
-        let prompt = request.estimated_prompt_tokens();
-        let tokens = self.limits.reservation(prompt, request.max_tokens(), request.choices(), *context);
-        let asked = Asked { caller, model: name, tokens };
+        let asked = Asked { caller, model: name, tokens: self.limits.reserve(request, *context) };
         let Decided { fields, outcome } = self.limiter.admit_at_model(&self.limits, asked).await;
         if outcome.is_err() {
             // what is told is the limit that was reached, not those that were passed

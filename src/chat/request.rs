@@ -113,6 +113,11 @@ impl Request {
         estimate::prompt_tokens(self.prompt_bytes, self.messages)
     }
 
+    /// The context that a model needs for it, in tokens, as far as one can know before: prompt and one choice of the answer.
+    pub fn least_context(&self) -> u64 {
+        self.estimated_prompt_tokens().saturating_add(self.max_tokens.unwrap_or(0))
+    }
+
     /// What the router looks at. Reads the body once more: for requests that are to be routed.
     pub fn prompt(&self) -> Prompt {
         // what is no UTF-8 was refused

@@ -79,8 +79,7 @@ impl Gateway {
     /// The model on which this request is cheapest, of those that the caller may use and whose context holds it.
     fn cheapest(&self, caller: &Caller, request: &Request) -> Option<(ModelId, Cost)> {
         let models = self.upstreams.models();
-        // prompt and answer, as for a fallback
-        let tokens = request.estimated_prompt_tokens().saturating_add(request.max_tokens().unwrap_or(0));
+        let tokens = request.least_context();
         let usable = (0..models.models().len()).map(ModelId).filter(|id| {
             let model = models.get(*id);
             caller.may_use(&model.name) && model.context.is_none_or(|context| tokens <= context)
@@ -92,8 +91,7 @@ impl Gateway {
     fn estimate(&self, model: ModelId, request: &Request) -> Option<Cost> {
         let model = self.upstreams.models().get(model);
         let prompt = request.estimated_prompt_tokens();
-        let all = self.config.limits.reservation(prompt, request.max_tokens(), request.choices(), model.context);
-        let output = all.saturating_sub(prompt);
+        let output = self.config.limits.reserve(request, model.context).saturating_sub(prompt);
         Some(model.prices()?.of(Count { input: prompt, output, ..Count::default() }))
     }
 }

@@ -1,6 +1,7 @@
 //! What the configuration and the caller's own terms allow. Pure.
 
 use crate::caller::Allowance;
+use crate::chat::request::Request;
 
 use super::claim::{Quota, Scoped};
 use super::gcra::Rate;
@@ -80,9 +81,14 @@ impl Rules {
         [self.caller.with(own).quota(part), at_model.and_then(|(_, limits)| limits.quota(part))]
     }
 
-    /// How many tokens a request may use, as far as one can know before: those of its prompt, and those that its answer
-    /// may have, in each of its `choices`. The model's context bounds a choice, whatever the request says.
-    pub fn reservation(&self, prompt: u64, max_tokens: Option<u64>, choices: u64, context: Option<u64>) -> u64 {
+    /// How many tokens a request may use at a model with this context, as far as one can know before.
+    pub fn reserve(&self, request: &Request, context: Option<u64>) -> u64 {
+        self.reservation(request.estimated_prompt_tokens(), request.max_tokens(), request.choices(), context)
+    }
+
+    /// Those of its prompt, and those that its answer may have, in each of its `choices`. The model's context bounds a choice,
+    /// whatever the request says.
+    fn reservation(&self, prompt: u64, max_tokens: Option<u64>, choices: u64, context: Option<u64>) -> u64 {
         let choice = max_tokens.unwrap_or(self.reserve_tokens).min(context.unwrap_or(u64::MAX));
         prompt.saturating_add(choice.saturating_mul(choices))
     }
