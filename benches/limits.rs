@@ -11,20 +11,20 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use cors::decision;
 use http::request::Parts;
 use http::{Request, header};
-use tokenway::access::Check;
-use tokenway::access::revocations::InProcess;
-use tokenway::access::signatures::Signatures;
-use tokenway::caller::Caller;
-use tokenway::caller::claims::Claims;
-use tokenway::caller::key::Key;
-use tokenway::caller::token::Tokens;
-use tokenway::caller::token_key::{SigningKey, TokenKey};
+use tokenway::auth::caller::Caller;
+use tokenway::auth::check::Check;
+use tokenway::auth::claims::Claims;
+use tokenway::auth::key::Key;
+use tokenway::auth::revocations::InProcess;
+use tokenway::auth::signatures::Signatures;
+use tokenway::auth::token::Tokens;
+use tokenway::auth::token_key::{SigningKey, TokenKey};
 use tokenway::config::{Access, Config};
-use tokenway::cors::decision;
-use tokenway::limit::rules::{Limits, Rules};
-use tokenway::limiter::{Asked, Limiter};
+use tokenway::limits::limiter::{Asked, Limiter};
+use tokenway::limits::policy::{Limits, Rules};
 use tokenway::metrics::Metrics;
 
 type BoxError = Box<dyn std::error::Error>;
@@ -274,7 +274,7 @@ fn claims() -> Result<Claims, BoxError> {
 /// One of each algorithm, with who verifies it.
 fn signed_tokens() -> Result<Vec<(&'static str, Tokens, String)>, BoxError> {
     const RSA: (&str, &str) =
-        (include_str!("../src/caller/test_keys/rsa.pem"), include_str!("../src/caller/test_keys/rsa.pub.pem"));
+        (include_str!("../src/auth/test_keys/rsa.pem"), include_str!("../src/auth/test_keys/rsa.pub.pem"));
     let pair = |algorithm| -> Result<_, BoxError> {
         let pair = rcgen::KeyPair::generate_for(algorithm)?;
         let signing = SigningKey::from_pem(pair.serialize_pem().as_bytes())?;

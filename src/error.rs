@@ -162,6 +162,22 @@ pub struct Reject {
     pub allow: Option<&'static str>,
 }
 
+impl From<families::invalid::Invalid> for Reject {
+    fn from(invalid: families::invalid::Invalid) -> Self {
+        Self::new(Code::InvalidRequest, invalid.0)
+    }
+}
+
+impl From<cors::decision::Refusal> for Reject {
+    fn from(refusal: cors::decision::Refusal) -> Self {
+        let code = match refusal.verdict {
+            cors::decision::Verdict::OriginNotAllowed => Code::OriginNotAllowed,
+            _ => Code::InvalidRequest,
+        };
+        Self::new(code, refusal.message)
+    }
+}
+
 impl Reject {
     /// A refusal with this code and message.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {

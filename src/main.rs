@@ -1,10 +1,13 @@
 //! The command `tokenway`.
 
+mod cli;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokenway::cli::failure::{self, Failure};
-use tokenway::cli::{bench, check, cost, demo_upstream, doctor, key, route, serve, token};
+
+use cli::failure::{self, Failure};
+use cli::{bench, check, cost, demo_upstream, doctor, key, route, serve, token};
 
 /// The edge gateway between browsers and LLM APIs.
 ///
@@ -95,8 +98,8 @@ fn json_is_wanted() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ::doctor::pasted::words;
     use clap::CommandFactory;
-    use tokenway::doctor::pasted::words;
 
     use super::*;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, crypto};
-use tokenway::caller::key::Key;
+use tokenway::auth::key::Key;
 use tokio::time::{Instant, sleep};
 
 use crate::{Outcome, procfs};

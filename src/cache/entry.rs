@@ -11,9 +11,9 @@ use ring::digest::{SHA256, digest};
 
 use super::key::{Key, Owner};
 use super::merge::{self, Part};
-use crate::chat::usage::Usage;
-use crate::stream::event::Fields;
-use crate::stream::tally::Tally;
+use crate::spend::tally::Tally;
+use families::usage::Usage;
+use sse::event::Fields;
 
 /// Says what the bytes are, and of which version.
 const MAGIC: &[u8; 8] = b"twcache1";

@@ -20,8 +20,8 @@ pub use self::follower::Follower;
 
 use super::entry::Event;
 use super::key::FlightKey;
-use crate::route::verdict::Decision;
-use crate::stream::tally::Tally;
+use crate::routing::verdict::Decision;
+use crate::spend::tally::Tally;
 use crate::upstream::failure::Failure;
 
 /// How far the writer may be ahead of the slowest reader, bytes, once the log is whole no longer.

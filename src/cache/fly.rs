@@ -7,16 +7,16 @@ use tokio::time::Instant;
 
 use super::entry::{Answer, Event, Events};
 use super::flight::{Head, Logged, Pilot};
-use crate::chat::answer::{Answer as Inspected, inspect_answer};
-use crate::chat::event::{Chunk, Inspector};
-use crate::fallback::Whole;
-use crate::stream::event::Fields;
+use crate::metering::meter::Meter;
+use crate::spend::tally::Tally;
 use crate::stream::feed::Opened;
-use crate::stream::framer::Framer;
-use crate::stream::meter::Meter;
 use crate::stream::relay::{Next, Opening, Relay};
-use crate::stream::tally::Tally;
+use crate::stream::upstreams::Whole;
 use crate::upstream::failure::Failure;
+use families::chat::answer::{Answer as Inspected, inspect_answer};
+use families::chat::event::{Chunk, Inspector};
+use sse::event::Fields;
+use sse::framer::Framer;
 
 /// Streams. `relay` should send no heartbeats: each reader has its own. `keep` gets the name of the model that answered, and
 /// its answer, if that is whole: it ended cleanly, with a finish reason, within the bounds of a log.

@@ -11,7 +11,7 @@ use super::memory::Memory;
 use super::remote::Remote;
 use crate::config::Cache as Rules;
 use crate::redis::store::Store;
-use crate::stream::tally::Tally;
+use crate::spend::tally::Tally;
 
 /// All that is kept and all that is in flight. It lives as long as the process: a reload keeps it.
 pub struct Keeper {

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::ORIGIN;
 use ring::digest::{Context, SHA256};
 
-use crate::caller::{Caller, Kind};
+use crate::auth::caller::{Caller, Kind};
 
 /// Changes whenever entries of earlier versions must not be found any more.
 const FORMAT: &str = "tokenway cache 1";
@@ -141,7 +141,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::caller::Terms;
+    use crate::auth::caller::Terms;
 
     fn page(origin: Option<&'static str>) -> HeaderMap {
         origin.map(|origin| (ORIGIN, HeaderValue::from_static(origin))).into_iter().collect()

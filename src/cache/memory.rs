@@ -63,7 +63,7 @@ mod tests {
     use super::*;
     use crate::cache::entry::Answer;
     use crate::cache::key::Digest;
-    use crate::stream::tally::Tally;
+    use crate::spend::tally::Tally;
 
     const HOUR: Duration = Duration::from_hours(1);
 

@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::entry::{Answer, Entry, Event, Events};
 use super::flight::{Logged, Step};
-use crate::stream::tally::Tally;
+use crate::spend::tally::Tally;
 
 /// The longest pause between two events of a paced replay: nobody gains by a model's stumbling.
 pub const LONGEST_PAUSE: Duration = Duration::from_millis(250);

@@ -9,7 +9,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::stream::event::Fields;
+use sse::event::Fields;
 
 /// Writes the events of one answer with another id.
 #[derive(Debug)]

@@ -15,13 +15,13 @@ use super::entry::{Entry, completion};
 use super::flight::{Follower, Logged, Step};
 use super::replay::Replay;
 use super::splice::Splicer;
-use crate::fallback::Upstreams;
+use crate::metering::meter::Meter;
 use crate::metrics::Outcome;
-use crate::resume::reader::Heartbeat;
-use crate::resume::store::Append;
-use crate::stream::meter::Meter;
+use crate::spend::tally::Tally;
+use crate::stream::log::reader::Heartbeat;
+use crate::stream::log::store::Append;
 use crate::stream::relay::HEARTBEAT;
-use crate::stream::tally::Tally;
+use crate::stream::upstreams::Upstreams;
 use crate::upstream::failure::Failure;
 
 /// About the most bytes of one frame.

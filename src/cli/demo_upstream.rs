@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use crate::config::parse_duration;
-use crate::demo::{Demo, Fault, Knobs, MAX_DELAY, MAX_TOKENS, Script, check_rate};
+use demo_upstream::{Demo, Fault, Knobs, MAX_DELAY, MAX_TOKENS, Script, check_rate};
+use tokenway::config::parse_duration;
 
 /// A small OpenAI-compatible server that streams a made-up answer at a steady rate, or fails in a chosen way.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// Where to listen, plaintext HTTP/1.1; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
     pub listen: SocketAddr,
@@ -34,7 +34,7 @@ pub struct Args {
     pub script: Script,
     /// A model that is served, others are 404; may be repeated. Without it every name is served.
     #[arg(long = "model", value_name = "NAME")]
-    pub models: Vec<String>,
+    pub(crate) models: Vec<String>,
     /// What goes wrong with every completion.
     #[arg(long, value_enum, value_name = "KIND")]
     pub fault: Option<Fault>,
@@ -69,7 +69,7 @@ and for each model that may be asked, so that one request tells each of several 
    {"a": {"fault": "status_500"}, "b": {"tokens": 100}}}}"#;
 
 /// Serves until interrupted.
-pub async fn run(args: Args) -> ExitCode {
+pub(crate) async fn run(args: Args) -> ExitCode {
     match serve(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -200,6 +200,6 @@ mod tests {
         let (first, curl) = out.split_once('\n').unwrap();
         assert_eq!(first, "demo upstream on http://127.0.0.1:9000/v1");
         let body = curl.split('\'').nth(3).unwrap();
-        assert!(!crate::demo::expected_stream(body.as_bytes()).is_empty());
+        assert!(!demo_upstream::expected_stream(body.as_bytes()).is_empty());
     }
 }

@@ -9,17 +9,17 @@ use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::failure::Failure;
-use crate::browser::quirks::Browser;
-use crate::browser::request::Credentials;
-use crate::config::parse_duration;
-use crate::dial::{Trust, Versions};
-use crate::doctor::examine;
-use crate::doctor::exchange::{Client, Unreachable};
-use crate::doctor::mend::Target;
-use crate::doctor::pasted::{Pasted, curl, har};
-use crate::doctor::plan::{Plan, Preset, Wanted};
-use crate::doctor::report::{Report, Verdict};
-use crate::doctor::text::{self, Shown, Style};
+use browser::quirks::Browser;
+use browser::request::Credentials;
+use dial::{Trust, Versions};
+use doctor::examine;
+use doctor::exchange::{Client, Unreachable};
+use doctor::mend::Target;
+use doctor::pasted::{Pasted, curl, har};
+use doctor::plan::{Plan, Preset, Wanted};
+use doctor::report::{Report, Verdict};
+use doctor::text::{self, Shown, Style};
+use tokenway::config::parse_duration;
 
 /// The most that is read of a pasted request; HAR files are large.
 const MAX_PASTED: u64 = 256 * 1024 * 1024;
@@ -31,7 +31,7 @@ const MAX_PASTED: u64 = 256 * 1024 * 1024;
 /// Works against any server. Exit status: 0 allowed, 1 blocked, 64 wrong usage, 69 unreachable.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// What the page calls; may be left out with --from-curl or --from-har
     #[arg(value_name = "URL")]
     pub url: Option<String>,
@@ -111,7 +111,7 @@ preflights in a row. Secrets are sent to the URL alone, and shown nowhere.";
 
 /// `--credentials`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// Never.
     Omit,
     /// To the page's own origin.
@@ -122,7 +122,7 @@ pub enum Mode {
 
 /// `--browser`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Rules {
+pub(crate) enum Rules {
     /// Chrome, Edge, and others on Blink.
     Chromium,
     /// Firefox.
@@ -135,7 +135,7 @@ pub enum Rules {
 
 /// `--color`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Colour {
+pub(crate) enum Colour {
     /// On a terminal, unless NO_COLOR is set.
     Auto,
     /// Always.
@@ -145,7 +145,7 @@ pub enum Colour {
 }
 
 /// Runs the command.
-pub async fn run(args: Args) -> ExitCode {
+pub(crate) async fn run(args: Args) -> ExitCode {
     match examined(&args).await {
         Ok(Verdict::Allowed) => ExitCode::SUCCESS,
         Ok(Verdict::Blocked) => ExitCode::FAILURE,

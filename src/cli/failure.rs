@@ -20,29 +20,29 @@ enum Code {
 
 /// Why there is no result, or why it is a bad one. Never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     code: Code,
     message: String,
 }
 
 impl Failure {
     /// Wrong usage or configuration: status 64, `usage`.
-    pub fn usage(message: impl Into<String>) -> Self {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { code: Code::Usage, message: message.into() }
     }
 
     /// The server cannot be asked: status 69, `unreachable`.
-    pub fn unreachable(message: impl Into<String>) -> Self {
+    pub(crate) fn unreachable(message: impl Into<String>) -> Self {
         Self { code: Code::Unreachable, message: message.into() }
     }
 
     /// The work failed: status 1, `failed`.
-    pub fn failed(message: impl Into<String>) -> Self {
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self { code: Code::Failed, message: message.into() }
     }
 
     /// What clap says of wrong usage, without its own `error:` and the usage below it.
-    pub fn of_arguments(error: &clap::Error) -> Self {
+    pub(crate) fn of_arguments(error: &clap::Error) -> Self {
         let text = error.render().to_string();
         let first = text.split("\n\n").next().unwrap_or_default();
         let first = first.strip_prefix("error:").unwrap_or(first);
@@ -50,12 +50,12 @@ impl Failure {
     }
 
     /// The member `error` of a document.
-    pub fn as_json(&self) -> Value {
+    pub(crate) fn as_json(&self) -> Value {
         json!({ "code": self.code.name(), "message": self.message })
     }
 
     /// What the process ends with.
-    pub fn status(&self) -> u8 {
+    pub(crate) fn status(&self) -> u8 {
         match self.code {
             Code::Usage => 64,
             Code::Unreachable => 69,
@@ -64,7 +64,7 @@ impl Failure {
     }
 
     /// Tells it on stderr behind `from`, which says who speaks, and as JSON on stdout where that is wanted.
-    pub fn tell(&self, from: &str, as_json: bool) -> ExitCode {
+    pub(crate) fn tell(&self, from: &str, as_json: bool) -> ExitCode {
         eprintln!("{from}{self}");
         if as_json {
             self.tell_machines();
@@ -73,7 +73,7 @@ impl Failure {
     }
 
     /// The whole document, where there is nothing else to put into it.
-    pub fn tell_machines(&self) {
+    pub(crate) fn tell_machines(&self) {
         // where nobody reads it, there is nobody to tell
         let _ = writeln!(io::stdout(), "{}", json!({ "error": self.as_json() }));
     }
@@ -97,7 +97,7 @@ impl Code {
 
 /// Whether these arguments, the program's name not among them, ask for JSON on stdout; for a command line that cannot be
 /// read as one. Of `bench`, whose `--json` names a file, only `-` does.
-pub fn wants_json(arguments: &[OsString]) -> bool {
+pub(crate) fn wants_json(arguments: &[OsString]) -> bool {
     let flags: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).take_while(|flag| *flag != "--").collect();
     let behind = flags.iter().skip(1).copied().map(Some).chain([None]);
     let names_a_file = flags.first().is_some_and(|command| *command == "bench");

@@ -11,12 +11,13 @@ use clap::{Args as ClapArgs, Subcommand};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
-use crate::caller::key::Key;
-use crate::caller::keyring::KeyRecord;
-use crate::caller::{Allowance, Terms, key_file};
-use crate::config::parse_duration;
-use crate::report::format::plural;
-use crate::route::price::Cost;
+use bench::report::format::plural;
+use tokenway::auth::caller::{Allowance, Terms};
+use tokenway::auth::key::Key;
+use tokenway::auth::key_file;
+use tokenway::auth::keyring::KeyRecord;
+use tokenway::config::parse_duration;
+use tokenway::spend::price::Cost;
 
 /// Makes, lists and revokes gateway keys: the credentials of servers and scripts.
 ///
@@ -30,7 +31,7 @@ Examples:
   curl https://gateway.example/v1/models -H \"authorization: Bearer $KEY\"
 
   tokenway key revoke nightly-report && kill -HUP $(pidof tokenway)")]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
     /// The file that access.keys_file names
@@ -104,7 +105,7 @@ impl From<io::Error> for Failed {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> ExitCode {
+pub(crate) fn run(args: &Args) -> ExitCode {
     let file = args.keys_file.display();
     match execute(args, now(), &mut io::stdout().lock()) {
         Ok(note) => {
@@ -286,8 +287,8 @@ mod tests {
     use clap::{CommandFactory, Parser};
 
     use super::*;
-    use crate::caller::keyring::Keyring;
-    use crate::config::scratch::Scratch;
+    use tempfile::TempDir;
+    use tokenway::auth::keyring::Keyring;
 
     const NOW: u64 = 1_800_000_000;
 
@@ -310,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_key_is_printed_once_stored_as_a_hash_listed_and_revoked() {
-        let dir = Scratch::new();
+        let dir = TempDir::new().unwrap();
         let file = dir.path().join("keys.toml");
         let made = tokenway_key(&file, "new bot --requests-per-minute 9 --models a,b --expires 1h").unwrap();
         let key = made.trim_end();
@@ -345,7 +346,7 @@ mod tests {
 
     #[test]
     fn keys_that_are_made_at_once_are_all_there() {
-        let dir = Scratch::new();
+        let dir = TempDir::new().unwrap();
         let file = &dir.path().join("keys.toml");
         std::thread::scope(|scope| {
             for number in 0..8 {
@@ -357,7 +358,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_refused_and_changes_nothing() {
-        let dir = Scratch::new();
+        let dir = TempDir::new().unwrap();
         let file = dir.path().join("keys.toml");
         for (words, reason) in [
             ("new a/b", "letters, digits"),
@@ -378,7 +379,7 @@ mod tests {
 
     #[test]
     fn json_is_one_object_a_key() {
-        let dir = Scratch::new();
+        let dir = TempDir::new().unwrap();
         let file = dir.path().join("keys.toml");
         let made: Value = serde_json::from_str(&tokenway_key(&file, "new bot --json").unwrap()).unwrap();
         assert!(made["key"].as_str().unwrap().starts_with("tw_"));

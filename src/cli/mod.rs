@@ -1,12 +1,12 @@
 //! One file or directory a subcommand; `failure` is what all of them say when they fail.
 
-pub mod bench;
-pub mod check;
-pub mod cost;
-pub mod demo_upstream;
-pub mod doctor;
-pub mod failure;
-pub mod key;
-pub mod route;
-pub mod serve;
-pub mod token;
+pub(crate) mod bench;
+pub(crate) mod check;
+pub(crate) mod cost;
+pub(crate) mod demo_upstream;
+pub(crate) mod doctor;
+pub(crate) mod failure;
+pub(crate) mod key;
+pub(crate) mod route;
+pub(crate) mod serve;
+pub(crate) mod token;

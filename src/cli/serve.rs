@@ -13,15 +13,15 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
-use crate::config::development::Development;
-use crate::config::{self, Config, Log};
-use crate::demo::{Demo, Knobs};
-use crate::drain::Drain;
-use crate::gateway::{Gateway, Shared};
-use crate::live::Live;
-use crate::metrics::Metrics;
-use crate::server::{Settings, Signal, Signals, accept, admin, bind, playground};
-use crate::stream::open::OpenStreams;
+use demo_upstream::{Demo, Knobs};
+use tokenway::config::development::Development;
+use tokenway::config::{self, Config, Log};
+use tokenway::drain::Drain;
+use tokenway::gateway::live::Live;
+use tokenway::gateway::{Gateway, Shared};
+use tokenway::metrics::Metrics;
+use tokenway::server::{Settings, Signal, Signals, accept, admin, bind, playground};
+use tokenway::stream::open::OpenStreams;
 
 /// How often idle upstream connections are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -51,7 +51,7 @@ Examples:
 Signals:
   HUP   the file and the certificate are read again; mistakes change nothing
   TERM  open streams may finish within server.drain; then exit status 0")]
-pub struct Args {
+pub(crate) struct Args {
     /// The configuration file; without it, the development default
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -61,7 +61,7 @@ pub struct Args {
 }
 
 /// Serves until a signal. Exit status 0 after a drain, 1 if a listener cannot be had, 64 for a wrong configuration.
-pub fn run(args: &Args) -> ExitCode {
+pub(crate) fn run(args: &Args) -> ExitCode {
     match start(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

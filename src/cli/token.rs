@@ -8,16 +8,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{Args as ClapArgs, Subcommand};
 
 use super::failure::Failure;
-use crate::caller::claims::{Audience, Claims};
-use crate::caller::token_key::SigningKey;
-use crate::config::{Env, Secret, parse_duration};
+use tokenway::auth::claims::{Audience, Claims};
+use tokenway::auth::token_key::SigningKey;
+use tokenway::config::{Env, Secret, parse_duration};
 
 /// Mints tokens: short-lived credentials for pages, which the app's own backend makes in the same way.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Example:
   tokenway token mint --sub user-17 --ttl 5m --models gpt-4o")]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -76,7 +76,7 @@ struct Mint {
 }
 
 /// Runs the command with this process's environment and streams.
-pub fn run(args: &Args) -> ExitCode {
+pub(crate) fn run(args: &Args) -> ExitCode {
     let Command::Mint(mint) = &args.command;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     match minted(mint, &|name| std::env::var(name).ok(), now) {
@@ -129,9 +129,9 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::caller::token::Tokens;
-    use crate::caller::token_key::TokenKey;
-    use crate::config::scratch::Scratch;
+    use tempfile::TempDir;
+    use tokenway::auth::token::Tokens;
+    use tokenway::auth::token_key::TokenKey;
 
     const SECRET: &str = "canary-0123456789abcdef0123456789";
     const NOW: Duration = Duration::from_secs(1_800_000_000);
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_private_key_signs_by_its_own_algorithm() {
-        let dir = Scratch::new();
+        let dir = TempDir::new().unwrap();
         for algorithm in [&rcgen::PKCS_ED25519, &rcgen::PKCS_ECDSA_P256_SHA256] {
             let pair = rcgen::KeyPair::generate_for(algorithm).unwrap();
             let file = dir.path().join("key.pem");

@@ -52,11 +52,11 @@ fn text(demo: SocketAddr, playground_origins: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::scratch::Scratch;
+    use tempfile::TempDir;
 
     #[test]
     fn the_default_is_closed_to_all_but_loopback_and_the_playground() {
-        let dir = Scratch::new();
+        let dir = TempDir::new().unwrap();
         let origins = ["http://localhost:5173".to_owned(), "http://127.0.0.1:5173".to_owned()];
         let made = Development::prepare(dir.path(), "127.0.0.1:4000".parse().unwrap(), &origins).unwrap();
         let config = made.config;
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_cannot_be_made_is_named_with_the_mend() {
-        let dir = Scratch::new();
+        let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("certs"), "a file").unwrap();
         let result = Development::prepare(&dir.path().join("certs"), "127.0.0.1:1".parse().unwrap(), &[]);
         let message = result.expect_err("a file stands there").to_string();

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::route::health::CoolDown;
-use crate::route::retry_budget::Terms;
+use crate::failover::health::CoolDown;
+use crate::failover::retry_budget::Terms;
 
 /// `[fallback]`
 #[derive(Debug, Clone, PartialEq, Eq)]

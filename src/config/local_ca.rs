@@ -181,21 +181,21 @@ fn replace(dir: &Path, name: &str, mode: u32, content: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::scratch::Scratch;
     use std::os::unix::fs::PermissionsExt;
     use std::process::Command;
+    use tempfile::TempDir;
 
-    fn read(dir: &Scratch) -> [String; 3] {
+    fn read(dir: &TempDir) -> [String; 3] {
         ["ca.pem", "localhost.pem", "localhost.key"].map(|file| fs::read_to_string(dir.path().join(file)).unwrap())
     }
 
-    fn ours(dir: &Scratch, made: bool) -> LocalCertificate {
+    fn ours(dir: &TempDir, made: bool) -> LocalCertificate {
         LocalCertificate { ca: Some(dir.path().join("ca.pem")), made }
     }
 
     #[test]
     fn the_first_start_makes_a_certificate_and_the_next_one_keeps_it() {
-        let (dir, now) = (Scratch::new(), SystemTime::now());
+        let (dir, now) = (TempDir::new().unwrap(), SystemTime::now());
         assert_eq!(ensure(dir.path(), now).unwrap(), ours(&dir, true));
         let made = read(&dir);
         assert_eq!(ensure(dir.path(), now + DAY).unwrap(), ours(&dir, false));
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn only_the_owner_reads_the_key_and_no_key_of_the_ca_is_left() {
-        let dir = Scratch::new();
+        let dir = TempDir::new().unwrap();
         ensure(dir.path(), SystemTime::now()).unwrap();
         let mode = fs::metadata(dir.path().join("localhost.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_certificate_about_to_expire_is_remade() {
-        let (dir, now) = (Scratch::new(), SystemTime::now());
+        let (dir, now) = (TempDir::new().unwrap(), SystemTime::now());
         ensure(dir.path(), now).unwrap();
         let made = read(&dir);
         assert_eq!(ensure(dir.path(), now + LIFETIME - MARGIN).unwrap(), ours(&dir, true));
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn what_is_damaged_and_ours_is_remade() {
-        let (dir, other, now) = (Scratch::new(), Scratch::new(), SystemTime::now());
+        let (dir, other, now) = (TempDir::new().unwrap(), TempDir::new().unwrap(), SystemTime::now());
         ensure(dir.path(), now).unwrap();
         ensure(other.path(), now).unwrap();
         for file in ["ca.pem", "localhost.pem", "localhost.key"] {
@@ -242,11 +242,11 @@ mod tests {
     fn what_somebody_else_made_is_never_overwritten() {
         let key = KeyPair::generate().unwrap();
         let foreign = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap().pem();
-        let (used, now) = (Scratch::new(), SystemTime::now());
+        let (used, now) = (TempDir::new().unwrap(), SystemTime::now());
         fs::write(used.path().join("localhost.pem"), &foreign).unwrap();
         assert_eq!(ensure(used.path(), now).unwrap(), LocalCertificate { ca: None, made: false });
         for file in ["ca.pem", "localhost.key"] {
-            let dir = Scratch::new();
+            let dir = TempDir::new().unwrap();
             fs::write(dir.path().join(file), &foreign).unwrap();
             assert!(ensure(dir.path(), now).unwrap_err().to_string().contains(file));
             assert_eq!(fs::read_to_string(dir.path().join(file)).unwrap(), foreign);
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn first_starts_at_once_agree_on_one_certificate() {
-        let (dir, now) = (Scratch::new(), SystemTime::now());
+        let (dir, now) = (TempDir::new().unwrap(), SystemTime::now());
         let start = || ensure(dir.path(), now).unwrap().made;
         let made: Vec<bool> = std::thread::scope(|scope| {
             let starts: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn the_ca_cannot_vouch_for_a_name_beyond_this_machine() {
-        let (dir, now) = (Scratch::new(), SystemTime::now());
+        let (dir, now) = (TempDir::new().unwrap(), SystemTime::now());
         let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let ca = ca_params(now);
         let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
@@ -289,7 +289,7 @@ mod tests {
     /// The judge that most clients use. Where it is not installed there is nothing to ask.
     #[test]
     fn openssl_accepts_the_chain_for_each_name() {
-        let dir = Scratch::new();
+        let dir = TempDir::new().unwrap();
         ensure(dir.path(), SystemTime::now()).unwrap();
         for check in [["-verify_hostname", "localhost"], ["-verify_ip", "127.0.0.1"], ["-verify_ip", "::1"]] {
             let mut openssl = Command::new("openssl");

@@ -19,8 +19,6 @@ mod raw_cost;
 mod raw_fallback;
 mod raw_limits;
 mod resolve;
-#[cfg(test)]
-pub(crate) mod scratch;
 mod secret;
 mod section;
 #[cfg(test)]
@@ -41,15 +39,15 @@ pub use problem::{Mistake, Problem, Problems};
 pub use secret::Secret;
 pub use values::{format_duration, format_size, parse_duration, parse_size};
 
-use crate::caller::credentials::Accept;
-use crate::caller::keyring::Keyring;
-use crate::caller::session::Sessions;
-use crate::caller::token::Tokens;
-use crate::cors::policy::Policy;
-use crate::limit::rules::{Percent, Rules};
-use crate::route::auto::Auto;
-use crate::route::price::{Cost, Prices};
-use crate::route::table::Table;
+use crate::auth::credentials::Accept;
+use crate::auth::keyring::Keyring;
+use crate::auth::session::Sessions;
+use crate::auth::token::Tokens;
+use crate::limits::policy::{Percent, Rules};
+use crate::models::Table;
+use crate::routing::auto::Auto;
+use crate::spend::price::{Cost, Prices};
+use cors::policy::Policy;
 
 /// Reads environment variables: `std::env::var` in the program, a closure in tests.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;

@@ -9,7 +9,7 @@ use toml::de::DeValue;
 use super::problem::{Field, Mistake};
 use super::section::Section;
 use super::values::{EnvName, Value};
-use crate::caller::cookie::SameSite;
+use crate::auth::cookie::SameSite;
 
 /// A token that lives for a day is hardly short-lived.
 const TOKEN_AGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);

@@ -8,7 +8,7 @@ use toml::de::DeValue;
 use super::problem::{Field, Mistake};
 use super::section::Section;
 use super::values::Value;
-use crate::route::auto::Mode;
+use crate::routing::auto::Mode;
 
 /// Who waits longer for a decision than for an answer needs none.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(1);

@@ -9,7 +9,7 @@ use super::fallback::HedgeAfter;
 use super::problem::{Field, Mistake, quoted};
 use super::section::Section;
 use super::values::{Value, format_duration, kind, parse_duration};
-use crate::route::retry_budget::Share;
+use crate::failover::retry_budget::Share;
 
 /// Less is no pause, more is no pause but a verdict.
 const COOL_DOWN: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use http::{HeaderValue, Response};
 
-use crate::answers;
 use crate::body::{Body, Frames};
-use crate::stream::meter::Meter;
+use crate::gateway::answers;
+use crate::metering::meter::Meter;
 
 /// What tells the stream, and what is known of it by now.
 pub(super) struct Begun<S> {

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use super::Gateway;
-use crate::answers;
-use crate::budget::{Decision, Hold};
-use crate::caller::Caller;
-use crate::chat::request::Request;
+use crate::auth::caller::Caller;
 use crate::error::Reject;
-use crate::limit::budget::Claim;
-use crate::limit::claim::Key;
-use crate::route::price::{Cost, Count};
-use crate::route::table::ModelId;
-use crate::stream::meter::Meter;
+use crate::gateway::answers;
+use crate::limits::claim::Key;
+use crate::metering::meter::Meter;
+use crate::models::ModelId;
+use crate::spend::budget::claim::Claim;
+use crate::spend::budget::{Decision, Hold};
+use crate::spend::price::{Cost, Count};
+use families::chat::request::Request;
 
 /// What becomes of a request that is beyond its caller's budget.
 pub(super) enum Beyond {

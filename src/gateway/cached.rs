@@ -8,8 +8,6 @@ use tokio::time::timeout;
 
 use super::Gateway;
 use super::begun::{Begun, Head};
-use crate::answers;
-use crate::auto::Routed;
 use crate::body::Body;
 use crate::cache::entry::Entry;
 use crate::cache::flight::Follower;
@@ -17,11 +15,13 @@ use crate::cache::replay::Replay;
 use crate::cache::splice::Splicer;
 use crate::cache::told::{Entering, Part, Source, Told, whole_of};
 use crate::error::{Code, Reject};
-use crate::fallback::Whole;
-use crate::route::table::ModelId;
-use crate::routes::Route;
-use crate::stream::meter::Meter;
-use crate::stream::tally::Tally;
+use crate::gateway::answers;
+use crate::gateway::routes::Route;
+use crate::metering::meter::Meter;
+use crate::models::ModelId;
+use crate::routing::router::Routed;
+use crate::spend::tally::Tally;
+use crate::stream::upstreams::Whole;
 
 /// An answer that the cache has part in.
 pub(super) struct Shared {

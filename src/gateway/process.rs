@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use tokio::join;
 
-use crate::access::everywhere::Everywhere;
-use crate::access::revocations::{InProcess, Revocations};
-use crate::budget::Budgets;
+use crate::auth::everywhere::Everywhere;
+use crate::auth::revocations::{InProcess, Revocations};
 use crate::cache::keeper::Keeper;
 use crate::config::{self, Config};
 use crate::drain::Drain;
-use crate::limiter::Limiter;
+use crate::failover::health_registry::Standings;
+use crate::limits::limiter::Limiter;
 use crate::metrics::Metrics;
-use crate::redis::link::Link;
+use crate::redis::connection::Link;
 use crate::redis::store::Store;
-use crate::resume::registry::Registry;
+use crate::spend::budget::Budgets;
+use crate::stream::log::registry::Registry;
 use crate::stream::open::OpenStreams;
-use crate::upstream::standing::Standings;
 
 /// What outlives a reload.
 #[derive(Clone)]

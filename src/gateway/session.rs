@@ -4,13 +4,13 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{Gateway, Visitor};
-use crate::access::LoggedOut;
-use crate::access::revocations::Reach;
-use crate::answers;
+use crate::auth::check::LoggedOut;
+use crate::auth::revocations::Reach;
+use crate::auth::session::Sessions;
 use crate::body::Body;
-use crate::caller::session::Sessions;
 use crate::error::Reject;
-use crate::stream::meter::Meter;
+use crate::gateway::answers;
+use crate::metering::meter::Meter;
 
 impl Gateway {
     /// `POST`: a new session for whoever holds the token.

@@ -6,8 +6,7 @@ use http::header::HeaderMap;
 
 use super::Gateway;
 use super::cached::Shared;
-use crate::answers;
-use crate::auto::{Destination, Routed, Scope};
+use crate::auth::caller::Caller;
 use crate::cache::canonical::canonical;
 use crate::cache::directive::Wishes;
 use crate::cache::entry::Answer;
@@ -15,15 +14,16 @@ use crate::cache::flight::Pilot;
 use crate::cache::fly;
 use crate::cache::keeper::{Entered, Found, Free, Lookup};
 use crate::cache::key::{Asked, FlightKey, FlightKind, Owner, Route as AnswerRoute};
-use crate::caller::Caller;
 use crate::config;
 use crate::error::Reject;
-use crate::fallback::Ask;
+use crate::gateway::answers;
+use crate::metering::meter::Meter;
 use crate::metrics::Cached;
-use crate::route::table::{Model, ModelId};
-use crate::stream::meter::Meter;
+use crate::models::{Model, ModelId};
+use crate::routing::router::{Destination, Routed, Scope};
+use crate::spend::tally::Tally;
 use crate::stream::relay::Relay;
-use crate::stream::tally::Tally;
+use crate::stream::upstreams::Ask;
 
 /// A larger body is brought into its canonical form beside the worker threads, as it is parsed.
 const DONE_IN_PLACE: usize = 256 * 1024;

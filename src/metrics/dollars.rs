@@ -7,7 +7,7 @@ use prometheus::Opts;
 use prometheus::core::{Collector, Desc, Describer};
 use prometheus::proto;
 
-use crate::route::price::Cost;
+use crate::spend::price::Cost;
 
 /// A counter of dollars with labels. Clones share it.
 #[derive(Clone)]
@@ -88,7 +88,7 @@ mod tests {
     use prometheus::{Encoder, Registry, TextEncoder};
 
     use super::*;
-    use crate::route::price::Price;
+    use crate::spend::price::Price;
 
     #[test]
     fn a_billion_small_amounts_lose_nothing() {

@@ -1,8 +1,8 @@
-//! Redis, as state that several instances share: [`link`] is the connection, [`trouble`] what can go wrong with it, [`store`]
+//! Redis, as state that several instances share: [`connection`] is the connection, [`error`] what can go wrong with it, [`store`]
 //! what is kept there by name.
 //!
 //! Nothing here is ever waited for longer than a budget: whoever asks has an answer of its own for the other case.
 
-pub mod link;
+pub mod connection;
+pub mod error;
 pub mod store;
-pub mod trouble;

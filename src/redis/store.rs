@@ -11,7 +11,7 @@ use redis::{Value, cmd};
 use tokio::join;
 use tokio::sync::Semaphore;
 
-use super::link::Link;
+use super::connection::Link;
 use crate::config;
 use crate::metrics::Metrics;
 

@@ -15,8 +15,8 @@ use super::connection::{self, Context};
 use super::connections::{Connections, Slot};
 use super::settings::Settings;
 use crate::drain::Drain;
-use crate::handler::Handler;
 use crate::metrics::Metrics;
+use crate::server::handler::Handler;
 
 /// Connections that the kernel completes while we are busy.
 const BACKLOG: i32 = 1024;

@@ -7,9 +7,9 @@ use tokio::net::TcpListener;
 
 use super::pages::{Page, STYLE, Site};
 use crate::drain::Drain;
+use crate::failover::health::State;
+use crate::failover::health_registry::{Shown, Standings};
 use crate::metrics::Metrics;
-use crate::route::health::State;
-use crate::upstream::standing::{Shown, Standings};
 
 const JSON: &str = "application/json";
 const SCRIPT: &str = "text/javascript; charset=utf-8";

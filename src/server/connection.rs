@@ -28,9 +28,8 @@ use super::settings::Settings;
 use super::tls::H2;
 use crate::body::Body;
 use crate::drain::Drain;
-use crate::handler::Handler;
-use crate::head::{MAX_HEAD_BYTES, Peer};
 use crate::metrics::Metrics;
+use crate::server::handler::{Handler, MAX_HEAD_BYTES, Peer};
 
 /// How long connections live on after the drain is over, so that streams which end then end honestly.
 const GRACE: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! The public listener: connections in, requests to a [`Handler`](crate::handler::Handler), responses out.
+//! The public listener: connections in, requests to a [`Handler`](crate::server::handler::Handler), responses out.
 //!
 //! hyper has no deadline but the one for an HTTP/1.1 head, and no bound on what HTTP/2 clients send besides requests. What
 //! is missing stands here, around it: `guard_io` under TLS (writes, lingering close), `h1_guard` over it (clients that
@@ -16,6 +16,7 @@ mod h1_guard;
 mod h2_frames;
 mod h2_guard;
 mod h2_streams;
+pub mod handler;
 mod pages;
 pub mod playground;
 mod quiet;

@@ -8,14 +8,14 @@ use http::HeaderValue;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use super::attempt::Attempt;
-use super::event::{Event, Fields, Kind, Run};
-use super::framer::Framer;
-use super::tally::Tally;
-use crate::chat::event::{Chunk, Inspector};
+use crate::failover::health_registry::Trial;
+use crate::metering::attempt::Attempt;
+use crate::spend::tally::Tally;
 use crate::upstream::client::AnswerBody;
 use crate::upstream::failure::Failure;
-use crate::upstream::standing::Trial;
+use families::chat::event::{Chunk, Inspector};
+use sse::event::{Event, Fields, Kind, Run};
+use sse::framer::Framer;
 
 /// Whole events, adjacent in the upstream's bytes.
 #[derive(Debug)]

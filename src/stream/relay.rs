@@ -17,10 +17,10 @@ use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::feed::{Batch, Feed, Opened};
-use super::meter::Meter;
 use super::open::{Cut, OpenStreams, Ticket};
 use crate::config;
 use crate::error::{Code, Reject};
+use crate::metering::meter::Meter;
 use crate::metrics::Outcome;
 use crate::upstream::failure::Failure;
 

@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use super::connect::{Connect, authority};
 use super::failure::Failure;
 use super::wire::{Reading, Unanswered, Wire};
-use crate::chat::upstream_error;
 use crate::config::Upstream;
+use families::refusal;
 
 /// Most idle connections that are kept to one upstream.
 const MAX_IDLE: usize = 256;
@@ -138,11 +138,10 @@ impl Client {
         let body = AnswerBody { vary, reading: Some(reading), client: Arc::clone(self) };
         if head.status != StatusCode::OK {
             let said = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
-            let retry_after =
-                said(header::RETRY_AFTER).and_then(|wait| upstream_error::asked_for(wait, said(header::DATE)));
+            let retry_after = said(header::RETRY_AFTER).and_then(|wait| refusal::asked_for(wait, said(header::DATE)));
             let text = body.read_rest().await;
-            let refusal = upstream_error::classify(head.status.as_u16(), retry_after, &text);
-            return Err(Failure::Refused(refusal));
+            let refused = refusal::classify(head.status.as_u16(), retry_after, &text);
+            return Err(Failure::Refused(refused));
         }
         usable(&head.headers, streaming)?;
         Ok(body)

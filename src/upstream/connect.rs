@@ -18,7 +18,7 @@ use tower_service::Service;
 
 use super::failure::Failure;
 use crate::config::{BaseUrl, Upstream};
-use crate::unconnected::{Cause, Unconnected};
+use dial::connect_error::{Cause, Unconnected};
 
 /// Bytes to and from an upstream.
 pub(super) enum Transport {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use crate::chat::fault::Fault;
-use crate::chat::upstream_error;
+use super::refusal;
 use crate::error::{Code, Reject};
-use crate::unconnected::{Cause, Unconnected};
+use dial::connect_error::{Cause, Unconnected};
+use families::fault::Fault;
+use families::refusal::Refusal;
 
 /// A client that is told to come back while this gateway shuts down will find another one, or this one restarted.
 const RETRY_WHILE_DRAINING: Duration = Duration::from_secs(2);
@@ -24,7 +25,7 @@ pub enum Failure {
     /// `fallback.deadline` is over, and no model has given output.
     Deadline,
     /// An HTTP status that is no success, already mapped.
-    Refused(upstream_error::Failure),
+    Refused(Refusal),
     /// An error inside a stream or an answer whose status was a success.
     InBody(Fault),
     /// The head of the answer cannot be used: wrong content type, compressed, a redirect.
@@ -131,8 +132,8 @@ impl Failure {
             Failure::SilentBetweenEvents => timeout("The upstream fell silent for stream.idle_timeout."),
             Failure::TooLong => timeout("The completion took longer than stream.max_duration."),
             Failure::Deadline => timeout("No model gave output within fallback.deadline."),
-            Failure::Refused(refusal) => refusal.reject.clone(),
-            Failure::InBody(fault) => upstream_error::Failure::from(*fault).reject,
+            Failure::Refused(refused) => refusal::reject(refused),
+            Failure::InBody(fault) => refusal::reject(&Refusal::from(*fault)),
             Failure::BadHead(what) => {
                 Reject::new(Code::UpstreamFailure, format!("The upstream's answer cannot be used: {what}."))
             }
@@ -149,9 +150,18 @@ impl Failure {
 }
 
 #[cfg(test)]
+impl Failure {
+    /// A refused TCP connection, for tests.
+    pub(crate) fn no_connection() -> Self {
+        let cause = Cause::Refused;
+        Self::NoConnection(Unconnected { place: "up.example:443".to_owned(), cause })
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::unconnected::CertificateFault;
+    use dial::connect_error::CertificateFault;
 
     fn unconnected(cause: Cause) -> Failure {
         Failure::NoConnection(Unconnected { place: "secret.internal:443".to_owned(), cause })
@@ -180,7 +190,7 @@ mod tests {
     #[test]
     fn whatever_fails_the_client_is_told_in_a_sentence() {
         let refusals = [400, 401, 402, 404, 408, 413, 422, 429, 500, 503].map(|status| {
-            let failure = upstream_error::classify(status, None, b"");
+            let failure = families::refusal::classify(status, None, b"");
             Failure::Refused(failure)
         });
         let faults = [Fault::ContextLengthExceeded, Fault::ContentPolicy, Fault::Unsupported].map(Failure::InBody);
@@ -193,7 +203,7 @@ mod tests {
 
     #[test]
     fn somebody_is_to_blame_for_every_failure_after_which_another_model_is_asked_and_429_and_503_name_a_time() {
-        let refused = |status| Failure::Refused(upstream_error::classify(status, None, b""));
+        let refused = |status| Failure::Refused(families::refusal::classify(status, None, b""));
         let all = [
             unconnected(Cause::Refused),
             unconnected(Cause::NotTls),

@@ -5,6 +5,7 @@ mod connect;
 pub mod failure;
 mod gate;
 pub mod idempotency;
-pub mod standing;
+mod refusal;
+
 mod transfer;
 mod wire;

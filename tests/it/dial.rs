@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dial::connect_error::{Cause, Unconnected};
+use dial::{Connection, Dialer, Error, SendError, Target, Trust, Versions};
 use http::{Method, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::RootCertStore;
-use tokenway::dial::{Connection, Dialer, Error, SendError, Target, Trust, Versions};
 use tokenway::server::tls::server_config;
-use tokenway::unconnected::{Cause, Unconnected};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Stdio;
 
+use demo_upstream::{Demo, Knobs};
 use serde_json::{Value, json};
-use tokenway::demo::{Demo, Knobs};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 

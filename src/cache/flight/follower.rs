@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::{Flight, Head, Phase, State, Step};
-use crate::stream::tally::Tally;
+use crate::spend::tally::Tally;
 use crate::upstream::failure::Failure;
 
 /// One reader of a flight, at its place. Dropping it is leaving.

@@ -5,7 +5,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cache::key::Digest;
-use crate::unconnected::Unconnected;
 
 const KEY: FlightKey = FlightKey(Digest([7; 32]));
 const WIDE: Bounds = Bounds { one: 1 << 20, all: 1 << 30 };
@@ -82,7 +81,7 @@ fn a_writer_that_goes_without_an_end_leaves_readers_that_are_told() {
     drop(pilot);
     assert_eq!(read(&mut follower), ("a".into(), Some("lost")));
     let (pilot, mut follower) = begin(&flights, WIDE);
-    pilot.fail(Failure::NoConnection(Unconnected::refused()));
+    pilot.fail(Failure::no_connection());
     assert_eq!(read(&mut follower), (String::new(), Some("failed")));
 }
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::parse_duration;
-use crate::load::schedule::Arrivals;
+use bench::load::schedule::Arrivals;
+use tokenway::config::parse_duration;
 
 /// Measures streamed completions: time to first token, time between tokens, tokens a second; and whether something on the
 /// way buffers.
@@ -13,7 +13,7 @@ use crate::load::schedule::Arrivals;
 /// Exit status: 0 good, 1 if no stream came whole, 64 wrong usage.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = EXAMPLES, args_override_self = true)]
-pub struct Args {
+pub(crate) struct Args {
     /// Where completions are asked for. A URL without a path, or one that ends in /v1, gets the rest of
     /// /v1/chat/completions
     #[arg(required_unless_present = "self_test")]
@@ -75,7 +75,7 @@ pub struct Args {
     pub max_tokens: Option<u64>,
     /// The model to ask for
     #[arg(short, long, value_name = "NAME", help_heading = "Request")]
-    pub model: Option<String>,
+    pub(crate) model: Option<String>,
     /// A JSON object whose members go into every request
     #[arg(long, value_name = "JSON", help_heading = "Request")]
     pub body: Option<String>,
@@ -122,7 +122,7 @@ impl Args {
 
 /// A version of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Http {
+pub(crate) enum Http {
     /// What the server prefers
     #[default]
     Any,

@@ -11,21 +11,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio_util::sync::CancellationToken;
 
-pub use args::{Args, Http};
+pub(crate) use args::Args;
 use output::Output;
 use progress::Progress;
 use setup::Setup;
 
 use super::failure::Failure;
-use crate::load::run::Told;
-use crate::report::document::Document;
-use crate::report::totals::Totals;
+use bench::load::run::Told;
+use bench::report::document::Document;
+use bench::report::totals::Totals;
 
 /// Who speaks on stderr.
 const NAME: &str = "tokenway bench: ";
 
 /// Runs the command with this process's environment and streams.
-pub fn run(args: &Args) -> ExitCode {
+pub(crate) fn run(args: &Args) -> ExitCode {
     // one thread measures: an event's time is taken where it is read, and nothing waits for a lock
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::args::Args;
 use crate::cli::failure::Failure;
-use crate::config::Env;
-use crate::report::document::Document;
-use crate::report::terminal::Style;
+use bench::report::document::Document;
+use bench::report::terminal::Style;
+use tokenway::config::Env;
 
 /// The files that were asked for, open before anything is measured: an hour's results must not be lost to a typing error.
 pub(super) struct Output {

@@ -2,9 +2,9 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::load::run::Told;
-use crate::load::schedule::{Limit, Plan};
-use crate::report::sample::Outcome;
+use bench::load::run::Told;
+use bench::load::schedule::{Limit, Plan};
+use bench::report::sample::Outcome;
 
 /// How often it is drawn, a second: often enough to be seen to move, and too seldom to disturb the measurement.
 const FRAMES: u8 = 5;

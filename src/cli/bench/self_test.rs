@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::progress::Progress;
-use crate::load::self_test::{Exercise, Found};
-use crate::report::format::plural;
+use bench::load::self_test::{Exercise, Found};
+use bench::report::format::plural;
 
 /// The most that the tool may add to a time to first token, 99 times of 100.
 const BOUND: Duration = Duration::from_millis(1);

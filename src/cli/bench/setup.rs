@@ -8,15 +8,15 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::args::{Args, Http};
-use crate::browser::origin::PageOrigin;
-use crate::config::{Env, Secret};
-use crate::dial::{Dialer, Target, Trust, Versions};
-use crate::load::Asker;
-use crate::load::page::Page;
-use crate::load::prompts::{Common, Prompts};
-use crate::load::run::Run;
-use crate::load::schedule::{Arrivals, Limit, Load, Plan};
-use crate::report::setting::{self, Goals, Setting};
+use bench::load::Asker;
+use bench::load::page::Page;
+use bench::load::prompts::{Common, Prompts};
+use bench::load::run::Run;
+use bench::load::schedule::{Arrivals, Limit, Load, Plan};
+use bench::report::setting::{self, Goals, Setting};
+use browser::origin::PageOrigin;
+use dial::{Dialer, Target, Trust, Versions};
+use tokenway::config::{Env, Secret};
 
 /// Streams to each target where neither a number nor a time is given.
 const DEFAULT_STREAMS: u64 = 100;
@@ -170,7 +170,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::config::scratch::Scratch;
+    use tempfile::TempDir;
 
     #[derive(Debug, Parser)]
     struct Cli {
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn prompts_come_from_a_file() {
-        let dir = Scratch::new();
+        let dir = TempDir::new().unwrap();
         let file = dir.path().join("prompts.jsonl");
         std::fs::write(&file, "\"one\"\n{\"prompt\":\"two\"}\n").unwrap();
         let setup = set_up(&["http://a", "--prompts", file.to_str().unwrap()]).unwrap();

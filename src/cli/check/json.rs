@@ -4,10 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::{accepted, default_model, fallbacks, hedge, hosts, mode, redis_url};
 use crate::cli::failure::Failure;
-use crate::config::{Config, HedgeAfter, Problems, format_duration, format_size};
-use crate::limit::rules::Limits;
-use crate::route::price::Cost;
-use crate::route::table::Model;
+use tokenway::config::{Config, HedgeAfter, Problems, format_duration, format_size};
+use tokenway::limits::policy::Limits;
+use tokenway::models::Model;
+use tokenway::spend::price::Cost;
 
 /// The summary of a good configuration: the same facts as the text, durations and sizes as in the file, what is off `null`.
 pub(super) fn summary(config: &Config) -> Value {

@@ -14,23 +14,23 @@ use http_body_util::BodyDataStream;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::caller::Caller;
-use crate::chat::event::{Chunk, Inspector};
-use crate::chat::request::Request;
 use crate::cli::failure::Failure;
-use crate::config::Config;
-use crate::fallback::{Ask, Upstreams};
-use crate::metrics::Metrics;
-use crate::report::format::plural;
-use crate::request_id::RequestId;
-use crate::route::table::ModelId;
-use crate::stream::bill::Purpose;
-use crate::stream::meter::Meter;
-use crate::stream::open::OpenStreams;
-use crate::stream::relay::Relay;
-use crate::unconnected::{Cause, CertificateFault};
-use crate::upstream::failure;
-use crate::upstream::standing::Standings;
+use bench::report::format::plural;
+use dial::connect_error::{Cause, CertificateFault};
+use families::chat::event::{Chunk, Inspector};
+use families::chat::request::Request;
+use tokenway::auth::caller::Caller;
+use tokenway::config::Config;
+use tokenway::failover::health_registry::Standings;
+use tokenway::metering::meter::Meter;
+use tokenway::metrics::Metrics;
+use tokenway::models::ModelId;
+use tokenway::request_id::RequestId;
+use tokenway::spend::bill::Purpose;
+use tokenway::stream::open::OpenStreams;
+use tokenway::stream::relay::Relay;
+use tokenway::stream::upstreams::{Ask, Upstreams};
+use tokenway::upstream::failure;
 
 /// What became of one model's hello. `Display` is one line.
 pub(super) struct Answer<'a> {
@@ -117,7 +117,7 @@ impl fmt::Display for Answer<'_> {
 async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId) -> Result<Probed, String> {
     // no bound on tokens: models do not agree on its name, and refuse the other one
     let body = json!({ "messages": [{ "role": "user", "content": "Say hello." }], "stream": true });
-    let request = Request::parse(body.to_string().into()).map_err(|reject| reject.message)?;
+    let request = Request::parse(body.to_string().into()).map_err(|invalid| invalid.to_string())?;
     let id = RequestId::random();
     let started = Instant::now();
     let open = OpenStreams::new(metrics.streams_active.clone());

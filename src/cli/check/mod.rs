@@ -14,10 +14,10 @@ use std::process::ExitCode;
 use clap::Args as ClapArgs;
 
 use super::failure::Failure;
-use crate::config::{Config, Env, HedgeAfter, Problems};
-use crate::report::format::plural;
-use crate::route::auto::{AUTO, Auto, Mode};
-use crate::route::table::ModelId;
+use bench::report::format::plural;
+use tokenway::config::{Config, Env, HedgeAfter, Problems};
+use tokenway::models::ModelId;
+use tokenway::routing::auto::{AUTO, Auto, Mode};
 
 /// Checks a configuration file and tells everything that is wrong with it at once.
 ///
@@ -29,7 +29,7 @@ use crate::route::table::ModelId;
 Examples:
   tokenway check --config tokenway.toml
   GLOBAL_API_KEY=… tokenway check --config tokenway.toml --live")]
-pub struct Args {
+pub(crate) struct Args {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
@@ -42,7 +42,7 @@ pub struct Args {
 }
 
 /// Runs the command with this process's environment and streams.
-pub fn run(args: &Args) -> ExitCode {
+pub(crate) fn run(args: &Args) -> ExitCode {
     let env = |name: &str| std::env::var(name).ok();
     match check(args, &env, &mut io::stdout(), &mut io::stderr()) {
         Ok(status) => status.into(),

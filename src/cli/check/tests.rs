@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
 use super::*;
-use crate::config::scratch::Scratch;
+use tempfile::TempDir;
 
 const GOOD: &str = "[server]\nplaintext = true\n[cors]\norigins = [\"https://app.example.com\"]\n\
     [[upstreams]]\nname = \"up\"\nbase_url = \"https://up.example/v1\"\napi_key_env = \"KEY\"\n\
@@ -14,15 +14,15 @@ const GOOD: &str = "[server]\nplaintext = true\n[cors]\norigins = [\"https://app
 
 /// Exit status, stdout and stderr for a file with this text.
 fn checked(text: &str, json: bool) -> (u8, String, String) {
-    checked_in(&Scratch::new(), text, json)
+    checked_in(&TempDir::new().unwrap(), text, json)
 }
 
 /// The same, beside other files.
-fn checked_in(dir: &Scratch, text: &str, json: bool) -> (u8, String, String) {
+fn checked_in(dir: &TempDir, text: &str, json: bool) -> (u8, String, String) {
     run_in(dir, text, json, false)
 }
 
-fn run_in(dir: &Scratch, text: &str, json: bool, live: bool) -> (u8, String, String) {
+fn run_in(dir: &TempDir, text: &str, json: bool, live: bool) -> (u8, String, String) {
     let args = Args { config: dir.path().join("tokenway.toml"), json, live };
     std::fs::write(&args.config, text).unwrap();
     let env = |name: &str| match name {
@@ -46,8 +46,8 @@ fn the_smallest_file_says_what_is_on_anyway() {
 
 #[test]
 fn a_file_with_everything_is_summed_up_in_100_columns() {
-    let dir = Scratch::new();
-    let key = |number| crate::caller::key::Key::from_random([number; 32]).hash();
+    let dir = TempDir::new().unwrap();
+    let key = |number| tokenway::auth::key::Key::from_random([number; 32]).hash();
     let keys =
         format!("[[keys]]\nname = \"a\"\nsha256 = \"{}\"\n[[keys]]\nname = \"b\"\nsha256 = \"{}\"\n", key(1), key(2));
     std::fs::write(dir.path().join("keys.toml"), keys).unwrap();
@@ -131,7 +131,7 @@ fn json_is_one_object_for_good_and_bad() {
 
 /// `check --live` with an upstream at this URL.
 fn asked_live(base_url: &str, json: bool) -> (u8, String, String) {
-    run_in(&Scratch::new(), &GOOD.replace("https://up.example/v1", base_url), json, true)
+    run_in(&TempDir::new().unwrap(), &GOOD.replace("https://up.example/v1", base_url), json, true)
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! What a configuration means, for people: a fact a line, and only what is on. Pure.
 
 use super::{accepted, default_model, fallbacks, hedge, hosts, mode, redis_url};
-use crate::config::{Cache, Config, HedgeAfter, Stream, Streams, Upstream, format_duration, format_size};
-use crate::doctor::text::wrapped;
-use crate::limit::rules::Limits;
-use crate::report::format::plural;
-use crate::route::auto::{AUTO, Auto};
-use crate::route::price::Cost;
-use crate::route::table::{Model, Table};
+use bench::report::format::plural;
+use doctor::text::wrapped;
+use tokenway::config::{Cache, Config, HedgeAfter, Stream, Streams, Upstream, format_duration, format_size};
+use tokenway::limits::policy::Limits;
+use tokenway::models::{Model, Table};
+use tokenway::routing::auto::{AUTO, Auto};
+use tokenway::spend::price::Cost;
 
 /// Lines are broken at blanks before this column.
 const WIDTH: usize = 100;

@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::{Args, Per, PriceTable, columns};
 use crate::cli::failure::Failure;
-use crate::config::Priced;
-use crate::report::format::plural;
-use crate::route::price::Cost;
-use crate::route::workload::{Bills, Models, Part, Tokens, Workload};
+use bench::report::format::plural;
+use tokenway::config::Priced;
+use tokenway::spend::price::Cost;
+use tokenway::spend::workload::{Bills, Models, Part, Tokens, Workload};
 
 /// Both bills, as a table or as JSON.
 pub(super) fn bill(args: &Args, table: &PriceTable) -> Result<String, Failure> {

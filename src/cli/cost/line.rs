@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::caller::key_file;
-use crate::route::price::{Cost, Count};
+use tokenway::auth::key_file;
+use tokenway::spend::price::{Cost, Count};
 
 /// What the target of a request's line is called.
 const TARGET: &str = "tokenway::request";

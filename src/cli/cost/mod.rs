@@ -12,8 +12,8 @@ use std::process::ExitCode;
 use clap::{Args as ClapArgs, ValueEnum};
 
 use super::failure::Failure;
-use crate::config::{Priced, price_list};
-use crate::route::workload::{Share, parse_tokens};
+use tokenway::config::{Priced, price_list};
+use tokenway::spend::workload::{Share, parse_tokens};
 
 /// The reference table of models, as the example configuration has it.
 const EXAMPLE: &str = include_str!("../../../tokenway.toml");
@@ -33,7 +33,7 @@ Examples:
 
   tokenway serve --config tokenway.toml 2>&1 | tee tokenway.log
   tokenway cost --log tokenway.log --strong gpt-4o")]
-pub struct Args {
+pub(crate) struct Args {
     /// Prompt tokens, such as 30M or 250k
     #[arg(long, value_name = "TOKENS", value_parser = parse_tokens, required_unless_present = "log")]
     input: Option<u64>,
@@ -85,7 +85,7 @@ enum Per {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> ExitCode {
+pub(crate) fn run(args: &Args) -> ExitCode {
     let unwritten = |error: io::Error| Failure::failed(format!("standard output: {error}"));
     match bill(args).and_then(|text| io::stdout().write_all(text.as_bytes()).map_err(unwritten)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -117,7 +117,7 @@ impl PriceTable {
                 (text.map_err(|error| Failure::failed(format!("{named} cannot be read: {error}")))?, named)
             }
         };
-        let problems = |problems: crate::config::Problems| {
+        let problems = |problems: tokenway::config::Problems| {
             let lines: Vec<String> = problems.0.iter().map(|problem| format!("{source}: {problem}")).collect();
             Failure::usage(lines.join("\n"))
         };

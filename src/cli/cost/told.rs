@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::ledger::{Ledger, Row};
 use super::{Args, PriceTable, columns, line};
-use crate::caller::key_file;
 use crate::cli::failure::Failure;
-use crate::config::Priced;
-use crate::report::format::plural;
-use crate::route::price::Cost;
+use bench::report::format::plural;
+use tokenway::auth::key_file;
+use tokenway::config::Priced;
+use tokenway::spend::price::Cost;
 
 /// Longer lines are cut: no line of Tokenway is.
 const MAX_LINE: u64 = 64 << 10;

@@ -8,21 +8,21 @@ use tokio::time::Instant;
 
 use super::labelled::Labelled;
 use super::report::{Effort, Judge};
-use crate::auto::Router;
-use crate::caller::Caller;
-use crate::chat::request::Request;
-use crate::config::Config;
-use crate::fallback::{Ask, Upstreams};
-use crate::limiter::Limiter;
-use crate::metrics::Metrics;
-use crate::request_id::RequestId;
-use crate::route::auto::Classifier;
-use crate::route::classifier::Question;
-use crate::route::price::Cost;
-use crate::route::verdict::Verdict;
-use crate::stream::bill::Purpose;
-use crate::stream::meter::Meter;
-use crate::upstream::standing::Standings;
+use families::chat::request::Request;
+use tokenway::auth::caller::Caller;
+use tokenway::config::Config;
+use tokenway::failover::health_registry::Standings;
+use tokenway::limits::limiter::Limiter;
+use tokenway::metering::meter::Meter;
+use tokenway::metrics::Metrics;
+use tokenway::request_id::RequestId;
+use tokenway::routing::auto::Classifier;
+use tokenway::routing::classifier::Question;
+use tokenway::routing::router::Router;
+use tokenway::routing::verdict::Verdict;
+use tokenway::spend::bill::Purpose;
+use tokenway::spend::price::Cost;
+use tokenway::stream::upstreams::{Ask, Upstreams};
 
 /// As many questions at a time: a small server of one's own takes no more.
 const AT_ONCE: usize = 4;
@@ -47,7 +47,7 @@ pub(super) async fn judged(
     let router = Router::new(config, upstreams, Limiter::local(1, Arc::clone(&metrics)));
     let ask_about = async |prompt: &Labelled| -> Result<Asked, String> {
         let question = Question::about(&prompt.prompt);
-        let request = Request::parse(question.body().into()).map_err(|reject| reject.message.to_string())?;
+        let request = Request::parse(question.body().into()).map_err(|invalid| invalid.to_string())?;
         let (id, started) = (RequestId::random(), Instant::now());
         let address = std::net::Ipv4Addr::LOCALHOST.into();
         let meter = Meter::start(Arc::clone(&metrics), started, id.text(), "route_eval", None, address);

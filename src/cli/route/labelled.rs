@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::chat::estimate;
-use crate::route::excerpt::Excerpt;
-use crate::route::rules::Prompt;
-use crate::route::verdict::Verdict;
+use families::estimate;
+use families::excerpt::Excerpt;
+use families::prompt::Prompt;
+use tokenway::routing::verdict::Verdict;
 
 const FILE: &str = include_str!("prompts.toml");
 

@@ -1,6 +1,6 @@
 //! A confusion matrix. Pure.
 
-use crate::route::verdict::Verdict;
+use tokenway::routing::verdict::Verdict;
 
 /// How often what was labelled so was said to be so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -13,9 +13,10 @@ use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
 
 use super::failure::Failure;
-use crate::config::Config;
-use crate::route::excerpt::Excerpt;
-use crate::route::rules::{Prompt, Rules};
+use families::excerpt::Excerpt;
+use families::prompt::Prompt;
+use tokenway::config::Config;
+use tokenway::routing::rules::Rules;
 
 use report::Judge;
 
@@ -32,7 +33,7 @@ Examples:
   tokenway route eval --config tokenway.toml
 
   tokenway route explain 'Prove that there are infinitely many primes.'")]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
     /// A configuration with [routing.auto]: its keywords and its classifier
@@ -67,7 +68,7 @@ Example:
 }
 
 /// Runs the command with this process's environment and streams.
-pub async fn run(args: Args) -> ExitCode {
+pub(crate) async fn run(args: Args) -> ExitCode {
     let config = match args.config.as_deref().map(load).transpose() {
         Ok(config) => config,
         Err(reason) => return Failure::usage(reason).tell("", args.json),
@@ -138,7 +139,7 @@ mod tests {
 
     use super::matrix::Matrix;
     use super::*;
-    use crate::route::verdict::Verdict;
+    use tokenway::routing::verdict::Verdict;
 
     #[derive(Debug, Parser)]
     struct Cli {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::labelled::Labelled;
 use super::matrix::Matrix;
 use crate::cli::failure::Failure;
-use crate::route::verdict::Verdict;
+use tokenway::routing::verdict::Verdict;
 
 /// Who has sorted the prompts, and how.
 pub(super) struct Judge {

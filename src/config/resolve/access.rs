@@ -3,18 +3,18 @@
 use std::path::PathBuf;
 
 use super::Resolver;
-use crate::caller::credentials::Accept;
-use crate::caller::key_file;
-use crate::caller::keyring::Keyring;
-use crate::caller::session::{Sessions, check_secret};
-use crate::caller::token::Tokens;
-use crate::caller::token_key::TokenKey;
+use crate::auth::credentials::Accept;
+use crate::auth::key_file;
+use crate::auth::keyring::Keyring;
+use crate::auth::session::{Sessions, check_secret};
+use crate::auth::token::Tokens;
+use crate::auth::token_key::TokenKey;
 use crate::config::problem::{Field, Mistake, nearest, quoted};
 use crate::config::raw_access::Access as Raw;
 use crate::config::values::EnvName;
 use crate::config::{Access, Secret};
-use crate::cors::policy::Policy;
-use crate::route::table::Table;
+use crate::models::Table;
+use cors::policy::Policy;
 
 /// The words of `access.accept`.
 const KINDS: [&str; 3] = ["key", "token", "session"];

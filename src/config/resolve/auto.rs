@@ -5,9 +5,9 @@ use super::models::Names;
 use crate::config::problem::{Field, Mistake};
 use crate::config::raw;
 use crate::config::raw_auto::{self, Routing};
-use crate::route::auto::{AUTO, Auto, Classifier, Mode};
-use crate::route::rules::Rules;
-use crate::route::table::ModelId;
+use crate::models::ModelId;
+use crate::routing::auto::{AUTO, Auto, Classifier, Mode};
+use crate::routing::rules::Rules;
 
 /// More would be looked for in every prompt.
 const MOST_KEYWORDS: usize = 200;

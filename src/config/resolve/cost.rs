@@ -4,8 +4,8 @@ use super::Resolver;
 use crate::config::problem::{Field, Mistake, quoted};
 use crate::config::raw_cost::{OverBudget, Spending};
 use crate::config::{Budget, Costs, raw};
-use crate::route::price::Cost;
-use crate::route::table::Table;
+use crate::models::Table;
+use crate::spend::price::Cost;
 
 impl Resolver<'_> {
     pub(super) fn costs(&mut self, cost: &Spending, models: &Field<Vec<raw::Model>>, table: &Table) -> Costs {

@@ -4,9 +4,9 @@ use super::Resolver;
 use crate::config::fallback::{Fallback, Hedge};
 use crate::config::problem::Mistake;
 use crate::config::{format_duration, raw, raw_fallback};
-use crate::route::health::CoolDown;
-use crate::route::retry_budget::Terms;
-use crate::route::table::{ModelId, Table};
+use crate::failover::health::CoolDown;
+use crate::failover::retry_budget::Terms;
+use crate::models::{ModelId, Table};
 
 /// Attempts after a failure that ten seconds may see, however quiet they are: without them, the first failure in a while
 /// would be told to a client that another model could have answered.

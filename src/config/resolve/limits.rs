@@ -8,7 +8,7 @@ use super::Resolver;
 use crate::config::problem::{Field, Mistake};
 use crate::config::raw_limits::{self, Scope};
 use crate::config::{Redis, Secret, raw};
-use crate::limit::rules::{Limits, Rules};
+use crate::limits::policy::{Limits, Rules};
 
 /// Redis's own port.
 const PORT: u16 = 6379;

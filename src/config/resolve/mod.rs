@@ -17,7 +17,7 @@ use std::time::SystemTime;
 use super::problem::{Field, Mistake, Place, Problems};
 use super::raw::{self, Raw};
 use super::{Config, Env, Log, Stream, Streams, format_size};
-use crate::cors::policy::{Policy, Spec};
+use cors::policy::{Policy, Spec};
 
 /// No certificate chain, root bundle or key is larger. The bound keeps a path such as `/dev/zero` harmless.
 const LARGEST_FILE: u64 = 4 << 20;

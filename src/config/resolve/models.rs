@@ -5,8 +5,8 @@ use crate::config::problem::{Field, Mistake, nearest, quoted};
 use crate::config::raw;
 use crate::config::raw_auto::Routing;
 use crate::config::values::Name;
-use crate::route::auto::AUTO;
-use crate::route::table::{Fallback, Model, ModelId, Table, UpstreamId};
+use crate::models::{Fallback, Model, ModelId, Table, UpstreamId};
+use crate::routing::auto::AUTO;
 
 impl Resolver<'_> {
     pub(super) fn models(

@@ -3,16 +3,16 @@
 use std::fs;
 
 use super::{Pieces, assert_problem};
-use crate::caller::Kind;
-use crate::caller::claims::Claims;
-use crate::caller::key::Key;
-use crate::caller::token_key::SigningKey;
-use crate::config::scratch::Scratch;
+use crate::auth::caller::Kind;
+use crate::auth::claims::Claims;
+use crate::auth::key::Key;
+use crate::auth::token_key::SigningKey;
 use crate::config::{Config, Problems};
+use tempfile::TempDir;
 
 const SECRET: &str = "canary-0123456789abcdef0123456789";
 
-fn parse(access: &str, dir: &Scratch) -> Result<Config, Problems> {
+fn parse(access: &str, dir: &TempDir) -> Result<Config, Problems> {
     let rest = format!("{access}\n[cors]\ncredentials = true\norigins = [\"https://a.example\"]");
     let env = |name: &str| match name {
         "TOKENWAY_TOKEN_SECRET" | "TOKENWAY_SESSION_SECRET" | "OLD" => Some(SECRET.to_owned()),
@@ -25,7 +25,7 @@ fn parse(access: &str, dir: &Scratch) -> Result<Config, Problems> {
 
 #[test]
 fn each_kind_is_taken_with_what_it_needs() {
-    let dir = Scratch::new();
+    let dir = TempDir::new().unwrap();
     let key = Key::from_random([7; 32]);
     let keys = format!("[[keys]]\nname = \"bot\"\nsha256 = \"{}\"\nmodels = [\"m\", \"gone\"]\n", key.hash());
     fs::write(dir.path().join("keys.toml"), keys).unwrap();
@@ -42,14 +42,14 @@ fn each_kind_is_taken_with_what_it_needs() {
 
 #[test]
 fn nothing_is_read_of_what_is_not_taken() {
-    let dir = Scratch::new();
+    let dir = TempDir::new().unwrap();
     let config = parse("[access]\nkeys_file = \"none.toml\"\ntoken_secret_env = \"UNSET\"", &dir).unwrap();
     assert!(config.access.accept.is_open() && config.access.sessions.is_none());
 }
 
 #[test]
 fn a_public_key_stands_alone_unless_the_secret_is_written_as_well() {
-    let dir = Scratch::new();
+    let dir = TempDir::new().unwrap();
     let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     fs::write(dir.path().join("public.pem"), pair.public_key_pem()).unwrap();
     let claims: Claims = serde_json::from_str(r#"{"sub":"ann","exp":900}"#).unwrap();
@@ -66,7 +66,7 @@ fn a_public_key_stands_alone_unless_the_secret_is_written_as_well() {
 
 #[test]
 fn every_problem_of_access_names_its_key_and_the_mend() {
-    let dir = Scratch::new();
+    let dir = TempDir::new().unwrap();
     let private = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
     let hash = Key::from_random([7; 32]).hash();
     for (name, text) in [

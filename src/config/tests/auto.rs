@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Pieces, assert_problem};
-use crate::route::auto::{Classifier, Mode};
-use crate::route::table::ModelId;
+use crate::models::ModelId;
+use crate::routing::auto::{Classifier, Mode};
 
 /// With a second model, `n`.
 fn with(auto: &str) -> String {

@@ -5,18 +5,18 @@ use std::time::SystemTime;
 use super::{EXAMPLE, Pieces};
 use crate::config::problem::Problems;
 use crate::config::raw::Raw;
-use crate::config::scratch::Scratch;
 use crate::config::{Config, local_ca};
+use tempfile::TempDir;
 
 #[test]
 fn the_example_is_good_and_says_what_the_reference_table_says() {
-    let dir = Scratch::new();
+    let dir = TempDir::new().unwrap();
     local_ca::ensure(&dir.path().join("certs"), SystemTime::now()).unwrap();
     let env = |name: &str| (name == "GLOBAL_API_KEY").then(|| "sk-canary".to_owned());
     let config = Config::parse(EXAMPLE, dir.path(), &env).unwrap();
     assert_eq!(config.warnings, ["cors.origins is empty: every cross-origin page is refused"]);
     let table = config.models.models().iter().map(|model| {
-        let price = |price: Option<crate::route::price::Price>| price.unwrap().to_string();
+        let price = |price: Option<crate::spend::price::Price>| price.unwrap().to_string();
         let numbers = (price(model.input_price), price(model.output_price), model.context.unwrap());
         format!("{} {} {} {}", model.name, numbers.0, numbers.1, numbers.2)
     });

@@ -3,12 +3,12 @@
 use std::fs;
 use std::time::SystemTime;
 
-use crate::config::scratch::Scratch;
 use crate::config::{Config, local_ca};
+use tempfile::TempDir;
 
 /// A directory with a good local certificate, and a key file.
-fn with_files() -> Scratch {
-    let dir = Scratch::new();
+fn with_files() -> TempDir {
+    let dir = TempDir::new().unwrap();
     local_ca::ensure(dir.path(), SystemTime::now()).unwrap();
     fs::write(dir.path().join("key"), "sk-canary\n").unwrap();
     dir

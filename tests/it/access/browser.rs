@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use tokenway::demo::{Demo, Knobs};
+use demo_upstream::{Demo, Knobs};
 use tokio::net::TcpListener;
 
 use super::token;

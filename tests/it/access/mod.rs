@@ -15,8 +15,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::Request;
 use serde_json::{Value, json};
-use tokenway::caller::key::Key;
-use tokenway::caller::token_key::SigningKey;
+use tokenway::auth::key::Key;
+use tokenway::auth::token_key::SigningKey;
 
 use crate::support::client::RequestBody;
 use crate::support::edge::{Edge, ORIGIN, Setup};

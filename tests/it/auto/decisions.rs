@@ -1,7 +1,7 @@
 //! Who decides, what the decision is told by, and that it is remembered.
 
+use demo_upstream::Knobs;
 use serde_json::{Value, json};
-use tokenway::demo::Knobs;
 
 use super::{EASY, HARD, Plan, Routing, asks, says};
 use crate::support::client::get;

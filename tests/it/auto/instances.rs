@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use demo_upstream::Knobs;
 use http::Request;
 use serde_json::{Value, json};
-use tokenway::demo::Knobs;
 use tokio::time::Instant;
 
 use super::{EASY, Plan, Routing, asks, says};

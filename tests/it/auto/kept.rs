@@ -1,10 +1,10 @@
 //! `auto` with a cache: what is decided, kept and joined, and what all of it together saves.
 
+use demo_upstream::Knobs;
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
-use tokenway::demo::Knobs;
 
 use super::{EASY, HARD, Plan, Routing, asks, says};
 use crate::support::edge::{Answer, Edge, Version, completion};

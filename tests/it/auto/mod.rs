@@ -13,8 +13,8 @@ mod trouble;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use demo_upstream::{Demo, Knobs};
 use serde_json::{Value, json};
-use tokenway::demo::{Demo, Knobs};
 use tokio::net::TcpListener;
 
 use crate::support::edge::{Answer, Edge, Setup, Version};

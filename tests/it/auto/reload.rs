@@ -1,7 +1,7 @@
 //! A request that is undecided when the configuration changes.
 
+use demo_upstream::{Demo, Knobs};
 use http_body_util::BodyExt;
-use tokenway::demo::{Demo, Knobs};
 use tokio::net::TcpListener;
 
 use super::{asks, says};

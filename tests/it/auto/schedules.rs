@@ -1,12 +1,12 @@
 //! Random schedules of faults behind `auto`: whatever each model does and whenever the decision comes, the client has one
 //! answer, of one model that the decision allows.
 
+use demo_upstream::Knobs;
 use futures_util::future::join_all;
 use http::Request;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Value, json};
-use tokenway::demo::Knobs;
 
 use super::{Plan, Routing, asks, says};
 use crate::access::with_all;

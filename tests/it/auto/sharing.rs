@@ -1,9 +1,9 @@
 //! Requests for `auto` that share an answer while it is undecided whose it will be.
 
+use demo_upstream::{Fault, Knobs};
 use futures_util::future::join;
 use http::Request;
 use serde_json::{Value, json};
-use tokenway::demo::{Fault, Knobs};
 
 use super::{Plan, Routing, asks, says};
 use crate::access::{bearer, token, with_all};

@@ -2,8 +2,8 @@
 
 use std::future::pending;
 
+use demo_upstream::{Fault, Knobs};
 use futures_util::FutureExt;
-use tokenway::demo::{Fault, Knobs};
 
 use super::{Plan, Routing, asks, says};
 use crate::support::edge::{Version, completion, expected, truncated};
@@ -183,7 +183,7 @@ async fn each_model_that_is_asked_has_an_idempotency_key_of_its_own_and_the_clas
             false => answer.await,
         };
         answer.rest().await;
-        let key = |demo: &tokenway::demo::Demo| demo.requests().pop().unwrap().headers.get("idempotency-key").cloned();
+        let key = |demo: &demo_upstream::Demo| demo.requests().pop().unwrap().headers.get("idempotency-key").cloned();
         assert_eq!(key(&routing.judge), None);
         let [easy, hard] = [&routing.edge.first, &routing.edge.second].map(|demo| key(demo).unwrap());
         assert!(easy != hard && easy != "once-7" && hard != "once-7");

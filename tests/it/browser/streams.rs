@@ -1,7 +1,7 @@
 //! Resumable streams in a real Chromium that blocks third-party cookies, over connections that a proxy cuts.
 
+use demo_upstream::{Demo, Knobs};
 use serde_json::{Value, json};
-use tokenway::demo::{Demo, Knobs};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 

@@ -24,7 +24,7 @@ async fn a_whole_answer_comes_out_of_a_kept_stream_as_the_upstream_would_have_gi
         let (cache, json) = told(ask(&edge, &whole("demo", knobs.clone())).await).await;
         assert_eq!(cache, "hit", "{script}");
         let again: Value = serde_json::from_str(&json).unwrap();
-        let upstreams = tokenway::demo::expected_stream(whole("demo", knobs).to_string().as_bytes());
+        let upstreams = demo_upstream::expected_stream(whole("demo", knobs).to_string().as_bytes());
         let mut upstreams: Value = serde_json::from_slice(&upstreams[0]).unwrap();
         // said in no stream
         upstreams["choices"][0]["message"].as_object_mut().unwrap().remove("annotations");

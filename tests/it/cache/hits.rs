@@ -120,8 +120,8 @@ async fn an_answer_of_a_fallback_is_kept_for_the_model_that_gave_it() {
     assert_eq!(told(ask(&edge, &request("careful")).await).await.0, "miss", "the model that failed may be back");
 }
 
-fn broken() -> tokenway::demo::Knobs {
-    tokenway::demo::Knobs { fault: Some(tokenway::demo::Fault::Status503), ..Default::default() }
+fn broken() -> demo_upstream::Knobs {
+    demo_upstream::Knobs { fault: Some(demo_upstream::Fault::Status503), ..Default::default() }
 }
 
 #[tokio::test]

@@ -142,7 +142,7 @@ async fn whole_answers_are_joined_too_and_from_a_stream_as_well() {
     let (cache, json) = told(joining.await.unwrap()).await;
     assert_eq!(cache, "joined");
     let json: Value = serde_json::from_str(&json).unwrap();
-    let alone = tokenway::demo::expected_stream(whole("demo", knobs).to_string().as_bytes());
+    let alone = demo_upstream::expected_stream(whole("demo", knobs).to_string().as_bytes());
     let mut alone: Value = serde_json::from_slice(&alone[0]).unwrap();
     // said in no stream
     alone["choices"][0]["message"].as_object_mut().unwrap().remove("annotations");

@@ -1,7 +1,7 @@
 //! Each answer tells its cost: in its head, or behind its last event.
 
+use demo_upstream::{Fault, Knobs};
 use serde_json::{Value, json};
-use tokenway::demo::{Fault, Knobs};
 
 use super::{CHEAP, DEAR, PRICED, cost, dollars, priced, usage};
 use crate::support::edge::{Edge, ORIGIN, Setup, Version, completion, expected, streaming, whole};

@@ -1,13 +1,13 @@
 //! Which cookies a real Chromium keeps and sends back, and which this crate says that it does.
 
+use browser::cookie::{Context, Fate, SetCookie};
+use browser::fetch::Fetch;
+use browser::origin::PageOrigin;
+use browser::quirks::Browser;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
-use tokenway::browser::cookie::{Context, Fate, SetCookie};
-use tokenway::browser::fetch::Fetch;
-use tokenway::browser::origin::PageOrigin;
-use tokenway::browser::quirks::Browser;
 
 use super::case::{Case, Hop, Interface, Location, Play, Site};
 use super::chromium::ThirdParties;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use browser::answer::Answer;
+use browser::block::Block;
+use browser::event_source;
+use browser::fetch::{Fetch, Progress};
+use browser::origin::PageOrigin;
+use browser::quirks::Browser;
+use browser::request::{Body, Credentials, Kind, Mode, PageRequest, RedirectMode, Tainting};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use tokenway::browser::answer::Answer;
-use tokenway::browser::block::Block;
-use tokenway::browser::event_source;
-use tokenway::browser::fetch::{Fetch, Progress};
-use tokenway::browser::origin::PageOrigin;
-use tokenway::browser::quirks::Browser;
-use tokenway::browser::request::{Body, Credentials, Kind, Mode, PageRequest, RedirectMode, Tainting};
 
 use super::case::{Case, Interface, Site};
 use super::stage::{Seen, Sites, latin1, told};

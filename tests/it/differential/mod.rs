@@ -19,11 +19,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use browser::block::Block;
 use case::Case;
 use chromium::{Chromium, ThirdParties};
 use foretold::{Outcome, foretell};
 use stage::{Seen, Stage};
-use tokenway::browser::block::Block;
 
 /// Cases in a run.
 const CASES: usize = 1000;

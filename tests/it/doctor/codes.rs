@@ -1,7 +1,7 @@
 //! Each way to fail, under Chromium's name for it.
 
+use browser::request::Credentials;
 use serde_json::{Value, json};
-use tokenway::browser::request::Credentials;
 
 use super::server::{Heard, Server, reply};
 use super::{PAGE, post, report, wanted};
@@ -105,8 +105,7 @@ async fn a_method_in_lower_case_is_another_method() {
     let server =
         Server::start(|_: &Heard| reply("204 No Content", &[OWN, HEADERS, "access-control-allow-methods: PATCH"], ""))
             .await;
-    let report =
-        report(tokenway::doctor::plan::Wanted { method: Some("patch".into()), ..post(&server.url) }, false).await;
+    let report = report(doctor::plan::Wanted { method: Some("patch".into()), ..post(&server.url) }, false).await;
     assert_eq!(report["code"], "MethodDisallowedByPreflightResponse");
     assert!(report["block"]["reason"].as_str().unwrap().contains("upper and lower case differ"));
 }
@@ -212,11 +211,8 @@ async fn cookies_and_readable_headers_are_told() {
         "set-cookie: b=canary; SameSite=None; Secure; Partitioned",
     ];
     let server = Server::start(move |_: &Heard| reply("200 OK", lines, "")).await;
-    let report = report(
-        tokenway::doctor::plan::Wanted { credentials: Some(Credentials::Include), ..wanted(&server.url) },
-        false,
-    )
-    .await;
+    let report =
+        report(doctor::plan::Wanted { credentials: Some(Credentials::Include), ..wanted(&server.url) }, false).await;
     let step = |id: &str| report["steps"].as_array().unwrap().iter().find(|step| step["id"] == id).unwrap().clone();
     let readable = step("readable-headers");
     assert!(readable["title"].as_str().unwrap().contains("x-one") && readable["lines"].to_string().contains("x-two"));

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
+use browser::request::Credentials;
+use doctor::mend::{Needs, Target};
+use doctor::plan::Wanted;
 use serde_json::Value;
-use tokenway::browser::request::Credentials;
-use tokenway::doctor::mend::{Needs, Target};
-use tokenway::doctor::plan::Wanted;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 

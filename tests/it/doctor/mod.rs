@@ -7,14 +7,15 @@ mod gateway;
 mod mends;
 mod probes;
 mod server;
+mod tokenway_mend;
 
 use std::time::Duration;
 
+use dial::{Trust, Versions};
+use doctor::examine;
+use doctor::exchange::Client;
+use doctor::plan::{Plan, Wanted};
 use serde_json::Value;
-use tokenway::dial::{Trust, Versions};
-use tokenway::doctor::examine;
-use tokenway::doctor::exchange::Client;
-use tokenway::doctor::plan::{Plan, Wanted};
 
 use crate::support::PATIENCE;
 

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use browser::request::Credentials;
+use dial::{Trust, Versions};
+use doctor::exchange::{Ask, Client};
+use doctor::plan::{Preset, Wanted};
 use serde_json::json;
-use tokenway::browser::request::Credentials;
-use tokenway::dial::{Trust, Versions};
-use tokenway::doctor::exchange::{Ask, Client};
-use tokenway::doctor::plan::{Preset, Wanted};
 
 use super::server::{Heard, Server, reply};
 use super::{PAGE, finding, post, report, wanted};

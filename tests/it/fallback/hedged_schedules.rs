@@ -1,12 +1,12 @@
 //! The same with hedges, and with models that are slow: whoever is first, the answer is one model's, and nobody is charged for
 //! what the other one would have said.
 
+use families::estimate;
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Map, Value};
-use tokenway::chat::estimate;
-use tokenway::route::price::Cost;
+use tokenway::spend::price::Cost;
 
 use super::schedules::{BEFORE, Fate, fate, output};
 use super::{MODELS, Stage, estimated_prompt, price, request, usage};

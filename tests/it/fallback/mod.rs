@@ -7,10 +7,10 @@ mod order;
 mod reload;
 pub mod schedules;
 
+use demo_upstream::{Demo, Knobs};
+use families::chat::request::Request;
 use serde_json::{Value, json};
-use tokenway::chat::request::Request;
-use tokenway::demo::{Demo, Knobs};
-use tokenway::route::price::{Cost, Price};
+use tokenway::spend::price::{Cost, Price};
 use tokio::net::TcpListener;
 
 use crate::support::edge::{Answer, Edge, Setup, Version, completion, is_usage_only, streaming};

@@ -1,12 +1,12 @@
 //! Random schedules of faults: whatever each upstream does, the client has exactly one answer, of one model; nobody is asked
 //! after its first output; and what is charged is what the upstreams did.
 
+use families::estimate;
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Map, Value, json};
-use tokenway::chat::estimate;
-use tokenway::route::price::Cost;
+use tokenway::spend::price::Cost;
 
 use super::{MODELS, Stage, estimated_prompt, price, request, usage};
 use crate::support::edge::{expected, truncated};

@@ -1,8 +1,8 @@
 //! The commit point: until the first output the status tells the truth and another model may answer; after it, never.
 
 use clap::ValueEnum;
+use demo_upstream::{Fault, Knobs};
 use serde_json::json;
-use tokenway::demo::{Fault, Knobs};
 
 use crate::support::edge::{Edge, Setup, Version, expected, streaming, truncated, whole};
 use crate::support::soon;

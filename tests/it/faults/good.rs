@@ -1,7 +1,7 @@
 //! The good path: every byte, in order, the moment it is there.
 
+use demo_upstream::expected_stream;
 use serde_json::json;
-use tokenway::demo::expected_stream;
 
 use crate::support::edge::{
     Edge, FIRST_KEY, ORIGIN, Setup, Version, completion, expected, is_usage_only, post, streaming, whole,

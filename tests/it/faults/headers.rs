@@ -1,7 +1,7 @@
 //! Headers pass by allow-list, in both directions.
 
+use demo_upstream::{Demo, Fault, Knobs};
 use serde_json::json;
-use tokenway::demo::{Demo, Fault, Knobs};
 use tokio::net::TcpListener;
 
 use super::assert_nothing_leaks;

@@ -14,8 +14,8 @@ mod pressure;
 pub mod table;
 mod tls;
 
+use demo_upstream::{CANARY, FAKE_KEY};
 use http::response::Parts;
-use tokenway::demo::{CANARY, FAKE_KEY};
 
 use crate::support::edge::{FIRST_KEY, SECOND_KEY};
 

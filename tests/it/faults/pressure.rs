@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use demo_upstream::{Fault, Knobs};
 use serde_json::json;
-use tokenway::demo::{Fault, Knobs};
 
 use crate::support::edge::{Edge, Setup, Version, expected, streaming, truncated};
 use crate::support::soon;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use clap::ValueEnum;
+use demo_upstream::{Fault, expected_stream};
 use serde_json::{Value, json};
-use tokenway::demo::{Fault, expected_stream};
 
 use super::{assert_holds_no_secret, assert_nothing_leaks};
 use crate::support::edge::{Edge, Setup, Version, expected, streaming, truncated, whole};

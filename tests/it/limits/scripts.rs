@@ -4,14 +4,14 @@ use std::cell::RefCell;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use tokenway::limit::claim::{Claims, Counts};
-use tokenway::limit::gcra::{MOST_DEBT, Reserved};
-use tokenway::limit::rules::{Limits, Percent};
+use tokenway::limits::claim::{Claims, Counts};
+use tokenway::limits::gcra::{MOST_DEBT, Reserved};
+use tokenway::limits::policy::{Limits, Percent};
 
 use crate::support::redis::Redis;
 
-const ACQUIRE: &str = include_str!("../../../src/limiter/acquire.lua");
-const SETTLE: &str = include_str!("../../../src/limiter/settle.lua");
+const ACQUIRE: &str = include_str!("../../../src/limits/acquire.lua");
+const SETTLE: &str = include_str!("../../../src/limits/settle.lua");
 const MINUTE: i64 = 60_000_000;
 /// Redis forgets to the millisecond, of its own reading of the time.
 const EXPIRY: u64 = 2000;

@@ -1,9 +1,9 @@
 //! The load tester as a page of another origin.
 
+use bench::report::sample::{Cors, Kind, Outcome};
+use demo_upstream::Knobs;
+use dial::{Trust, Versions};
 use serde_json::json;
-use tokenway::demo::Knobs;
-use tokenway::dial::{Trust, Versions};
-use tokenway::report::sample::{Cors, Kind, Outcome};
 
 use super::{Way, demo, one_by_one, run, url};
 use crate::support::edge::{Edge, ORIGIN, Setup};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use bench::report::sample::{Kind, Outcome, Sample};
+use demo_upstream::{CANARY, FAKE_KEY, Knobs};
 use http::StatusCode;
 use serde_json::json;
-use tokenway::demo::{CANARY, FAKE_KEY, Knobs};
-use tokenway::report::sample::{Kind, Outcome, Sample};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Way, demo, one, url};

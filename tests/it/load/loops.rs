@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bench::load::schedule::{Arrivals, Limit, Load};
+use bench::report::sample::Outcome;
+use demo_upstream::Knobs;
+use dial::{Trust, Versions};
 use serde_json::json;
-use tokenway::demo::Knobs;
-use tokenway::dial::{Trust, Versions};
-use tokenway::load::schedule::{Arrivals, Limit, Load};
-use tokenway::report::sample::Outcome;
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 

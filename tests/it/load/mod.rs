@@ -7,17 +7,17 @@ mod self_test;
 
 use std::time::Duration;
 
+use bench::load::Asker;
+use bench::load::page::Page;
+use bench::load::prompts::{Common, Prompts};
+use bench::load::run::{Ended, Run, Told};
+use bench::load::schedule::{Limit, Load, Plan};
+use bench::report::sample::Sample;
+use browser::origin::PageOrigin;
+use demo_upstream::{Demo, Knobs};
+use dial::{Dialer, Target, Trust, Versions};
 use http::HeaderMap;
 use serde_json::{Value, json};
-use tokenway::browser::origin::PageOrigin;
-use tokenway::demo::{Demo, Knobs};
-use tokenway::dial::{Dialer, Target, Trust, Versions};
-use tokenway::load::Asker;
-use tokenway::load::page::Page;
-use tokenway::load::prompts::{Common, Prompts};
-use tokenway::load::run::{Ended, Run, Told};
-use tokenway::load::schedule::{Limit, Load, Plan};
-use tokenway::report::sample::Sample;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

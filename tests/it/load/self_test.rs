@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokenway::load::self_test::{Exercise, Found};
+use bench::load::self_test::{Exercise, Found};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::soon;

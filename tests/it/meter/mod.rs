@@ -5,9 +5,9 @@
 
 mod settled;
 
+use demo_upstream::CANARY;
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
-use tokenway::demo::CANARY;
 use tokio::time::Instant;
 
 use crate::support::child::{ALLOWED, Child, Plan, REFUSED, chat, post, with};

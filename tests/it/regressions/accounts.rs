@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use demo_upstream::{Fault, Knobs};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tokenway::demo::{Fault, Knobs};
 use tokio::time::Instant;
 
 use crate::support::child::{Child, Plan, chat, post, with};

@@ -2,7 +2,7 @@
 //! sees the same with numbers.
 
 use clap::ValueEnum;
-use tokenway::demo::Fault;
+use demo_upstream::Fault;
 
 use serde_json::json;
 

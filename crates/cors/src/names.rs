@@ -1,0 +1,87 @@
+//! Header names: what every preflight allows and every answer exposes, and what can be neither.
+
+/// Request headers that every page may send: the contract's list, and each `x-stainless-*` name that openai-node 6 and
+/// openai-python 2 send.
+pub const ALLOWED: [&str; 25] = [
+    "content-type",
+    "authorization",
+    "accept",
+    "cache-control",
+    "last-event-id",
+    "user-agent",
+    "x-request-id",
+    "idempotency-key",
+    "tokenway-resumable",
+    "x-stainless-arch",
+    "x-stainless-async",
+    "x-stainless-custom-event-handler",
+    "x-stainless-custom-poll-interval",
+    "x-stainless-helper-method",
+    "x-stainless-lang",
+    "x-stainless-os",
+    "x-stainless-package-version",
+    "x-stainless-poll-helper",
+    "x-stainless-raw-response",
+    "x-stainless-read-timeout",
+    "x-stainless-retry-count",
+    "x-stainless-runtime",
+    "x-stainless-runtime-version",
+    "x-stainless-stream-helper",
+    "x-stainless-timeout",
+];
+
+/// Response headers that every page may read.
+pub const EXPOSED: [&str; 19] = [
+    "x-request-id",
+    "age",
+    "retry-after",
+    "x-should-retry",
+    "server-timing",
+    "ratelimit",
+    "ratelimit-policy",
+    "ratelimit-limit",
+    "ratelimit-remaining",
+    "ratelimit-reset",
+    "tokenway-model",
+    "tokenway-upstream",
+    "tokenway-cache",
+    "tokenway-attempts",
+    "tokenway-stream-id",
+    "tokenway-route",
+    "tokenway-cost",
+    "tokenway-budget",
+    "tokenway-logout",
+];
+
+/// Fetch §2.2.2, "forbidden request-header", steps 1 and 2. Takes a lower-case name.
+pub fn is_forbidden_in_requests(name: &str) -> bool {
+    const FORBIDDEN: [&str; 21] = [
+        "accept-charset",
+        "accept-encoding",
+        "access-control-request-headers",
+        "access-control-request-method",
+        "connection",
+        "content-length",
+        "cookie",
+        "cookie2",
+        "date",
+        "dnt",
+        "expect",
+        "host",
+        "keep-alive",
+        "origin",
+        "referer",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+    ];
+    FORBIDDEN.contains(&name) || name.starts_with("proxy-") || name.starts_with("sec-")
+}
+
+/// Fetch §2.2.2, "forbidden response-header name". Takes a lower-case name.
+pub fn is_forbidden_in_responses(name: &str) -> bool {
+    matches!(name, "set-cookie" | "set-cookie2")
+}

@@ -1,0 +1,241 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+const HI: &str = r#""messages":[{"role":"user","content":"hi"}]"#;
+
+fn parse_text(body: &str) -> Result<Request, Invalid> {
+    Request::parse(Bytes::copy_from_slice(body.as_bytes()))
+}
+
+fn request(members: &str) -> Request {
+    parse_text(&format!("{{{members}}}")).unwrap()
+}
+
+fn refusal(body: &str) -> String {
+    let reject = parse_text(body).unwrap_err();
+    reject.0
+}
+
+fn upstream(body: &str) -> String {
+    String::from_utf8(parse_text(body).unwrap().to_upstream("up").to_vec()).unwrap()
+}
+
+#[test]
+fn a_request_says_what_it_asks_for() {
+    let plain = request(HI);
+    assert_eq!((plain.model(), plain.stream(), plain.wants_usage(), plain.max_tokens()), (None, false, false, None));
+    let full = request(&format!(
+        r#"{HI},"model":"gpt\u002d4o","stream":true,"stream_options":{{"include_usage":true}},"max_tokens":7,"max_completion_tokens":9,"n":3"#
+    ));
+    assert_eq!(
+        (full.model(), full.stream(), full.wants_usage(), full.max_tokens(), full.choices()),
+        (Some("gpt-4o"), true, true, Some(9), 3)
+    );
+    // an upstream that knows one of the two names alone reads that
+    let crossed = request(&format!(r#"{HI},"max_tokens":900,"max_completion_tokens":1,"n":null"#));
+    assert_eq!((crossed.max_tokens(), crossed.choices()), (Some(900), 1));
+}
+
+#[test]
+fn the_prompt_is_all_text_of_all_messages_and_the_tools() {
+    let messages = r#""messages":[{"role":"system","content":"four"},{"role":"user","name":"al","content":[
+        {"type":"text","text":"\u00e9"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]},
+        {"role":"assistant","content":null,"tool_calls":[{"id":"1","function":{"name":"f","arguments":"{}"}}]}]"#;
+    assert_eq!(request(messages).prompt_bytes(), 4 + 2 + 2 + 3);
+    let tools = request(&format!(r#"{messages},"tools":[{{"a":1}}]"#));
+    assert_eq!(tools.prompt_bytes(), 11 + 9);
+    assert_eq!(tools.estimated_prompt_tokens(), 5 + 3 * 3 + 3);
+}
+
+#[test]
+fn what_is_wrong_is_named_by_its_path() {
+    let with = |members: &str| format!("{{{HI},{members}}}");
+    let message = |message: &str| format!(r#"{{"messages":[{{"role":"user"}},{message}]}}"#);
+    for (body, refused) in [
+        ("[1]".into(), "the body: expected an object, found an array"),
+        ("\"x\"".into(), "the body: expected an object, found a string"),
+        ("{}".into(), "messages: expected an array of messages, found nothing"),
+        (r#"{"messages":null}"#.into(), "messages: expected an array, found null"),
+        (r#"{"messages":{}}"#.into(), "messages: expected an array, found an object"),
+        (r#"{"messages":[]}"#.into(), "messages: expected at least one message, found an empty array"),
+        (message("[]"), "messages[1]: expected an object, found an array"),
+        (message("{}"), "messages[1].role: expected a string, found nothing"),
+        (message(r#"{"role":null}"#), "messages[1].role: expected a string, found null"),
+        (
+            message(r#"{"role":"user","content":7}"#),
+            "messages[1].content: expected a string, an array or null, found a number",
+        ),
+        (
+            message(r#"{"role":"user","content":[{},"x"]}"#),
+            "messages[1].content[1]: expected an object, found a string",
+        ),
+        (with(r#""model":7"#), "model: expected a string or null, found a number"),
+        (with(r#""model":"""#), "model: expected the name of a model, found an empty string"),
+        (with(r#""stream":"yes""#), "stream: expected a boolean or null, found a string"),
+        (with(r#""max_tokens":0"#), "max_tokens: expected a whole number from 1, or null, found 0"),
+        (with(r#""max_tokens":1.5"#), "max_tokens: expected a whole number from 1, or null, found 1.5"),
+        (with(r#""n":-1"#), "n: expected a whole number from 1, or null, found -1"),
+        (
+            with(r#""max_completion_tokens":"9""#),
+            "max_completion_tokens: expected a whole number from 1, or null, found a string",
+        ),
+        (with(r#""seed":1e3"#), "seed: expected a whole number or null, found 1e3"),
+        (with(r#""temperature":"hot""#), "temperature: expected a number or null, found a string"),
+        (with(r#""top_p":[]"#), "top_p: expected a number or null, found an array"),
+        (with(r#""tools":{}"#), "tools: expected an array or null, found an object"),
+        (with(r#""stop":1"#), "stop: expected a string, an array or null, found a number"),
+        (with(r#""stream":true,"stream_options":true"#), "stream_options: expected an object or null, found a boolean"),
+        (
+            with(r#""stream":true,"stream_options":{"include_usage":"yes"}"#),
+            "stream_options.include_usage: expected a boolean or null, found a string",
+        ),
+        (
+            with(r#""stream_options":{"include_usage":true}"#),
+            "stream_options: only a stream has options: set stream to true or leave them out",
+        ),
+        (with(r#""x":{"a":[{"b":1,"b":2}]}"#), "x.a[0].b: this name stands twice in its object: send it once"),
+    ] {
+        assert_eq!(refusal(&body), refused, "{body}");
+    }
+}
+
+#[test]
+fn null_is_as_good_as_nothing() {
+    let names = ["model", "stream", "stream_options", "max_tokens", "temperature", "n", "tools", "stop", "seed"];
+    let nulls: String = names.iter().map(|name| format!(",\"{name}\":null")).collect();
+    let request = request(&format!("{HI}{nulls}"));
+    assert_eq!((request.model(), request.stream(), request.max_tokens()), (None, false, None));
+}
+
+#[test]
+fn the_upstream_gets_the_client_s_bytes_with_its_own_model() {
+    let body = " {\n \"temperature\" : 1.50e0, \"messages\":[ {\"role\":\"user\",\"content\":\"\\u0068i\\/\"} ],\t\"mode\\u006c\": \"a\",\"metadata\":{\"z\":1,\"a\":2.0},\"user\":\"u\" } \n";
+    assert_eq!(upstream(body), body.replace("\"a\",", "\"up\","));
+    assert_eq!(upstream(&format!(" {{ {HI}}}")), format!(" {{\"model\":\"up\", {HI}}}"));
+    assert_eq!(upstream(&format!(r#"{{{HI},"model":null}}"#)), format!(r#"{{{HI},"model":"up"}}"#));
+    let quoted = request(HI).to_upstream("a\"b");
+    assert!(quoted.starts_with(br#"{"model":"a\"b","#), "{quoted:?}");
+}
+
+#[test]
+fn a_stream_always_asks_for_usage_and_keeps_its_other_options() {
+    let with = |options: &str| format!(r#"{{"model":"m",{HI},"stream":true{options}}}"#);
+    for (options, becomes) in [
+        (r#","stream_options":null"#, r#","stream_options":{"include_usage":true}"#),
+        (r#","stream_options":{ }"#, r#","stream_options":{"include_usage":true }"#),
+        (r#","stream_options":{"x": 1.0}"#, r#","stream_options":{"include_usage":true,"x": 1.0}"#),
+        (r#","stream_options":{"include_usage" : false,"x":1}"#, r#","stream_options":{"include_usage" : true,"x":1}"#),
+        (r#","stream_options":{"include_usage":null}"#, r#","stream_options":{"include_usage":true}"#),
+        (r#","stream_options":{"include_usage":true}"#, r#","stream_options":{"include_usage":true}"#),
+    ] {
+        assert_eq!(upstream(&with(options)), with(becomes).replace(r#""m""#, r#""up""#), "{options}");
+    }
+    assert_eq!(
+        upstream(&format!(r#"{{{HI},"stream":true}}"#)),
+        format!(r#"{{"model":"up","stream_options":{{"include_usage":true}},{HI},"stream":true}}"#)
+    );
+    assert_eq!(
+        upstream(&format!(r#"{{{HI},"model":"m","stream":false}}"#)),
+        format!(r#"{{{HI},"model":"up","stream":false}}"#)
+    );
+}
+
+#[test]
+fn what_must_stream_asks_for_a_stream_whatever_the_body_says() {
+    let upstream = |body: &str| {
+        let request = Request::parse_streaming(Bytes::copy_from_slice(body.as_bytes())).unwrap();
+        assert!(request.stream());
+        String::from_utf8(request.to_upstream("up").to_vec()).unwrap()
+    };
+    let usage = r#""stream_options":{"include_usage":true},"#;
+    assert_eq!(upstream(&format!(r#"{{"model":"m",{HI}}}"#)), format!(r#"{{"stream":true,{usage}"model":"up",{HI}}}"#));
+    for stream in ["false", "null", "true"] {
+        assert_eq!(
+            upstream(&format!(r#"{{"model":"m","stream": {stream} ,{HI}}}"#)),
+            format!(r#"{{{usage}"model":"up","stream": true ,{HI}}}"#)
+        );
+    }
+    let all = upstream(&format!("{{{HI}}}"));
+    assert_eq!(all, format!(r#"{{"model":"up","stream":true,{usage}{HI}}}"#));
+    let asked = format!(r#"{{{HI},"model":"m","stream":false,"stream_options":{{"include_usage":true}}}}"#);
+    assert!(Request::parse_streaming(asked.clone().into()).is_ok_and(|request| request.wants_usage()));
+    assert!(Request::parse(asked.into()).is_err(), "only a stream has options");
+}
+
+#[test]
+fn the_short_form_takes_four_members_and_no_other() {
+    let short = |members: &str| Request::parse_short(Bytes::from(format!("{{{HI}{members}}}")));
+    assert!(short(r#","model":"m","temperature":0.5,"stream":true"#).is_ok());
+    let reject = short(r#","max_tokens":5"#).unwrap_err();
+    assert!(reject.0.starts_with("max_tokens: unknown here: this route takes messages, model"), "{}", reject.0);
+    assert!(short(r#","stream":1"#).unwrap_err().0.starts_with("stream: "));
+}
+
+/// An object with members of any name, and sometimes one of the members that are read.
+fn body() -> impl Strategy<Value = Value> {
+    let scalar = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,9}".prop_map(Value::from),
+    ];
+    let other = prop::collection::hash_map(".{0,6}-", scalar, 0..5); // no known name ends so
+    let options = prop_oneof![
+        Just(json!(null)),
+        Just(json!({})),
+        Just(json!({ "include_usage": true, "z": [] })),
+        Just(json!({ "a": { "include_usage": 7 }, "include_usage": false })),
+    ];
+    let model = prop::option::of(prop_oneof![Just(Value::Null), ".{1,9}".prop_map(Value::from)]);
+    (other, model, prop::option::of(options), ".*").prop_map(|(other, model, options, text)| {
+        let mut body = serde_json::Map::from_iter(other);
+        body.insert("messages".into(), json!([{ "role": "user", "content": text }]));
+        body.insert("stream".into(), true.into());
+        body.extend(model.map(|model| ("model".to_owned(), model)));
+        body.extend(options.map(|options| ("stream_options".to_owned(), options)));
+        body.into()
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_can_be_parsed(bytes: Vec<u8>, text in r#"[\[\]{}",:a\\messagrol0-9]{0,40}"#) {
+        let _ = (Request::parse(bytes.into()), Request::parse(text.into()));
+    }
+
+    #[test]
+    fn the_upstream_reads_the_same_but_for_model_and_usage(body in body(), pretty: bool, model in ".{1,9}") {
+        let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) }.unwrap();
+        let up = parse_text(&text).unwrap().to_upstream(&model);
+
+        let mut expected: Value = serde_json::from_str(&text).unwrap(); // serde_json's floats are not exact on the way back
+        expected["model"] = model.into();
+        if !expected["stream_options"].is_object() {
+            expected["stream_options"] = json!({});
+        }
+        expected["stream_options"]["include_usage"] = true.into();
+        prop_assert_eq!(serde_json::from_slice::<Value>(&up).unwrap(), expected);
+
+        // and every other member has the very bytes
+        let (before, after) = (json::check(text.as_bytes()).unwrap(), json::check(&up).unwrap());
+        let raw = |object| -> Vec<(String, String)> {
+            let members = json::members(object).unwrap().into_iter();
+            let kept = members.filter(|(name, _)| name != "model" && name != "stream_options");
+            kept.map(|(name, value)| (name.into_owned(), value.get().to_owned())).collect()
+        };
+        prop_assert_eq!(raw(before), raw(after));
+    }
+
+    #[test]
+    fn a_wrong_type_anywhere_is_refused_with_a_path(at in 0usize..8, body in body()) {
+        let mut body = body;
+        let (member, path) = [
+            ("model", "model: "), ("stream", "stream: "), ("stream_options", "stream_options: "), ("max_tokens", "max_tokens: "),
+            ("temperature", "temperature: "), ("tools", "tools: "), ("messages", "messages: "), ("stop", "stop: "),
+        ][at];
+        body[member] = match member { "stop" | "tools" | "messages" | "stream_options" => json!(7), _ => json!([{}]) };
+        prop_assert!(refusal(&body.to_string()).starts_with(path));
+    }
+}

@@ -1,0 +1,211 @@
+//! The check: from a request's head to its caller, or to the refusal. Has the clock and the randomness that
+//! [`crate::auth::caller`] is given.
+
+use std::net::IpAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::header::{HeaderMap, HeaderValue, ORIGIN};
+use http::request::Parts;
+use http::{Method, header};
+
+use super::revocations::{Reach, Revocations};
+use super::signatures::Signatures;
+use crate::auth::caller::Caller;
+use crate::auth::credentials::{Presented, bearer, presented};
+use crate::auth::refusal::Refusal;
+use crate::auth::session::{Fresh, Sessions, TooLong};
+use crate::auth::{cookie, key};
+use crate::config::Access;
+use crate::error::{Code, Reject};
+use crate::media_type;
+use crate::metrics::Metrics;
+use cors::decision::Decision;
+
+/// What the check of one request needs.
+#[derive(Clone, Copy)]
+pub struct Check<'a> {
+    /// `[access]`
+    pub rules: &'a Access,
+    /// Tokens that these rules have found signed.
+    pub signatures: &'a Signatures,
+    /// Sessions that were logged out.
+    pub revocations: &'a dyn Revocations,
+    /// Where refusals are counted.
+    pub metrics: &'a Metrics,
+}
+
+/// What a logout is answered with.
+pub struct LoggedOut {
+    /// The `set-cookie` lines that have the browser forget the session.
+    pub cookies: [HeaderValue; 2],
+    /// Where it holds.
+    pub reach: Reach,
+}
+
+impl Check<'_> {
+    /// The caller of a request from this address; `cors` is what was decided of it.
+    ///
+    /// # Errors
+    /// - 401 `missing_credentials`: some are needed, and none are there.
+    /// - 401 `invalid_credentials`: they are not good, for whatever reason. A credential that is there and bad is never
+    ///   taken for one that is not there.
+    /// - 403 `origin_not_allowed`, 415 `unsupported_media_type`: a cookie came with a request that another site's form or
+    ///   image could have made.
+    pub fn admit(&self, parts: &Parts, cors: &Decision, address: IpAddr) -> Result<Caller, Reject> {
+        if self.rules.accept.is_open() {
+            return Ok(Caller::anonymous(address));
+        }
+        let presented = presented(&parts.headers, self.rules.accept).map_err(|refusal| self.refuse("none", refusal))?;
+        if let Presented::Session(_) = presented {
+            forgery_is_excluded(parts, cors)?;
+        }
+        self.caller(presented, &parts.headers, address).map_err(|refusal| self.refuse(presented.as_str(), refusal))
+    }
+
+    fn caller(&self, presented: Presented<'_>, headers: &HeaderMap, address: IpAddr) -> Result<Caller, Refusal> {
+        let (origin, now) = (origin(headers), now());
+        match presented {
+            Presented::Key(text) => self.rules.keys.find(text, address, now),
+            Presented::Token(token) => {
+                let verified = self.signatures.check(&self.rules.tokens, token, origin, now)?;
+                Ok(Caller::token(verified.subject, address, verified.terms))
+            }
+            Presented::Session(value) => {
+                let sessions = self.rules.sessions.as_ref().ok_or(Refusal::NotAccepted)?;
+                let session = sessions.open(value, origin, now)?;
+                match self.revocations.is_revoked(session.id) {
+                    true => Err(Refusal::Revoked),
+                    false => Ok(session.caller(address)),
+                }
+            }
+        }
+    }
+
+    /// `POST /v1/session`: who holds this token, and the `set-cookie` of a new session of its subject.
+    ///
+    /// # Errors
+    /// 401 as in [`Check::admit`], 400 for a token that says more than a cookie holds.
+    pub fn log_in(&self, sessions: &Sessions, parts: &Parts, address: IpAddr) -> Result<(Caller, HeaderValue), Reject> {
+        let refuse = |refusal| self.refuse("token", refusal);
+        let token = bearer(&parts.headers).map_err(refuse)?.ok_or_else(|| refuse(Refusal::Missing))?;
+        if token.starts_with(key::PREFIX) {
+            return Err(refuse(Refusal::NotAccepted));
+        }
+        let now = now();
+        let origin = origin(&parts.headers);
+        let verified = self.signatures.check(&self.rules.tokens, token, origin, now).map_err(refuse)?;
+        let cookie = sessions.begin(&verified, now, fresh()?).map_err(|TooLong| {
+            let message = "The token says more than a cookie holds: shorten its list of models.";
+            Reject::new(Code::InvalidRequest, message)
+        })?;
+        let cookie = set_cookie(&cookie)?;
+        Ok((Caller::token(verified.subject, address, verified.terms), cookie))
+    }
+
+    /// `DELETE /v1/session`: revokes the session, if there is one.
+    ///
+    /// Whoever has no session, or none that is good, is logged out: that is what was asked for.
+    ///
+    /// # Errors
+    /// 403 `origin_not_allowed`: a cookie came from a page that may not call.
+    pub async fn log_out(&self, sessions: &Sessions, parts: &Parts, cors: &Decision) -> Result<LoggedOut, Reject> {
+        let now = now();
+        let mut found = Vec::new();
+        for value in cookie::values(&parts.headers) {
+            forgery_is_excluded(parts, cors)?;
+            found.extend(sessions.open(value, origin(&parts.headers), now));
+        }
+        let mut reach = Reach::Everywhere;
+        for session in found {
+            if self.revocations.revoke(session.id, session.expires, now).await == Reach::Here {
+                reach = Reach::Here;
+            }
+        }
+        let [partitioned, lax] = cookie::clear();
+        Ok(LoggedOut { cookies: [set_cookie(&partitioned)?, set_cookie(&lax)?], reach })
+    }
+
+    fn refuse(&self, credential: &str, refusal: Refusal) -> Reject {
+        self.metrics.credentials_refused.with_label_values(&[credential, refusal.as_str()]).inc();
+        refusal.reject()
+    }
+}
+
+/// A browser sends cookies along with whatever another site has it send. With an `Origin` that is allowed, the page that
+/// asked is one that may; without any, it may have been an image or a link. A form cannot send JSON, so that a POST of it
+/// was preflighted. (OWASP, "Cross-Site Request Forgery Prevention": verifying origin, custom content type.)
+fn forgery_is_excluded(parts: &Parts, cors: &Decision) -> Result<(), Reject> {
+    if !matches!(cors, Decision::Actual(_)) {
+        let message = "A request with the session's cookie needs an `Origin` that cors.origins lists: call from such a page, \
+                       or send a key or a token in `authorization`.";
+        return Err(Reject::new(Code::OriginNotAllowed, message));
+    }
+    if parts.method == Method::POST { media_type::require_json(parts) } else { Ok(()) }
+}
+
+fn origin(headers: &HeaderMap) -> Option<&str> {
+    headers.get(ORIGIN).and_then(|origin| origin.to_str().ok())
+}
+
+/// Seconds since the epoch.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn fresh() -> Result<Fresh, Reject> {
+    let mut fresh = Fresh { id: [0; 16], nonce: [0; 12] };
+    // without randomness there is no seal
+    let filled = getrandom::fill(&mut fresh.id).and_then(|()| getrandom::fill(&mut fresh.nonce));
+    filled.map(|()| fresh).map_err(|_| defect())
+}
+
+fn set_cookie(line: &str) -> Result<HeaderValue, Reject> {
+    let mut value = HeaderValue::from_str(line).map_err(|_| defect())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn defect() -> Reject {
+    Reject::new(Code::InternalError, "The gateway failed: this is a defect of it.")
+}
+
+/// The `www-authenticate` of a 401 (RFC 9110 §11.6.1, RFC 6750 §3).
+pub fn challenge(code: Code) -> Option<(header::HeaderName, HeaderValue)> {
+    let challenge = match code {
+        Code::MissingCredentials => "Bearer",
+        Code::InvalidCredentials => "Bearer error=\"invalid_token\"",
+        _ => return None,
+    };
+    Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use cors::decision::decide;
+    use cors::policy::{Policy, Spec};
+
+    /// What a cookie that comes with such a request is answered, whatever the route.
+    fn answered(method: &str, headers: &[(&str, &str)]) -> Result<(), Code> {
+        let spec = Spec { origins: vec!["https://a.example".into()], credentials: true, ..Spec::default() };
+        let request = Request::builder().method(method).uri("/v1/feedback");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let cors = decide(&Policy::new(&spec).unwrap(), "POST", &parts.method, &parts.headers);
+        forgery_is_excluded(&parts, &cors).map_err(|reject| reject.code)
+    }
+
+    #[test]
+    fn a_cookie_needs_an_allowed_origin_and_its_posts_need_json_on_every_route() {
+        let (origin, json) = (("origin", "https://a.example"), ("content-type", "application/json"));
+        assert_eq!(answered("GET", &[origin]), Ok(()));
+        assert_eq!(answered("DELETE", &[origin]), Ok(()));
+        assert_eq!(answered("POST", &[origin, json]), Ok(()));
+        assert_eq!(answered("POST", &[origin]), Err(Code::UnsupportedMediaType));
+        assert_eq!(answered("POST", &[origin, ("content-type", "text/plain")]), Err(Code::UnsupportedMediaType));
+        assert_eq!(answered("POST", &[json]), Err(Code::OriginNotAllowed));
+        assert_eq!(answered("GET", &[("origin", "https://b.example")]), Err(Code::OriginNotAllowed));
+    }
+}

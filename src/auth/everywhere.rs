@@ -1,0 +1,334 @@
+//! Logouts that every instance learns of, through Redis.
+//!
+//! A logout holds at once where it was made. The other instances read what is new once a second, so that no request with
+//! a cookie waits for Redis. What could not be written waits here, and is written when Redis is back; so is what it has lost.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use redis::{FromRedisValue, Value};
+
+use super::revocations::{InProcess, Reach, Revocations};
+use crate::auth::caller::SessionId;
+use crate::auth::revoked::Revoked;
+use crate::metrics::Metrics;
+use crate::redis::connection::{Link, Script};
+use crate::redis::error::Trouble;
+
+/// How often what is new is read, and what waits is written.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How long a logout is kept: `access.session_ttl` is at most that.
+const KEPT: Duration = Duration::from_hours(720);
+/// How many are read at once.
+const PAGE: usize = 1000;
+/// How many that waited are written at once. They bear one time: fewer than a page, so that a page ends behind them.
+const BATCH: usize = 100;
+/// Most that wait to be written: some 1 MB.
+const MAX_WAITING: usize = 10_000;
+/// What was read is read again for this long, in microseconds: after a failover another clock may stamp what is new.
+const OVERLAP: f64 = 5e6;
+const KEY: &str = "tokenway:{logouts}";
+
+const REVOKE: &str = "\
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - ARGV[1] * 1000000))
+for i = 2, #ARGV do
+  redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[i])
+end
+return redis.call('EXPIRE', KEYS[1], ARGV[1])";
+const READ: &str = "return redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])";
+
+/// Logouts of all instances.
+pub struct Everywhere {
+    here: InProcess,
+    /// Those of this instance that Redis does not know of yet.
+    waiting: Mutex<Revoked>,
+    link: Arc<Link>,
+    metrics: Arc<Metrics>,
+    revoke: Script,
+    read: Script,
+}
+
+/// How far this instance has read.
+struct Place {
+    /// The time of the last entry, as Redis writes it.
+    since: String,
+    /// The last entry, which is read again while Redis has it.
+    last: Option<String>,
+    /// The connection over which it was read.
+    generation: u64,
+    /// What was read since the start, until Redis has all of it that is known here.
+    seen: Option<HashSet<SessionId>>,
+}
+
+impl Everywhere {
+    /// Reads over this link what other instances write, and writes what waits, for as long as the result lives.
+    pub fn start(link: Arc<Link>, metrics: Arc<Metrics>) -> Arc<Self> {
+        let everywhere = Arc::new(Self {
+            here: InProcess::default(),
+            waiting: Mutex::new(Revoked::new(MAX_WAITING)),
+            link,
+            metrics,
+            revoke: Script::new(REVOKE),
+            read: Script::new(READ),
+        });
+        let weak = Arc::downgrade(&everywhere);
+        tokio::spawn(async move {
+            let mut place = Place::start(0);
+            while let Some(everywhere) = weak.upgrade() {
+                let is_all = match everywhere.write_waiting().await {
+                    Ok(()) => everywhere.learn(&mut place).await,
+                    // trouble is counted and told of there; all is caught up on when it is over
+                    Err(_) => true,
+                };
+                drop(everywhere);
+                if is_all {
+                    tokio::time::sleep(PERIOD).await;
+                }
+            }
+        });
+        everywhere
+    }
+
+    /// Writes what waits, until nothing does.
+    async fn write_waiting(&self) -> Result<(), Trouble> {
+        loop {
+            let batch = self.waiting().soonest(BATCH, now());
+            if batch.is_empty() {
+                self.told_of(0);
+                return Ok(());
+            }
+            self.write(&batch).await?;
+            tracing::info!(
+                logouts = batch.len(),
+                "logouts that waited were written to Redis: they hold on every instance"
+            );
+        }
+    }
+
+    /// Writes these, and has them wait no longer.
+    async fn write(&self, logouts: &[(SessionId, u64)]) -> Result<(), Trouble> {
+        let members = logouts.iter().map(|(session, end)| format!("{session}:{end}"));
+        let arguments: Vec<String> = std::iter::once(KEPT.as_secs().to_string()).chain(members).collect();
+        self.link.run(&self.revoke, &[KEY.to_owned()], &arguments).await?;
+        let mut waiting = self.waiting();
+        for (session, end) in logouts {
+            waiting.remove(*session, *end);
+        }
+        self.told_of(waiting.len());
+        Ok(())
+    }
+
+    /// Reads on from where the last reading ended; false if there is more.
+    async fn learn(&self, place: &mut Place) -> bool {
+        // another server may have another clock, and other logouts
+        let generation = self.link.generation();
+        if place.generation != generation {
+            *place = Place::start(generation);
+        }
+        // before it is read: what is written meanwhile is not lost
+        let written = if place.seen.is_some() { self.written() } else { Vec::new() };
+        let page = [place.since.clone(), PAGE.to_string()];
+        let Ok(reply) = self.link.run(&self.read, &[KEY.to_owned()], &page).await else { return true };
+        let Some(entries) = entries(reply) else {
+            self.link.misunderstood();
+            return true;
+        };
+        if place.has_lost_its_last(&entries) {
+            *place = Place::start(generation);
+            return false;
+        }
+        let now = now();
+        for (session, end) in entries.iter().filter_map(|(member, _)| member_of(member)) {
+            self.here.insert(session, end, now);
+            place.seen.iter_mut().for_each(|seen| seen.extend([session]));
+        }
+        if place.advance(&entries) {
+            return false;
+        }
+        if let Some(seen) = &place.seen {
+            // else it is tried again after the next reading
+            let lost: Vec<_> = written.into_iter().filter(|(session, _)| !seen.contains(session)).collect();
+            let is_whole = self.write_lost(&lost).await.is_ok() && place.last.is_some();
+            place.seen.take_if(|_| is_whole);
+        }
+        true
+    }
+
+    /// What is known here and was written once, by this instance or another one.
+    fn written(&self) -> Vec<(SessionId, u64)> {
+        let (all, waiting) = (self.here.all(now()), self.waiting());
+        all.into_iter().filter(|(session, _)| !waiting.contains(*session)).collect()
+    }
+
+    /// Writes once more what Redis has lost.
+    async fn write_lost(&self, lost: &[(SessionId, u64)]) -> Result<(), Trouble> {
+        for batch in lost.chunks(BATCH) {
+            self.write(batch).await?;
+        }
+        if !lost.is_empty() {
+            let logouts = lost.len();
+            tracing::warn!(logouts, "Redis had lost logouts: those that are known here were written again");
+        }
+        Ok(())
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Revoked> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told_of(&self, waiting: usize) {
+        self.metrics.logouts_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+}
+
+impl Place {
+    fn start(generation: u64) -> Self {
+        Self { since: "0".to_owned(), last: None, generation, seen: Some(HashSet::new()) }
+    }
+
+    /// Whether the entry that was read last is not there any more: Redis was emptied, or has gone back to what it was. A full page
+    /// may end before it.
+    fn has_lost_its_last(&self, entries: &[(String, String)]) -> bool {
+        let is_lost = |last: &String| entries.iter().all(|(member, _)| member != last);
+        entries.len() < PAGE && self.last.as_ref().is_some_and(is_lost)
+    }
+
+    /// To the end of a page; whether there is more behind it.
+    fn advance(&mut self, entries: &[(String, String)]) -> bool {
+        let Some((member, time)) = entries.last() else { return false };
+        let (is_full, leads_on) = (entries.len() >= PAGE, self.since != *time);
+        self.since = if is_full { time.clone() } else { before(time) };
+        self.last = Some(member.clone());
+        is_full && leads_on
+    }
+}
+
+impl Revocations for Everywhere {
+    fn revoke(&self, session: SessionId, end: u64, now: u64) -> Pin<Box<dyn Future<Output = Reach> + Send + '_>> {
+        // before it is tried: a client that leaves meanwhile is logged out everywhere, too; and before it is known here, or it
+        // would look as if it had been written once
+        let had_room = {
+            let mut waiting = self.waiting();
+            let had_room = waiting.insert(session, end, now);
+            self.told_of(waiting.len());
+            had_room
+        };
+        self.here.insert(session, end, now);
+        if !had_room {
+            tracing::warn!(
+                "more than {MAX_WAITING} logouts wait for Redis: one of them will hold on this instance alone"
+            );
+        }
+        Box::pin(async move {
+            match self.write(&[(session, end)]).await {
+                Ok(()) => Reach::Everywhere,
+                Err(_) => {
+                    tracing::warn!(
+                        "a logout could not be written to Redis: it holds on this instance, and on the others once Redis is back"
+                    );
+                    Reach::Here
+                }
+            }
+        })
+    }
+
+    fn is_revoked(&self, session: SessionId) -> bool {
+        self.here.is_revoked(session)
+    }
+}
+
+/// A little before this time. What is no number is read from the start.
+fn before(time: &str) -> String {
+    let time: f64 = time.parse().unwrap_or(0.0);
+    format!("{:.0}", (time - OVERLAP).max(0.0))
+}
+
+/// Members and scores, as they are written.
+fn entries(reply: Value) -> Option<Vec<(String, String)>> {
+    let flat = Vec::<String>::from_redis_value(reply).ok()?;
+    Some(flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
+}
+
+/// `SESSION:END`, as [`Everywhere::revoke`] writes it.
+fn member_of(member: &str) -> Option<(SessionId, u64)> {
+    let (session, end) = member.split_once(':')?;
+    let session = u128::from_str_radix(session, 16).ok().filter(|_| session.len() == 32)?;
+    Some((SessionId(session.to_be_bytes()), end.parse().ok()?))
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn page(times: impl Iterator<Item = u64>) -> Vec<(String, String)> {
+        times.map(|time| (format!("session of {time}"), time.to_string())).collect()
+    }
+
+    #[test]
+    fn an_entry_that_was_read_and_is_gone_is_noticed_but_not_behind_a_full_page() {
+        let mut place = Place::start(1);
+        assert!(!place.has_lost_its_last(&[]), "nothing was read yet");
+        assert!(!place.advance(&page(9_000_000..9_000_003)));
+        assert_eq!(place.since, "4000002");
+        assert!(!place.has_lost_its_last(&page(9_000_001..9_000_005)));
+        assert!(place.has_lost_its_last(&[]) && place.has_lost_its_last(&page(9_000_003..9_000_005)));
+        let full = page(5_000_000..5_000_000 + PAGE as u64);
+        assert!(!place.has_lost_its_last(&full) && place.advance(&full), "there is more");
+    }
+
+    proptest! {
+        /// Read from any start, all entries are seen, the last one of each reading again, and the reading ends.
+        #[test]
+        fn every_entry_is_read_whatever_the_times(gaps in prop::collection::vec(0..3_u64, 0..3000), step in 1..4_000_000_u64) {
+            // those that were written at once bear one time: fewer than a page
+            let mut same = 0;
+            let mut time = 1_000_000_000;
+            let times: Vec<u64> = gaps.iter().map(|gap| {
+                same = if *gap == 0 && same < BATCH { same + 1 } else { 0 };
+                time += if same > 0 { 0 } else { (*gap).max(1) * step };
+                time
+            }).collect();
+            let all: Vec<(String, String)> =
+                times.iter().enumerate().map(|(number, time)| (format!("{number}"), time.to_string())).collect();
+            let (mut place, mut seen) = (Place::start(0), HashSet::new());
+            let mut ends = 0;
+            for _ in 0..12 {
+                let since: u64 = place.since.parse().unwrap();
+                let from = times.partition_point(|time| *time < since);
+                let entries = &all[from..all.len().min(from + PAGE)];
+                prop_assert!(!place.has_lost_its_last(entries));
+                seen.extend(entries.iter().map(|(member, _)| member.clone()));
+                ends += usize::from(!place.advance(entries));
+            }
+            prop_assert!(ends > 0);
+            prop_assert_eq!(seen.len(), all.len());
+        }
+
+        #[test]
+        fn a_member_is_read_as_it_is_written(id: [u8; 16], end: u64) {
+            prop_assert_eq!(member_of(&format!("{}:{end}", SessionId(id))), Some((SessionId(id), end)));
+        }
+
+        #[test]
+        fn a_time_is_read_again_from_a_little_before(micros in 0..4_000_000_000_000_000_u64) {
+            prop_assert_eq!(before(&micros.to_string()), micros.saturating_sub(5_000_000).to_string());
+        }
+
+        #[test]
+        fn any_text_is_read_or_passed_over(text in "[0-9a-f+]{0,33}:?\\PC{0,5}") {
+            let _ = member_of(&text);
+            prop_assert!(before(&text).parse::<f64>().is_ok());
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Who sends a request: gateway keys, tokens and sessions, and the check that turns credentials into a [`Caller`].
+//!
+//! The modules decide without I/O: clocks, randomness and files are arguments. [`check`] has the clock and the randomness,
+//! [`revocations`] and [`everywhere`] keep the logouts.
+
+pub mod caller;
+pub mod check;
+pub mod claims;
+pub mod cookie;
+pub mod credentials;
+mod date;
+pub mod everywhere;
+mod jwt;
+pub mod key;
+pub mod key_file;
+pub mod keyring;
+pub mod recent;
+pub mod refusal;
+pub mod revocations;
+pub mod revoked;
+pub mod session;
+pub mod signatures;
+pub mod token;
+pub mod token_key;

@@ -1,0 +1,147 @@
+//! Tokens whose signature was found good: a page sends one token with each of its requests, and a signature of a public key
+//! costs tens of microseconds to verify.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::auth::recent::{Recent, TokenHash};
+use crate::auth::refusal::Refusal;
+use crate::auth::token::{Signed, Tokens, Verified};
+
+/// Most tokens that are remembered.
+const MOST: usize = 8192;
+/// Longer tokens are verified each time: so all of it weighs 20 MB at most, and some 4 MB with usual tokens.
+const LONGEST: usize = 2048;
+
+/// What one set of keys has verified. Other keys need another one.
+///
+/// Only what cannot change is kept: that this text, byte for byte, was signed by one of the keys, and what it says. Times,
+/// audience and origin are judged at every request. What is not signed is never kept, so that nobody can push out others
+/// with what he makes up.
+pub struct Signatures(Mutex<Recent<Signed>>);
+
+impl Default for Signatures {
+    fn default() -> Self {
+        Self(Mutex::new(Recent::new(MOST)))
+    }
+}
+
+impl Signatures {
+    /// As [`Tokens::check`] with the same `tokens` as ever.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn check(&self, tokens: &Tokens, token: &str, origin: Option<&str>, now: u64) -> Result<Verified, Refusal> {
+        tokens.judge(&*self.signed(tokens, token)?, origin, now)
+    }
+
+    fn signed(&self, tokens: &Tokens, token: &str) -> Result<Arc<Signed>, Refusal> {
+        if token.len() > LONGEST {
+            return tokens.verify(token).map(Arc::new);
+        }
+        let hash = TokenHash::of(token);
+        // the locks are not held while a signature is verified
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner).find(hash);
+        if let Some(signed) = found {
+            return Ok(signed);
+        }
+        let signed = Arc::new(tokens.verify(token)?);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keep(hash, Arc::clone(&signed));
+        Ok(signed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::auth::claims::{Audience, Claims};
+    use crate::auth::token_key::{SigningKey, TokenKey};
+
+    const SECRET: &[u8] = b"a secret that backend and gateway share";
+    const NOW: u64 = 1_800_000_000;
+
+    fn tokens() -> Tokens {
+        Tokens::new(vec![TokenKey::from_secret(SECRET).unwrap()], Duration::from_mins(15), None)
+    }
+
+    fn mint(exp: u64, nbf: Option<u64>, origin: Option<&str>, aud: Option<&str>, sub: &str) -> String {
+        let (exp, nbf) = (exp as f64, nbf.map(|nbf| nbf as f64));
+        let (origin, aud) = (origin.map(str::to_owned), aud.map(|aud| Audience::One(aud.to_owned())));
+        let claims = Claims {
+            sub: sub.to_owned(),
+            exp,
+            nbf,
+            aud,
+            origin,
+            models: None,
+            rpm: None,
+            tpm: None,
+            streams: None,
+            budget: None,
+        };
+        SigningKey::from_secret(SECRET).unwrap().sign(&claims).unwrap()
+    }
+
+    #[test]
+    fn a_token_that_was_good_is_refused_when_its_time_is_over_and_from_another_origin() {
+        let (signatures, tokens) = (Signatures::default(), tokens());
+        let token = mint(NOW + 60, None, Some("https://a.example"), None, "ann");
+        let check = |origin, now| signatures.check(&tokens, &token, origin, now).map(|_| ());
+        assert_eq!(check(Some("https://a.example"), NOW), Ok(()));
+        assert_eq!(check(Some("https://b.example"), NOW), Err(Refusal::WrongOrigin));
+        assert_eq!(check(None, NOW), Err(Refusal::WrongOrigin));
+        assert_eq!(check(Some("https://a.example"), NOW + 71), Err(Refusal::Expired));
+        assert_eq!(check(Some("https://a.example"), NOW + 60), Ok(()));
+    }
+
+    #[test]
+    fn a_signature_is_verified_once_and_one_that_differs_is_another_token() {
+        let (signatures, tokens) = (Signatures::default(), tokens());
+        let token = mint(NOW + 60, None, None, None, "ann");
+        assert!(signatures.check(&tokens, &token, None, NOW).is_ok());
+        // were the signature looked at again, these keys would refuse it
+        let none = Tokens::new(Vec::new(), Duration::from_mins(15), None);
+        assert!(signatures.check(&none, &token, None, NOW).is_ok());
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        let first = if signature.starts_with('A') { "B" } else { "A" };
+        for forged in [format!("{message}."), format!("{message}.{first}{}", &signature[1..]), format!("{token}A")] {
+            assert!(signatures.check(&tokens, &forged, None, NOW).is_err(), "{forged}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_and_what_is_long_is_not_kept() {
+        let signatures = Signatures::default();
+        let (token, long) =
+            (mint(NOW + 60, None, None, None, "ann"), mint(NOW + 60, None, None, Some(&"a".repeat(2000)), "ann"));
+        let none = Tokens::new(Vec::new(), Duration::from_mins(15), None);
+        assert_eq!(signatures.check(&none, &token, None, NOW), Err(Refusal::Unknown));
+        assert!(signatures.check(&tokens(), &token, None, NOW).is_ok());
+        assert_eq!(signatures.check(&tokens(), &long, None, NOW), Err(Refusal::WrongAudience));
+        assert_eq!(signatures.check(&none, &long, None, NOW), Err(Refusal::Unknown));
+    }
+
+    proptest! {
+        #[test]
+        fn it_answers_as_a_check_without_memory_does(
+            steps in prop::collection::vec((0..4usize, 0..2000u64, prop::option::of(0..2usize)), 0..40),
+        ) {
+            const ORIGINS: [&str; 2] = ["https://a.example", "https://b.example"];
+            let (signatures, tokens) = (Signatures::default(), tokens());
+            let mut all = [
+                mint(NOW + 60, None, None, None, "ann"),
+                mint(NOW + 900, Some(NOW + 300), Some(ORIGINS[0]), None, "ben"),
+                mint(NOW + 900, None, None, Some("another"), "cid"),
+                mint(NOW + 900, None, None, None, "dan"),
+            ];
+            all[3].pop();
+            for (token, after, origin) in steps {
+                let (token, origin, now) = (&all[token], origin.map(|origin| ORIGINS[origin]), NOW + after);
+                prop_assert_eq!(signatures.check(&tokens, token, origin, now), tokens.check(token, origin, now));
+            }
+        }
+    }
+}

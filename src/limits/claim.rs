@@ -1,0 +1,335 @@
+//! What one request takes of its caller's quota, decided as a whole: all of it or nothing. Pure.
+
+use std::fmt;
+
+use ring::digest;
+
+use super::gcra::{Charge, Correction, Rate, Reserved};
+
+/// What a caller may use, in all or at one model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Requests a minute, and the rate that they make.
+    pub requests: Option<(u64, Rate)>,
+    /// Tokens.
+    pub tokens: Option<Rate>,
+    /// Completions at once.
+    pub streams: Option<u64>,
+}
+
+/// Under what the counts of one scope are kept: 128 bits of SHA-256, so that callers can neither be read out of a store
+/// nor made to meet in it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Key(pub [u8; 16]);
+
+/// What one request wants of one scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Whose counts.
+    pub key: Key,
+    /// What the caller may use.
+    pub quota: Quota,
+    /// One request.
+    pub requests: Option<Charge>,
+    /// Its tokens, as far as they are known.
+    pub tokens: Option<Charge>,
+}
+
+/// What one request wants: of its caller's quota in all, and of that at the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// Names the caller; the keys of a store are kept together by it.
+    pub caller: Key,
+    /// In all, and at the model.
+    pub scopes: Scoped<Claim>,
+}
+
+/// Something of a caller in all, and of the same caller at one model; `None` where nothing is limited.
+pub type Scoped<T> = [Option<T>; 2];
+
+/// The counts of one scope. The default is that of a caller who was never here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// The TAT of its requests: [`super::gcra`].
+    pub requests: u64,
+    /// The TAT of its tokens.
+    pub tokens: u64,
+    /// Its completions under way.
+    pub streams: u32,
+}
+
+/// Which limit was reached; the value of the metric's label `limit`, with `model_` before it for those of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// `requests_per_minute`
+    Requests,
+    /// `tokens_per_minute`
+    Tokens,
+    /// `concurrent_streams`
+    Streams,
+}
+
+/// Why a claim does not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// The limit that has to be waited for longest.
+    pub limit: Limit,
+    /// It is that of a model.
+    pub of_model: bool,
+    /// Microseconds after which it would pass, if nothing else is taken until then.
+    pub wait: u64,
+}
+
+/// Nobody knows when a stream will end: two seconds, in microseconds.
+const STREAM_WAIT: u64 = 2_000_000;
+
+impl Key {
+    /// Of a caller in all (`model` = ""), or at one model.
+    pub fn of(caller: &str, model: &str) -> Self {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        // neither a caller's id nor the name of a model holds a zero byte
+        [caller.as_bytes(), b"\0", model.as_bytes()].iter().for_each(|part| hash.update(part));
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash.finish().as_ref()[..16]);
+        Self(key)
+    }
+}
+
+impl fmt::Display for Key {
+    /// 32 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl Claims {
+    /// One request of this caller that may use this many tokens; `None` where nothing is limited.
+    pub fn new(caller: &str, model: &str, quotas: Scoped<Quota>, tokens: u64) -> Option<Self> {
+        let [all, at_model] = quotas;
+        if all.is_none() && at_model.is_none() {
+            return None;
+        }
+        let caller_key = Key::of(caller, "");
+        let scopes = [
+            all.map(|quota| Claim::new(caller_key, quota, tokens)),
+            at_model.map(|quota| Claim::new(Key::of(caller, model), quota, tokens)),
+        ];
+        Some(Self { caller: caller_key, scopes })
+    }
+
+    /// The counts after it.
+    ///
+    /// # Errors
+    /// Which limit is reached, and how long to wait; nothing is taken then, of neither scope.
+    pub fn admit(&self, counts: Scoped<Counts>, now: u64) -> Result<Scoped<Counts>, Refusal> {
+        let mut after = counts;
+        let mut refusal: Option<Refusal> = None;
+        for (scope, claim) in self.scopes.iter().enumerate() {
+            let Some(claim) = claim else { continue };
+            match claim.admit(counts[scope].unwrap_or_default(), now) {
+                Ok(counts) => after[scope] = Some(counts),
+                Err(new) if refusal.is_none_or(|other| other.wait < new.wait) => {
+                    refusal = Some(Refusal { of_model: scope == 1, ..new });
+                }
+                Err(_) => {}
+            }
+        }
+        refusal.map_or(Ok(after), Err)
+    }
+
+    /// What is written at the end of what was admitted at `at`, when it really used this many tokens.
+    pub fn settlements(&self, at: u64, used: u64) -> impl Iterator<Item = Settlement> {
+        self.scopes.iter().flatten().map(move |claim| claim.settlement(at, used))
+    }
+}
+
+impl Claim {
+    fn new(key: Key, quota: Quota, tokens: u64) -> Self {
+        Self {
+            key,
+            quota,
+            requests: quota.requests.map(|(_, rate)| Charge::new(rate, 1)),
+            tokens: quota.tokens.map(|rate| Charge::new(rate, tokens)),
+        }
+    }
+
+    fn admit(&self, counts: Counts, now: u64) -> Result<Counts, Refusal> {
+        let mut refusal: Option<Refusal> = None;
+        let mut refuse = |limit, wait| {
+            if refusal.is_none_or(|other| other.wait < wait) {
+                refusal = Some(Refusal { limit, of_model: false, wait });
+            }
+        };
+        let mut pass = |charge: Option<Charge>, tat: u64, limit| match charge.map(|charge| charge.admit(tat, now)) {
+            None => tat,
+            Some(Ok(after)) => after,
+            Some(Err(wait)) => {
+                refuse(limit, wait);
+                tat
+            }
+        };
+        let requests = pass(self.requests, counts.requests, Limit::Requests);
+        let tokens = pass(self.tokens, counts.tokens, Limit::Tokens);
+        let mut streams = counts.streams;
+        if let Some(most) = self.quota.streams {
+            match u64::from(streams) < most {
+                true => streams += 1,
+                false => refuse(Limit::Streams, STREAM_WAIT),
+            }
+        }
+        match refusal {
+            Some(refusal) => Err(refusal),
+            None => Ok(Counts { requests, tokens, streams }),
+        }
+    }
+
+    fn settlement(&self, at: u64, used: u64) -> Settlement {
+        let correction = |rate: Rate, charge: Charge| Reserved { at, cost: charge.cost }.correction(rate.cost(used));
+        Settlement {
+            key: self.key,
+            tokens: self.quota.tokens.zip(self.tokens).map(|(rate, charge)| correction(rate, charge)),
+            stream: self.quota.streams.is_some(),
+        }
+    }
+}
+
+/// What is written to the counts of one scope when a completion has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settlement {
+    /// Whose counts.
+    pub key: Key,
+    /// The tokens that were really used.
+    pub tokens: Option<Correction>,
+    /// A completion is no longer under way.
+    pub stream: bool,
+}
+
+impl Settlement {
+    /// The counts after it.
+    pub fn apply(&self, counts: Counts, now: u64) -> Counts {
+        Counts {
+            requests: counts.requests,
+            tokens: self.tokens.map_or(counts.tokens, |correction| correction.apply(counts.tokens, now)),
+            streams: counts.streams.saturating_sub(u32::from(self.stream)),
+        }
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_nothing(&self) -> bool {
+        !self.stream && self.tokens.is_none_or(Correction::is_nothing)
+    }
+}
+
+impl Counts {
+    /// From when on they are those of a caller who was never here, so that nothing is lost with them.
+    pub fn forgettable_at(&self) -> u64 {
+        if self.streams > 0 { u64::MAX } else { self.requests.max(self.tokens) }
+    }
+}
+
+impl Limit {
+    /// The label's value, and the name of the policy in the header fields but for the `_`.
+    pub fn as_str(self, of_model: bool) -> &'static str {
+        match (self, of_model) {
+            (Limit::Requests, false) => "requests",
+            (Limit::Tokens, false) => "tokens",
+            (Limit::Streams, false) => "streams",
+            (Limit::Requests, true) => "model_requests",
+            (Limit::Tokens, true) => "model_tokens",
+            (Limit::Streams, true) => "model_streams",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::limits::policy::{Limits, Percent};
+
+    const NOW: u64 = 1_000_000_000;
+
+    fn claim(limits: Limits, tokens: u64) -> Claim {
+        Claim::new(Key::of("key:a", ""), limits.quota(Percent::WHOLE).unwrap(), tokens)
+    }
+
+    #[test]
+    fn keys_differ_by_caller_and_by_model() {
+        let keys = [Key::of("a", ""), Key::of("a", "m"), Key::of("am", ""), Key::of("b", "m")];
+        for (i, key) in keys.iter().enumerate() {
+            assert_eq!(keys.iter().position(|other| other == key), Some(i));
+        }
+    }
+
+    #[test]
+    fn the_longest_wait_is_told() {
+        let limits = Limits { requests_per_minute: 60, burst: 1, tokens_per_minute: 60, concurrent_streams: 1 };
+        let claim = claim(limits, 60);
+        let counts = claim.admit(Counts::default(), NOW).unwrap();
+        assert_eq!(counts.streams, 1);
+        let refusal = claim.admit(counts, NOW).unwrap_err();
+        assert_eq!(refusal, Refusal { limit: Limit::Tokens, of_model: false, wait: 60_000_000 });
+        // a minute later only the stream is in the way
+        let refusal = claim.admit(counts, NOW + 60_000_000).unwrap_err();
+        assert_eq!(refusal, Refusal { limit: Limit::Streams, of_model: false, wait: STREAM_WAIT });
+    }
+
+    #[test]
+    fn what_a_model_refuses_is_not_taken_of_the_caller() {
+        let quota = |limits: Limits| limits.quota(Percent::WHOLE);
+        let streams = |most| quota(Limits { concurrent_streams: most, ..Limits::default() });
+        let claims = Claims::new("key:a", "dear", [streams(5), streams(1)], 0).unwrap();
+        let one = claims.admit([None, None], NOW).unwrap();
+        let refusal = claims.admit(one, NOW).unwrap_err();
+        assert_eq!((refusal.limit.as_str(refusal.of_model), one[0].unwrap().streams), ("model_streams", 1));
+        assert_eq!(Claims::new("key:a", "dear", [None, None], 5), None);
+        let only_model = Claims::new("key:a", "dear", [None, streams(1)], 0).unwrap();
+        assert_eq!((only_model.scopes[0], only_model.caller), (None, claims.caller));
+    }
+
+    fn limits() -> impl Strategy<Value = Limits> {
+        (0u64..100, 0u64..10, 0u64..10_000, 0u64..5).prop_map(|(rpm, burst, tpm, streams)| Limits {
+            requests_per_minute: rpm,
+            burst,
+            tokens_per_minute: tpm,
+            concurrent_streams: streams,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_settled_with_its_reservation_leaves_but_the_requests(
+            limits in limits(), tokens in 0u64..20_000, requests in 0u64..2 * NOW, before in 0u64..2 * NOW, streams in 0u32..5,
+        ) {
+            prop_assume!(limits.quota(Percent::WHOLE).is_some());
+            let claim = claim(limits, tokens);
+            let before = Counts { requests, tokens: before, streams };
+            if let Ok(after) = claim.admit(before, NOW) {
+                let nothing_used = claim.settlement(NOW, 0).apply(after, NOW);
+                prop_assert_eq!(nothing_used.streams, before.streams);
+                prop_assert_eq!(nothing_used.requests, after.requests);
+                if limits.tokens_per_minute > 0 {
+                    prop_assert_eq!(nothing_used.tokens, before.tokens.max(NOW));
+                }
+            }
+        }
+
+        #[test]
+        fn no_more_streams_than_the_limit_and_none_lost(most in 1u64..6, steps in prop::collection::vec(any::<bool>(), 0..60)) {
+            let claim = claim(Limits { concurrent_streams: most, ..Limits::default() }, 0);
+            let (mut counts, mut open) = (Counts::default(), 0);
+            for begin in steps {
+                if begin {
+                    let admitted = claim.admit(counts, NOW);
+                    prop_assert_eq!(admitted.is_ok(), open < most);
+                    if let Ok(after) = admitted { counts = after; open += 1; }
+                } else if open > 0 {
+                    counts = claim.settlement(NOW, 0).apply(counts, NOW);
+                    open -= 1;
+                }
+                prop_assert_eq!(u64::from(counts.streams), open);
+            }
+        }
+    }
+}

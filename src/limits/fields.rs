@@ -1,0 +1,210 @@
+//! What a caller is told of its limits. Pure.
+//!
+//! `RateLimit-Policy` and `RateLimit` as draft-ietf-httpapi-ratelimit-headers-10 has them, and the three fields of that
+//! draft's early versions, which most clients still read.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::claim::{Claim, Claims, Counts, Limit, Scoped};
+
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
+/// The five header fields of one answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fields {
+    policy: String,
+    state: String,
+    nearest: Standing,
+}
+
+/// One limit, and how much of it is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Standing {
+    name: &'static str,
+    limit: u64,
+    remaining: u64,
+    /// Seconds until all of it is there again; `None` for streams, whose end nobody knows.
+    reset: Option<u64>,
+    unit: Unit,
+}
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    /// Requests a minute, the draft's default unit.
+    Requests,
+    /// Tokens a minute: a unit of our own.
+    Tokens,
+    /// Requests at once.
+    Concurrent,
+}
+
+impl Fields {
+    /// Of what these claims are about, once the counts have become these; `None` where nothing is limited.
+    pub fn new(claims: &Claims, counts: Scoped<Counts>, now: u64) -> Option<Self> {
+        let scopes = claims.scopes.iter().zip(counts).zip([false, true]);
+        let standings = scopes.filter_map(|((claim, counts), of_model)| {
+            claim.as_ref().map(|claim| standings(claim, counts.unwrap_or_default(), of_model, now))
+        });
+        let (mut policy, mut state) = (String::with_capacity(160), String::with_capacity(96));
+        let mut nearest: Option<Standing> = None;
+        for standing in standings.flatten() {
+            standing.write(&mut policy, &mut state);
+            if nearest.is_none_or(|other| standing.is_nearer_than(&other)) {
+                nearest = Some(standing);
+            }
+        }
+        Some(Self { policy, state, nearest: nearest? })
+    }
+
+    /// Writes them into the head of an answer.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        let texts = [(RATELIMIT_POLICY, &self.policy), (RATELIMIT, &self.state)];
+        for (name, text) in texts {
+            // digits and fixed names
+            HeaderValue::from_str(text).into_iter().for_each(|value| drop(headers.insert(&name, value)));
+        }
+        headers.insert(RATELIMIT_LIMIT, self.nearest.limit.into());
+        headers.insert(RATELIMIT_REMAINING, self.nearest.remaining.into());
+        headers.insert(RATELIMIT_RESET, self.nearest.reset.unwrap_or_default().into());
+    }
+}
+
+impl Standing {
+    /// RFC 9651 Lists of Strings with parameters.
+    fn write(&self, policy: &mut String, state: &mut String) {
+        let comma = if policy.is_empty() { "" } else { ", " };
+        let Self { name, limit, remaining, .. } = self;
+        for piece in [comma, "\"", name, "\";q="] {
+            policy.push_str(piece);
+        }
+        push_number(policy, *limit);
+        policy.push_str(match self.unit {
+            Unit::Requests => ";w=60",
+            Unit::Tokens => ";qu=\"tokens\";w=60",
+            Unit::Concurrent => ";qu=\"concurrent-requests\"",
+        });
+        for piece in [comma, "\"", name, "\";r="] {
+            state.push_str(piece);
+        }
+        push_number(state, *remaining);
+        if let Some(reset) = self.reset {
+            state.push_str(";t=");
+            push_number(state, reset);
+        }
+    }
+
+    /// Whether less of it is left, in proportion.
+    fn is_nearer_than(&self, other: &Self) -> bool {
+        u128::from(self.remaining) * u128::from(other.limit) < u128::from(other.remaining) * u128::from(self.limit)
+    }
+}
+
+/// As `write!` would: that costs three thousand instructions more per request.
+fn push_number(text: &mut String, number: u64) {
+    let mut power = 1;
+    while number / power >= 10 {
+        power *= 10;
+    }
+    while power > 0 {
+        // a digit
+        text.push(char::from(b'0' + (number / power % 10) as u8));
+        power /= 10;
+    }
+}
+
+fn standings(claim: &Claim, counts: Counts, of_model: bool, now: u64) -> impl Iterator<Item = Standing> {
+    let seconds = |tat: u64| tat.saturating_sub(now).div_ceil(1_000_000);
+    let requests = claim.quota.requests.map(|(limit, rate)| Standing {
+        name: policy_name(Limit::Requests, of_model),
+        limit,
+        remaining: rate.remaining(counts.requests, now),
+        reset: Some(seconds(counts.requests)),
+        unit: Unit::Requests,
+    });
+    let tokens = claim.quota.tokens.map(|rate| Standing {
+        name: policy_name(Limit::Tokens, of_model),
+        limit: rate.burst(),
+        remaining: rate.remaining(counts.tokens, now),
+        reset: Some(seconds(counts.tokens)),
+        unit: Unit::Tokens,
+    });
+    let streams = claim.quota.streams.map(|limit| Standing {
+        name: policy_name(Limit::Streams, of_model),
+        limit,
+        remaining: limit.saturating_sub(counts.streams.into()),
+        reset: None,
+        unit: Unit::Concurrent,
+    });
+    [requests, tokens, streams].into_iter().flatten()
+}
+
+fn policy_name(limit: Limit, of_model: bool) -> &'static str {
+    match (limit, of_model) {
+        (Limit::Requests, true) => "model-requests",
+        (Limit::Tokens, true) => "model-tokens",
+        (Limit::Streams, true) => "model-streams",
+        (limit, false) => limit.as_str(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::policy::{Limits, Percent};
+    use cors::names::EXPOSED;
+
+    const NOW: u64 = 5_000_000_000;
+
+    fn written(quotas: [Limits; 2], counts: Scoped<Counts>) -> Vec<(String, String)> {
+        let claims = Claims::new("key:a", "dear", quotas.map(|limits| limits.quota(Percent::WHOLE)), 100).unwrap();
+        let mut headers = HeaderMap::new();
+        Fields::new(&claims, counts, NOW).unwrap().write(&mut headers);
+        headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
+    }
+
+    #[test]
+    fn every_limit_stands_in_the_list_and_the_nearest_one_in_the_old_fields() {
+        let all = Limits { requests_per_minute: 60, burst: 0, tokens_per_minute: 6000, concurrent_streams: 4 };
+        let dear = Limits { requests_per_minute: 6, ..Limits::default() };
+        let counts = Counts { requests: NOW + 1_000_000, tokens: NOW + 30_000_000, streams: 1 };
+        let at_model = Counts { requests: NOW + 50_000_000, ..Counts::default() };
+        let fields = written([all, dear], [Some(counts), Some(at_model)]);
+        let expected = [
+            (
+                "ratelimit-policy",
+                "\"requests\";q=60;w=60, \"tokens\";q=6000;qu=\"tokens\";w=60, \
+                 \"streams\";q=4;qu=\"concurrent-requests\", \"model-requests\";q=6;w=60",
+            ),
+            (
+                "ratelimit",
+                "\"requests\";r=59;t=1, \"tokens\";r=3000;t=30, \"streams\";r=3, \"model-requests\";r=1;t=50",
+            ),
+            ("ratelimit-limit", "6"),
+            ("ratelimit-remaining", "1"),
+            ("ratelimit-reset", "50"),
+        ];
+        assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn a_number_is_written_in_decimal() {
+        for number in [0, 1, 9, 10, 11, 60, 99, 100, 1_000_000_007, u64::MAX - 1, u64::MAX] {
+            let mut text = String::new();
+            push_number(&mut text, number);
+            assert_eq!(text, number.to_string());
+        }
+    }
+
+    #[test]
+    fn every_page_may_read_them() {
+        let one = Limits { requests_per_minute: 1, ..Limits::default() };
+        for (name, _) in written([one, Limits::default()], [None, None]) {
+            assert!(EXPOSED.contains(&name.as_str()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What the configuration and the caller's own terms allow. Pure.
+
+use crate::auth::caller::Allowance;
+use families::chat::request::Request;
+
+use super::claim::{Quota, Scoped};
+use super::gcra::Rate;
+
+/// Limits of one scope: of a caller, or of a caller at one model. 0 = no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests per minute.
+    pub requests_per_minute: u64,
+    /// Requests that may come at once; 0 = a minute's worth of them.
+    pub burst: u64,
+    /// Tokens per minute, prompt and completion together.
+    pub tokens_per_minute: u64,
+    /// Completions at once.
+    pub concurrent_streams: u64,
+}
+
+/// `[limits]`, checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// For each caller, unless it has limits of its own.
+    pub caller: Limits,
+    /// For each caller at one model, on top of that: by the name that clients ask for.
+    pub models: Vec<(String, Limits)>,
+    /// Tokens that are reserved for an answer whose request sets no bound.
+    pub reserve_tokens: u64,
+}
+
+/// What part of every limit holds, in percent: 100, or less for one of several instances that cannot ask the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Percent(u64);
+
+impl Percent {
+    /// All of it.
+    pub const WHOLE: Self = Self(100);
+
+    /// `percent` of it; more than 100 is 100.
+    pub fn new(percent: u64) -> Self {
+        Self(percent.min(100))
+    }
+
+    /// This part of a limit: at least 1, for 0 is no limit.
+    pub(crate) fn of(self, limit: u64) -> u64 {
+        let part = u128::from(limit) * u128::from(self.0) / 100;
+        u64::try_from(part).unwrap_or(limit).max(limit.min(1))
+    }
+}
+
+impl Limits {
+    /// The same, where the caller has no limits of its own.
+    pub fn with(self, own: Allowance) -> Self {
+        Self {
+            requests_per_minute: own.requests_per_minute.unwrap_or(self.requests_per_minute),
+            tokens_per_minute: own.tokens_per_minute.unwrap_or(self.tokens_per_minute),
+            concurrent_streams: own.concurrent_streams.unwrap_or(self.concurrent_streams),
+            ..self
+        }
+    }
+
+    /// A part of it, ready to be counted; `None` where nothing is limited.
+    pub fn quota(self, part: Percent) -> Option<Quota> {
+        let requests = part.of(self.requests_per_minute);
+        let burst = if self.burst == 0 { requests } else { part.of(self.burst) };
+        let quota = Quota {
+            requests: Rate::of_requests(requests, burst).map(|rate| (requests, rate)),
+            tokens: Rate::of_tokens(part.of(self.tokens_per_minute)),
+            streams: Some(part.of(self.concurrent_streams)).filter(|most| *most > 0),
+        };
+        (quota != Quota::default()).then_some(quota)
+    }
+}
+
+impl Rules {
+    /// What a caller with this allowance may use at this model: in all, and at the model.
+    pub fn quotas(&self, own: Allowance, model: &str, part: Percent) -> Scoped<Quota> {
+        let at_model = self.models.iter().find(|(name, _)| name == model);
+        [self.caller.with(own).quota(part), at_model.and_then(|(_, limits)| limits.quota(part))]
+    }
+
+    /// How many tokens a request may use at a model with this context, as far as one can know before.
+    pub fn reserve(&self, request: &Request, context: Option<u64>) -> u64 {
+        self.reservation(request.estimated_prompt_tokens(), request.max_tokens(), request.choices(), context)
+    }
+
+    /// Those of its prompt, and those that its answer may have, in each of its `choices`. The model's context bounds a choice,
+    /// whatever the request says.
+    fn reservation(&self, prompt: u64, max_tokens: Option<u64>, choices: u64, context: Option<u64>) -> u64 {
+        let choice = max_tokens.unwrap_or(self.reserve_tokens).min(context.unwrap_or(u64::MAX));
+        prompt.saturating_add(choice.saturating_mul(choices))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SOME: Limits = Limits { requests_per_minute: 60, burst: 0, tokens_per_minute: 1000, concurrent_streams: 3 };
+
+    #[test]
+    fn what_a_caller_has_of_its_own_replaces_what_holds_for_all() {
+        let own = Allowance { requests_per_minute: Some(5), concurrent_streams: Some(0), ..Allowance::default() };
+        let limits = SOME.with(own);
+        assert_eq!(limits, Limits { requests_per_minute: 5, concurrent_streams: 0, ..SOME });
+        assert_eq!(SOME.with(Allowance::default()), SOME);
+    }
+
+    #[test]
+    fn no_limits_are_no_quota() {
+        assert_eq!(Limits::default().quota(Percent::WHOLE), None);
+        assert_eq!(Rules::default().quotas(Allowance::default(), "any", Percent::WHOLE), [None, None]);
+        // a burst alone limits nothing
+        assert_eq!(Limits { burst: 5, ..Limits::default() }.quota(Percent::WHOLE), None);
+    }
+
+    #[test]
+    fn a_models_limits_come_on_top() {
+        let rules = Rules { caller: SOME, models: vec![("dear".into(), SOME)], reserve_tokens: 0 };
+        let none = Allowance::default();
+        assert!(matches!(rules.quotas(none, "dear", Percent::WHOLE), [Some(_), Some(_)]));
+        assert!(matches!(rules.quotas(none, "other", Percent::WHOLE), [Some(_), None]));
+    }
+
+    #[test]
+    fn an_unbounded_answer_reserves_the_configured_tokens_and_none_more_than_the_context() {
+        let rules = Rules { reserve_tokens: 500, ..Rules::default() };
+        assert_eq!(rules.reservation(10, None, 1, None), 510);
+        assert_eq!(rules.reservation(10, Some(20), 1, Some(8192)), 30);
+        assert_eq!(rules.reservation(10, Some(u64::MAX), 1, Some(8192)), 8202);
+        assert_eq!(rules.reservation(u64::MAX, Some(u64::MAX), u64::MAX, None), u64::MAX);
+    }
+
+    #[test]
+    fn each_choice_of_an_answer_is_reserved() {
+        let rules = Rules { reserve_tokens: 500, ..Rules::default() };
+        assert_eq!(rules.reservation(10, Some(20), 8, Some(8192)), 170);
+        assert_eq!(rules.reservation(10, None, 2, Some(400)), 810);
+    }
+
+    proptest! {
+        #[test]
+        fn a_part_of_a_limit_is_a_limit_and_never_more(limit: u64, percent in 0u64..200) {
+            let part = Percent::new(percent).of(limit);
+            prop_assert!(part <= limit);
+            prop_assert_eq!(part == 0, limit == 0);
+            prop_assert_eq!(Percent::WHOLE.of(limit), limit);
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The counts in Redis: one script for each decision, on Redis's own clock, so that instances agree.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use redis::Value;
+
+use crate::limits::claim::{Claims, Counts, Key};
+use crate::limits::gcra::MOST_DEBT;
+use crate::limits::local::Answer;
+use crate::redis::connection::{Link, Script};
+use crate::redis::error::Trouble;
+
+/// How often in its time a lease is renewed: one attempt, or two, may fail.
+const RENEWALS: u32 = 3;
+/// Renewals under way at once.
+const RENEWED_AT_ONCE: usize = 64;
+
+/// The counts that all instances share.
+pub(super) struct Shared {
+    link: Arc<Link>,
+    scripts: Scripts,
+    /// After this long the slot of a stream is free again, if the instance that held it is gone.
+    lease: Duration,
+    /// Distinguishes this process from all others.
+    instance: u64,
+    next_lease: AtomicU64,
+    /// The leases of the streams that are open here, and the keys that they stand in.
+    leases: Mutex<HashMap<u64, Arc<[String]>>>,
+}
+
+struct Scripts {
+    acquire: Script,
+    settle: Script,
+    renew: Script,
+}
+
+/// What was taken, to be settled at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lease(u64);
+
+impl Shared {
+    /// Counts over this link, and keeps leases alive for as long as the result lives.
+    ///
+    /// # Errors
+    /// The machine gives no random number.
+    pub(super) fn start(link: Arc<Link>, lease: Duration) -> Result<Arc<Self>, String> {
+        let mut instance = [0; 8];
+        getrandom::fill(&mut instance).map_err(|error| format!("no random number: {error}"))?;
+        let scripts = Scripts {
+            acquire: Script::new(include_str!("acquire.lua")),
+            settle: Script::new(include_str!("settle.lua")),
+            renew: Script::new(include_str!("renew.lua")),
+        };
+        let shared = Arc::new(Self {
+            link,
+            scripts,
+            lease,
+            instance: u64::from_ne_bytes(instance),
+            next_lease: AtomicU64::new(0),
+            leases: Mutex::default(),
+        });
+        let weak = Arc::downgrade(&shared);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(lease / RENEWALS).await;
+                let Some(shared) = weak.upgrade() else { return };
+                shared.renew().await;
+            }
+        });
+        Ok(shared)
+    }
+
+    /// Takes what is claimed, all of it or nothing.
+    ///
+    /// # Errors
+    /// Redis did not say: nothing is known of what it took.
+    pub(super) async fn admit(&self, claims: &Claims) -> Result<(Answer, Lease), Trouble> {
+        let lease = Lease(self.next_lease.fetch_add(1, Ordering::Relaxed));
+        let (keys, arguments) = acquisition(claims, self.name(lease), self.lease);
+        let reply = self.link.run(&self.scripts.acquire, &keys, &arguments).await?;
+        let answer = read(claims, &reply).ok_or_else(|| self.link.misunderstood())?;
+        if answer.refusal.is_none() {
+            let slots: Arc<[String]> = keys.into_iter().filter(|key| key.ends_with(STREAMS)).collect();
+            if !slots.is_empty() {
+                self.leases().insert(lease.0, slots);
+            }
+        }
+        Ok((answer, lease))
+    }
+
+    /// Writes, in the background, what is known at the end of what was admitted at `at`.
+    pub(super) fn settle(self: &Arc<Self>, claims: &Claims, lease: Lease, at: u64, used: u64) {
+        // at once, so that no renewal brings it back
+        self.leases().remove(&lease.0);
+        let (keys, arguments) = settlement(claims, self.name(lease), at, used);
+        if keys.is_empty() {
+            return;
+        }
+        let shared = Arc::clone(self);
+        self.link.runtime().spawn(async move {
+            // what went wrong is told of there; a lease ends by itself, and a reservation stands as it is
+            let _ = shared.link.run(&shared.scripts.settle, &keys, &arguments).await;
+        });
+    }
+
+    async fn renew(&self) {
+        let open: Vec<(u64, Arc<[String]>)> =
+            self.leases().iter().map(|(lease, keys)| (*lease, Arc::clone(keys))).collect();
+        let renew = |(lease, keys): (u64, Arc<[String]>)| async move {
+            // one that ends between this look and the call comes back, but only until its time is over
+            if self.leases().contains_key(&lease) {
+                let arguments = [self.name(Lease(lease)), self.lease.as_micros().to_string()];
+                let _ = self.link.run(&self.scripts.renew, &keys, &arguments).await;
+            }
+        };
+        futures_util::stream::iter(open).for_each_concurrent(RENEWED_AT_ONCE, renew).await;
+    }
+
+    fn name(&self, lease: Lease) -> String {
+        format!("{:016x}-{}", self.instance, lease.0)
+    }
+
+    fn leases(&self) -> MutexGuard<'_, HashMap<u64, Arc<[String]>>> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The ends of the keys of one scope.
+const REQUESTS: &str = ":requests";
+const TOKENS: &str = ":tokens";
+const STREAMS: &str = ":streams";
+
+/// Keys and arguments of `acquire.lua`.
+fn acquisition(claims: &Claims, lease: String, lives: Duration) -> (Vec<String>, Vec<String>) {
+    let mut keys = Vec::with_capacity(6);
+    let mut arguments = vec![lease, lives.as_micros().to_string()];
+    let mut add = |key: String, kind: &str, a: u64, b: u64| {
+        keys.push(key);
+        arguments.extend([kind.to_owned(), a.to_string(), b.to_string()]);
+    };
+    for claim in claims.scopes.iter().flatten() {
+        let key = |what| key_name(claims.caller, claim.key, what);
+        if let Some(charge) = claim.requests {
+            add(key(REQUESTS), "rate", charge.cost, charge.tolerance);
+        }
+        if let Some(charge) = claim.tokens {
+            add(key(TOKENS), "rate", charge.cost, charge.tolerance);
+        }
+        if let Some(most) = claim.quota.streams {
+            add(key(STREAMS), "slots", most, 0);
+        }
+    }
+    (keys, arguments)
+}
+
+/// Keys and arguments of `settle.lua`; no keys where nothing changes.
+fn settlement(claims: &Claims, lease: String, at: u64, used: u64) -> (Vec<String>, Vec<String>) {
+    let mut keys = Vec::with_capacity(4);
+    let mut arguments = vec![lease, MOST_DEBT.to_string()];
+    for settlement in claims.settlements(at, used) {
+        if let Some(correction) = settlement.tokens.filter(|correction| !correction.is_nothing()) {
+            keys.push(key_name(claims.caller, settlement.key, TOKENS));
+            let numbers = [correction.back, correction.until, correction.ahead.min(MOST_DEBT)];
+            arguments.push("rate".to_owned());
+            arguments.extend(numbers.map(|number| number.to_string()));
+        }
+        if settlement.stream {
+            keys.push(key_name(claims.caller, settlement.key, STREAMS));
+            arguments.extend(["slots", "0", "0", "0"].map(str::to_owned));
+        }
+    }
+    (keys, arguments)
+}
+
+/// `tokenway:{CALLER}:requests`, or with the scope of a model before the last part. What stands in braces chooses the slot
+/// of a cluster (Redis cluster specification, "Hash tags"): all keys of one caller lie together.
+fn key_name(caller: Key, scope: Key, what: &str) -> String {
+    let mut name = String::with_capacity(90);
+    name.push_str("tokenway:{");
+    // writing to a String cannot fail
+    let _ = write!(name, "{caller}");
+    name.push('}');
+    if scope != caller {
+        let _ = write!(name, ":{scope}");
+    }
+    name.push_str(what);
+    name
+}
+
+/// The reply of `acquire.lua`; `None` where it is something else.
+fn read(claims: &Claims, reply: &Value) -> Option<Answer> {
+    let Value::Array(items) = reply else { return None };
+    let mut numbers = items.iter().map(|item| match item {
+        Value::Int(number) => u64::try_from(*number).ok(),
+        _ => None,
+    });
+    let passed = numbers.next()?? == 1;
+    let now = numbers.next()??;
+    let mut counts = [None, None];
+    for (claim, counts) in claims.scopes.iter().zip(&mut counts) {
+        let Some(claim) = claim else { continue };
+        let mut read = Counts::default();
+        if claim.requests.is_some() {
+            read.requests = numbers.next()??;
+        }
+        if claim.tokens.is_some() {
+            read.tokens = numbers.next()??;
+        }
+        if claim.quota.streams.is_some() {
+            read.streams = u32::try_from(numbers.next()??).ok()?;
+        }
+        *counts = Some(read);
+    }
+    if numbers.next().is_some() {
+        return None;
+    }
+    // the script refuses by the same arithmetic: what it refused is refused here, too
+    let refusal = if passed { None } else { Some(claims.admit(counts, now).err()?) };
+    Some(Answer { now, counts, refusal })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::limits::policy::{Limits, Percent};
+
+    const ALL: Limits = Limits { requests_per_minute: 60, burst: 2, tokens_per_minute: 600, concurrent_streams: 3 };
+
+    fn claims(limits: [Limits; 2]) -> Claims {
+        Claims::new("key:someone", "dear", limits.map(|limits| limits.quota(Percent::WHOLE)), 100).unwrap()
+    }
+
+    #[test]
+    fn all_keys_of_a_caller_lie_in_one_slot_and_tell_nothing_of_it() {
+        let (keys, arguments) = acquisition(&claims([ALL, ALL]), "lease".into(), Duration::from_secs(30));
+        assert_eq!(keys.len(), 6);
+        assert_eq!(arguments.len(), 2 + 3 * 6);
+        let tag = |key: &String| key[..key.find('}').unwrap()].to_owned();
+        assert!(keys.iter().all(|key| tag(key) == tag(&keys[0]) && key.starts_with("tokenway:{")));
+        assert!(keys.iter().all(|key| !key.contains("someone") && !key.contains("dear")), "{keys:?}");
+        assert_eq!(keys.iter().filter(|key| key.ends_with(STREAMS)).count(), 2);
+    }
+
+    #[test]
+    fn what_does_not_change_is_not_written() {
+        let requests = Limits { requests_per_minute: 60, ..Limits::default() };
+        let (keys, _) = settlement(&claims([requests, Limits::default()]), "lease".into(), 0, 50);
+        assert!(keys.is_empty());
+        let (keys, arguments) = settlement(&claims([ALL, Limits::default()]), "lease".into(), 7, 50);
+        assert_eq!(keys.len(), 2);
+        // half of the tokens come back: 100 of 600 a minute are ten seconds
+        assert_eq!(arguments[2..6], ["rate", "5000000", "10000007", "0"]);
+        let (keys, _) = settlement(&claims([ALL, Limits::default()]), "lease".into(), 7, 100);
+        assert_eq!(keys.len(), 1);
+    }
+
+    #[test]
+    fn a_reply_is_read_as_the_script_writes_it() {
+        let reply = |numbers: &[i64]| Value::Array(numbers.iter().copied().map(Value::Int).collect());
+        let claims = claims([ALL, Limits { concurrent_streams: 1, ..Limits::default() }]);
+        let answer = read(&claims, &reply(&[1, 1000, 2000, 3000, 1, 1])).unwrap();
+        assert!(answer.refusal.is_none() && answer.now == 1000);
+        assert_eq!(answer.counts[0], Some(Counts { requests: 2000, tokens: 3000, streams: 1 }));
+        let refused = read(&claims, &reply(&[0, 1000, 2000, 3000, 1, 1])).unwrap();
+        assert_eq!(refused.refusal.unwrap().limit.as_str(true), "model_streams");
+        // refused, and yet there is room
+        assert!(read(&claims, &reply(&[0, 1000, 2000, 3000, 1, 0])).is_none());
+        for bad in [reply(&[]), reply(&[1, 2, 3]), reply(&[1, 2, 3, 4, 5, 6, 7]), Value::Nil, Value::Okay] {
+            assert!(read(&claims, &bad).is_none(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_reply_is_read_or_refused(numbers in prop::collection::vec(any::<i64>(), 0..9)) {
+            let _ = read(&claims([ALL, ALL]), &Value::Array(numbers.into_iter().map(Value::Int).collect()));
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What one request took: its attempts, times, tokens and cost, settled once.
+
+pub mod attempt;
+pub mod meter;
+
+#[cfg(test)]
+mod attempt_tests;

@@ -1,0 +1,367 @@
+//! One connection to Redis or to a cluster of it, kept up in the background.
+//!
+//! A call is made over the connection that there is, and given up after the budget. Whoever calls never connects, and never
+//! waits for another one: commands are pipelined. A connection whose reply was given up is dropped with all that may still
+//! come over it, so that no reply can be taken for another's.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisResult,
+    ServerErrorKind, TlsCertificates, Value,
+};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use crate::config;
+use crate::metrics::Metrics;
+use crate::redis::error::Trouble;
+
+/// How long connecting may take, TLS and authentication included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two attempts to connect: at first, and at most.
+const BACK_OFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+/// One kind of trouble is told of once in this time.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// The way to Redis. Dropping it closes the connection.
+pub struct Link {
+    inner: Arc<Inner>,
+    connecting: JoinHandle<()>,
+}
+
+struct Inner {
+    target: Target,
+    /// Host and port, for the log.
+    place: String,
+    budget: Duration,
+    serves: &'static str,
+    metrics: Arc<Metrics>,
+    runtime: Handle,
+    state: Mutex<State>,
+    /// Whether there is a connection.
+    connected: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<Connection>,
+    /// Counts the connections, so that trouble with an old one does not end its successor.
+    generation: u64,
+    /// Failures since the last reply, whatever it was.
+    in_a_row: u32,
+    told: [Option<Instant>; Trouble::ALL.len()],
+}
+
+/// A Lua script, which Redis knows by its SHA-1 once it has seen it.
+pub struct Script {
+    text: &'static str,
+    hash: String,
+}
+
+enum Target {
+    Single(Box<Client>),
+    Cluster(Box<ClusterClient>),
+}
+
+#[derive(Clone)]
+enum Connection {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Link {
+    /// Begins to connect, on this runtime; `serves` names in the log what it is for.
+    ///
+    /// # Errors
+    /// What in the configuration cannot be used.
+    pub fn start(config: &config::Redis, serves: &'static str, metrics: Arc<Metrics>) -> Result<Self, String> {
+        let inner = Arc::new(Inner {
+            target: Target::new(config).map_err(|error| format!("redis.url cannot be used: {error}"))?,
+            place: config.place(),
+            budget: config.budget,
+            serves,
+            metrics,
+            runtime: Handle::current(),
+            state: Mutex::default(),
+            connected: watch::Sender::new(false),
+        });
+        let connecting = tokio::spawn(Arc::clone(&inner).keep_connected());
+        Ok(Self { inner, connecting })
+    }
+
+    /// Waits for the connection, but no longer than this; false if there is none then.
+    pub async fn is_ready_within(&self, patience: Duration) -> bool {
+        let mut connected = self.inner.connected.subscribe();
+        timeout(patience, connected.wait_for(|connected| *connected)).await.is_ok_and(|changed| changed.is_ok())
+    }
+
+    /// Where work goes on that no request waits for.
+    pub fn runtime(&self) -> &Handle {
+        &self.inner.runtime
+    }
+
+    /// Which connection there is, or was last: another one may lead to another server.
+    pub fn generation(&self) -> u64 {
+        self.inner.state().generation
+    }
+
+    /// Runs a script: one round trip, but for the first time that a server sees it. All keys must be of one slot.
+    ///
+    /// # Errors
+    /// What went wrong; it is counted and told of already.
+    pub async fn run(&self, script: &Script, keys: &[String], arguments: &[String]) -> Result<Value, Trouble> {
+        let (generation, mut connection) = self.inner.connection()?;
+        let reply = async {
+            match connection.send(&script.command("EVALSHA", keys, arguments)).await {
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    connection.send(&script.command("EVAL", keys, arguments)).await
+                }
+                reply => reply,
+            }
+        };
+        self.inner.within(self.inner.budget, generation, reply).await
+    }
+
+    /// Runs one command, and gives it up after this budget instead of `redis.budget`.
+    ///
+    /// # Errors
+    /// What went wrong; it is counted and told of already.
+    pub async fn call(&self, command: &Cmd, budget: Duration) -> Result<Value, Trouble> {
+        let (generation, mut connection) = self.inner.connection()?;
+        self.inner.within(budget, generation, connection.send(command)).await
+    }
+
+    /// A reply was no reply to what was asked.
+    pub fn misunderstood(&self) -> Trouble {
+        let generation = self.inner.state().generation;
+        self.inner.failed_over(generation, Trouble::Reply)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.connecting.abort();
+    }
+}
+
+impl Inner {
+    /// The connection that there is, and its number.
+    fn connection(&self) -> Result<(u64, Connection), Trouble> {
+        let state = self.state();
+        match &state.connection {
+            Some(connection) => Ok((state.generation, connection.clone())),
+            None => {
+                drop(state);
+                Err(self.failed(Trouble::NotConnected))
+            }
+        }
+    }
+
+    async fn within(
+        &self,
+        budget: Duration,
+        generation: u64,
+        reply: impl Future<Output = RedisResult<Value>>,
+    ) -> Result<Value, Trouble> {
+        match timeout(budget, reply).await {
+            Ok(Ok(value)) => {
+                self.state().in_a_row = 0;
+                Ok(value)
+            }
+            Ok(Err(error)) => Err(self.failed_over(generation, Trouble::of(&error))),
+            Err(_) => Err(self.failed_over(generation, Trouble::Slow)),
+        }
+    }
+
+    async fn keep_connected(self: Arc<Self>) {
+        let mut connected = self.connected.subscribe();
+        while connected.wait_for(|connected| !connected).await.is_ok() {
+            let in_a_row = self.state().in_a_row;
+            if in_a_row > 0 {
+                tokio::time::sleep(back_off(in_a_row, jitter())).await;
+            }
+            let opened = async {
+                let mut connection = self.target.connect().await?;
+                // a server that lets one in and then stays silent is none
+                let ping = timeout(self.budget, connection.send(&redis::cmd("PING"))).await;
+                let slow = |_| Err((ErrorKind::Io, "no reply within redis.budget").into());
+                ping.unwrap_or_else(slow).map(|_| connection)
+            };
+            match timeout(CONNECT_TIMEOUT, opened).await {
+                Ok(Ok(connection)) => {
+                    let mut state = self.state();
+                    state.connection = Some(connection);
+                    state.generation += 1;
+                    // under the lock: it may be given up in the next moment
+                    self.connected.send_replace(true);
+                    drop(state);
+                    tracing::info!(redis = self.place, serves = self.serves, "connected to Redis");
+                }
+                Ok(Err(error)) => self.not_connected(match Trouble::of(&error) {
+                    Trouble::Io | Trouble::Other => Trouble::Connect,
+                    trouble => trouble,
+                }),
+                Err(_) => self.not_connected(Trouble::Connect),
+            }
+        }
+    }
+
+    fn not_connected(&self, trouble: Trouble) {
+        let mut state = self.state();
+        state.in_a_row = state.in_a_row.saturating_add(1);
+        drop(state);
+        self.failed(trouble);
+    }
+
+    /// Trouble with this connection, which may have to be given up for it.
+    fn failed_over(&self, generation: u64, trouble: Trouble) -> Trouble {
+        let mut state = self.state();
+        state.in_a_row = if trouble.is_a_refusal() { 0 } else { state.in_a_row.saturating_add(1) };
+        let cluster = matches!(state.connection, Some(Connection::Cluster(_)));
+        let ended = state.generation == generation && trouble.ends_the_connection(cluster, state.in_a_row);
+        if ended && state.connection.take().is_some() {
+            self.connected.send_replace(false);
+        }
+        drop(state);
+        self.failed(trouble)
+    }
+
+    /// Counts it, and tells of it if that was not just done.
+    fn failed(&self, trouble: Trouble) -> Trouble {
+        self.metrics.redis_failures.with_label_values(&[trouble.as_str()]).inc();
+        let now = Instant::now();
+        let mut state = self.state();
+        let told = &mut state.told[trouble as usize];
+        if told.is_none_or(|told| now.duration_since(told) >= QUIET) {
+            *told = Some(now);
+            drop(state);
+            tracing::warn!(
+                redis = self.place,
+                reason = trouble.as_str(),
+                serves = self.serves,
+                "no answer from Redis: each instance goes by what it knows itself (limits: at redis.local_share)"
+            );
+        }
+        trouble
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // each change is whole before anything could panic
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Twice as long after each failure; several instances that lost the same server come back apart.
+fn back_off(in_a_row: u32, jitter: u8) -> Duration {
+    let [first, most] = BACK_OFF;
+    let full = first.saturating_mul(1 << in_a_row.saturating_sub(1).min(16)).min(most);
+    full.mul_f64(0.75 + f64::from(jitter) / 512.0)
+}
+
+fn jitter() -> u8 {
+    let mut byte = [0];
+    // without randomness there is none
+    let _ = getrandom::fill(&mut byte);
+    byte[0]
+}
+
+impl Target {
+    fn new(config: &config::Redis) -> RedisResult<Self> {
+        let info = connection_info(config)?;
+        let certificates = TlsCertificates { client_tls: None, root_cert: config.ca.clone() };
+        if !config.cluster {
+            return Ok(Self::Single(Box::new(match config.tls {
+                true => Client::build_with_tls(info, certificates)?,
+                false => Client::open(info)?,
+            })));
+        }
+        let mut builder = ClusterClient::builder([info])
+            .connection_timeout(CONNECT_TIMEOUT)
+            // the budget is kept here, and a reply that is given up must be known to be so
+            .response_timeout(CONNECT_TIMEOUT)
+            .retries(3)
+            .min_retry_wait(1)
+            .max_retry_wait(10);
+        if config.tls {
+            builder = builder.tls(redis::cluster::TlsMode::Secure).certs(certificates);
+        }
+        Ok(Self::Cluster(Box::new(builder.build()?)))
+    }
+
+    async fn connect(&self) -> RedisResult<Connection> {
+        match self {
+            Self::Single(client) => {
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
+                    .set_response_timeout(None);
+                client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Single)
+            }
+            Self::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
+        }
+    }
+}
+
+fn connection_info(config: &config::Redis) -> RedisResult<ConnectionInfo> {
+    let address = match config.tls {
+        false => ConnectionAddr::Tcp(config.host.clone(), config.port),
+        true => {
+            ConnectionAddr::TcpTls { host: config.host.clone(), port: config.port, insecure: false, tls_params: None }
+        }
+    };
+    let info = address.into_connection_info()?;
+    let mut settings =
+        info.redis_settings().clone().set_db(config.database).set_lib_name("tokenway", env!("CARGO_PKG_VERSION"));
+    if let Some(username) = &config.username {
+        settings = settings.set_username(username);
+    }
+    if let Some(password) = &config.password {
+        settings = settings.set_password(password.expose());
+    }
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    Ok(info.set_redis_settings(settings).set_tcp_settings(tcp))
+}
+
+impl Connection {
+    async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
+        let value = match self {
+            Self::Single(connection) => connection.req_packed_command(command).await?,
+            Self::Cluster(connection) => connection.req_packed_command(command).await?,
+        };
+        value.extract_error()
+    }
+}
+
+impl Script {
+    /// This text.
+    pub fn new(text: &'static str) -> Self {
+        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    }
+
+    fn command(&self, name: &str, keys: &[String], arguments: &[String]) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(if name == "EVAL" { self.text } else { &self.hash }).arg(keys.len());
+        command.arg(keys).arg(arguments);
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_to_connect_become_rare_and_never_cease() {
+        assert_eq!(back_off(1, 128), BACK_OFF[0]);
+        assert_eq!(back_off(2, 128), BACK_OFF[0] * 2);
+        assert_eq!(back_off(u32::MAX, 128), BACK_OFF[1]);
+        assert!(back_off(1, 0) < back_off(1, 255) && back_off(9, 255) < BACK_OFF[1] * 5 / 4);
+    }
+}

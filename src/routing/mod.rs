@@ -1,0 +1,10 @@
+//! Which model answers a request for `auto`: the rules, the classifier, and its cached verdicts.
+
+pub mod auto;
+pub mod classifier;
+mod classifier_breaker;
+mod memory;
+pub mod router;
+pub mod rules;
+pub mod verdict;
+mod verdict_cache;

@@ -1,0 +1,262 @@
+//! Easy or hard by what can be told without asking anybody: free, deterministic, in a time that is linear in a bounded text.
+//! Pure.
+//!
+//! Signs are looked for, each of which has points; three points are hard. It is a rough sieve: `tokenway route eval` says how
+//! rough. Nothing here understands the text, so nothing in it can argue: the words easy and hard are no signs.
+
+use std::fmt;
+
+use memchr::memmem::Finder;
+
+use super::verdict::Verdict;
+use families::excerpt::Excerpt;
+use families::prompt::Prompt;
+
+mod words;
+
+/// Bytes of the last message that the rules look at, at either end.
+const END: usize = 2048;
+/// So many points, or more, are hard.
+const HARD: i32 = 3;
+/// Bytes in which a request says what it wants, as far as a polite person needs.
+const OPENING: usize = 40;
+/// Words of an easy request's opening outweigh whatever stands in the text that it is about.
+const KEYWORD: i32 = 100;
+
+/// The built-in signs and the operator's own words.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    words: Vec<Word>,
+}
+
+/// A word or phrase and what it is a sign of.
+#[derive(Debug, Clone)]
+struct Word {
+    finder: Finder<'static>,
+    whole: bool,
+    sign: Sign,
+}
+
+/// What was seen in a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sign {
+    /// A word of `keywords_hard`.
+    KeywordHard,
+    /// A word of `keywords_easy`.
+    KeywordEasy,
+    /// It opens with what any model can do: translate, summarise, correct, a greeting.
+    Plain,
+    /// It asks for a proof or a calculation in words.
+    Mathematics,
+    /// It is written in the notation of mathematics.
+    Notation,
+    /// It holds a program, or what one has said.
+    Code,
+    /// It asks for work on programs: debug, implement, refactor.
+    Programming,
+    /// It asks for judgement: analyse, compare, design, weigh.
+    Judgement,
+    /// It asks for reasons, or for several things in one.
+    Depth,
+    /// It uses words of a trade in which mistakes are dear.
+    Trade,
+    /// The message is long.
+    Long,
+    /// The message is very short.
+    Short,
+    /// There are questions before it.
+    Conversation,
+    /// Tools are offered.
+    Tools,
+    /// There are images or other files.
+    Images,
+}
+
+/// A sign that was seen, and its points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// The sign.
+    pub sign: Sign,
+    /// For hard where positive, for easy where negative.
+    pub points: i32,
+}
+
+impl Rules {
+    /// The built-in signs, and words of the operator's own that decide whatever else is seen; of both kinds, hard counts.
+    pub fn new(keywords_easy: &[String], keywords_hard: &[String]) -> Self {
+        let built_in = words::ALL.iter().flat_map(|(sign, words)| words.iter().map(|word| Word::new(word, *sign)));
+        // as people mean it: the whole word, or the phrase
+        let own = |words: &[String], sign| -> Vec<Word> {
+            words.iter().map(|word| Word { whole: true, ..Word::new(word, sign) }).collect()
+        };
+        let words = built_in.chain(own(keywords_easy, Sign::KeywordEasy)).chain(own(keywords_hard, Sign::KeywordHard));
+        Self { words: words.collect() }
+    }
+
+    /// The verdict.
+    pub fn decide(&self, prompt: &Prompt) -> Verdict {
+        Self::verdict(&self.explain(prompt))
+    }
+
+    /// What these signs come to.
+    pub fn verdict(seen: &[Seen]) -> Verdict {
+        let points: i32 = seen.iter().map(|seen| seen.points).sum();
+        if points >= HARD { Verdict::Hard } else { Verdict::Easy }
+    }
+
+    /// Every sign in the prompt, in the order of [`Sign`].
+    pub fn explain(&self, prompt: &Prompt) -> Vec<Seen> {
+        let Excerpt { head, tail, .. } = prompt.text.shortened(END, END);
+        let text = format!("{head}\n{tail}");
+        let mut seen = self.words_in(&text.to_lowercase());
+        let mut add = |sign, points| seen.push(Seen { sign, points });
+        if has_notation(&text) {
+            add(Sign::Notation, 2);
+        }
+        if has_code(&text) {
+            add(Sign::Code, 1);
+        }
+        match prompt.text.whole_len() {
+            4000.. => add(Sign::Long, 1),
+            0..=24 => add(Sign::Short, -1),
+            _ => {}
+        }
+        if prompt.earlier >= 4 {
+            add(Sign::Conversation, 1);
+        }
+        if prompt.tools {
+            add(Sign::Tools, 1);
+        }
+        if prompt.images {
+            add(Sign::Images, 1);
+        }
+        seen.sort_by_key(|seen| seen.sign);
+        seen
+    }
+
+    /// Points of the words in a text in lower case: each sign's, for as many different words as count.
+    fn words_in(&self, text: &str) -> Vec<Seen> {
+        let mut counts: Vec<(Sign, i32)> = Vec::new();
+        for word in &self.words {
+            let within = if word.sign == Sign::Plain { opening(text) } else { text };
+            if !word.is_in(within) {
+                continue;
+            }
+            match counts.iter_mut().find(|(sign, _)| *sign == word.sign) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((word.sign, 1)),
+            }
+        }
+        let points = |sign, count: i32| match sign {
+            Sign::KeywordHard => 2 * KEYWORD,
+            Sign::KeywordEasy => -KEYWORD,
+            Sign::Plain => -4,
+            Sign::Mathematics => 4,
+            Sign::Programming => 3,
+            Sign::Judgement => 2 + count.min(2),
+            Sign::Depth => count.min(3),
+            Sign::Trade => 1 + count.min(2),
+            _ => 0,
+        };
+        counts.into_iter().map(|(sign, count)| Seen { sign, points: points(sign, count) }).collect()
+    }
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self::new(&[], &[])
+    }
+}
+
+impl Word {
+    /// A word as [`words`] spells it: with `|` behind it the whole word, else also the beginning of a longer one.
+    fn new(word: &str, sign: Sign) -> Self {
+        let (word, whole) = match word.strip_suffix('|') {
+            Some(word) => (word, true),
+            None => (word, false),
+        };
+        Self { finder: Finder::new(&word.trim().to_lowercase()).into_owned(), whole, sign }
+    }
+
+    /// Whether the text has it where a word begins. Scripts that write no blanks between words have no such places.
+    fn is_in(&self, text: &str) -> bool {
+        let word = self.finder.needle();
+        let bounded = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() && !is_unspaced(c));
+        let unspaced = std::str::from_utf8(word).is_ok_and(|word| word.chars().any(is_unspaced));
+        !word.is_empty()
+            && self.finder.find_iter(text.as_bytes()).any(|at| {
+                let (before, after) = (text[..at].chars().next_back(), text[at + word.len()..].chars().next());
+                unspaced || bounded(before) && (!self.whole || bounded(after))
+            })
+    }
+}
+
+/// Where a request says what it wants: the beginning of its first sentence.
+fn opening(text: &str) -> &str {
+    let text = text.trim_start();
+    let start = &text[..text.floor_char_boundary(OPENING)];
+    start.find(['.', '!', '?', '\n', '。', '！', '？']).map_or(start, |end| &start[..end])
+}
+
+/// Han, Hiragana, Katakana, Thai and their neighbours.
+fn is_unspaced(c: char) -> bool {
+    matches!(c, '\u{0e00}'..='\u{0eff}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}')
+}
+
+/// Formulas: TeX, powers, and the signs of Unicode's block of mathematical operators.
+fn has_notation(text: &str) -> bool {
+    let tex = ["$$", "\\frac", "\\sum", "\\int", "\\sqrt", "\\lim", "\\begin{", "\\mathbb"];
+    let bytes = text.as_bytes();
+    let power = |at: usize| {
+        let before =
+            at.checked_sub(1).and_then(|at| bytes.get(at)).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b')');
+        before && bytes.get(at + 1).is_some_and(|b| b.is_ascii_alphanumeric() || b"{(-".contains(b))
+    };
+    tex.iter().any(|sign| text.contains(sign))
+        || memchr::memchr_iter(b'^', bytes).any(power)
+        || text.contains(|c| matches!(c, '\u{2200}'..='\u{22ff}'))
+}
+
+/// A fenced block, or three lines that end or begin as only programs and their traces do.
+fn has_code(text: &str) -> bool {
+    let is_code = |line: &&str| {
+        let line = line.trim();
+        line.ends_with([';', '{', '}'])
+            || ["#include", "import ", "def ", "fn ", "func ", "class ", "return ", "traceback", "  file \"", "at "]
+                .iter()
+                .any(|start| line.starts_with(start))
+    };
+    text.contains("```") || text.lines().filter(is_code).take(3).count() == 3
+}
+
+impl Sign {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::KeywordHard => "keywords_hard",
+            Self::KeywordEasy => "keywords_easy",
+            Self::Plain => "plain task",
+            Self::Mathematics => "mathematics",
+            Self::Notation => "formula",
+            Self::Code => "code",
+            Self::Programming => "programming",
+            Self::Judgement => "judgement",
+            Self::Depth => "depth",
+            Self::Trade => "expert's words",
+            Self::Long => "long",
+            Self::Short => "short",
+            Self::Conversation => "conversation",
+            Self::Tools => "tools",
+            Self::Images => "images",
+        }
+    }
+}
+
+impl fmt::Display for Sign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests;

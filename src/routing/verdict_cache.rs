@@ -1,0 +1,132 @@
+//! What the classifier has said: remembered in this process, and kept where instances share answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ring::digest::{SHA256, digest};
+use serde_json::json;
+
+use super::memory::Memory;
+use crate::config::{self, Config};
+use crate::redis::store::Store;
+use crate::routing::classifier::Question;
+use crate::routing::verdict::Verdict;
+
+/// For whom a verdict is kept in the shared store, as a hash: whoever an answer is kept for.
+pub type Scope = [u8; 32];
+
+/// More bytes than a verdict has.
+const LONGEST: usize = 16;
+
+/// What it has said. It goes with the configuration that it was said under.
+#[derive(Default)]
+pub(super) struct Said {
+    here: Memory,
+    elsewhere: Option<Elsewhere>,
+}
+
+/// What all instances with this classifier have been told.
+struct Elsewhere {
+    store: Arc<Store>,
+    /// The classifier as it is configured, so that another one's verdicts are not found.
+    classifier: [String; 4],
+    ttl: Duration,
+    budget: Duration,
+}
+
+impl Said {
+    /// In this process, and in the store for as long as an answer is kept there.
+    pub(super) fn shared(store: Arc<Store>, config: &Config, rules: &config::Cache) -> Self {
+        let classifier = config.auto.as_ref().and_then(|auto| auto.asks());
+        let elsewhere = classifier.map(|classifier| {
+            let model = config.models.get(classifier.model);
+            let upstream = &config.upstreams[model.upstream.0];
+            let names =
+                [&model.name, &upstream.name, &upstream.base.to_string(), &model.upstream_model].map(String::clone);
+            Elsewhere { store, classifier: names, ttl: rules.ttl, budget: rules.redis_budget }
+        });
+        Self { here: Memory::default(), elsewhere }
+    }
+
+    /// The verdict on a prompt, if it is remembered here, or kept for this scope and there within the budget.
+    pub(super) async fn get(&self, question: &Question, scope: Option<Scope>) -> Option<Verdict> {
+        let key = question.key();
+        if let Some(verdict) = self.here.get(&key) {
+            return Some(verdict);
+        }
+        let (elsewhere, scope) = (self.elsewhere.as_ref()?, scope?);
+        let kept = elsewhere.store.get(&elsewhere.name(question, scope), LONGEST, elsewhere.budget).await?;
+        let verdict = Verdict::BOTH.into_iter().find(|verdict| kept == verdict.as_str())?;
+        self.here.keep(key, verdict);
+        Some(verdict)
+    }
+
+    /// Remembers a verdict, and keeps it for this scope. Nobody waits for that.
+    pub(super) fn keep(&self, question: &Question, scope: Option<Scope>, verdict: Verdict) {
+        self.here.keep(question.key(), verdict);
+        if let (Some(elsewhere), Some(scope)) = (&self.elsewhere, scope) {
+            let name = elsewhere.name(question, scope);
+            elsewhere.store.put(name, move || verdict.as_str().into(), elsewhere.ttl);
+        }
+    }
+}
+
+impl Elsewhere {
+    /// By all that the classifier is told, its instructions as well: other releases may give it others.
+    fn name(&self, question: &Question, scope: Scope) -> String {
+        let all = json!([scope, self.classifier, question.body()]).to_string();
+        let mut name = String::from("tokenway:verdict:");
+        digest(&SHA256, all.as_bytes()).as_ref().iter().for_each(|byte| name.push_str(&format!("{byte:02x}")));
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::path::Path;
+
+    use super::*;
+    use crate::metrics::Metrics;
+    use families::chat::request::Request;
+
+    fn elsewhere(classifier: &str, host: &str) -> Elsewhere {
+        let text = format!(
+            "[server]\nplaintext = true\n[[upstreams]]\nname = \"up\"\nbase_url = \"https://{host}/v1\"\n\
+             [[models]]\nname = \"a\"\nupstream = \"up\"\n[[models]]\nname = \"b\"\nupstream = \"up\"\n\
+             [routing.auto]\neasy = \"a\"\nhard = \"b\"\nclassifier = \"{classifier}\"\n[cache]\nenabled = true\n"
+        );
+        let config = Config::parse(&text, Path::new(""), &|_| None).unwrap();
+        let store = Arc::new(Store::nowhere(Arc::new(Metrics::new().unwrap())));
+        Said::shared(store, &config, config.cache.as_ref().unwrap()).elsewhere.unwrap()
+    }
+
+    fn question(text: &str) -> Question {
+        let body = json!({ "messages": [{ "role": "user", "content": text }] }).to_string();
+        Question::about(&Request::parse(body.into()).unwrap().prompt())
+    }
+
+    #[test]
+    fn a_verdict_is_found_by_the_same_classifier_about_the_same_prompt_for_the_same_owner_alone() {
+        let name = |classifier, host, text, scope| elsewhere(classifier, host).name(&question(text), [scope; 32]);
+        let first = name("a", "up.example", "one", 1);
+        assert_eq!(first, name("a", "up.example", "one", 1));
+        let others = [
+            name("b", "up.example", "one", 1),
+            name("a", "other.example", "one", 1),
+            name("a", "up.example", "two", 1),
+            name("a", "up.example", "one", 2),
+        ];
+        let all: HashSet<&String> = others.iter().chain([&first]).collect();
+        assert_eq!(all.len(), 5);
+        assert!(all.iter().all(|name| name.strip_prefix("tokenway:verdict:").is_some_and(|hash| hash.len() == 64)));
+    }
+
+    #[tokio::test]
+    async fn what_was_said_is_remembered_here_whoever_asks_and_wherever_the_store_is() {
+        let said = Said::default();
+        said.keep(&question("one"), None, Verdict::Hard);
+        assert_eq!(said.get(&question("one"), Some([7; 32])).await, Some(Verdict::Hard));
+        assert_eq!(said.get(&question("two"), Some([7; 32])).await, None);
+    }
+}

@@ -1,0 +1,8 @@
+//! Money: prices, the bill of one request, what was saved, and the budget of each caller.
+
+pub mod bill;
+pub mod budget;
+pub mod price;
+pub mod savings;
+pub mod tally;
+pub mod workload;

@@ -1,0 +1,246 @@
+//! How a stream begins, is read, ends and is forgotten.
+
+use tokio::time::{Instant, advance};
+
+use super::*;
+use crate::auth::caller::Terms;
+use crate::stream::log::store::{Fenced, Full, Unknown};
+
+const SITE: http::HeaderName = http::HeaderName::from_static("sec-fetch-site");
+
+async fn is_known(registry: &Registry, id: StreamId) -> bool {
+    !matches!(registry.open(id, &page(), 0).await, Err(Unopened::Unknown))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_exists_for_its_owner_alone() {
+    let (registry, ..) = registry(rules());
+    let (id, mut writer) = create(&registry).await;
+    writer.append(&event(1, 5)).await.unwrap();
+    let nobody = Owner::of(&anyone(), &HeaderMap::new());
+    let named = Owner::Caller("key:bot".into());
+    for stranger in [owner("https://evil.example"), owner("https://app.example.com:444"), nobody, named] {
+        assert_eq!(registry.open(id, &stranger, 0).await.err(), Some(Unopened::Unknown));
+        // and is not told by it that the place is wrong
+        assert_eq!(registry.open(id, &stranger, 9).await.err(), Some(Unopened::Unknown));
+        assert_eq!(registry.stop(id, &stranger).await, Err(Unknown));
+    }
+    assert_eq!(registry.open(id, &page(), 9).await.err(), Some(Unopened::TooLarge { last: 1 }));
+    assert_eq!(registry.stop(id, &page()).await, Ok(()));
+}
+
+#[test]
+fn whoever_has_shown_who_it_is_owns_its_streams_from_any_page_and_any_address() {
+    let token =
+        |subject: &str, address: &str| Caller::token(subject.into(), address.parse().unwrap(), Terms::default());
+    let from = |origin: &'static str| HeaderMap::from_iter([(http::header::ORIGIN, HeaderValue::from_static(origin))]);
+    let ann = Owner::of(&token("ann", "192.0.2.1"), &from("https://a.example"));
+    assert_eq!(ann, Owner::of(&token("ann", "198.51.100.2"), &from("https://b.example")));
+    assert_ne!(ann, Owner::of(&token("bob", "192.0.2.1"), &from("https://a.example")));
+}
+
+#[test]
+fn a_get_without_an_origin_is_of_the_gateway_s_own_page_where_the_browser_says_so() {
+    let here = || "https://edge.example".to_owned();
+    let get = |lines: &[(&'static str, &'static str)]| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        Owner::of_get(&anyone(), &headers, here)
+    };
+    assert_eq!(get(&[("sec-fetch-site", "same-origin")]), owner("https://edge.example"));
+    let nobody = Owner::of(&anyone(), &HeaderMap::new());
+    // an image, a link, an address that was typed, curl
+    for site in ["cross-site", "same-site", "none", "", "same-origin, same-origin"] {
+        assert_eq!(get(&[("sec-fetch-site", site)]), nobody, "{site}");
+    }
+    assert_eq!(get(&[]), nobody);
+    assert_eq!(get(&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "same-origin")]), nobody);
+    // an origin counts, whatever stands beside it
+    let elsewhere = [("origin", "https://evil.example"), ("sec-fetch-site", "same-origin")];
+    assert_eq!(get(&elsewhere), owner("https://evil.example"));
+    // and credentials more than any page
+    let bot = Caller::token("bot".into(), [127, 0, 0, 1].into(), Terms::default());
+    let headers = HeaderMap::from_iter([(SITE, HeaderValue::from_static("same-origin"))]);
+    assert_eq!(Owner::of_get(&bot, &headers, here), Owner::of(&bot, &HeaderMap::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_without_a_reader_is_stopped_after_the_grace_time() {
+    let (registry, ..) = registry(rules());
+    let (id, mut writer) = create(&registry).await;
+    writer.append(&event(1, 5)).await.unwrap();
+    let reader = open(&registry, id, 0).await;
+    advance(2 * GRACE).await;
+    registry.sweep(Instant::now());
+    writer.append(&event(2, 5)).await.expect("it has a reader");
+    drop(reader);
+    advance(GRACE - Duration::from_millis(1)).await;
+    registry.sweep(Instant::now());
+    writer.append(&event(3, 5)).await.expect("its reader may come back");
+    let back = open(&registry, id, 2).await;
+    advance(GRACE).await;
+    drop(back);
+    registry.sweep(Instant::now());
+    writer.append(&event(4, 5)).await.expect("the reader was there until now");
+    advance(GRACE).await;
+    registry.sweep(Instant::now());
+    assert_eq!(writer.append(&event(5, 5)).await, Err(Fenced));
+    assert!(writer.poll_stopped(&mut Context::from_waker(Waker::noop())).is_ready());
+    // whoever comes late all the same is told
+    let (followed, seen) = look(&mut open(&registry, id, 4).await, 1000);
+    assert_eq!(followed, Poll::Ready(Followed::Events(Then::End)));
+    let last = String::from_utf8(seen[0].1.clone()).unwrap();
+    assert!(
+        last.starts_with("data: {\"error\":") && last.contains("stream_stopped") && last.contains("req_1"),
+        "{last}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_process_shuts_down_there_is_no_grace() {
+    let (registry, _, drain) = registry(rules());
+    let (id, mut read) = create(&registry).await;
+    let (_, mut unread) = create(&registry).await;
+    let _reader = open(&registry, id, 0).await;
+    drain.begun.cancel();
+    registry.sweep(Instant::now());
+    assert_eq!(unread.append(&event(1, 5)).await, Err(Fenced));
+    assert_eq!(read.append(&event(1, 5)).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_has_ended_is_kept_for_its_retention() {
+    let (registry, metrics, _) = registry(rules());
+    let (id, mut writer) = create(&registry).await;
+    writer.append(&event(1, 5)).await.unwrap();
+    writer.end().await;
+    advance(RETENTION - Duration::from_millis(1)).await;
+    registry.sweep(Instant::now());
+    assert!(is_known(&registry, id).await);
+    assert!(matches!(registry.open(id, &page(), 1).await, Ok(Opened::AtEnd)));
+    let mut reader = open(&registry, id, 0).await;
+    advance(Duration::from_millis(1)).await;
+    registry.sweep(Instant::now());
+    assert!(!is_known(&registry, id).await);
+    assert_eq!((metrics.streams_resumable.get(), metrics.resumable_bytes.get()), (0, 0));
+    // who was reading it is not left in the dark
+    assert_eq!(look(&mut reader, 100).0, Poll::Ready(Followed::Gap { from: 1, to: 1 }));
+    assert_eq!(look(&mut reader, 100).0, Poll::Ready(Followed::Ended));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_there_are_as_many_streams_as_there_may_be_the_one_that_ended_first_goes() {
+    let (registry, metrics, _) = registry(Rules { max_streams: 3, ..rules() });
+    let (first, one) = create(&registry).await;
+    let (second, mut two) = create(&registry).await;
+    let (third, mut three) = create(&registry).await;
+    assert_eq!(registry.create(page(), "r".into()).await.err(), Some(Full), "all of them run");
+    two.append(&event(1, 5)).await.unwrap();
+    three.append(&event(1, 5)).await.unwrap();
+    three.end().await;
+    advance(Duration::from_secs(1)).await;
+    two.end().await;
+    let (_, fourth) = create(&registry).await;
+    assert_eq!([is_known(&registry, first).await, is_known(&registry, second).await], [true, true]);
+    assert!(!is_known(&registry, third).await);
+    let (_, fifth) = create(&registry).await;
+    assert!(!is_known(&registry, second).await);
+    assert_eq!(metrics.streams_resumable.get(), 3);
+    drop((one, fourth, fifth));
+    assert_eq!(metrics.streams_resumable.get(), 0, "a stream that never had an event is not kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_being_read_is_given_up_after_those_that_nobody_reads() {
+    let (registry, _, _) = registry(Rules { max_streams: 2, ..rules() });
+    let mut ids = Vec::new();
+    let mut reader = None;
+    for _ in 0..2 {
+        let (id, mut writer) = create(&registry).await;
+        writer.append(&event(1, 5)).await.unwrap();
+        writer.append(&event(2, 5)).await.unwrap();
+        reader.get_or_insert(open(&registry, id, 0).await);
+        writer.end().await;
+        ids.push(id);
+        advance(Duration::from_secs(1)).await;
+    }
+    let mut reader = reader.unwrap();
+    assert_eq!(look(&mut reader, 1).1.len(), 1);
+    let (_, third) = create(&registry).await;
+    assert_eq!([is_known(&registry, ids[0]).await, is_known(&registry, ids[1]).await], [true, false]);
+    assert_eq!(look(&mut reader, 100).1.len(), 1, "it reads on to the end");
+    // but it is given up where there is nothing else
+    let (_, fourth) = create(&registry).await;
+    assert!(!is_known(&registry, ids[0]).await);
+    drop((third, fourth));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_memory_is_short_ended_streams_go_first_and_then_a_stream_s_own_oldest_events() {
+    let (registry, metrics, _) = registry(Rules { max_bytes: 100_000, max_stream_bytes: 80_000, ..rules() });
+    let (ended, mut writer) = create(&registry).await;
+    for number in 1..=60 {
+        writer.append(&event(number, 1000)).await.unwrap();
+    }
+    writer.end().await;
+    let (running, mut writer) = create(&registry).await;
+    let mut number = 0;
+    while is_known(&registry, ended).await {
+        number += 1;
+        writer.append(&event(number, 1000)).await.unwrap();
+    }
+    assert!((30..=45).contains(&number), "{number}");
+    assert_eq!(look(&mut open(&registry, running, 0).await, usize::MAX).1.len(), number as usize, "all of its own");
+
+    let (_, mut greedy) = create(&registry).await;
+    for number in 1..=200 {
+        greedy.append(&event(number, 1000)).await.unwrap();
+        assert!(metrics.resumable_bytes.get() <= 100_000);
+    }
+    assert_eq!(
+        look(&mut open(&registry, running, 0).await, usize::MAX).1.len(),
+        number as usize,
+        "not its neighbour's"
+    );
+    assert_eq!(registry.create(page(), "r".into()).await.err(), None, "the budget holds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_was_lowered_refuses_new_streams_until_it_holds() {
+    let (registry, ..) = registry(rules());
+    let (_, mut writer) = create(&registry).await;
+    for number in 1..=200 {
+        writer.append(&event(number, 1000)).await.unwrap();
+    }
+    registry.set_rules(Rules { max_bytes: 100_000, ..rules() });
+    assert_eq!(registry.create(page(), "r".into()).await.err(), Some(Full));
+    writer.append(&event(201, 1000)).await.unwrap();
+    assert!(registry.create(page(), "r".into()).await.is_ok(), "the next event gave up the oldest");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_goes_without_an_end_leaves_a_lost_stream() {
+    let (registry, ..) = registry(rules());
+    let (id, mut writer) = create(&registry).await;
+    writer.append(&event(1, 5)).await.unwrap();
+    let mut reader = open(&registry, id, 0).await;
+    drop(writer);
+    assert_eq!(look(&mut reader, 100).0, Poll::Ready(Followed::Events(Then::Wait)));
+    assert_eq!(look(&mut reader, 100).0, Poll::Ready(Followed::Lost));
+    assert_eq!(look(&mut open(&registry, id, 1).await, 100).0, Poll::Ready(Followed::Lost), "and is no whole one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_wins_over_the_end_that_comes_after_it() {
+    let (registry, ..) = registry(rules());
+    let (id, mut writer) = create(&registry).await;
+    writer.append(&event(1, 5)).await.unwrap();
+    registry.stop(id, &page()).await.unwrap();
+    registry.stop(id, &page()).await.unwrap();
+    assert_eq!(writer.append(b"data: [DONE]\n\n").await, Err(Fenced));
+    writer.end().await;
+    let (_, seen) = look(&mut open(&registry, id, 0).await, 1000);
+    assert_eq!(seen.len(), 2);
+}

@@ -1,0 +1,284 @@
+//! Asks one model after another until one gives its first output, or a whole answer.
+//!
+//! Before the first output another model may be asked; after it, never: no answer is stitched from two models.
+
+mod attempts;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use self::attempts::{Attempts, Work};
+
+use crate::auth::caller::Caller;
+use crate::config;
+use crate::failover::health_registry::{Standing, Standings};
+use crate::metering::attempt::Attempt;
+use crate::metering::meter::Meter;
+use crate::metrics::Metrics;
+use crate::models::{ModelId, Table};
+use crate::spend::bill::Purpose;
+use crate::stream::feed::{Feed, Opened};
+use crate::upstream::client::{AnswerBody, Call, Client};
+use crate::upstream::failure::Failure;
+use crate::upstream::idempotency;
+use families::chat::answer::{self, NoAnswer};
+use families::chat::request::Request;
+
+/// Most bytes of an answer that is not streamed.
+const MAX_ANSWER: usize = 32 * 1024 * 1024;
+
+/// Every upstream and every model, ready to be asked.
+pub struct Upstreams {
+    /// In the order of the configuration: [`crate::models::UpstreamId`] is the place.
+    clients: Vec<Arc<Client>>,
+    models: Table,
+    rules: config::Stream,
+    fallback: config::Fallback,
+    /// Of each model, in the order of the table.
+    standings: Vec<Arc<Standing>>,
+    shared: Arc<Standings>,
+    metrics: Arc<Metrics>,
+}
+
+/// One completion that is wanted.
+#[derive(Clone)]
+pub struct Ask {
+    /// In whose name: no upstream is asked without a caller, nor for a model that the caller may not use.
+    pub caller: Caller,
+    /// Who is asked, in this order, until one answers.
+    pub candidates: Vec<ModelId>,
+    /// What is asked.
+    pub request: Request,
+    /// Sent up as `x-request-id`.
+    pub request_id: HeaderValue,
+    /// Sent up as it came to the model that the request names, and as another one to any other: see [`idempotency::key_for`].
+    pub idempotency_key: Option<HeaderValue>,
+    /// What the answer is for.
+    pub purpose: Purpose,
+}
+
+/// How one model is asked.
+type Once<T> = for<'a> fn(&'a Upstreams, ModelId, &'a Ask, &'a Meter) -> Work<'a, T>;
+
+/// A completion that was not streamed.
+pub struct Whole {
+    /// The upstream's own bytes.
+    pub body: Bytes,
+    /// The answer's `vary`.
+    pub vary: Option<HeaderValue>,
+}
+
+impl Upstreams {
+    /// `shared` keeps what was learned under the configuration before.
+    ///
+    /// # Errors
+    /// Which upstream cannot be used, and why.
+    pub fn new(config: &config::Config, shared: Arc<Standings>, metrics: Arc<Metrics>) -> Result<Self, String> {
+        let client = |upstream: &config::Upstream| {
+            Client::new(upstream).map(Arc::new).map_err(|error| format!("upstream `{}`: {error}", upstream.name))
+        };
+        let clients = config.upstreams.iter().map(client).collect::<Result<_, _>>()?;
+        Ok(Self {
+            clients,
+            models: config.models.clone(),
+            rules: config.stream.clone(),
+            fallback: config.fallback.clone(),
+            standings: shared.adopt(config),
+            shared,
+            metrics,
+        })
+    }
+
+    /// Every model that can be asked.
+    pub fn models(&self) -> &Table {
+        &self.models
+    }
+
+    /// Where attempts are counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The bounds of each stream.
+    pub fn rules(&self) -> &config::Stream {
+        &self.rules
+    }
+
+    /// Who is asked for this, in this order, until one answers: `first`, then those that its `fallback` names, as far as the
+    /// caller may use them, the request fits and they are in good health.
+    pub fn candidates(&self, first: ModelId, request: &Request, caller: &Caller) -> Vec<ModelId> {
+        let usable = |id: ModelId| caller.may_use(self.name(id)) && self.standing(id).is_usable();
+        self.models.candidates(first, request.least_context(), usable)
+    }
+
+    /// Closes connections that have been idle too long.
+    pub fn sweep(&self, now: Instant) {
+        self.clients.iter().for_each(|client| client.sweep(now));
+    }
+
+    /// Opens the stream of the first candidate that gives output.
+    ///
+    /// # Errors
+    /// The last candidate's failure.
+    pub async fn stream(self: Arc<Self>, ask: Ask, meter: Meter) -> Result<Opened, Failure> {
+        let once: Once<Opened> = |upstreams, id, ask, meter| Box::pin(upstreams.stream_once(id, ask, meter));
+        let hedge = self.fallback.hedge.as_ref();
+        let (mut opened, mut trial) = Attempts::new(&self, &ask, &meter, once, hedge).run().await?;
+        trial.first_output_came();
+        opened.feed.judge_by(trial);
+        Ok(opened)
+    }
+
+    /// Gets the whole answer of the first candidate that gives one. It is never hedged: until its end, nothing tells a slow
+    /// answer from a long one.
+    ///
+    /// # Errors
+    /// The last candidate's failure.
+    pub async fn whole(self: Arc<Self>, ask: Ask, meter: Meter) -> Result<Whole, Failure> {
+        let once: Once<Whole> = |upstreams, id, ask, meter| Box::pin(upstreams.whole_once(id, ask, meter));
+        let (whole, mut trial) = Attempts::new(&self, &ask, &meter, once, None).run().await?;
+        trial.succeeded();
+        Ok(whole)
+    }
+
+    /// When all attempts together have taken too long, and what that is called. An upstream that is never quite silent would
+    /// wear out every other patience.
+    fn time_up(&self, meter: &Meter) -> (Instant, Failure) {
+        let (started, whole, first) = (meter.started(), self.rules.max_duration, self.fallback.deadline);
+        if first < whole { (started + first, Failure::Deadline) } else { (started + whole, Failure::TooLong) }
+    }
+
+    async fn stream_once(&self, id: ModelId, ask: &Ask, meter: &Meter) -> Result<Opened, Failure> {
+        let mut attempt = self.begin(id, ask, meter);
+        let (sent, patience) = (Instant::now(), self.rules.first_event_timeout);
+        let body = self.send(id, ask, &mut attempt, patience, Failure::SilentBeforeFirstEvent).await?;
+        let feed = Box::new(Feed::new(body, self.rules.max_event, ask.request.wants_usage(), attempt));
+        let mut opened = first_output(feed, sent, &self.rules).await?;
+        opened.feed.attempt_mut().first_output_came();
+        Ok(opened)
+    }
+
+    async fn whole_once(&self, id: ModelId, ask: &Ask, meter: &Meter) -> Result<Whole, Failure> {
+        let mut attempt = self.begin(id, ask, meter);
+        // a whole answer has no events: silence is all the time until its head, then between its bytes
+        let patience = self.rules.idle_timeout;
+        let mut body = self.send(id, ask, &mut attempt, patience, Failure::SilentBetweenEvents).await?;
+        let whole = take_whole(&mut body, patience, &mut attempt).await;
+        let bytes = whole.inspect_err(|failure| attempt.failed(failure))?;
+        attempt.answers();
+        body.keep();
+        Ok(Whole { body: bytes, vary: body.vary.take() })
+    }
+
+    fn begin(&self, id: ModelId, ask: &Ask, meter: &Meter) -> Attempt {
+        let prompt_tokens = ask.request.estimated_prompt_tokens();
+        Attempt::begin(meter, self.models.get(id), self.client(id).name(), prompt_tokens, ask.purpose)
+    }
+
+    /// Up to the head of the answer; `silent` if that does not come in time.
+    async fn send(
+        &self,
+        id: ModelId,
+        ask: &Ask,
+        attempt: &mut Attempt,
+        patience: Duration,
+        silent: Failure,
+    ) -> Result<AnswerBody, Failure> {
+        let call = Call {
+            body: ask.request.to_upstream(&self.models.get(id).upstream_model),
+            streaming: ask.request.stream(),
+            request_id: ask.request_id.clone(),
+            idempotency_key: self.idempotency_key(id, ask),
+        };
+        let answer = {
+            // pinned here: else `timeout` would copy it, some kilobytes
+            let sending = pin!(self.client(id).send(&call, || attempt.sent()));
+            timeout(patience, sending).await
+        };
+        let body = answer.unwrap_or(Err(silent)).inspect_err(|failure| attempt.failed(failure))?;
+        attempt.answered();
+        Ok(body)
+    }
+
+    fn idempotency_key(&self, id: ModelId, ask: &Ask) -> Option<HeaderValue> {
+        let key = ask.idempotency_key.as_ref()?;
+        let is_named = self.models.find(ask.request.model()) == Some(id);
+        if is_named { Some(key.clone()) } else { idempotency::key_for(key, self.name(id)) }
+    }
+
+    fn name(&self, id: ModelId) -> &str {
+        &self.models.get(id).name
+    }
+
+    fn standing(&self, id: ModelId) -> &Arc<Standing> {
+        &self.standings[id.0]
+    }
+
+    fn client(&self, id: ModelId) -> &Arc<Client> {
+        &self.clients[self.models.get(id).upstream.0]
+    }
+}
+
+/// Holds what comes until the first output, or until a completion without any has ended properly.
+async fn first_output(
+    mut feed: Box<Feed>,
+    mut silent_since: Instant,
+    rules: &config::Stream,
+) -> Result<Opened, Failure> {
+    let mut held = Vec::new();
+    loop {
+        let (patience, silent) = match held.is_empty() {
+            true => (rules.first_event_timeout, Failure::SilentBeforeFirstEvent),
+            false => (rules.idle_timeout, Failure::SilentBetweenEvents),
+        };
+        let next = match timeout_at(silent_since + patience, feed.next()).await {
+            Ok(next) => next?,
+            // comments, or a part of an event: not silent
+            Err(_) if feed.heard() > silent_since => {
+                silent_since = feed.heard();
+                continue;
+            }
+            Err(_) => return Err(silent),
+        };
+        let Some(batch) = next else {
+            return if feed.tally().finished { Ok(Opened::new(held, feed)) } else { Err(Failure::Empty) };
+        };
+        let output = batch.output;
+        held.push(batch);
+        if output || feed.is_done() && feed.tally().finished {
+            return Ok(Opened::new(held, feed));
+        }
+        silent_since = feed.heard();
+    }
+}
+
+/// Reads an answer that is not streamed to its end, and what it says of itself.
+async fn take_whole(body: &mut AnswerBody, patience: Duration, attempt: &mut Attempt) -> Result<Bytes, Failure> {
+    let bytes = collect(body, patience).await?;
+    let answer = answer::inspect_answer(&bytes).map_err(|error| match error {
+        NoAnswer::Error(fault) => Failure::InBody(fault),
+        NoAnswer::Malformed => Failure::BadBody("it is no chat completion"),
+    })?;
+    let tally = attempt.tally_mut();
+    tally.usage = answer.usage;
+    tally.output_bytes = answer.text_bytes;
+    Ok(bytes)
+}
+
+async fn collect(body: &mut AnswerBody, patience: Duration) -> Result<Bytes, Failure> {
+    let mut whole = Vec::new();
+    loop {
+        match timeout(patience, body.next()).await.map_err(|_| Failure::SilentBetweenEvents)? {
+            Some(bytes) => whole.extend_from_slice(&bytes?),
+            None => return Ok(whole.into()),
+        }
+        if whole.len() > MAX_ANSWER {
+            return Err(Failure::BadBody("it is too large"));
+        }
+    }
+}
