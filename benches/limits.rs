@@ -18,7 +18,7 @@ use tokenway::auth::caller::Caller;
 use tokenway::auth::check::Check;
 use tokenway::auth::claims::Claims;
 use tokenway::auth::key::Key;
-use tokenway::auth::revocations::InProcess;
+use tokenway::auth::revocations::LocalRevocations;
 use tokenway::auth::signatures::Signatures;
 use tokenway::auth::token::Tokens;
 use tokenway::auth::token_key::{SigningKey, TokenKey};
@@ -129,7 +129,7 @@ struct Credential {
     name: &'static str,
     access: Access,
     signatures: Signatures,
-    revocations: InProcess,
+    revocations: LocalRevocations,
     metrics: Arc<Metrics>,
     parts: Parts,
     cors: decision::Decision,
@@ -170,7 +170,7 @@ impl Credential {
 
     fn with(name: &'static str, config: Config, parts: Parts) -> Result<Self, BoxError> {
         let cors = decision::decide(&config.cors, "POST", &parts.method, &parts.headers);
-        let (signatures, revocations) = (Signatures::default(), InProcess::default());
+        let (signatures, revocations) = (Signatures::default(), LocalRevocations::default());
         let metrics = Arc::new(Metrics::new()?);
         Ok(Self { name, access: config.access, signatures, revocations, metrics, parts, cors })
     }

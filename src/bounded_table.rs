@@ -9,13 +9,13 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::limits::claim::Key;
 
-/// Places in a set. With twice as many places as callers, fewer than one caller in a thousand finds its set full.
+/// BoundedTable in a set. With twice as many places as callers, fewer than one caller in a thousand finds its set full.
 pub const WAYS: usize = 16;
-/// Places per caller that there is to be room for.
+/// BoundedTable per caller that there is to be room for.
 const ROOM: usize = 2;
 
 /// A value for each caller, as long as there is room.
-pub struct Places<V> {
+pub struct BoundedTable<V> {
     /// Made at the first use: a gateway that counts nothing pays nothing.
     sets: OnceLock<Box<[Mutex<Set<V>>]>>,
     len: usize,
@@ -34,7 +34,7 @@ pub struct Entry<V> {
     value: V,
 }
 
-impl<V: Copy + Default> Places<V> {
+impl<V: Copy + Default> BoundedTable<V> {
     /// With room for so many callers: twice the size of an [`Entry`] each, once the first set is used.
     pub fn new(callers: usize) -> Self {
         Self { sets: OnceLock::new(), len: (callers * ROOM).div_ceil(WAYS).max(1), hasher: RandomState::new() }

@@ -115,7 +115,7 @@ impl Check<'_> {
             forgery_is_excluded(parts, cors)?;
             found.extend(sessions.open(value, origin(&parts.headers), now));
         }
-        let mut reach = Reach::Everywhere;
+        let mut reach = Reach::SharedRevocations;
         for session in found {
             if self.revocations.revoke(session.id, session.expires, now).await == Reach::Here {
                 reach = Reach::Here;

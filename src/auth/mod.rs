@@ -1,7 +1,7 @@
 //! Who sends a request: gateway keys, tokens and sessions, and the check that turns credentials into a [`Caller`].
 //!
 //! The modules decide without I/O: clocks, randomness and files are arguments. [`check`] has the clock and the randomness,
-//! [`revocations`] and [`everywhere`] keep the logouts.
+//! [`revocations`] and [`shared_revocations`] keep the logouts.
 
 pub mod caller;
 pub mod check;
@@ -9,12 +9,12 @@ pub mod claims;
 pub mod cookie;
 pub mod credentials;
 mod date;
-pub mod everywhere;
+pub mod shared_revocations;
 mod jwt;
 pub mod key;
 pub mod key_file;
 pub mod keyring;
-pub mod recent;
+pub mod recent_set;
 pub mod refusal;
 pub mod revocations;
 pub mod revoked;

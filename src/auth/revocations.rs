@@ -28,21 +28,21 @@ pub trait Revocations: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// On every instance that there is, or within a second.
-    Everywhere,
+    SharedRevocations,
     /// On this one; the others learn of it later.
     Here,
 }
 
 /// Remembers logouts until this process ends.
-pub struct InProcess(Mutex<Revoked>);
+pub struct LocalRevocations(Mutex<Revoked>);
 
-impl Default for InProcess {
+impl Default for LocalRevocations {
     fn default() -> Self {
         Self(Mutex::new(Revoked::new(MAX_REVOKED)))
     }
 }
 
-impl InProcess {
+impl LocalRevocations {
     /// Remembers it until `end`; both times are seconds since the epoch.
     pub(super) fn insert(&self, session: SessionId, end: u64, now: u64) {
         let had_room = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(session, end, now);
@@ -59,11 +59,11 @@ impl InProcess {
     }
 }
 
-impl Revocations for InProcess {
+impl Revocations for LocalRevocations {
     fn revoke(&self, session: SessionId, end: u64, now: u64) -> Pin<Box<dyn Future<Output = Reach> + Send + '_>> {
         self.insert(session, end, now);
         // nobody else shares these
-        Box::pin(ready(Reach::Everywhere))
+        Box::pin(ready(Reach::SharedRevocations))
     }
 
     fn is_revoked(&self, session: SessionId) -> bool {

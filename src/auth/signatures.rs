@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::auth::recent::{Recent, TokenHash};
+use crate::auth::recent_set::{Recent, TokenHash};
 use crate::auth::refusal::Refusal;
 use crate::auth::token::{Signed, Tokens, Verified};
 

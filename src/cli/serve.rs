@@ -186,8 +186,8 @@ async fn serve(
     if development {
         eprintln!("{}", welcome(&url));
     }
-    let standings = Arc::clone(&shared.standings);
-    tokio::spawn(admin::serve(admin, Arc::clone(&metrics), standings, drain.clone()));
+    let health_registry = Arc::clone(&shared.health_registry);
+    tokio::spawn(admin::serve(admin, Arc::clone(&metrics), health_registry, drain.clone()));
     tokio::spawn(sweep(Arc::clone(&live)));
     let mut served =
         tokio::spawn(accept::serve(public, Arc::clone(&settings), Arc::clone(&live), metrics, drain.clone()));

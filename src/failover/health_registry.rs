@@ -16,7 +16,7 @@ use crate::models::Model;
 use crate::upstream::failure::{Blame, Failure};
 
 /// Of all models and upstreams of the running configuration.
-pub struct Standings {
+pub struct HealthRegistry {
     metrics: Arc<Metrics>,
     began: Instant,
     known: Mutex<Vec<Known>>,
@@ -28,27 +28,27 @@ pub struct Standings {
 struct Known {
     model: Model,
     upstream: config::Upstream,
-    standing: Arc<Standing>,
+    model_health: Arc<ModelHealth>,
 }
 
 /// Of one model and its upstream.
-pub struct Standing {
-    model: Patient,
+pub struct ModelHealth {
+    model: Breaker,
     /// Shared by all models of the upstream.
-    upstream: Arc<Patient>,
+    upstream: Arc<Breaker>,
     latency: Mutex<Latency>,
     began: Instant,
 }
 
 /// Whose health is looked after.
-struct Patient {
+struct Breaker {
     health: Mutex<Health>,
     shown: IntGauge,
 }
 
-/// One attempt, as far as the standing of who is asked is concerned. Dropped without a word, it says nothing.
-pub struct Trial {
-    standing: Arc<Standing>,
+/// One attempt, as far as the model_health of who is asked is concerned. Dropped without a word, it says nothing.
+pub struct AttemptPermit {
+    model_health: Arc<ModelHealth>,
     cool_down: CoolDown,
     of_model: Permit,
     of_upstream: Permit,
@@ -58,7 +58,7 @@ pub struct Trial {
 
 /// What is shown of one model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub struct HealthStatus {
     /// The model's name.
     pub model: String,
     /// Its upstream's name.
@@ -69,7 +69,7 @@ pub struct Shown {
     pub of_upstream: State,
 }
 
-impl Standings {
+impl HealthRegistry {
     /// Nothing is known yet.
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self {
@@ -81,16 +81,16 @@ impl Standings {
         }
     }
 
-    /// The standing of each model of this configuration, in its order. What is configured as it was keeps the one that it
+    /// The model_health of each model of this configuration, in its order. What is configured as it was keeps the one that it
     /// has; what is not is forgotten.
-    pub fn adopt(&self, config: &Config) -> Vec<Arc<Standing>> {
+    pub fn adopt(&self, config: &Config) -> Vec<Arc<ModelHealth>> {
         let mut known = lock(&self.known);
-        let upstreams: Vec<Arc<Patient>> = config
+        let upstreams: Vec<Arc<Breaker>> = config
             .upstreams
             .iter()
             .map(|upstream| {
                 let before = known.iter().find(|known| is_same_upstream(&known.upstream, upstream));
-                before.map_or_else(|| self.upstream(upstream), |known| Arc::clone(&known.standing.upstream))
+                before.map_or_else(|| self.upstream(upstream), |known| Arc::clone(&known.model_health.upstream))
             })
             .collect();
         let now_known: Vec<Known> = config
@@ -101,9 +101,9 @@ impl Standings {
                 let (upstream, patient) = (&config.upstreams[model.upstream.0], &upstreams[model.upstream.0]);
                 let same =
                     |known: &&Known| is_same_upstream(&known.upstream, upstream) && is_same_model(&known.model, model);
-                let before = known.iter().find(same).map(|known| Arc::clone(&known.standing));
-                let standing = before.unwrap_or_else(|| self.standing(model, upstream, patient));
-                Known { model: model.clone(), upstream: upstream.clone(), standing }
+                let before = known.iter().find(same).map(|known| Arc::clone(&known.model_health));
+                let model_health = before.unwrap_or_else(|| self.model_health(model, upstream, patient));
+                Known { model: model.clone(), upstream: upstream.clone(), model_health }
             })
             .collect();
         for old in known.iter() {
@@ -117,19 +117,19 @@ impl Standings {
                 let _ = self.metrics.upstream_health.remove_label_values(&[upstream]);
             }
         }
-        let standings = now_known.iter().map(|known| Arc::clone(&known.standing)).collect();
+        let health_registry = now_known.iter().map(|known| Arc::clone(&known.model_health)).collect();
         *known = now_known;
-        standings
+        health_registry
     }
 
-    fn upstream(&self, upstream: &config::Upstream) -> Arc<Patient> {
-        Arc::new(Patient::new(&self.metrics.upstream_health, &[upstream.name.as_str()]))
+    fn upstream(&self, upstream: &config::Upstream) -> Arc<Breaker> {
+        Arc::new(Breaker::new(&self.metrics.upstream_health, &[upstream.name.as_str()]))
     }
 
-    fn standing(&self, model: &Model, upstream: &config::Upstream, patient: &Arc<Patient>) -> Arc<Standing> {
+    fn model_health(&self, model: &Model, upstream: &config::Upstream, patient: &Arc<Breaker>) -> Arc<ModelHealth> {
         let labels = [model.name.as_str(), upstream.name.as_str()];
-        Arc::new(Standing {
-            model: Patient::new(&self.metrics.model_health, &labels),
+        Arc::new(ModelHealth {
+            model: Breaker::new(&self.metrics.model_health, &labels),
             upstream: Arc::clone(patient),
             latency: Mutex::default(),
             began: self.began,
@@ -137,12 +137,12 @@ impl Standings {
     }
 
     /// How all of them do, in the order of the configuration.
-    pub fn shown(&self) -> Vec<Shown> {
-        let show = |known: &Known| Shown {
+    pub fn shown(&self) -> Vec<HealthStatus> {
+        let show = |known: &Known| HealthStatus {
             model: known.model.name.clone(),
             upstream: known.upstream.name.clone(),
-            of_model: known.standing.model.state(),
-            of_upstream: known.standing.upstream.state(),
+            of_model: known.model_health.model.state(),
+            of_upstream: known.model_health.upstream.state(),
         };
         lock(&self.known).iter().map(show).collect()
     }
@@ -173,35 +173,35 @@ impl Standings {
     }
 }
 
-impl Standing {
-    /// Whether [`Standing::ask`] would be granted now.
+impl ModelHealth {
+    /// Whether [`ModelHealth::ask`] would be granted now.
     pub fn is_usable(&self) -> bool {
         let now = self.began.elapsed();
         lock(&self.model.health).is_usable(now) && lock(&self.upstream.health).is_usable(now)
     }
 
     /// Asks to make an attempt: `None` while model or upstream are to be left alone.
-    pub fn ask(self: &Arc<Self>, cool_down: CoolDown) -> Option<Trial> {
+    pub fn ask(self: &Arc<Self>, cool_down: CoolDown) -> Option<AttemptPermit> {
         let now = self.began.elapsed();
         let of_model = self.model.change(|health| health.ask(now))?;
         let Some(of_upstream) = self.upstream.change(|health| health.ask(now)) else {
             self.model.learn(of_model, Outcome::Abandoned, now, cool_down);
             return None;
         };
-        Some(self.trial(of_model, of_upstream, cool_down))
+        Some(self.permit(of_model, of_upstream, cool_down))
     }
 
     /// Makes an attempt all the same, for there is nobody better to ask.
-    pub fn ask_anyway(self: &Arc<Self>, cool_down: CoolDown) -> Trial {
+    pub fn ask_anyway(self: &Arc<Self>, cool_down: CoolDown) -> AttemptPermit {
         let now = self.began.elapsed();
         let of_model = self.model.replace(|health| health.ask_anyway(now));
         let of_upstream = self.upstream.replace(|health| health.ask_anyway(now));
-        self.trial(of_model, of_upstream, cool_down)
+        self.permit(of_model, of_upstream, cool_down)
     }
 
-    fn trial(self: &Arc<Self>, of_model: Permit, of_upstream: Permit, cool_down: CoolDown) -> Trial {
-        let standing = Arc::clone(self);
-        Trial { standing, cool_down, of_model, of_upstream, began: Instant::now(), has_spoken: false }
+    fn permit(self: &Arc<Self>, of_model: Permit, of_upstream: Permit, cool_down: CoolDown) -> AttemptPermit {
+        let model_health = Arc::clone(self);
+        AttemptPermit { model_health, cool_down, of_model, of_upstream, began: Instant::now(), has_spoken: false }
     }
 
     /// How late nineteen of twenty of the model's first outputs were at most; `None` while too few are known.
@@ -210,7 +210,7 @@ impl Standing {
     }
 }
 
-impl Trial {
+impl AttemptPermit {
     /// When it began.
     pub fn began(&self) -> Instant {
         self.began
@@ -218,7 +218,7 @@ impl Trial {
 
     /// The first output of a stream has come in.
     pub fn first_output_came(&mut self) {
-        lock(&self.standing.latency).observe(self.began.elapsed());
+        lock(&self.model_health.latency).observe(self.began.elapsed());
         self.succeeded();
     }
 
@@ -241,18 +241,18 @@ impl Trial {
 
     /// Another attempt's output came first: so long at least it would have taken.
     pub fn overtaken(self) {
-        lock(&self.standing.latency).observe(self.began.elapsed());
+        lock(&self.model_health.latency).observe(self.began.elapsed());
     }
 
     fn tell(&mut self, of_model: Outcome, of_upstream: Outcome) {
         self.has_spoken = true;
-        let now = self.standing.began.elapsed();
-        self.standing.model.learn(self.of_model, of_model, now, self.cool_down);
-        self.standing.upstream.learn(self.of_upstream, of_upstream, now, self.cool_down);
+        let now = self.model_health.began.elapsed();
+        self.model_health.model.learn(self.of_model, of_model, now, self.cool_down);
+        self.model_health.upstream.learn(self.of_upstream, of_upstream, now, self.cool_down);
     }
 }
 
-impl Drop for Trial {
+impl Drop for AttemptPermit {
     fn drop(&mut self) {
         if !self.has_spoken {
             self.tell(Outcome::Abandoned, Outcome::Abandoned);
@@ -260,7 +260,7 @@ impl Drop for Trial {
     }
 }
 
-impl Patient {
+impl Breaker {
     fn new(gauges: &IntGaugeVec, labels: &[&str]) -> Self {
         // whoever had the name before the reload may still have attempts under way, which say nothing of this one; it may
         // not be there at all
@@ -322,10 +322,10 @@ mod tests {
     const SLOW: Duration = Duration::from_secs(30);
 
     /// Models `a` and `b` at one upstream, and how they stand.
-    fn standings() -> (Standings, Vec<Arc<Standing>>) {
-        let standings = Standings::new(Arc::new(Metrics::new().unwrap()));
-        let of_models = standings.adopt(&config("up.example"));
-        (standings, of_models)
+    fn health_registry() -> (HealthRegistry, Vec<Arc<ModelHealth>>) {
+        let health_registry = HealthRegistry::new(Arc::new(Metrics::new().unwrap()));
+        let of_models = health_registry.adopt(&config("up.example"));
+        (health_registry, of_models)
     }
 
     fn config(host: &str) -> Config {
@@ -336,26 +336,27 @@ mod tests {
         Config::parse(&text, Path::new(""), &|_| None).unwrap()
     }
 
-    fn fail(standing: &Arc<Standing>, times: usize, failure: &Failure) {
-        (0..times).for_each(|_| standing.ask_anyway(COOL_DOWN).failed(failure));
+    fn fail(model_health: &Arc<ModelHealth>, times: usize, failure: &Failure) {
+        (0..times).for_each(|_| model_health.ask_anyway(COOL_DOWN).failed(failure));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_upstream_that_cannot_be_reached_is_so_for_all_its_models_and_a_model_s_failure_is_its_own() {
-        let (standings, of) = standings();
+        let (health_registry, of) = health_registry();
         fail(&of[0], 5, &Failure::Empty);
         assert_eq!((of[0].is_usable(), of[1].is_usable()), (false, true));
-        let states =
-            |shown: Vec<Shown>| shown.iter().map(|shown| (shown.of_model, shown.of_upstream)).collect::<Vec<_>>();
-        assert_eq!(states(standings.shown()), [(State::Open, State::Closed), (State::Closed, State::Closed)]);
+        let states = |shown: Vec<HealthStatus>| {
+            shown.iter().map(|shown| (shown.of_model, shown.of_upstream)).collect::<Vec<_>>()
+        };
+        assert_eq!(states(health_registry.shown()), [(State::Open, State::Closed), (State::Closed, State::Closed)]);
         fail(&of[1], 5, &Failure::no_connection());
-        assert_eq!(states(standings.shown()), [(State::Open, State::Open), (State::Closed, State::Open)]);
+        assert_eq!(states(health_registry.shown()), [(State::Open, State::Open), (State::Closed, State::Open)]);
         assert!(of[1].ask(COOL_DOWN).is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_probe_that_nobody_waited_for_is_made_again_by_the_next_request() {
-        let (_, of) = standings();
+        let (_, of) = health_registry();
         fail(&of[0], 5, &Failure::Broken);
         advance(COOL_DOWN.first).await;
         let probe = of[0].ask(COOL_DOWN).expect("the cool-down is over");
@@ -367,7 +368,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_model_s_probe_is_given_back_where_the_upstream_is_to_be_left_alone() {
-        let (_, of) = standings();
+        let (_, of) = health_registry();
         fail(&of[0], 5, &Failure::Broken);
         advance(COOL_DOWN.first).await;
         fail(&of[1], 5, &Failure::no_connection());
@@ -378,28 +379,28 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_attempt_that_was_overtaken_counts_as_late_as_it_was_waited_for() {
-        let (_, of) = standings();
+        let (_, of) = health_registry();
         for _ in 0..40 {
             of[0].ask(COOL_DOWN).unwrap().first_output_came();
         }
         assert!(of[0].p95().unwrap() < SLOW);
         for _ in 0..10 {
-            let trial = of[0].ask(COOL_DOWN).unwrap();
+            let permit = of[0].ask(COOL_DOWN).unwrap();
             advance(SLOW).await;
-            trial.overtaken();
+            permit.overtaken();
         }
         assert!(of[0].p95().unwrap() >= SLOW);
     }
     #[tokio::test(start_paused = true)]
     async fn what_an_attempt_from_before_a_reload_meets_is_not_shown_of_another_upstream_of_the_same_name() {
-        let (standings, before) = standings();
+        let (health_registry, before) = health_registry();
         let late = before[0].ask(COOL_DOWN).unwrap();
-        let after = standings.adopt(&config("other.example"));
+        let after = health_registry.adopt(&config("other.example"));
         fail(&before[0], 5, &Failure::Empty);
         fail(&before[0], 5, &Failure::no_connection());
         drop(late);
         assert!(after[0].is_usable());
-        let (model, upstream) = (&standings.metrics.model_health, &standings.metrics.upstream_health);
+        let (model, upstream) = (&health_registry.metrics.model_health, &health_registry.metrics.upstream_health);
         let shown = [model.with_label_values(&["a", "up"]).get(), upstream.with_label_values(&["up"]).get()];
         assert_eq!(shown, [State::Closed.level(); 2]);
     }

@@ -9,11 +9,11 @@ use tokio::time::timeout;
 use super::Gateway;
 use super::begun::{Begun, Head};
 use crate::body::Body;
+use crate::cache::cached_body::{CachedBody, Entering, Part, Source, whole_of};
 use crate::cache::entry::Entry;
 use crate::cache::flight::Follower;
 use crate::cache::replay::Replay;
 use crate::cache::splice::Splicer;
-use crate::cache::told::{Entering, Part, Source, Told, whole_of};
 use crate::error::{Code, Reject};
 use crate::gateway::answers;
 use crate::gateway::routes::Route;
@@ -95,7 +95,7 @@ impl Gateway {
     }
 
     /// Up to the first output of a stream, or `commit_after`.
-    pub(super) async fn begin_telling(&self, shared: Shared, meter: &Meter) -> Result<Begun<Told>, Reject> {
+    pub(super) async fn begin_telling(&self, shared: Shared, meter: &Meter) -> Result<Begun<CachedBody>, Reject> {
         let part = self.part(&shared);
         let only_one = shared.only_one && shared.leads();
         let Shared { from, joins, model, wants_usage, .. } = shared;
@@ -125,13 +125,13 @@ impl Gateway {
                 }
             }
         };
-        let mut told = Told::new(source, part, meter.clone(), wants_usage);
+        let mut told = CachedBody::new(source, part, meter.clone(), wants_usage);
         told.identify();
         Ok(Begun { source: told, head })
     }
 
     /// A shared stream that is told into a log: nobody waits for its beginning.
-    pub(super) fn telling(&self, shared: Shared, meter: &Meter) -> Result<Told, Reject> {
+    pub(super) fn telling(&self, shared: Shared, meter: &Meter) -> Result<CachedBody, Reject> {
         let part = self.part(&shared);
         let source = match shared.from {
             From::Flight(follower) => Source::Entering(self.entering(follower, shared.joins, meter)),
@@ -140,7 +140,7 @@ impl Gateway {
                 Source::Kept(Replay::instant(entry).ok_or_else(unreadable)?)
             }
         };
-        Ok(Told::new(source, part, meter.clone(), shared.wants_usage))
+        Ok(CachedBody::new(source, part, meter.clone(), shared.wants_usage))
     }
 
     async fn tell_whole(&self, shared: Shared, route: Route, meter: &Meter) -> Result<Response<Body>, Reject> {
@@ -160,7 +160,7 @@ impl Gateway {
                     Some(body) if leads => (body.clone(), follower.tally()),
                     Some(body) => (splicer().completion(body), follower.tally()),
                     None => {
-                        let told = Told::new(Source::Flight(follower), part, meter.clone(), false);
+                        let told = CachedBody::new(Source::Flight(follower), part, meter.clone(), false);
                         told.whole().await.map_err(failed)?
                     }
                 };

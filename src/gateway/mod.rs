@@ -80,9 +80,9 @@ impl Gateway {
     /// # Errors
     /// What in the configuration cannot be used.
     pub fn new(config: Config, shared: Shared) -> Result<Self, String> {
-        let (standings, metrics) = (Arc::clone(&shared.standings), Arc::clone(&shared.metrics));
+        let (health_registry, metrics) = (Arc::clone(&shared.health_registry), Arc::clone(&shared.metrics));
         let place = shared.store.place(process::shares_answers(&config))?;
-        let upstreams = Arc::new(Upstreams::new(&config, standings, metrics)?);
+        let upstreams = Arc::new(Upstreams::new(&config, health_registry, metrics)?);
         let router = Router::new(&config, Arc::clone(&upstreams), Arc::clone(&shared.limiter));
         let router = Arc::new(router.sharing(Arc::clone(&shared.store), &config));
         // nothing fails from here on: what outlives a reload follows it

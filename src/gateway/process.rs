@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use tokio::join;
 
-use crate::auth::everywhere::Everywhere;
-use crate::auth::revocations::{InProcess, Revocations};
-use crate::cache::keeper::Keeper;
+use crate::auth::revocations::{LocalRevocations, Revocations};
+use crate::auth::shared_revocations::SharedRevocations;
+use crate::cache::response_cache::ResponseCache;
 use crate::config::{self, Config};
 use crate::drain::Drain;
-use crate::failover::health_registry::Standings;
+use crate::failover::health_registry::HealthRegistry;
 use crate::limits::limiter::Limiter;
 use crate::metrics::Metrics;
-use crate::redis::connection::Link;
+use crate::redis::connection::Connection;
 use crate::redis::store::Store;
 use crate::spend::budget::Budgets;
 use crate::stream::log::registry::Registry;
@@ -33,11 +33,11 @@ pub struct Shared {
     /// What every caller has spent of its budget.
     pub budgets: Arc<Budgets>,
     /// How the upstreams have done so far.
-    pub standings: Arc<Standings>,
+    pub health_registry: Arc<HealthRegistry>,
     /// What instances share of answers, and of how `auto` was decided. A reload may move it.
     pub store: Arc<Store>,
     /// The answers that are kept or in flight.
-    pub cache: Arc<Keeper>,
+    pub cache: Arc<ResponseCache>,
     /// The sessions that were logged out.
     pub revocations: Arc<dyn Revocations>,
     /// The shutdown.
@@ -59,23 +59,34 @@ impl Shared {
         drain: Drain,
     ) -> Result<Self, String> {
         let streams = Registry::new(config.streams.clone(), Arc::clone(&metrics), drain.clone());
-        let standings = Arc::new(Standings::new(Arc::clone(&metrics)));
+        let health_registry = Arc::new(HealthRegistry::new(Arc::clone(&metrics)));
         let store = Arc::new(Store::nowhere(Arc::clone(&metrics)));
-        let cache = Keeper::new(config.cache.as_ref(), Arc::clone(&store));
+        let cache = ResponseCache::new(config.cache.as_ref(), Arc::clone(&store));
         let Some(redis) = &config.redis else {
             let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
             let budgets = Budgets::local(config.max_callers);
-            let revocations = Arc::new(InProcess::default());
-            return Ok(Self { metrics, open, streams, limiter, budgets, standings, store, cache, revocations, drain });
+            let revocations = Arc::new(LocalRevocations::default());
+            return Ok(Self {
+                metrics,
+                open,
+                streams,
+                limiter,
+                budgets,
+                health_registry,
+                store,
+                cache,
+                revocations,
+                drain,
+            });
         };
-        let link = Arc::new(Link::start(redis, "limits", Arc::clone(&metrics))?);
+        let link = Arc::new(Connection::start(redis, "limits", Arc::clone(&metrics))?);
         store.move_to(store.place(shares_answers(config))?);
         join!(link.is_ready_within(FIRST_CONNECTION), store.is_ready_within(FIRST_CONNECTION));
-        let revocations = Everywhere::start(Arc::clone(&link), Arc::clone(&metrics));
+        let revocations = SharedRevocations::start(Arc::clone(&link), Arc::clone(&metrics));
         let share = redis.local_share;
         let budgets = Budgets::shared(config.max_callers, Arc::clone(&link), share);
         let limiter = Limiter::shared(config.max_callers, link, redis, Arc::clone(&metrics))?;
-        Ok(Self { metrics, open, streams, limiter, budgets, standings, store, cache, revocations, drain })
+        Ok(Self { metrics, open, streams, limiter, budgets, health_registry, store, cache, revocations, drain })
     }
 }
 

@@ -8,12 +8,12 @@ use super::Gateway;
 use super::cached::Shared;
 use crate::auth::caller::Caller;
 use crate::cache::canonical::canonical;
-use crate::cache::directive::Wishes;
+use crate::cache::directives::RequestCacheControl;
 use crate::cache::entry::Answer;
 use crate::cache::flight::Pilot;
 use crate::cache::fly;
-use crate::cache::keeper::{Entered, Found, Free, Lookup};
 use crate::cache::key::{Asked, FlightKey, FlightKind, Owner, Route as AnswerRoute};
+use crate::cache::response_cache::{Entered, Found, Lookup, Reuse};
 use crate::config;
 use crate::error::Reject;
 use crate::gateway::answers;
@@ -34,7 +34,7 @@ pub(super) struct Wanted {
     /// It was asked of `auto`.
     pub(super) of_auto: bool,
     /// All that it can afford: an answer that costs nothing.
-    pub(super) free: Option<Free>,
+    pub(super) free: Option<Reuse>,
 }
 
 /// Who answers a request.
@@ -59,7 +59,7 @@ enum Standing {
 impl Gateway {
     /// For whom is kept what is kept of this request; `None` where nothing is to be.
     pub(super) fn scope(&self, caller: &Caller, headers: &HeaderMap) -> Option<Scope> {
-        let rules = self.config.cache.as_ref().filter(|_| !Wishes::of(headers).no_store)?;
+        let rules = self.config.cache.as_ref().filter(|_| !RequestCacheControl::of(headers).no_store)?;
         Some(owner(caller, headers, rules).0.0)
     }
 
@@ -70,7 +70,7 @@ impl Gateway {
         destination: &Destination,
         model: ModelId,
         headers: &HeaderMap,
-    ) -> Option<Free> {
+    ) -> Option<Reuse> {
         let undecided = matches!(destination, Destination::Undecided(_));
         let standing = Standing::new(destination.is_of_auto(), undecided);
         let lookup = self.lookup(ask, model, standing, headers).await?;
@@ -87,16 +87,16 @@ impl Gateway {
             return Ok(reuse(free, routed, meter));
         }
         let standing = Standing::new(of_auto, routed.is_undecided());
-        let only_if_cached = Wishes::of(headers).only_if_cached;
+        let only_if_cached = RequestCacheControl::of(headers).only_if_cached;
         let Some(lookup) = self.lookup(&routed.ask, routed.model, standing, headers).await else {
             if self.config.cache.is_some() {
                 meter.record().cached(Cached::Off);
             }
             return if only_if_cached { Err(answers::not_cached()) } else { Ok(Sharing::Alone(Box::new(routed))) };
         };
-        let keeper = &self.shared.cache;
+        let response_cache = &self.shared.cache;
         if only_if_cached {
-            return match keeper.free(&lookup).await {
+            return match response_cache.free(&lookup).await {
                 Some(free) => Ok(reuse(free, routed, meter)),
                 None => {
                     meter.record().cached(Cached::Miss);
@@ -104,8 +104,8 @@ impl Gateway {
                 }
             };
         }
-        match keeper.enter(&lookup).await {
-            Entered::Free(free) => Ok(reuse(free, routed, meter)),
+        match response_cache.enter(&lookup).await {
+            Entered::Reuse(free) => Ok(reuse(free, routed, meter)),
             Entered::Leads(pilot, follower) => {
                 meter.record().cached(Cached::Miss);
                 let shared = Shared::led(follower, &routed);
@@ -118,7 +118,7 @@ impl Gateway {
     /// What is looked for; `None` where the cache has no part in it.
     async fn lookup(&self, ask: &Ask, model: ModelId, standing: Standing, headers: &HeaderMap) -> Option<Lookup<'_>> {
         let rules = self.config.cache.as_ref()?;
-        let wishes = Wishes::of(headers);
+        let wishes = RequestCacheControl::of(headers);
         if wishes.no_store {
             return None;
         }
@@ -160,12 +160,12 @@ impl Gateway {
 
     /// Gets an answer, in a task of its own.
     fn fly(&self, pilot: Pilot, mut routed: Routed, asked: Asked, rules: &config::Cache, meter: &Meter) {
-        let (keeper, routes, rules) = (Arc::clone(&self.shared.cache), Arc::clone(&self.routes), rules.clone());
+        let (response_cache, routes, rules) = (Arc::clone(&self.shared.cache), Arc::clone(&self.routes), rules.clone());
         let upstreams = Arc::clone(&self.upstreams);
         let keep = move |model: &str, tally: Tally, answer: Answer| {
             // under the model that answered: whoever asks for the one that failed is to get it, once it is back
             if let Some(id) = upstreams.models().find(Some(model)) {
-                keeper.keep(&asked, &routes[id.0], &rules, tally, answer);
+                response_cache.keep(&asked, &routes[id.0], &rules, tally, answer);
             }
         };
         let (router, meter) = (Arc::clone(&self.router), meter.clone());
@@ -193,13 +193,13 @@ impl Standing {
     }
 }
 
-fn reuse(free: Free, routed: Routed, meter: &Meter) -> Sharing {
+fn reuse(free: Reuse, routed: Routed, meter: &Meter) -> Sharing {
     let (cached, shared) = match free {
-        Free::Kept(Found { entry, now }) => {
+        Reuse::Hit(Found { entry, now }) => {
             let age = entry.age(now);
             (Cached::Hit, Shared::kept(entry, age, &routed))
         }
-        Free::Joined(follower) => (Cached::Joined, Shared::joined(follower, routed)),
+        Reuse::Coalesced(follower) => (Cached::Joined, Shared::joined(follower, routed)),
     };
     meter.record().cached(cached);
     Sharing::Shared(Box::new(shared))

@@ -47,12 +47,12 @@ impl Fields {
     /// Of what these claims are about, once the counts have become these; `None` where nothing is limited.
     pub fn new(claims: &Claims, counts: Scoped<Counts>, now: u64) -> Option<Self> {
         let scopes = claims.scopes.iter().zip(counts).zip([false, true]);
-        let standings = scopes.filter_map(|((claim, counts), of_model)| {
-            claim.as_ref().map(|claim| standings(claim, counts.unwrap_or_default(), of_model, now))
+        let health_registry = scopes.filter_map(|((claim, counts), of_model)| {
+            claim.as_ref().map(|claim| health_registry(claim, counts.unwrap_or_default(), of_model, now))
         });
         let (mut policy, mut state) = (String::with_capacity(160), String::with_capacity(96));
         let mut nearest: Option<Standing> = None;
-        for standing in standings.flatten() {
+        for standing in health_registry.flatten() {
             standing.write(&mut policy, &mut state);
             if nearest.is_none_or(|other| standing.is_nearer_than(&other)) {
                 nearest = Some(standing);
@@ -117,7 +117,7 @@ fn push_number(text: &mut String, number: u64) {
     }
 }
 
-fn standings(claim: &Claim, counts: Counts, of_model: bool, now: u64) -> impl Iterator<Item = Standing> {
+fn health_registry(claim: &Claim, counts: Counts, of_model: bool, now: u64) -> impl Iterator<Item = Standing> {
     let seconds = |tat: u64| tat.saturating_sub(now).div_ceil(1_000_000);
     let requests = claim.quota.requests.map(|(limit, rate)| Standing {
         name: policy_name(Limit::Requests, of_model),

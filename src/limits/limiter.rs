@@ -13,7 +13,7 @@ use crate::limits::claim::{Claims, Limit, Refusal};
 use crate::limits::fields::Fields;
 use crate::limits::policy::{Percent, Rules};
 use crate::metrics::Metrics;
-use crate::redis::connection::Link;
+use crate::redis::connection::Connection;
 
 use super::local::{Answer, Table};
 use super::shared::{Lease, Shared};
@@ -75,7 +75,7 @@ impl Limiter {
     /// The machine gives no random number.
     pub fn shared(
         most_callers: usize,
-        link: Arc<Link>,
+        link: Arc<Connection>,
         redis: &config::Redis,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, String> {

@@ -8,12 +8,12 @@ use std::sync::MutexGuard;
 
 use tokio::time::Instant;
 
-use crate::bounded_table::{Places, Set};
+use crate::bounded_table::{BoundedTable, Set};
 use crate::limits::claim::{Claims, Counts, Key, Refusal, Scoped, Settlement};
 
 /// The counts of this process.
 pub(super) struct Table {
-    places: Places<Counts>,
+    places: BoundedTable<Counts>,
     epoch: Instant,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Answer {
 impl Table {
     /// A table with room for so many callers: 80 bytes each, once the first request is counted.
     pub(super) fn new(callers: usize) -> Self {
-        Self { places: Places::new(callers), epoch: Instant::now() }
+        Self { places: BoundedTable::new(callers), epoch: Instant::now() }
     }
 
     /// Takes what is claimed, all of it or nothing.

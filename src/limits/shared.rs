@@ -12,8 +12,8 @@ use redis::Value;
 use crate::limits::claim::{Claims, Counts, Key};
 use crate::limits::gcra::MOST_DEBT;
 use crate::limits::local::Answer;
-use crate::redis::connection::{Link, Script};
-use crate::redis::error::Trouble;
+use crate::redis::connection::{Connection, Script};
+use crate::redis::error::RedisError;
 
 /// How often in its time a lease is renewed: one attempt, or two, may fail.
 const RENEWALS: u32 = 3;
@@ -22,7 +22,7 @@ const RENEWED_AT_ONCE: usize = 64;
 
 /// The counts that all instances share.
 pub(super) struct Shared {
-    link: Arc<Link>,
+    link: Arc<Connection>,
     scripts: Scripts,
     /// After this long the slot of a stream is free again, if the instance that held it is gone.
     lease: Duration,
@@ -48,7 +48,7 @@ impl Shared {
     ///
     /// # Errors
     /// The machine gives no random number.
-    pub(super) fn start(link: Arc<Link>, lease: Duration) -> Result<Arc<Self>, String> {
+    pub(super) fn start(link: Arc<Connection>, lease: Duration) -> Result<Arc<Self>, String> {
         let mut instance = [0; 8];
         getrandom::fill(&mut instance).map_err(|error| format!("no random number: {error}"))?;
         let scripts = Scripts {
@@ -79,7 +79,7 @@ impl Shared {
     ///
     /// # Errors
     /// Redis did not say: nothing is known of what it took.
-    pub(super) async fn admit(&self, claims: &Claims) -> Result<(Answer, Lease), Trouble> {
+    pub(super) async fn admit(&self, claims: &Claims) -> Result<(Answer, Lease), RedisError> {
         let lease = Lease(self.next_lease.fetch_add(1, Ordering::Relaxed));
         let (keys, arguments) = acquisition(claims, self.name(lease), self.lease);
         let reply = self.link.run(&self.scripts.acquire, &keys, &arguments).await?;

@@ -22,17 +22,17 @@ use tokio::time::{Instant, timeout};
 
 use crate::config;
 use crate::metrics::Metrics;
-use crate::redis::error::Trouble;
+use crate::redis::error::RedisError;
 
 /// How long connecting may take, TLS and authentication included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two attempts to connect: at first, and at most.
 const BACK_OFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
-/// One kind of trouble is told of once in this time.
+/// One kind of error is told of once in this time.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// The way to Redis. Dropping it closes the connection.
-pub struct Link {
+pub struct Connection {
     inner: Arc<Inner>,
     connecting: JoinHandle<()>,
 }
@@ -52,12 +52,12 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    connection: Option<Connection>,
-    /// Counts the connections, so that trouble with an old one does not end its successor.
+    connection: Option<Multiplexed>,
+    /// Counts the connections, so that error with an old one does not end its successor.
     generation: u64,
     /// Failures since the last reply, whatever it was.
     in_a_row: u32,
-    told: [Option<Instant>; Trouble::ALL.len()],
+    told: [Option<Instant>; RedisError::ALL.len()],
 }
 
 /// A Lua script, which Redis knows by its SHA-1 once it has seen it.
@@ -72,12 +72,12 @@ enum Target {
 }
 
 #[derive(Clone)]
-enum Connection {
+enum Multiplexed {
     Single(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
-impl Link {
+impl Connection {
     /// Begins to connect, on this runtime; `serves` names in the log what it is for.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl Link {
     ///
     /// # Errors
     /// What went wrong; it is counted and told of already.
-    pub async fn run(&self, script: &Script, keys: &[String], arguments: &[String]) -> Result<Value, Trouble> {
+    pub async fn run(&self, script: &Script, keys: &[String], arguments: &[String]) -> Result<Value, RedisError> {
         let (generation, mut connection) = self.inner.connection()?;
         let reply = async {
             match connection.send(&script.command("EVALSHA", keys, arguments)).await {
@@ -134,19 +134,19 @@ impl Link {
     ///
     /// # Errors
     /// What went wrong; it is counted and told of already.
-    pub async fn call(&self, command: &Cmd, budget: Duration) -> Result<Value, Trouble> {
+    pub async fn call(&self, command: &Cmd, budget: Duration) -> Result<Value, RedisError> {
         let (generation, mut connection) = self.inner.connection()?;
         self.inner.within(budget, generation, connection.send(command)).await
     }
 
     /// A reply was no reply to what was asked.
-    pub fn misunderstood(&self) -> Trouble {
+    pub fn misunderstood(&self) -> RedisError {
         let generation = self.inner.state().generation;
-        self.inner.failed_over(generation, Trouble::Reply)
+        self.inner.failed_over(generation, RedisError::Reply)
     }
 }
 
-impl Drop for Link {
+impl Drop for Connection {
     fn drop(&mut self) {
         self.connecting.abort();
     }
@@ -154,13 +154,13 @@ impl Drop for Link {
 
 impl Inner {
     /// The connection that there is, and its number.
-    fn connection(&self) -> Result<(u64, Connection), Trouble> {
+    fn connection(&self) -> Result<(u64, Multiplexed), RedisError> {
         let state = self.state();
         match &state.connection {
             Some(connection) => Ok((state.generation, connection.clone())),
             None => {
                 drop(state);
-                Err(self.failed(Trouble::NotConnected))
+                Err(self.failed(RedisError::NotConnected))
             }
         }
     }
@@ -170,14 +170,14 @@ impl Inner {
         budget: Duration,
         generation: u64,
         reply: impl Future<Output = RedisResult<Value>>,
-    ) -> Result<Value, Trouble> {
+    ) -> Result<Value, RedisError> {
         match timeout(budget, reply).await {
             Ok(Ok(value)) => {
                 self.state().in_a_row = 0;
                 Ok(value)
             }
-            Ok(Err(error)) => Err(self.failed_over(generation, Trouble::of(&error))),
-            Err(_) => Err(self.failed_over(generation, Trouble::Slow)),
+            Ok(Err(error)) => Err(self.failed_over(generation, RedisError::of(&error))),
+            Err(_) => Err(self.failed_over(generation, RedisError::Slow)),
         }
     }
 
@@ -205,52 +205,52 @@ impl Inner {
                     drop(state);
                     tracing::info!(redis = self.place, serves = self.serves, "connected to Redis");
                 }
-                Ok(Err(error)) => self.not_connected(match Trouble::of(&error) {
-                    Trouble::Io | Trouble::Other => Trouble::Connect,
-                    trouble => trouble,
+                Ok(Err(error)) => self.not_connected(match RedisError::of(&error) {
+                    RedisError::Io | RedisError::Other => RedisError::Connect,
+                    error => error,
                 }),
-                Err(_) => self.not_connected(Trouble::Connect),
+                Err(_) => self.not_connected(RedisError::Connect),
             }
         }
     }
 
-    fn not_connected(&self, trouble: Trouble) {
+    fn not_connected(&self, error: RedisError) {
         let mut state = self.state();
         state.in_a_row = state.in_a_row.saturating_add(1);
         drop(state);
-        self.failed(trouble);
+        self.failed(error);
     }
 
-    /// Trouble with this connection, which may have to be given up for it.
-    fn failed_over(&self, generation: u64, trouble: Trouble) -> Trouble {
+    /// RedisError with this connection, which may have to be given up for it.
+    fn failed_over(&self, generation: u64, error: RedisError) -> RedisError {
         let mut state = self.state();
-        state.in_a_row = if trouble.is_a_refusal() { 0 } else { state.in_a_row.saturating_add(1) };
-        let cluster = matches!(state.connection, Some(Connection::Cluster(_)));
-        let ended = state.generation == generation && trouble.ends_the_connection(cluster, state.in_a_row);
+        state.in_a_row = if error.is_a_refusal() { 0 } else { state.in_a_row.saturating_add(1) };
+        let cluster = matches!(state.connection, Some(Multiplexed::Cluster(_)));
+        let ended = state.generation == generation && error.ends_the_connection(cluster, state.in_a_row);
         if ended && state.connection.take().is_some() {
             self.connected.send_replace(false);
         }
         drop(state);
-        self.failed(trouble)
+        self.failed(error)
     }
 
     /// Counts it, and tells of it if that was not just done.
-    fn failed(&self, trouble: Trouble) -> Trouble {
-        self.metrics.redis_failures.with_label_values(&[trouble.as_str()]).inc();
+    fn failed(&self, error: RedisError) -> RedisError {
+        self.metrics.redis_failures.with_label_values(&[error.as_str()]).inc();
         let now = Instant::now();
         let mut state = self.state();
-        let told = &mut state.told[trouble as usize];
+        let told = &mut state.told[error as usize];
         if told.is_none_or(|told| now.duration_since(told) >= QUIET) {
             *told = Some(now);
             drop(state);
             tracing::warn!(
                 redis = self.place,
-                reason = trouble.as_str(),
+                reason = error.as_str(),
                 serves = self.serves,
                 "no answer from Redis: each instance goes by what it knows itself (limits: at redis.local_share)"
             );
         }
-        trouble
+        error
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -296,15 +296,15 @@ impl Target {
         Ok(Self::Cluster(Box::new(builder.build()?)))
     }
 
-    async fn connect(&self) -> RedisResult<Connection> {
+    async fn connect(&self) -> RedisResult<Multiplexed> {
         match self {
             Self::Single(client) => {
                 let config = AsyncConnectionConfig::new()
                     .set_connection_timeout(Some(CONNECT_TIMEOUT))
                     .set_response_timeout(None);
-                client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Single)
+                client.get_multiplexed_async_connection_with_config(&config).await.map(Multiplexed::Single)
             }
-            Self::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
+            Self::Cluster(client) => client.get_async_connection().await.map(Multiplexed::Cluster),
         }
     }
 }
@@ -329,7 +329,7 @@ fn connection_info(config: &config::Redis) -> RedisResult<ConnectionInfo> {
     Ok(info.set_redis_settings(settings).set_tcp_settings(tcp))
 }
 
-impl Connection {
+impl Multiplexed {
     async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
         let value = match self {
             Self::Single(connection) => connection.req_packed_command(command).await?,

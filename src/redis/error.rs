@@ -1,10 +1,10 @@
 //! What goes wrong with Redis, as a closed set.
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::{ErrorKind, ServerErrorKind};
 
 /// Why Redis gave no answer that can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum RedisError {
     /// There is no connection now.
     NotConnected,
     /// No connection could be made.
@@ -31,7 +31,7 @@ pub enum Trouble {
     Other,
 }
 
-impl Trouble {
+impl RedisError {
     /// Every trouble, for what is kept of each.
     pub const ALL: [Self; 12] = [
         Self::NotConnected,
@@ -49,7 +49,7 @@ impl Trouble {
     ];
 
     /// What an error of the client means.
-    pub fn of(error: &RedisError) -> Self {
+    pub fn of(error: &redis::RedisError) -> Self {
         if error.is_timeout() {
             return Self::Slow;
         }

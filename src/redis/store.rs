@@ -11,7 +11,7 @@ use redis::{Value, cmd};
 use tokio::join;
 use tokio::sync::Semaphore;
 
-use super::connection::Link;
+use super::connection::Connection;
 use crate::config;
 use crate::metrics::Metrics;
 
@@ -29,8 +29,8 @@ pub struct Store {
 /// One Redis. Dropping the last of these closes its connections.
 pub struct Place {
     config: config::Redis,
-    reads: Link,
-    writes: Link,
+    reads: Connection,
+    writes: Connection,
     permits: Arc<Semaphore>,
 }
 
@@ -102,7 +102,7 @@ impl Place {
     /// Over links of its own: a large value on the way must delay neither a decision about limits nor a read, and a reply that
     /// came too late must not cost the others their connection.
     fn start(redis: &config::Redis, metrics: &Arc<Metrics>) -> Result<Self, String> {
-        let link = |serves| Link::start(redis, serves, Arc::clone(metrics));
+        let link = |serves| Connection::start(redis, serves, Arc::clone(metrics));
         let (reads, writes) = (link("cache reads")?, link("cache writes")?);
         Ok(Self { config: redis.clone(), reads, writes, permits: Arc::new(Semaphore::new(WRITES_AT_ONCE)) })
     }

@@ -32,8 +32,8 @@ use families::chat::answer;
 use families::chat::request::Request;
 use families::prompt::Prompt;
 
-use super::classifier_breaker::Guard;
-use super::verdict_cache::Said;
+use super::classifier_breaker::ClassifierBreaker;
+use super::verdict_cache::VerdictCache;
 
 /// A larger body is read again beside the worker threads, as it was when it came in.
 const READ_IN_PLACE: usize = 256 * 1024;
@@ -42,8 +42,8 @@ const READ_IN_PLACE: usize = 256 * 1024;
 pub struct Router {
     upstreams: Arc<Upstreams>,
     auto: Option<Auto>,
-    said: Said,
-    guard: Guard,
+    verdicts: VerdictCache,
+    classifier_breaker: ClassifierBreaker,
     limiter: Arc<Limiter>,
     limits: Limits,
 }
@@ -80,7 +80,7 @@ pub enum NoVerdict {
     Timeout,
     /// It failed.
     Failed(Failure),
-    /// It said something else.
+    /// It verdicts something else.
     Unclear,
 }
 
@@ -97,15 +97,15 @@ impl Router {
     /// For one version of the configuration.
     pub fn new(config: &Config, upstreams: Arc<Upstreams>, limiter: Arc<Limiter>) -> Self {
         let (auto, limits) = (config.auto.clone(), config.limits.clone());
-        let guard = Guard::new(config.fallback.cool_down);
-        Self { upstreams, auto, said: Said::default(), guard, limiter, limits }
+        let classifier_breaker = ClassifierBreaker::new(config.fallback.cool_down);
+        Self { upstreams, auto, verdicts: VerdictCache::default(), classifier_breaker, limiter, limits }
     }
 
-    /// The same, which shares with other instances what the classifier has said, where answers are kept.
+    /// The same, which shares with other instances what the classifier has verdicts, where answers are kept.
     #[must_use]
     pub fn sharing(self, store: Arc<Store>, config: &Config) -> Self {
-        let said = config.cache.as_ref().map(|rules| Said::shared(store, config, rules));
-        Self { said: said.unwrap_or_default(), ..self }
+        let verdicts = config.cache.as_ref().map(|rules| VerdictCache::shared(store, config, rules));
+        Self { verdicts: verdicts.unwrap_or_default(), ..self }
     }
 
     /// Where a request goes: to the model that it names, or to one of `auto`'s. `None` if there is none that it may use. `scope` says
@@ -133,9 +133,9 @@ impl Router {
             (None, None) => known(auto.by_rules(models, &prompt)),
             (None, Some(_)) => {
                 let (question, scope) = (Question::about(&prompt), scope());
-                match self.said.get(&question, scope).await {
+                match self.verdicts.get(&question, scope).await {
                     Some(verdict) => known(Decision { verdict, by: By::Classifier }),
-                    None if self.guard.is_usable() => {
+                    None if self.classifier_breaker.is_usable() => {
                         Destination::Undecided(Box::new(Undecided { prompt, question, scope }))
                     }
                     None => {
@@ -228,7 +228,7 @@ impl Router {
         Arc::clone(&self.upstreams).whole(ask, meter).await
     }
 
-    /// Asks the classifier about a prompt, past everything that was said before.
+    /// Asks the classifier about a prompt, past everything that was verdicts before.
     ///
     /// # Errors
     /// Why there is no verdict.
@@ -268,7 +268,7 @@ impl Router {
     async fn decide(&self, auto: &Auto, ask: &Ask, undecided: &Undecided, meter: &Meter) -> Decision {
         let Undecided { prompt, question, scope } = undecided;
         let Some(classifier) = auto.asks() else { return auto.by_rules(self.upstreams.models(), prompt) };
-        let verdict = match self.guard.ask() {
+        let verdict = match self.classifier_breaker.ask() {
             None => Err(NoVerdict::CoolDown),
             Some(pass) => {
                 let verdict = self.classify(classifier, ask, question, meter).await;
@@ -278,7 +278,7 @@ impl Router {
         };
         match verdict {
             Ok(verdict) => {
-                self.said.keep(question, *scope, verdict);
+                self.verdicts.keep(question, *scope, verdict);
                 Decision { verdict, by: By::Classifier }
             }
             Err(none) => {

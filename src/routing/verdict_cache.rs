@@ -20,7 +20,7 @@ const LONGEST: usize = 16;
 
 /// What it has said. It goes with the configuration that it was said under.
 #[derive(Default)]
-pub(super) struct Said {
+pub(super) struct VerdictCache {
     here: Memory,
     elsewhere: Option<Elsewhere>,
 }
@@ -34,7 +34,7 @@ struct Elsewhere {
     budget: Duration,
 }
 
-impl Said {
+impl VerdictCache {
     /// In this process, and in the store for as long as an answer is kept there.
     pub(super) fn shared(store: Arc<Store>, config: &Config, rules: &config::Cache) -> Self {
         let classifier = config.auto.as_ref().and_then(|auto| auto.asks());
@@ -98,7 +98,7 @@ mod tests {
         );
         let config = Config::parse(&text, Path::new(""), &|_| None).unwrap();
         let store = Arc::new(Store::nowhere(Arc::new(Metrics::new().unwrap())));
-        Said::shared(store, &config, config.cache.as_ref().unwrap()).elsewhere.unwrap()
+        VerdictCache::shared(store, &config, config.cache.as_ref().unwrap()).elsewhere.unwrap()
     }
 
     fn question(text: &str) -> Question {
@@ -124,7 +124,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_said_is_remembered_here_whoever_asks_and_wherever_the_store_is() {
-        let said = Said::default();
+        let said = VerdictCache::default();
         said.keep(&question("one"), None, Verdict::Hard);
         assert_eq!(said.get(&question("one"), Some([7; 32])).await, Some(Verdict::Hard));
         assert_eq!(said.get(&question("two"), Some([7; 32])).await, None);

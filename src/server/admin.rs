@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use super::pages::{Page, STYLE, Site};
 use crate::drain::Drain;
 use crate::failover::health::State;
-use crate::failover::health_registry::{Shown, Standings};
+use crate::failover::health_registry::{HealthRegistry, HealthStatus};
 use crate::metrics::Metrics;
 
 const JSON: &str = "application/json";
@@ -17,13 +17,13 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Serves until the drain is over: while streams finish, `/readyz` tells the load balancer and `/metrics` the rest.
-pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, standings: Arc<Standings>, drain: Drain) {
+pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health_registry: Arc<HealthRegistry>, drain: Drain) {
     let over = drain.over.clone();
     let route = move |path: &str| {
         Some(match path {
             "/metrics" => Page::ok("text/plain; version=0.0.4; charset=utf-8", metrics.text()),
             "/healthz" => Page::ok(JSON, "{\"status\":\"ok\"}\n"),
-            "/readyz" => readiness(&metrics, &standings.shown(), &drain),
+            "/readyz" => readiness(&metrics, &health_registry.shown(), &drain),
             "/" => Page::ok("text/html; charset=utf-8", include_str!("../../web/dashboard.html")),
             "/dashboard.css" => {
                 Page::ok("text/css; charset=utf-8", [STYLE, include_str!("../../web/dashboard.css")].concat())
@@ -41,15 +41,15 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, standings: Arc<
 ///
 /// So are upstreams in trouble, even if all are: another instance has the same ones, and requests are what finds out when
 /// they are well again. Taken out of service, none would.
-fn readiness(metrics: &Metrics, standings: &[Shown], drain: &Drain) -> Page {
+fn readiness(metrics: &Metrics, health_registry: &[HealthStatus], drain: &Drain) -> Page {
     let draining = drain.begun.is_cancelled();
     let detail = serde_json::json!({
         "status": if draining { "draining" } else { "ready" },
         "streams_active": metrics.streams_active.get(),
         "connections_active": metrics.connections_active.get(),
         "config_stale": metrics.config_stale.get() != 0,
-        "upstreams": health(standings),
-        "models": standings.iter().map(|shown| serde_json::json!({
+        "upstreams": health(health_registry),
+        "models": health_registry.iter().map(|shown| serde_json::json!({
             "model": shown.model,
             "upstream": shown.upstream,
             "health": shown.of_model.as_str(),
@@ -61,11 +61,11 @@ fn readiness(metrics: &Metrics, standings: &[Shown], drain: &Drain) -> Page {
 }
 
 /// All of them in one word.
-fn health(standings: &[Shown]) -> &'static str {
-    let open = |shown: &&Shown| shown.of_model.max(shown.of_upstream) != State::Closed;
-    match standings.iter().filter(open).count() {
+fn health(health_registry: &[HealthStatus]) -> &'static str {
+    let open = |shown: &&HealthStatus| shown.of_model.max(shown.of_upstream) != State::Closed;
+    match health_registry.iter().filter(open).count() {
         0 => "healthy",
-        all if all == standings.len() => "all_open",
+        all if all == health_registry.len() => "all_open",
         _ => "degraded",
     }
 }
@@ -85,8 +85,8 @@ mod tests {
     async fn running() -> Running {
         let (listener, address) = listener().await;
         let (metrics, drain) = (Arc::new(Metrics::new().unwrap()), Drain::default());
-        let standings = Arc::new(Standings::new(metrics.clone()));
-        let server = tokio::spawn(serve(listener, metrics.clone(), standings, drain.clone()));
+        let health_registry = Arc::new(HealthRegistry::new(metrics.clone()));
+        let server = tokio::spawn(serve(listener, metrics.clone(), health_registry, drain.clone()));
         Running { address, metrics, drain, server }
     }
 
@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn all_models_are_told_of_in_one_word() {
-        let shown = |of_model, of_upstream| Shown { model: "m".into(), upstream: "u".into(), of_model, of_upstream };
+        let shown =
+            |of_model, of_upstream| HealthStatus { model: "m".into(), upstream: "u".into(), of_model, of_upstream };
         let good = shown(State::Closed, State::Closed);
         let (bad, unreachable) = (shown(State::Open, State::Closed), shown(State::Closed, State::Probing));
         assert_eq!(health(&[good.clone(), good.clone()]), "healthy");

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use crate::failover::health_registry::Trial;
+use crate::failover::health_registry::AttemptPermit;
 use crate::metering::attempt::Attempt;
 use crate::spend::tally::Tally;
 use crate::upstream::client::AnswerBody;
@@ -70,7 +70,7 @@ pub struct Feed {
     failed: Option<Failure>,
     attempt: Attempt,
     /// Learns of what goes wrong after the first output, too.
-    trial: Option<Trial>,
+    permit: Option<AttemptPermit>,
     /// The client asked for the usage-only chunk itself.
     pass_usage: bool,
     /// The last event was handed on: what belongs to it still is, too.
@@ -103,7 +103,7 @@ impl Feed {
             ready: VecDeque::new(),
             failed: None,
             attempt,
-            trial: None,
+            permit: None,
             pass_usage,
             passed: false,
             heard: Instant::now(),
@@ -122,14 +122,14 @@ impl Feed {
     }
 
     /// From here on, a failure counts against who is being tried.
-    pub fn judge_by(&mut self, trial: Trial) {
-        self.trial = Some(trial);
+    pub fn judge_by(&mut self, permit: AttemptPermit) {
+        self.permit = Some(permit);
     }
 
     /// It ends before its time.
     pub fn failed(&mut self, failure: &Failure) {
         self.attempt.failed(failure);
-        self.trial.take().into_iter().for_each(|mut trial| trial.failed(failure));
+        self.permit.take().into_iter().for_each(|mut permit| permit.failed(failure));
     }
 
     /// The `vary` of the upstream's answer.

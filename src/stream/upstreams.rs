@@ -16,7 +16,7 @@ use self::attempts::{Attempts, Work};
 
 use crate::auth::caller::Caller;
 use crate::config;
-use crate::failover::health_registry::{Standing, Standings};
+use crate::failover::health_registry::{HealthRegistry, ModelHealth};
 use crate::metering::attempt::Attempt;
 use crate::metering::meter::Meter;
 use crate::metrics::Metrics;
@@ -40,8 +40,8 @@ pub struct Upstreams {
     rules: config::Stream,
     fallback: config::Fallback,
     /// Of each model, in the order of the table.
-    standings: Vec<Arc<Standing>>,
-    shared: Arc<Standings>,
+    health_registry: Vec<Arc<ModelHealth>>,
+    shared: Arc<HealthRegistry>,
     metrics: Arc<Metrics>,
 }
 
@@ -78,7 +78,7 @@ impl Upstreams {
     ///
     /// # Errors
     /// Which upstream cannot be used, and why.
-    pub fn new(config: &config::Config, shared: Arc<Standings>, metrics: Arc<Metrics>) -> Result<Self, String> {
+    pub fn new(config: &config::Config, shared: Arc<HealthRegistry>, metrics: Arc<Metrics>) -> Result<Self, String> {
         let client = |upstream: &config::Upstream| {
             Client::new(upstream).map(Arc::new).map_err(|error| format!("upstream `{}`: {error}", upstream.name))
         };
@@ -88,7 +88,7 @@ impl Upstreams {
             models: config.models.clone(),
             rules: config.stream.clone(),
             fallback: config.fallback.clone(),
-            standings: shared.adopt(config),
+            health_registry: shared.adopt(config),
             shared,
             metrics,
         })
@@ -112,7 +112,7 @@ impl Upstreams {
     /// Who is asked for this, in this order, until one answers: `first`, then those that its `fallback` names, as far as the
     /// caller may use them, the request fits and they are in good health.
     pub fn candidates(&self, first: ModelId, request: &Request, caller: &Caller) -> Vec<ModelId> {
-        let usable = |id: ModelId| caller.may_use(self.name(id)) && self.standing(id).is_usable();
+        let usable = |id: ModelId| caller.may_use(self.name(id)) && self.model_health(id).is_usable();
         self.models.candidates(first, request.least_context(), usable)
     }
 
@@ -128,9 +128,9 @@ impl Upstreams {
     pub async fn stream(self: Arc<Self>, ask: Ask, meter: Meter) -> Result<Opened, Failure> {
         let once: Once<Opened> = |upstreams, id, ask, meter| Box::pin(upstreams.stream_once(id, ask, meter));
         let hedge = self.fallback.hedge.as_ref();
-        let (mut opened, mut trial) = Attempts::new(&self, &ask, &meter, once, hedge).run().await?;
-        trial.first_output_came();
-        opened.feed.judge_by(trial);
+        let (mut opened, mut permit) = Attempts::new(&self, &ask, &meter, once, hedge).run().await?;
+        permit.first_output_came();
+        opened.feed.judge_by(permit);
         Ok(opened)
     }
 
@@ -141,8 +141,8 @@ impl Upstreams {
     /// The last candidate's failure.
     pub async fn whole(self: Arc<Self>, ask: Ask, meter: Meter) -> Result<Whole, Failure> {
         let once: Once<Whole> = |upstreams, id, ask, meter| Box::pin(upstreams.whole_once(id, ask, meter));
-        let (whole, mut trial) = Attempts::new(&self, &ask, &meter, once, None).run().await?;
-        trial.succeeded();
+        let (whole, mut permit) = Attempts::new(&self, &ask, &meter, once, None).run().await?;
+        permit.succeeded();
         Ok(whole)
     }
 
@@ -215,8 +215,8 @@ impl Upstreams {
         &self.models.get(id).name
     }
 
-    fn standing(&self, id: ModelId) -> &Arc<Standing> {
-        &self.standings[id.0]
+    fn model_health(&self, id: ModelId) -> &Arc<ModelHealth> {
+        &self.health_registry[id.0]
     }
 
     fn client(&self, id: ModelId) -> &Arc<Client> {

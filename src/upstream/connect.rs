@@ -18,7 +18,7 @@ use tower_service::Service;
 
 use super::failure::Failure;
 use crate::config::{BaseUrl, Upstream};
-use dial::connect_error::{Cause, Unconnected};
+use dial::connect_error::{Cause, ConnectError};
 
 /// Bytes to and from an upstream.
 pub(super) enum Transport {
@@ -71,7 +71,7 @@ impl Connect {
         let opened = tokio::time::timeout(self.timeout, self.open_unbounded()).await;
         opened.unwrap_or(Err(Cause::TimedOut(self.timeout))).map_err(|cause| {
             let place = self.place.clone();
-            Failure::NoConnection(Unconnected { place, cause })
+            Failure::NoConnection(ConnectError { place, cause })
         })
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::refusal;
 use crate::error::{Code, Reject};
-use dial::connect_error::{Cause, Unconnected};
+use dial::connect_error::{Cause, ConnectError};
 use families::fault::Fault;
 use families::refusal::Refusal;
 
@@ -15,7 +15,7 @@ const RETRY_WHILE_DRAINING: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// No connection, or no trusted TLS, within `connect_timeout`.
-    NoConnection(Unconnected),
+    NoConnection(ConnectError),
     /// Nothing within `first_event_timeout`.
     SilentBeforeFirstEvent,
     /// Nothing for `idle_timeout`.
@@ -85,7 +85,7 @@ impl Failure {
     /// The label `reason` of `tokenway_fallbacks_total`, and the word in the log.
     pub fn reason(&self) -> &'static str {
         match self {
-            Failure::NoConnection(unconnected) => match unconnected.cause {
+            Failure::NoConnection(connect_error) => match connect_error.cause {
                 Cause::NoSuchHost | Cause::Refused | Cause::NoRoute | Cause::Socket(_) => "connect",
                 Cause::Certificate(_) | Cause::NotTls | Cause::Handshake(_) => "tls",
                 Cause::TimedOut(_) => "connect_timeout",
@@ -106,9 +106,9 @@ impl Failure {
     }
 
     /// Where there is no connection, and why: for the operator, never for a client.
-    pub fn unconnected(&self) -> Option<&Unconnected> {
+    pub fn connect_error(&self) -> Option<&ConnectError> {
         match self {
-            Failure::NoConnection(unconnected) => Some(unconnected),
+            Failure::NoConnection(connect_error) => Some(connect_error),
             _ => None,
         }
     }
@@ -118,8 +118,8 @@ impl Failure {
         let failure = |message: &'static str| Reject::new(Code::UpstreamFailure, message);
         let timeout = |message: &'static str| Reject::new(Code::UpstreamTimeout, message);
         match self {
-            // where it is, and what is wrong with it, is the operator's business: see `unconnected`
-            Failure::NoConnection(unconnected) => match unconnected.cause {
+            // where it is, and what is wrong with it, is the operator's business: see `connect_error`
+            Failure::NoConnection(connect_error) => match connect_error.cause {
                 Cause::NoSuchHost | Cause::Refused | Cause::NoRoute | Cause::Socket(_) => {
                     failure("The upstream could not be reached.")
                 }
@@ -154,7 +154,7 @@ impl Failure {
     /// A refused TCP connection, for tests.
     pub(crate) fn no_connection() -> Self {
         let cause = Cause::Refused;
-        Self::NoConnection(Unconnected { place: "up.example:443".to_owned(), cause })
+        Self::NoConnection(ConnectError { place: "up.example:443".to_owned(), cause })
     }
 }
 
@@ -163,8 +163,8 @@ mod tests {
     use super::*;
     use dial::connect_error::CertificateFault;
 
-    fn unconnected(cause: Cause) -> Failure {
-        Failure::NoConnection(Unconnected { place: "secret.internal:443".to_owned(), cause })
+    fn connect_error(cause: Cause) -> Failure {
+        Failure::NoConnection(ConnectError { place: "secret.internal:443".to_owned(), cause })
     }
 
     #[test]
@@ -179,11 +179,11 @@ mod tests {
             (Cause::Handshake("secret".to_owned()), "tls"),
             (Cause::TimedOut(Duration::from_secs(7)), "connect_timeout"),
         ] {
-            let failure = unconnected(cause.clone());
+            let failure = connect_error(cause.clone());
             let told = failure.reject().message;
             assert!(!told.contains("secret") && !told.contains(&cause.to_string()), "{told}");
             assert_eq!(failure.reason(), reason);
-            assert_eq!(failure.unconnected().map(ToString::to_string), Some(format!("secret.internal:443: {cause}")));
+            assert_eq!(failure.connect_error().map(ToString::to_string), Some(format!("secret.internal:443: {cause}")));
         }
     }
 
@@ -194,7 +194,7 @@ mod tests {
             Failure::Refused(failure)
         });
         let faults = [Fault::ContextLengthExceeded, Fault::ContentPolicy, Fault::Unsupported].map(Failure::InBody);
-        let own = [unconnected(Cause::Refused), Failure::BadHead("it is odd"), Failure::Broken, Failure::Empty];
+        let own = [connect_error(Cause::Refused), Failure::BadHead("it is odd"), Failure::Broken, Failure::Empty];
         for failure in refusals.into_iter().chain(faults).chain(own) {
             let told = failure.reject().message;
             assert!(told.starts_with(char::is_uppercase) && told.ends_with('.'), "{told}");
@@ -205,9 +205,9 @@ mod tests {
     fn somebody_is_to_blame_for_every_failure_after_which_another_model_is_asked_and_429_and_503_name_a_time() {
         let refused = |status| Failure::Refused(families::refusal::classify(status, None, b""));
         let all = [
-            unconnected(Cause::Refused),
-            unconnected(Cause::NotTls),
-            unconnected(Cause::TimedOut(Duration::from_secs(1))),
+            connect_error(Cause::Refused),
+            connect_error(Cause::NotTls),
+            connect_error(Cause::TimedOut(Duration::from_secs(1))),
             Failure::SilentBeforeFirstEvent,
             Failure::SilentBetweenEvents,
             refused(429),

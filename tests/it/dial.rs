@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dial::connect_error::{Cause, Unconnected};
+use dial::connect_error::{Cause, ConnectError};
 use dial::{Connection, Dialer, Error, SendError, Target, Trust, Versions};
 use http::{Method, Version};
 use http_body_util::{BodyExt, Full};
@@ -118,12 +118,12 @@ async fn nobody_there_and_nobody_of_that_name_are_told_apart() {
     let nobody = Nobody::new();
     let place = nobody.address.to_string();
     let error = dial(&format!("http://{place}"), Versions::Any, Trust::PublicRoots).await.unwrap_err();
-    assert_eq!(error, Error::Unconnected(Unconnected { place, cause: Cause::Refused }));
+    assert_eq!(error, Error::ConnectError(ConnectError { place, cause: Cause::Refused }));
     // RFC 6761 §6.4: it never resolves
     let error = dial("http://tokenway.invalid", Versions::Any, Trust::PublicRoots).await.unwrap_err();
     assert_eq!(
         error,
-        Error::Unconnected(Unconnected { place: "tokenway.invalid:80".to_owned(), cause: Cause::NoSuchHost })
+        Error::ConnectError(ConnectError { place: "tokenway.invalid:80".to_owned(), cause: Cause::NoSuchHost })
     );
 }
 

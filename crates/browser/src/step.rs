@@ -1,4 +1,4 @@
-//! Places in the Fetch standard.
+//! BoundedTable in the Fetch standard.
 
 use std::fmt;
 

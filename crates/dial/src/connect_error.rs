@@ -12,7 +12,7 @@ const EMFILE: i32 = 24;
 
 /// A server that cannot be connected to. `Display` is one clause; it is for operators, for it names the place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unconnected {
+pub struct ConnectError {
     /// Host and port.
     pub place: String,
     /// Why.
@@ -101,7 +101,7 @@ impl CertificateFault {
     }
 }
 
-impl fmt::Display for Unconnected {
+impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.cause)
     }
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn place_and_cause_make_one_clause() {
-        let unconnected = Unconnected { place: "up.example:443".to_owned(), cause: Cause::Refused };
-        assert_eq!(unconnected.to_string(), "up.example:443: connection refused");
+        let connect_error = ConnectError { place: "up.example:443".to_owned(), cause: Cause::Refused };
+        assert_eq!(connect_error.to_string(), "up.example:443: connection refused");
     }
 }

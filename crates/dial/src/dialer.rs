@@ -44,7 +44,7 @@ impl Dialer {
         let tls = match target.is_tls() {
             false => None,
             true => {
-                let failed = |reason: String| Error::unconnected(place(&target), Cause::Handshake(reason));
+                let failed = |reason: String| Error::connect_error(place(&target), Cause::Handshake(reason));
                 let config = trust.client_config(versions).map_err(|error| failed(error.to_string()))?;
                 let name = match target.host() {
                     Host::Domain(name) => {
@@ -79,7 +79,7 @@ impl Dialer {
     /// # Errors
     /// There is none: see [`Error`].
     pub async fn dial(&self) -> Result<Connection, Error> {
-        let late = Error::unconnected(self.place(), Cause::TimedOut(self.timeout));
+        let late = Error::connect_error(self.place(), Cause::TimedOut(self.timeout));
         timeout(self.timeout, self.dial_unbounded()).await.unwrap_or(Err(late))
     }
 
@@ -96,7 +96,7 @@ impl Dialer {
         let tap = Arc::new(Tap::default());
         let tcp = Tapped::new(tcp, Arc::clone(&tap));
 
-        let failed = |error: hyper::Error| Error::unconnected(self.place(), Cause::Socket(error.to_string()));
+        let failed = |error: hyper::Error| Error::connect_error(self.place(), Cause::Socket(error.to_string()));
         let Some((connector, name)) = &self.tls else {
             let http2 = self.versions == Versions::Http2;
             return Connection::open(tcp, http2, peer, phases, tap).await.map_err(failed);
@@ -121,7 +121,7 @@ impl Dialer {
             Host::Domain(name) => {
                 let found: Vec<_> =
                     tokio::net::lookup_host((name.as_str(), port)).await.into_iter().flatten().collect();
-                if found.is_empty() { Err(Error::unconnected(self.place(), Cause::NoSuchHost)) } else { Ok(found) }
+                if found.is_empty() { Err(Error::connect_error(self.place(), Cause::NoSuchHost)) } else { Ok(found) }
             }
         });
         found.await.map(Vec::as_slice)
@@ -144,7 +144,7 @@ impl Dialer {
     }
 
     fn no_tcp(&self, error: &(dyn std::error::Error + 'static)) -> Error {
-        Error::unconnected(self.place(), Cause::of_tcp(error, self.timeout))
+        Error::connect_error(self.place(), Cause::of_tcp(error, self.timeout))
     }
 
     fn place(&self) -> String {

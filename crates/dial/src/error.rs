@@ -5,7 +5,7 @@ use std::io;
 
 use rustls::AlertDescription;
 
-use crate::connect_error::{Cause, CertificateFault, Unconnected};
+use crate::connect_error::{Cause, CertificateFault, ConnectError};
 
 /// Why a server cannot be connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum Error {
         reason: String,
     },
     /// No connection, or none that is trusted.
-    Unconnected(Unconnected),
+    ConnectError(ConnectError),
     /// The server does not speak the version of HTTP that was asked for.
     NotOffered {
         /// Host and port.
@@ -41,7 +41,7 @@ impl Error {
         match self {
             Error::Url { .. } => "url",
             Error::Authorities { .. } => "authorities",
-            Error::Unconnected(unconnected) => match unconnected.cause {
+            Error::ConnectError(connect_error) => match connect_error.cause {
                 Cause::NoSuchHost => "no_such_host",
                 Cause::Refused => "connection_refused",
                 Cause::NoRoute => "unreachable",
@@ -56,8 +56,8 @@ impl Error {
     }
 
     /// No connection to this host and port.
-    pub(super) fn unconnected(place: String, cause: Cause) -> Self {
-        Error::Unconnected(Unconnected { place, cause })
+    pub(super) fn connect_error(place: String, cause: Cause) -> Self {
+        Error::ConnectError(ConnectError { place, cause })
     }
 
     /// Of a failed TLS handshake.
@@ -67,7 +67,7 @@ impl Error {
             Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
                 Error::NotOffered { place, wanted }
             }
-            _ => Error::unconnected(place, Cause::of_tls(error)),
+            _ => Error::connect_error(place, Cause::of_tls(error)),
         }
     }
 }
@@ -79,9 +79,9 @@ impl fmt::Display for Error {
             Error::Authorities { file, reason } => {
                 write!(f, "--ca {file}: {reason}; name a PEM file that holds the certificates of authorities to trust")
             }
-            Error::Unconnected(unconnected) => {
-                write!(f, "{unconnected}")?;
-                mend(&unconnected.cause).map_or(Ok(()), |mend| write!(f, "; {mend}"))
+            Error::ConnectError(connect_error) => {
+                write!(f, "{connect_error}")?;
+                mend(&connect_error.cause).map_or(Ok(()), |mend| write!(f, "; {mend}"))
             }
             Error::NotOffered { place, wanted } => {
                 write!(

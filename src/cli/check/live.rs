@@ -21,7 +21,7 @@ use families::chat::event::{Chunk, Inspector};
 use families::chat::request::Request;
 use tokenway::auth::caller::Caller;
 use tokenway::config::Config;
-use tokenway::failover::health_registry::Standings;
+use tokenway::failover::health_registry::HealthRegistry;
 use tokenway::metering::meter::Meter;
 use tokenway::metrics::Metrics;
 use tokenway::models::ModelId;
@@ -58,8 +58,8 @@ pub(super) fn ask_all(config: &Config, told: impl FnMut(&Answer<'_>) -> io::Resu
 
 async fn ask_each(config: &Config, mut told: impl FnMut(&Answer<'_>) -> io::Result<()>) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::new().map_err(|error| Failure::failed(error.to_string()))?);
-    let standings = Arc::new(Standings::new(Arc::clone(&metrics)));
-    let upstreams = Upstreams::new(config, standings, Arc::clone(&metrics)).map_err(Failure::failed)?;
+    let health_registry = Arc::new(HealthRegistry::new(Arc::clone(&metrics)));
+    let upstreams = Upstreams::new(config, health_registry, Arc::clone(&metrics)).map_err(Failure::failed)?;
     let upstreams = Arc::new(upstreams);
     let mut bad = Vec::new();
     let models = config.models.models();
@@ -149,8 +149,8 @@ async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId)
 
 /// What the operator is told: where there is no connection, place, cause and mend; else what a client would be.
 fn reason(failure: &failure::Failure) -> String {
-    let Some(unconnected) = failure.unconnected() else { return failure.reject().message.into() };
-    let mend = match &unconnected.cause {
+    let Some(connect_error) = failure.connect_error() else { return failure.reject().message.into() };
+    let mend = match &connect_error.cause {
         Cause::NoSuchHost => "check the host of base_url, and the resolver",
         Cause::Refused => "nothing listens there: start the server, or check the port of base_url",
         Cause::NoRoute => "check the host of base_url, the network and the firewall",
@@ -165,5 +165,5 @@ fn reason(failure: &failure::Failure) -> String {
         Cause::NotTls => "begin base_url with http://",
         Cause::Socket(_) | Cause::Handshake(_) => "check base_url",
     };
-    format!("{unconnected}; {mend}")
+    format!("{connect_error}; {mend}")
 }

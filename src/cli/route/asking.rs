@@ -11,7 +11,7 @@ use super::report::{Effort, Judge};
 use families::chat::request::Request;
 use tokenway::auth::caller::Caller;
 use tokenway::config::Config;
-use tokenway::failover::health_registry::Standings;
+use tokenway::failover::health_registry::HealthRegistry;
 use tokenway::limits::limiter::Limiter;
 use tokenway::metering::meter::Meter;
 use tokenway::metrics::Metrics;
@@ -42,8 +42,8 @@ pub(super) async fn judged(
 ) -> Result<[Judge; 2], String> {
     let auto = config.auto.as_ref().ok_or("there is no [routing.auto]")?;
     let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
-    let standings = Arc::new(Standings::new(Arc::clone(&metrics)));
-    let upstreams = Arc::new(Upstreams::new(config, standings, Arc::clone(&metrics))?);
+    let health_registry = Arc::new(HealthRegistry::new(Arc::clone(&metrics)));
+    let upstreams = Arc::new(Upstreams::new(config, health_registry, Arc::clone(&metrics))?);
     let router = Router::new(config, upstreams, Limiter::local(1, Arc::clone(&metrics)));
     let ask_about = async |prompt: &Labelled| -> Result<Asked, String> {
         let question = Question::about(&prompt.prompt);

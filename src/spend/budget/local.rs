@@ -1,16 +1,16 @@
 //! What callers have spent, in one process. Whoever comes new takes the place of one who spent on another day, for whom being
 //! forgotten changes nothing; if there is none, of the one who has spent least.
 
-use crate::bounded_table::Places;
+use crate::bounded_table::BoundedTable;
 use crate::spend::budget::claim::{Claim, Spent, Verdict};
 
 /// The spending of this process.
-pub(super) struct Table(Places<Spent>);
+pub(super) struct Table(BoundedTable<Spent>);
 
 impl Table {
     /// A table with room for so many callers: 64 bytes each.
     pub(super) fn new(callers: usize) -> Self {
-        Self(Places::new(callers))
+        Self(BoundedTable::new(callers))
     }
 
     /// Takes what is claimed on this day.

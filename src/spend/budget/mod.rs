@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::limits::policy::Percent;
-use crate::redis::connection::Link;
+use crate::redis::connection::Connection;
 use crate::spend::budget::claim::{Claim, DAY, Verdict, until_midnight};
 use crate::spend::price::Cost;
 
@@ -63,7 +63,7 @@ impl Budgets {
     }
 
     /// Counts in Redis, and in this process, at its share, while there is none.
-    pub fn shared(most_callers: usize, link: Arc<Link>, local_share: Percent) -> Arc<Self> {
+    pub fn shared(most_callers: usize, link: Arc<Connection>, local_share: Percent) -> Arc<Self> {
         let (table, shared) = (Table::new(most_callers), Some(Arc::new(Shared::new(link))));
         Arc::new(Self { table, shared, local_share })
     }

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use redis::Value;
 
 use super::Answer;
-use crate::redis::connection::{Link, Script};
-use crate::redis::error::Trouble;
+use crate::redis::connection::{Connection, Script};
+use crate::redis::error::RedisError;
 use crate::spend::budget::claim::{Claim, MOST, Verdict};
 
 /// The spending that all instances share.
 pub(super) struct Shared {
-    link: Arc<Link>,
+    link: Arc<Connection>,
     take: Script,
     settle: Script,
 }
 
 impl Shared {
-    pub(super) fn new(link: Arc<Link>) -> Self {
+    pub(super) fn new(link: Arc<Connection>) -> Self {
         let (take, settle) = (include_str!("take.lua"), include_str!("settle.lua"));
         Self { link, take: Script::new(take), settle: Script::new(settle) }
     }
@@ -26,7 +26,7 @@ impl Shared {
     ///
     /// # Errors
     /// Redis did not say: nothing is known of what it took.
-    pub(super) async fn admit(&self, claim: &Claim) -> Result<Answer, Trouble> {
+    pub(super) async fn admit(&self, claim: &Claim) -> Result<Answer, RedisError> {
         let otherwise = claim.otherwise.map_or("-1".to_owned(), |nano| nano.min(MOST).to_string());
         let arguments = [claim.budget.min(MOST).to_string(), claim.estimate.min(MOST).to_string(), otherwise];
         let reply = self.link.run(&self.take, &[key(claim)], &arguments).await?;

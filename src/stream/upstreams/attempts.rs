@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Ask, Once, Upstreams};
 use crate::config::{Hedge, HedgeAfter};
-use crate::failover::health_registry::Trial;
+use crate::failover::health_registry::AttemptPermit;
 use crate::metering::meter::Meter;
 use crate::metrics::Metrics;
 use crate::models::ModelId;
@@ -43,7 +43,7 @@ pub(super) struct Attempts<'a, T> {
 /// One of them.
 struct UnderWay<'a, T> {
     id: ModelId,
-    trial: Trial,
+    permit: AttemptPermit,
     work: Work<'a, T>,
 }
 
@@ -79,8 +79,8 @@ impl<'a, T> Attempts<'a, T> {
         Self { upstreams, ask, meter, once, left, under_way: Vec::new(), slow_at: None, hedge, hedged: None }
     }
 
-    /// The first answer, and the trial that it passed; or the last failure.
-    pub(super) async fn run(mut self) -> Result<(T, Trial), Failure> {
+    /// The first answer, and the permit that it passed; or the last failure.
+    pub(super) async fn run(mut self) -> Result<(T, AttemptPermit), Failure> {
         let (time_up, late) = self.upstreams.time_up(self.meter);
         self.begin_first()?;
         loop {
@@ -117,15 +117,15 @@ impl<'a, T> Attempts<'a, T> {
             self.upstreams.shared.request_began();
         }
         match self.next_usable() {
-            Some((id, trial)) => {
+            Some((id, permit)) => {
                 if id != first {
                     self.passed_over(first, id);
                 }
-                self.begin(id, trial);
+                self.begin(id, permit);
             }
             None => {
-                let trial = self.upstreams.standing(first).ask_anyway(self.upstreams.fallback.cool_down);
-                self.begin(first, trial);
+                let permit = self.upstreams.model_health(first).ask_anyway(self.upstreams.fallback.cool_down);
+                self.begin(first, permit);
             }
         }
         Ok(())
@@ -140,31 +140,31 @@ impl<'a, T> Attempts<'a, T> {
     }
 
     /// Takes the next candidate that may be asked.
-    fn next_usable(&mut self) -> Option<(ModelId, Trial)> {
+    fn next_usable(&mut self) -> Option<(ModelId, AttemptPermit)> {
         let cool_down = self.upstreams.fallback.cool_down;
         while let Some(id) = self.left.pop_front() {
-            if let Some(trial) = self.upstreams.standing(id).ask(cool_down) {
-                return Some((id, trial));
+            if let Some(permit) = self.upstreams.model_health(id).ask(cool_down) {
+                return Some((id, permit));
             }
         }
         None
     }
 
-    fn begin(&mut self, id: ModelId, trial: Trial) {
+    fn begin(&mut self, id: ModelId, permit: AttemptPermit) {
         let patience = self.hedge.filter(|_| self.hedged.is_none()).and_then(|hedge| match hedge.after {
-            HedgeAfter::P95 => self.upstreams.standing(id).p95(),
+            HedgeAfter::P95 => self.upstreams.model_health(id).p95(),
             HedgeAfter::Time(time) => Some(time),
         });
-        self.slow_at = patience.map(|patience| trial.began() + patience);
+        self.slow_at = patience.map(|patience| permit.began() + patience);
         let work = (self.once)(self.upstreams, id, self.ask, self.meter);
-        self.under_way.push(UnderWay { id, trial, work });
+        self.under_way.push(UnderWay { id, permit, work });
     }
 
     /// Asks the next candidate beside the one that is slow.
     fn hedge(&mut self) {
         self.slow_at = None;
         let (Some(hedge), Some(slow)) = (self.hedge, self.under_way.first().map(|attempt| attempt.id)) else { return };
-        let Some((id, trial)) = self.next_usable() else { return };
+        let Some((id, permit)) = self.next_usable() else { return };
         if !self.upstreams.shared.may_hedge(hedge.budget) {
             // it is still somebody to ask, should the slow one fail
             self.left.push_front(id);
@@ -174,10 +174,10 @@ impl<'a, T> Attempts<'a, T> {
         let (request_id, metrics) = (self.meter.record().request_id().to_owned(), self.upstreams.metrics.clone());
         tracing::info!(request_id, model = from, next = to, "no output yet: another model is asked as well");
         self.hedged = Some(Hedged { metrics, from, to, result: "abandoned" });
-        self.begin(id, trial);
+        self.begin(id, permit);
     }
 
-    fn won(&mut self, place: usize) -> Trial {
+    fn won(&mut self, place: usize) -> AttemptPermit {
         let winner = self.under_way.swap_remove(place);
         if let Some(hedged) = &mut self.hedged {
             hedged.result = match self.upstreams.name(winner.id) {
@@ -188,15 +188,15 @@ impl<'a, T> Attempts<'a, T> {
             };
         }
         // who began earlier and has nothing yet is slower than that; who began later may have been faster
-        let slower = self.under_way.drain(..).filter(|attempt| attempt.trial.began() < winner.trial.began());
-        slower.for_each(|attempt| attempt.trial.overtaken());
-        winner.trial
+        let slower = self.under_way.drain(..).filter(|attempt| attempt.permit.began() < winner.permit.began());
+        slower.for_each(|attempt| attempt.permit.overtaken());
+        winner.permit
     }
 
     /// An attempt has failed: somebody else is asked, or is under way already, or the failure is the request's.
     fn lost(&mut self, place: usize, failure: Failure) -> Result<(), Failure> {
         let mut attempt = self.under_way.remove(place);
-        attempt.trial.failed(&failure);
+        attempt.permit.failed(&failure);
         let next = match self.under_way.first() {
             // what the model that was asked first says of the request itself is final
             _ if place == 0 && !failure.is_retryable() => None,
@@ -207,7 +207,7 @@ impl<'a, T> Attempts<'a, T> {
         let (model, upstream) = (self.upstreams.name(attempt.id), self.upstreams.client(attempt.id).name());
         let (reason, next_name) = (failure.reason(), next.map(|next| self.upstreams.name(next)));
         let request_id = self.meter.record().request_id().to_owned();
-        let cause = failure.unconnected().map(ToString::to_string);
+        let cause = failure.connect_error().map(ToString::to_string);
         tracing::warn!(request_id, model, upstream, reason, cause, next = next_name, "attempt failed");
         let Some(next) = next else {
             self.hedge_failed();
@@ -221,11 +221,11 @@ impl<'a, T> Attempts<'a, T> {
     }
 
     fn begin_next(&mut self) -> Option<ModelId> {
-        let (id, trial) = self.next_usable()?;
+        let (id, permit) = self.next_usable()?;
         if !self.upstreams.shared.may_retry(self.upstreams.fallback.retry_budget) {
             return None;
         }
-        self.begin(id, trial);
+        self.begin(id, permit);
         Some(id)
     }
 
@@ -234,8 +234,8 @@ impl<'a, T> Attempts<'a, T> {
         let bound = self.upstreams.fallback.deadline;
         for mut attempt in self.under_way.drain(..) {
             // one that began late is not to blame
-            if attempt.trial.began().elapsed() >= bound / 2 {
-                attempt.trial.failed(&late);
+            if attempt.permit.began().elapsed() >= bound / 2 {
+                attempt.permit.failed(&late);
             }
         }
         self.hedge_failed();

@@ -10,7 +10,7 @@ use families::chat::request::Request;
 use serde_json::json;
 use tokenway::auth::caller::Caller;
 use tokenway::config::Config;
-use tokenway::failover::health_registry::Standings;
+use tokenway::failover::health_registry::HealthRegistry;
 use tokenway::failover::retry_budget::{Share, Terms};
 use tokenway::limits::limiter::Limiter;
 use tokenway::metering::meter::Meter;
@@ -154,8 +154,8 @@ async fn a_classifier_s_question_is_no_request_that_the_retry_budget_grows_with(
                   [[models]]\nname = \"judge\"\nupstream = \"up\"\n";
     let config = Config::parse(config, Path::new(""), &|_| None).unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
-    let standings = Arc::new(Standings::new(metrics.clone()));
-    let upstreams = Arc::new(Upstreams::new(&config, standings.clone(), metrics.clone()).unwrap());
+    let health_registry = Arc::new(HealthRegistry::new(metrics.clone()));
+    let upstreams = Arc::new(Upstreams::new(&config, health_registry.clone(), metrics.clone()).unwrap());
     let router = Router::new(&config, upstreams.clone(), Limiter::local(1, metrics.clone()));
     let request = Request::parse(asks("judge", "Hm?", false).to_string().into()).unwrap();
     let (question, id) = (Question::about(&request.prompt()), RequestId::random());
@@ -172,7 +172,7 @@ async fn a_classifier_s_question_is_no_request_that_the_retry_budget_grows_with(
     let as_many_as_requests = Terms { share: Share::of_thousand(1000), floor: 0 };
     let classifier = Classifier { model: judge, timeout: Duration::from_secs(20) };
     assert!(matches!(router.classify(classifier, &ask, &question, &meter).await, Err(NoVerdict::Failed(_))));
-    assert!(!standings.may_retry(as_many_as_requests));
+    assert!(!health_registry.may_retry(as_many_as_requests));
     assert!(upstreams.whole(ask, meter).await.is_err());
-    assert!(standings.may_retry(as_many_as_requests));
+    assert!(health_registry.may_retry(as_many_as_requests));
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::directive::Wishes;
+use super::directives::RequestCacheControl;
 use super::entry::{Answer, Entry};
 use super::flight::{self, Bounds, Flights, Follower, Pilot};
 use super::key::{Asked, FlightKey, Key, Route};
@@ -14,7 +14,7 @@ use crate::redis::store::Store;
 use crate::spend::tally::Tally;
 
 /// All that is kept and all that is in flight. It lives as long as the process: a reload keeps it.
-pub struct Keeper {
+pub struct ResponseCache {
     memory: Memory,
     remote: Remote,
     flights: Arc<Flights>,
@@ -29,17 +29,17 @@ pub struct Found {
 }
 
 /// An answer that nobody has to be asked for.
-pub enum Free {
+pub enum Reuse {
     /// It is kept.
-    Kept(Found),
+    Hit(Found),
     /// It is just coming in.
-    Joined(Follower),
+    Coalesced(Follower),
 }
 
 /// What entering gives.
 pub enum Entered {
     /// There is an answer.
-    Free(Free),
+    Reuse(Reuse),
     /// It is to be asked for; the first reader is there already.
     Leads(Pilot, Follower),
 }
@@ -57,12 +57,12 @@ pub struct Lookup<'a> {
     /// It wants a stream.
     pub streamed: bool,
     /// Its `cache-control`.
-    pub wishes: Wishes,
+    pub wishes: RequestCacheControl,
     /// `[cache]`
     pub rules: &'a Rules,
 }
 
-impl Keeper {
+impl ResponseCache {
     /// Empty, under these rules; what other instances keep is in this store, wherever that is.
     pub fn new(rules: Option<&Rules>, store: Arc<Store>) -> Arc<Self> {
         let (max_bytes, ttl) = rules.map(|rules| (rules.max_bytes as u64, rules.ttl)).unwrap_or_default();
@@ -85,30 +85,30 @@ impl Keeper {
             return Entered::Leads(pilot, follower);
         }
         if let Some(free) = self.free(lookup).await {
-            return Entered::Free(free);
+            return Entered::Reuse(free);
         }
         match self.flights.enter(lookup.flight, bounds, || self.here(lookup)) {
-            flight::Entered::Joined(follower) => Entered::Free(Free::Joined(follower)),
-            flight::Entered::Instead(found) => Entered::Free(Free::Kept(found)),
+            flight::Entered::Joined(follower) => Entered::Reuse(Reuse::Coalesced(follower)),
+            flight::Entered::Instead(found) => Entered::Reuse(Reuse::Hit(found)),
             flight::Entered::Leads(pilot, follower) => Entered::Leads(pilot, follower),
         }
     }
 
     /// An answer for which no upstream is asked. What is in this process comes first: only when nothing is, and nobody is just
     /// asking, Redis is looked into.
-    pub async fn free(&self, lookup: &Lookup<'_>) -> Option<Free> {
-        let Wishes { no_cache, only_if_cached, .. } = lookup.wishes;
+    pub async fn free(&self, lookup: &Lookup<'_>) -> Option<Reuse> {
+        let RequestCacheControl { no_cache, only_if_cached, .. } = lookup.wishes;
         if no_cache {
             return None;
         }
         if let Some(found) = self.here(lookup) {
-            return Some(Free::Kept(found));
+            return Some(Reuse::Hit(found));
         }
         let mut flights = std::iter::once(&lookup.flight).chain(&lookup.also).filter(|_| !only_if_cached);
         if let Some(follower) = flights.find_map(|flight| self.flights.join(*flight)) {
-            return Some(Free::Joined(follower));
+            return Some(Reuse::Coalesced(follower));
         }
-        self.elsewhere(lookup).await.map(Free::Kept)
+        self.elsewhere(lookup).await.map(Reuse::Hit)
     }
 
     /// Keeps the answer of the model by this route.

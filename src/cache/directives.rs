@@ -8,7 +8,7 @@ use http::header::CACHE_CONTROL;
 /// The directives that mean something here. `max-stale` has nothing to allow: what is stale is never kept. Others are
 /// ignored, as §5.2.3 wants it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Wishes {
+pub struct RequestCacheControl {
     /// Nothing of request and answer is kept; nor is anything looked up, for whoever says so trusts no cache.
     pub no_store: bool,
     /// A new answer, which may be kept.
@@ -21,7 +21,7 @@ pub struct Wishes {
     pub min_fresh: Option<Duration>,
 }
 
-impl Wishes {
+impl RequestCacheControl {
     /// Reads all `cache-control` lines of a request.
     pub fn of(headers: &HeaderMap) -> Self {
         let mut wishes = Self::default();
@@ -106,22 +106,22 @@ mod tests {
 
     use super::*;
 
-    fn wishes(lines: &[&'static str]) -> Wishes {
+    fn wishes(lines: &[&'static str]) -> RequestCacheControl {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(CACHE_CONTROL, HeaderValue::from_static(line));
         }
-        Wishes::of(&headers)
+        RequestCacheControl::of(&headers)
     }
 
     #[test]
     fn directives_are_found_in_any_case_place_and_line() {
-        let none = Wishes::default();
+        let none = RequestCacheControl::default();
         assert_eq!(wishes(&[]), none);
-        assert_eq!(wishes(&["NO-Store"]), Wishes { no_store: true, ..none });
+        assert_eq!(wishes(&["NO-Store"]), RequestCacheControl { no_store: true, ..none });
         assert_eq!(
             wishes(&["foo=\"a, no-store, \\\" b\", no-cache ,,", " only-if-cached"]),
-            Wishes { no_cache: true, only_if_cached: true, ..none }
+            RequestCacheControl { no_cache: true, only_if_cached: true, ..none }
         );
         assert_eq!(wishes(&["no-storeroom, max-stale=5, private"]), none);
     }
@@ -157,7 +157,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.append(CACHE_CONTROL, HeaderValue::from_str(&before).unwrap());
             headers.append(CACHE_CONTROL, HeaderValue::from_str(&format!("no-store{rest}")).unwrap());
-            prop_assert!(Wishes::of(&headers).no_store);
+            prop_assert!(RequestCacheControl::of(&headers).no_store);
         }
     }
 }

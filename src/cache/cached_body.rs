@@ -58,7 +58,7 @@ pub enum Part {
 }
 
 /// An answer for one client.
-pub struct Told {
+pub struct CachedBody {
     source: Source,
     part: Part,
     meter: Meter,
@@ -79,7 +79,7 @@ enum Piece {
     Lost,
 }
 
-impl Told {
+impl CachedBody {
     /// From this source; usage alone is passed on only to those who asked for it.
     pub fn new(source: Source, part: Part, meter: Meter, pass_usage: bool) -> Self {
         Self { source, part, meter, pass_usage, heartbeat: None, awaits_lf: false, identified: false, ended: false }
@@ -332,7 +332,7 @@ impl Out {
     }
 }
 
-impl Body for Told {
+impl Body for CachedBody {
     type Data = Bytes;
     type Error = Infallible;
 

@@ -11,12 +11,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::{FromRedisValue, Value};
 
-use super::revocations::{InProcess, Reach, Revocations};
+use super::revocations::{LocalRevocations, Reach, Revocations};
 use crate::auth::caller::SessionId;
 use crate::auth::revoked::Revoked;
 use crate::metrics::Metrics;
-use crate::redis::connection::{Link, Script};
-use crate::redis::error::Trouble;
+use crate::redis::connection::{Connection, Script};
+use crate::redis::error::RedisError;
 
 /// How often what is new is read, and what waits is written.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -43,11 +43,11 @@ return redis.call('EXPIRE', KEYS[1], ARGV[1])";
 const READ: &str = "return redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])";
 
 /// Logouts of all instances.
-pub struct Everywhere {
-    here: InProcess,
+pub struct SharedRevocations {
+    here: LocalRevocations,
     /// Those of this instance that Redis does not know of yet.
     waiting: Mutex<Revoked>,
-    link: Arc<Link>,
+    link: Arc<Connection>,
     metrics: Arc<Metrics>,
     revoke: Script,
     read: Script,
@@ -65,11 +65,11 @@ struct Place {
     seen: Option<HashSet<SessionId>>,
 }
 
-impl Everywhere {
+impl SharedRevocations {
     /// Reads over this link what other instances write, and writes what waits, for as long as the result lives.
-    pub fn start(link: Arc<Link>, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub fn start(link: Arc<Connection>, metrics: Arc<Metrics>) -> Arc<Self> {
         let everywhere = Arc::new(Self {
-            here: InProcess::default(),
+            here: LocalRevocations::default(),
             waiting: Mutex::new(Revoked::new(MAX_WAITING)),
             link,
             metrics,
@@ -95,7 +95,7 @@ impl Everywhere {
     }
 
     /// Writes what waits, until nothing does.
-    async fn write_waiting(&self) -> Result<(), Trouble> {
+    async fn write_waiting(&self) -> Result<(), RedisError> {
         loop {
             let batch = self.waiting().soonest(BATCH, now());
             if batch.is_empty() {
@@ -111,7 +111,7 @@ impl Everywhere {
     }
 
     /// Writes these, and has them wait no longer.
-    async fn write(&self, logouts: &[(SessionId, u64)]) -> Result<(), Trouble> {
+    async fn write(&self, logouts: &[(SessionId, u64)]) -> Result<(), RedisError> {
         let members = logouts.iter().map(|(session, end)| format!("{session}:{end}"));
         let arguments: Vec<String> = std::iter::once(KEPT.as_secs().to_string()).chain(members).collect();
         self.link.run(&self.revoke, &[KEY.to_owned()], &arguments).await?;
@@ -166,7 +166,7 @@ impl Everywhere {
     }
 
     /// Writes once more what Redis has lost.
-    async fn write_lost(&self, lost: &[(SessionId, u64)]) -> Result<(), Trouble> {
+    async fn write_lost(&self, lost: &[(SessionId, u64)]) -> Result<(), RedisError> {
         for batch in lost.chunks(BATCH) {
             self.write(batch).await?;
         }
@@ -208,7 +208,7 @@ impl Place {
     }
 }
 
-impl Revocations for Everywhere {
+impl Revocations for SharedRevocations {
     fn revoke(&self, session: SessionId, end: u64, now: u64) -> Pin<Box<dyn Future<Output = Reach> + Send + '_>> {
         // before it is tried: a client that leaves meanwhile is logged out everywhere, too; and before it is known here, or it
         // would look as if it had been written once
@@ -226,7 +226,7 @@ impl Revocations for Everywhere {
         }
         Box::pin(async move {
             match self.write(&[(session, end)]).await {
-                Ok(()) => Reach::Everywhere,
+                Ok(()) => Reach::SharedRevocations,
                 Err(_) => {
                     tracing::warn!(
                         "a logout could not be written to Redis: it holds on this instance, and on the others once Redis is back"
@@ -254,7 +254,7 @@ fn entries(reply: Value) -> Option<Vec<(String, String)>> {
     Some(flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
 }
 
-/// `SESSION:END`, as [`Everywhere::revoke`] writes it.
+/// `SESSION:END`, as [`SharedRevocations::revoke`] writes it.
 fn member_of(member: &str) -> Option<(SessionId, u64)> {
     let (session, end) = member.split_once(':')?;
     let session = u128::from_str_radix(session, 16).ok().filter(|_| session.len() == 32)?;
