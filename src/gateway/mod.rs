@@ -87,7 +87,7 @@ impl Gateway {
         let router = Arc::new(router.sharing(Arc::clone(&shared.store), &config));
         // nothing fails from here on: what outlives a reload follows it
         shared.store.move_to(place);
-        shared.streams.set_rules(config.streams.clone());
+        shared.streams.set_rules(config.resume.clone());
         shared.cache.set_rules(config.cache.as_ref());
         let routes = sharing::routes(&config);
         Ok(Self { config, upstreams, router, routes, signatures: Signatures::default(), shared })

@@ -43,7 +43,7 @@ impl VerdictCache {
             let upstream = &config.upstreams[model.upstream.0];
             let names =
                 [&model.name, &upstream.name, &upstream.base.to_string(), &model.upstream_model].map(String::clone);
-            Elsewhere { store, classifier: names, ttl: rules.ttl, budget: rules.redis_budget }
+            Elsewhere { store, classifier: names, ttl: rules.ttl, budget: rules.redis_timeout }
         });
         Self { here: Memory::default(), elsewhere }
     }
