@@ -10,10 +10,8 @@ use super::memory::Memory;
 use crate::config::{self, Config};
 use crate::redis::store::Store;
 use crate::routing::classifier::Question;
+use crate::routing::plan::Scope;
 use crate::routing::verdict::Verdict;
-
-/// For whom a verdict is kept in the shared store, as a hash: whoever an answer is kept for.
-pub type Scope = [u8; 32];
 
 /// More bytes than a verdict has.
 const LONGEST: usize = 16;
