@@ -15,6 +15,8 @@ mod request;
 mod transfer;
 
 #[cfg(test)]
+mod differential_tests;
+#[cfg(test)]
 mod exchange_tests;
 #[cfg(test)]
 mod script;
