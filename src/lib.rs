@@ -21,6 +21,7 @@
 //! `tests/it/layers` holds them to it.
 
 // leaves: each room may import them, they import no room
+pub mod address;
 pub mod body;
 pub mod bounded_table;
 pub mod drain;
