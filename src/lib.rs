@@ -29,6 +29,7 @@ pub mod error;
 pub mod media_type;
 pub mod metrics;
 pub mod models;
+pub mod percent;
 pub mod recent_map;
 pub mod request_id;
 pub mod telemetry;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::Gateway;
 use crate::auth::caller::Caller;
+use crate::bounded_table::Key;
 use crate::error::Reject;
 use crate::gateway::answers;
-use crate::limits::claim::Key;
 use crate::metering::meter::Meter;
 use crate::models::ModelId;
 use crate::spend::budget::claim::Claim;
