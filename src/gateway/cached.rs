@@ -9,10 +9,9 @@ use tokio::time::timeout;
 use super::Gateway;
 use super::begun::{Begun, Head};
 use crate::body::Body;
-use crate::cache::cached_body::{CachedBody, Entering, Part, Source, whole_of};
 use crate::cache::entry::Entry;
-use crate::cache::flight::Follower;
 use crate::cache::replay::Replay;
+use crate::cache::source::{CacheSource, Entering, Origin, Part, whole};
 use crate::cache::splice::Splicer;
 use crate::error::{Code, Reject};
 use crate::gateway::answers;
@@ -21,6 +20,9 @@ use crate::metering::meter::Meter;
 use crate::models::ModelId;
 use crate::routing::router::Routed;
 use crate::spend::tally::Tally;
+use crate::stream::body::Body as StreamBody;
+use crate::stream::completion::Sink;
+use crate::stream::log::coalescer::Subscriber;
 use crate::stream::upstreams::Whole;
 
 /// An answer that the cache has part in.
@@ -38,7 +40,7 @@ pub(super) struct Shared {
 /// Where an answer comes from.
 enum From {
     Store { entry: Arc<Entry>, age: Duration },
-    Flight(Follower),
+    Coalesced(Subscriber),
 }
 
 impl Shared {
@@ -48,13 +50,13 @@ impl Shared {
     }
 
     /// One that this request gets, and pays for.
-    pub(super) fn led(follower: Follower, routed: &Routed) -> Self {
-        Self::new(From::Flight(follower), routed)
+    pub(super) fn led(subscriber: Subscriber, routed: &Routed) -> Self {
+        Self::new(From::Coalesced(subscriber), routed)
     }
 
     /// One that another request gets.
-    pub(super) fn joined(follower: Follower, routed: Routed) -> Self {
-        let shared = Self::new(From::Flight(follower), &routed);
+    pub(super) fn joined(subscriber: Subscriber, routed: Routed) -> Self {
+        let shared = Self::new(From::Coalesced(subscriber), &routed);
         Self { joins: Some(Box::new(routed)), ..shared }
     }
 
@@ -72,7 +74,7 @@ impl Shared {
 
     /// It pays for the answer.
     fn leads(&self) -> bool {
-        matches!(self.from, From::Flight(_)) && self.joins.is_none()
+        matches!(self.from, From::Coalesced(_)) && self.joins.is_none()
     }
 }
 
@@ -88,82 +90,77 @@ impl Gateway {
         if !streaming {
             return self.tell_whole(shared, route, meter).await;
         }
-        let Begun { source: told, head } = self.begin_telling(shared, meter).await?;
+        let Begun { source, head } = self.begin_telling(shared, meter).await?;
         let every = self.upstreams.rules().heartbeat;
         let first = if head.has_output { every.unwrap_or_default() } else { Duration::ZERO };
-        Ok(head.answer(Box::pin(told.with_heartbeat(every, first)), meter))
+        Ok(head.answer(Box::pin(StreamBody::new(source).with_heartbeat(every, first)), meter))
     }
 
     /// Up to the first output of a stream, or `commit_after`.
-    pub(super) async fn begin_telling(&self, shared: Shared, meter: &Meter) -> Result<Begun<CachedBody>, Reject> {
+    pub(super) async fn begin_telling(&self, shared: Shared, meter: &Meter) -> Result<Begun<CacheSource>, Reject> {
         let part = self.part(&shared);
         let only_one = shared.only_one && shared.leads();
         let Shared { from, joins, model, wants_usage, .. } = shared;
-        let (source, head) = match from {
+        let (origin, head) = match from {
             From::Store { entry, age } => {
                 let replay = Replay::instant(entry).ok_or_else(unreadable)?;
                 let paced = self.config.cache.as_ref().is_some_and(|rules| rules.paced);
                 let replay = if paced { replay.paced(&self.shared.drain.begun) } else { replay };
                 self.name(model, meter);
                 let head = Head { vary: None, has_output: true, answerer_is_known: true, age: Some(age) };
-                (Source::Kept(replay), head)
+                (Origin::Cached(replay), head)
             }
-            From::Flight(follower) => {
-                let mut entering = self.entering(follower, joins, meter);
+            From::Coalesced(subscriber) => {
+                let mut entering = self.entering(subscriber, joins, meter);
                 match timeout(self.upstreams.rules().commit_after, &mut entering).await {
-                    Ok(Ok(follower)) => {
-                        let vary = follower.known_head().and_then(|head| head.vary.clone());
+                    Ok(Ok(subscriber)) => {
+                        let vary = subscriber.known_head().and_then(|head| head.vary.clone());
                         let head = Head { vary, has_output: true, answerer_is_known: true, age: None };
-                        (Source::Flight(follower), head)
+                        (Origin::Coalesced(subscriber), head)
                     }
                     Ok(Err(failure)) => return Err(answers::failed(&failure, meter)),
                     // nothing was sent until here, so that the status could tell the truth: now the client must hear something
                     Err(_) => {
                         let head = Head { vary: None, has_output: false, answerer_is_known: only_one, age: None };
-                        (Source::Entering(entering), head)
+                        (Origin::Entering(entering), head)
                     }
                 }
             }
         };
-        let mut told = CachedBody::new(source, part, meter.clone(), wants_usage);
-        told.identify();
-        Ok(Begun { source: told, head })
+        Ok(Begun { source: CacheSource::new(origin, part, meter.clone(), wants_usage), head })
     }
 
     /// A shared stream that is told into a log: nobody waits for its beginning.
-    pub(super) fn telling(&self, shared: Shared, meter: &Meter) -> Result<CachedBody, Reject> {
+    pub(super) fn telling(&self, shared: Shared, meter: &Meter) -> Result<CacheSource, Reject> {
         let part = self.part(&shared);
-        let source = match shared.from {
-            From::Flight(follower) => Source::Entering(self.entering(follower, shared.joins, meter)),
+        let origin = match shared.from {
+            From::Coalesced(subscriber) => Origin::Entering(self.entering(subscriber, shared.joins, meter)),
             From::Store { entry, .. } => {
                 self.name(shared.model, meter);
-                Source::Kept(Replay::instant(entry).ok_or_else(unreadable)?)
+                Origin::Cached(Replay::instant(entry).ok_or_else(unreadable)?)
             }
         };
-        Ok(CachedBody::new(source, part, meter.clone(), shared.wants_usage))
+        Ok(CacheSource::new(origin, part, meter.clone(), shared.wants_usage).into_sink(Sink::Log))
     }
 
     async fn tell_whole(&self, shared: Shared, route: Route, meter: &Meter) -> Result<Response<Body>, Reject> {
-        let (part, leads) = (self.part(&shared), shared.leads());
+        let leads = shared.leads();
         let Shared { from, joins, model, prompt_tokens, .. } = shared;
         let failed = |failure| answers::failed(&failure, meter);
         let (whole, tally, age) = match from {
             From::Store { entry, age } => {
-                let body = whole_of(&entry, &splicer()).ok_or_else(unreadable)?;
+                let body = splicer().completion(&entry.completion().ok_or_else(unreadable)?);
                 self.name(model, meter);
                 (Whole { body, vary: None }, entry.tally.clone(), Some(age))
             }
-            From::Flight(follower) => {
-                let mut follower = self.entering(follower, joins, meter).await.map_err(failed)?;
-                let head = follower.head().await.map_err(failed)?;
+            From::Coalesced(subscriber) => {
+                let mut subscriber = self.entering(subscriber, joins, meter).await.map_err(failed)?;
+                let head = subscriber.head().await.map_err(failed)?;
                 let (body, tally) = match &head.whole {
-                    Some(body) if leads => (body.clone(), follower.tally()),
-                    Some(body) => (splicer().completion(body), follower.tally()),
-                    None => {
-                        let told = CachedBody::new(Source::Flight(follower), part, meter.clone(), false);
-                        told.whole().await.map_err(failed)?
-                    }
+                    Some(body) => (body.clone(), subscriber.tally()),
+                    None => whole(subscriber).await.map_err(failed)?,
                 };
+                let body = if leads { body } else { splicer().completion(&body) };
                 let id = self.upstreams.models().find(Some(&head.model)).filter(|_| !leads);
                 id.into_iter().for_each(|id| self.name(id, meter));
                 (Whole { body, vary: head.vary.clone() }, tally, None)
@@ -178,17 +175,17 @@ impl Gateway {
     }
 
     /// The way into a flight: who has joined it is told of the decision, and passes its own limits at the model that it fell on.
-    fn entering(&self, mut follower: Follower, joins: Option<Box<Routed>>, meter: &Meter) -> Entering {
+    fn entering(&self, mut subscriber: Subscriber, joins: Option<Box<Routed>>, meter: &Meter) -> Entering {
         let (router, meter) = (Arc::clone(&self.router), meter.clone());
         Box::pin(async move {
-            let head = follower.head().await?;
+            let head = subscriber.head().await?;
             if let Some(routed) = joins {
                 if routed.is_undecided() {
                     meter.record().shares_route(head.route);
                 }
                 router.admit_joiner(&routed, head.route, &meter).await?;
             }
-            Ok(follower)
+            Ok(subscriber)
         })
     }
 

@@ -37,7 +37,7 @@ use crate::auth::check::Check;
 use crate::auth::signatures::Signatures;
 use crate::body::Body;
 use crate::cache::key::Route as AnswerRoute;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::error::{Code, Reject};
 use crate::gateway::routes::Route;
 use crate::limits::limiter::Asked;
@@ -47,7 +47,8 @@ use crate::request_id::RequestId;
 use crate::routing::router::{Destination, Routed, Router};
 use crate::server::handler::Peer;
 use crate::spend::bill::Purpose;
-use crate::stream::relay::Relay;
+use crate::stream::body::Body as StreamBody;
+use crate::stream::completion::{Completion, Sink, Start, Streams};
 use crate::stream::upstreams::{Ask, Upstreams};
 use cors::decision::{Answer, Decision, decide};
 use families::chat::request as chat;
@@ -179,9 +180,9 @@ impl Gateway {
             }
             (Route::Stream, &Method::GET) => {
                 let caller = self.admit(parts, visitor, meter)?;
-                self.read_stream(&caller, parts, visitor.peer, meter).await
+                self.read_stream(&caller, parts, visitor.peer, meter)
             }
-            (Route::Stream, &Method::DELETE) => self.stop_stream(&self.admit(parts, visitor, meter)?, parts).await,
+            (Route::Stream, &Method::DELETE) => self.stop_stream(&self.admit(parts, visitor, meter)?, parts),
             (Route::Session, &Method::POST) => self.log_in(parts, visitor, meter),
             (Route::Session, &Method::DELETE) => self.log_out(parts, visitor).await,
             _ => Err(answers::no_such_method(route)),
@@ -223,8 +224,8 @@ impl Gateway {
             let whole = Box::pin(Arc::clone(&self.router).whole(routed, meter.clone())).await;
             return answers::whole(route, whole.map_err(|failure| answers::failed(&failure, meter))?, meter);
         }
-        let Begun { source: relay, head } = self.begin(routed, self.upstreams.rules(), meter).await?;
-        Ok(head.answer(Box::pin(relay), meter))
+        let Begun { source, head } = self.begin(routed, Sink::Body, meter).await?;
+        Ok(head.answer(Box::pin(StreamBody::new(source)), meter))
     }
 
     /// What is asked for, checked, and who can answer it.
@@ -269,27 +270,30 @@ impl Gateway {
     }
 
     /// Asks for a stream, up to its first output or `commit_after`.
-    async fn begin(&self, routed: Routed, rules: &config::Stream, meter: &Meter) -> Result<Begun<Relay>, Reject> {
+    async fn begin(&self, routed: Routed, sink: Sink, meter: &Meter) -> Result<Begun<Completion>, Reject> {
         let only_one = routed.ask.candidates.len() == 1 && !routed.is_undecided();
-        let commit = sleep_until(Instant::now() + rules.commit_after);
+        let commit = sleep_until(Instant::now() + self.upstreams.rules().commit_after);
         let mut opening = Arc::clone(&self.router).stream(routed, meter.clone());
-        tokio::select! {
+        let (start, head) = tokio::select! {
             biased;
             opened = &mut opening => {
                 let opened = opened.map_err(|failure| answers::failed(&failure, meter))?;
                 let vary = opened.feed.vary().cloned();
-                let relay = Relay::opened(opened, meter.clone(), rules, &self.shared.open);
-                let head = Head { vary, has_output: true, answerer_is_known: true, age: None };
-                Ok(Begun { source: relay, head })
+                (Start::Opened(opened), Head { vary, has_output: true, answerer_is_known: true, age: None })
             }
-            // nothing was sent until here, so that the status could tell the truth: now the client must hear something
+            // nothing was sent until here, so that the status could tell the truth: now the client must hear something.
+            // With a fallback, another model may still be the one that answers
             () = commit => {
-                let relay = Relay::opening(opening, meter.clone(), rules, &self.shared.open);
-                // with a fallback, another model may still be the one that answers
                 let head = Head { vary: None, has_output: false, answerer_is_known: only_one, age: None };
-                Ok(Begun { source: relay, head })
+                (Start::Opening(opening), head)
             }
-        }
+        };
+        Ok(Begun { source: Completion::new(start, sink, meter.clone(), self.open_streams()), head })
+    }
+
+    /// What holds for all streams.
+    fn open_streams(&self) -> Streams<'_> {
+        Streams { rules: self.upstreams.rules(), open: &self.shared.open }
     }
 
     /// Takes of the caller's limits what the request may use; it is settled when the meter is.

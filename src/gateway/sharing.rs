@@ -10,9 +10,8 @@ use crate::auth::caller::Caller;
 use crate::cache::canonical::canonical;
 use crate::cache::directives::RequestCacheControl;
 use crate::cache::entry::Answer;
-use crate::cache::flight::Pilot;
-use crate::cache::fly;
-use crate::cache::key::{Asked, FlightKey, FlightKind, Owner, Route as AnswerRoute};
+use crate::cache::key::{Asked, CoalescingKind, Owner, Route as AnswerRoute};
+use crate::cache::lead;
 use crate::cache::response_cache::{Entered, Found, Lookup, Reuse};
 use crate::config;
 use crate::error::Reject;
@@ -22,7 +21,8 @@ use crate::metrics::Cached;
 use crate::models::{Model, ModelId};
 use crate::routing::router::{Destination, Routed, Scope};
 use crate::spend::tally::Tally;
-use crate::stream::relay::Relay;
+use crate::stream::completion::{Completion, Sink, Start, Streams};
+use crate::stream::log::coalescer::{CoalescingKey, Leader};
 use crate::stream::upstreams::Ask;
 
 /// A larger body is brought into its canonical form beside the worker threads, as it is parsed.
@@ -106,10 +106,10 @@ impl Gateway {
         }
         match response_cache.enter(&lookup).await {
             Entered::Reuse(free) => Ok(reuse(free, routed, meter)),
-            Entered::Leads(pilot, follower) => {
+            Entered::Leads(leader, subscriber) => {
                 meter.record().cached(Cached::Miss);
-                let shared = Shared::led(follower, &routed);
-                self.fly(pilot, routed, lookup.asked, lookup.rules, meter);
+                let shared = Shared::led(subscriber, &routed);
+                self.lead(leader, routed, lookup.asked, lookup.rules, meter);
                 Ok(Sharing::Shared(Box::new(shared)))
             }
         }
@@ -124,12 +124,13 @@ impl Gateway {
         }
         let asked = asked(ask, headers, rules).await?;
         let streamed = ask.request.stream();
-        let decided =
-            |streamed| asked.flight(&self.answerers(&ask.candidates, ask), FlightKind { streamed, undecided: None });
-        let undecided = |streamed| self.undecided_flight(&asked, ask, streamed, headers);
+        let decided = |streamed| {
+            asked.coalescing_key(&self.answerers(&ask.candidates, ask), CoalescingKind { streamed, undecided: None })
+        };
+        let undecided = |streamed| self.undecided_key(&asked, ask, streamed, headers);
         // a whole answer can be joined from a stream, and not the other way round
         let streamed_too = || Some(true).filter(|_| !streamed);
-        let (key, flight, also) = match standing {
+        let (key, coalescing_key, also) = match standing {
             Standing::Named => (Some(model), decided(streamed), streamed_too().map(decided).into_iter().collect()),
             // somebody may have asked before it was decided, for whom it then was
             Standing::Decided => {
@@ -140,16 +141,16 @@ impl Gateway {
             Standing::Undecided => (None, undecided(streamed), streamed_too().map(undecided).into_iter().collect()),
         };
         let key = key.map(|model| asked.key(&self.routes[model.0]));
-        Some(Lookup { asked, key, flight, also, streamed, wishes, rules })
+        Some(Lookup { asked, key, coalescing_key, also, streamed, wishes, rules })
     }
 
-    /// The flight of a request whose model is still to be decided: the candidates of both may answer.
-    fn undecided_flight(&self, asked: &Asked, ask: &Ask, streamed: bool, headers: &HeaderMap) -> FlightKey {
+    /// The key of a request whose model is still to be decided: the candidates of both may answer.
+    fn undecided_key(&self, asked: &Asked, ask: &Ask, streamed: bool, headers: &HeaderMap) -> CoalescingKey {
         let both = self.config.auto.iter().flat_map(|auto| [auto.easy, auto.hard]);
         let of = |first| self.answerers(&self.upstreams.candidates(first, &ask.request, &ask.caller), ask);
         let candidates: Vec<AnswerRoute> = both.flat_map(of).collect();
         let undecided = Some(Owner::caller(&ask.caller, headers));
-        asked.flight(&candidates, FlightKind { streamed, undecided })
+        asked.coalescing_key(&candidates, CoalescingKind { streamed, undecided })
     }
 
     /// The routes of those that the caller may use.
@@ -159,7 +160,7 @@ impl Gateway {
     }
 
     /// Gets an answer, in a task of its own.
-    fn fly(&self, pilot: Pilot, mut routed: Routed, asked: Asked, rules: &config::Cache, meter: &Meter) {
+    fn lead(&self, leader: Leader, mut routed: Routed, asked: Asked, rules: &config::Cache, meter: &Meter) {
         let (response_cache, routes, rules) = (Arc::clone(&self.shared.cache), Arc::clone(&self.routes), rules.clone());
         let upstreams = Arc::clone(&self.upstreams);
         let keep = move |model: &str, tally: Tally, answer: Answer| {
@@ -171,15 +172,18 @@ impl Gateway {
         let (router, meter) = (Arc::clone(&self.router), meter.clone());
         if !routed.ask.request.stream() {
             let asking = router.whole(routed, meter.clone());
-            tokio::spawn(fly::whole(pilot, asking, meter, keep));
+            tokio::spawn(lead::whole(leader, asking, meter, keep));
             return;
         }
         // a later one may ask for the usage
         routed.ask.request.keep_usage();
         let opening = router.stream(routed, meter.clone());
-        let (rules, open, own) = (self.quiet_rules(), Arc::clone(&self.shared.open), meter.clone());
-        let relay = move |opened| Relay::opened(opened, own, &rules, &open);
-        tokio::spawn(fly::streamed(pilot, opening, meter, relay, keep));
+        let (rules, open) = (self.upstreams.rules().clone(), Arc::clone(&self.shared.open));
+        let completion = move |opened| {
+            let streams = Streams { rules: &rules, open: &open };
+            (Completion::new(Start::Opened(opened), Sink::Log, meter.clone(), streams), meter)
+        };
+        tokio::spawn(lead::streamed(leader, opening, completion, keep));
     }
 }
 
@@ -199,7 +203,7 @@ fn reuse(free: Reuse, routed: Routed, meter: &Meter) -> Sharing {
             let age = entry.age(now);
             (Cached::Hit, Shared::kept(entry, age, &routed))
         }
-        Reuse::Coalesced(follower) => (Cached::Joined, Shared::joined(follower, routed)),
+        Reuse::Coalesced(subscriber) => (Cached::Joined, Shared::joined(subscriber, routed)),
     };
     meter.record().cached(cached);
     Sharing::Shared(Box::new(shared))

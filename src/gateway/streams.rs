@@ -13,7 +13,6 @@ use super::begun::{Begun, Head};
 use super::sharing::{Sharing, Wanted};
 use crate::auth::caller::Caller;
 use crate::body::Body;
-use crate::config;
 use crate::error::{Code, Reject};
 use crate::gateway::answers;
 use crate::gateway::read::Upload;
@@ -21,12 +20,13 @@ use crate::gateway::routes::{Route, stream_id};
 use crate::metering::meter::Meter;
 use crate::request_id::RequestId;
 use crate::server::handler::Peer;
+use crate::stream::completion::{Completion, Sink, Start};
+use crate::stream::log::cursor;
 use crate::stream::log::id::StreamId;
-use crate::stream::log::reader::Reader;
-use crate::stream::log::registry::Writer;
-use crate::stream::log::store::{Opened, Owner, Store, Unopened};
-use crate::stream::log::{cursor, writer};
-use crate::stream::relay::Relay;
+use crate::stream::log::owner::Owner;
+use crate::stream::log::reader::Rendered;
+use crate::stream::log::registry::{Opened, Unopened, Writer};
+use crate::stream::log::writer::drive;
 
 const TOKENWAY_RESUMABLE: HeaderName = HeaderName::from_static("tokenway-resumable");
 
@@ -58,15 +58,15 @@ impl Gateway {
     ) -> Result<Response<Body>, Reject> {
         let owner = Owner::of(&caller, &parts.headers);
         let wanted = self.ask(caller, Route::Streams, parts, upload, id, meter).await?;
-        let (stream, log) = self.keep(owner, meter).await?;
+        let (stream, log) = self.keep(owner, meter)?;
         meter.record().outlive_answer();
         match self.share(wanted, &parts.headers, meter).await? {
             Sharing::Alone(routed) => {
                 let opening = self.router.clone().stream(*routed, meter.clone());
-                let relay = Relay::opening(opening, meter.clone(), &self.quiet_rules(), &self.shared.open);
-                tokio::spawn(writer::drive(relay, log));
+                let source = Completion::new(Start::Opening(opening), Sink::Log, meter.clone(), self.open_streams());
+                tokio::spawn(drive(source, log));
             }
-            Sharing::Shared(shared) => drop(tokio::spawn(self.telling(*shared, meter)?.record(log))),
+            Sharing::Shared(shared) => drop(tokio::spawn(drive(self.telling(*shared, meter)?, log))),
         }
         Ok(answers::created(stream, &self.public_base(parts, peer)))
     }
@@ -80,33 +80,31 @@ impl Gateway {
     ) -> Result<Response<Body>, Reject> {
         // first of all: without room nobody is asked
         let owner = Owner::of(&wanted.routed.ask.caller, &parts.headers);
-        let (stream, log) = self.keep(owner.clone(), meter).await?;
+        let (stream, log) = self.keep(owner.clone(), meter)?;
         let (writing, head): (Pin<Box<dyn Future<Output = ()> + Send>>, Head) =
             match self.share(wanted, &parts.headers, meter).await? {
                 Sharing::Alone(routed) => {
-                    let Begun { source: relay, head } = self.begin(*routed, &self.quiet_rules(), meter).await?;
-                    (Box::pin(writer::drive(relay, log)), head)
+                    let Begun { source, head } = self.begin(*routed, Sink::Log, meter).await?;
+                    (Box::pin(drive(source, log)), head)
                 }
                 Sharing::Shared(shared) => {
-                    let Begun { source: told, head } = self.begin_telling(*shared, meter).await?;
-                    (Box::pin(told.record(log)), head)
+                    let Begun { source, head } = self.begin_telling(*shared, meter).await?;
+                    (Box::pin(drive(source.into_sink(Sink::Log), log)), head)
                 }
             };
-        let opened = self.shared.streams.open(stream, &owner, 0).await;
+        let opened = self.shared.streams.open(stream, &owner, 0);
         let Ok(Opened::Reader(own)) = opened else { return Err(answers::no_such_stream()) };
         tokio::spawn(writing);
         let heartbeat = self.upstreams.rules().heartbeat;
-        let reader = match head.has_output {
-            true => Reader::plain(own, &self.shared.metrics, heartbeat),
-            false => Reader::plain_waiting(own, &self.shared.metrics, heartbeat),
-        };
+        let first = heartbeat.filter(|_| head.has_output).unwrap_or_default();
+        let reader = Rendered::plain(own, &self.shared.metrics, heartbeat, first);
         let mut response = head.answer(Box::pin(reader), meter);
         answers::name_stream(&mut response, stream);
         Ok(response)
     }
 
     /// `GET /v1/streams/{id}`: replays what the reader misses, and goes on live.
-    pub(super) async fn read_stream(
+    pub(super) fn read_stream(
         &self,
         caller: &Caller,
         parts: &Parts,
@@ -116,12 +114,12 @@ impl Gateway {
         let stream = named(parts)?;
         let place = cursor::place(&parts.headers, parts.uri.query())?.unwrap_or(0);
         let owner = Owner::of_get(caller, &parts.headers, || self.public_base(parts, peer));
-        match self.shared.streams.open(stream, &owner, place).await {
+        match self.shared.streams.open(stream, &owner, place) {
             Ok(Opened::Reader(log)) => {
                 if place > 0 {
                     self.shared.metrics.stream_resumes.inc();
                 }
-                let reader = Reader::numbered(log, meter.clone(), self.upstreams.rules().heartbeat);
+                let reader = Rendered::numbered(log, meter.clone(), self.upstreams.rules().heartbeat);
                 Ok(answers::stream(Box::pin(reader), None))
             }
             // WHATWG HTML §9.2.3: EventSource reconnects after every end but this one
@@ -132,20 +130,15 @@ impl Gateway {
     }
 
     /// `DELETE /v1/streams/{id}`: stops the upstream now. Leaving does not.
-    pub(super) async fn stop_stream(&self, caller: &Caller, parts: &Parts) -> Result<Response<Body>, Reject> {
-        let stopped = self.shared.streams.stop(named(parts)?, &Owner::of(caller, &parts.headers)).await;
+    pub(super) fn stop_stream(&self, caller: &Caller, parts: &Parts) -> Result<Response<Body>, Reject> {
+        let stopped = self.shared.streams.stop(named(parts)?, &Owner::of(caller, &parts.headers));
         stopped.map_err(|_| answers::no_such_stream())?;
         Ok(answers::empty(StatusCode::NO_CONTENT))
     }
 
-    async fn keep(&self, owner: Owner, meter: &Meter) -> Result<(StreamId, Writer), Reject> {
+    fn keep(&self, owner: Owner, meter: &Meter) -> Result<(StreamId, Writer), Reject> {
         let request_id = meter.record().request_id().into();
-        self.shared.streams.create(owner, request_id).await.map_err(|_| answers::no_room())
-    }
-
-    /// The bounds of a stream that goes into a log: each of its readers has its own heartbeats.
-    pub(super) fn quiet_rules(&self) -> config::Stream {
-        config::Stream { heartbeat: None, ..self.upstreams.rules().clone() }
+        self.shared.streams.create(owner, request_id).map_err(|_| answers::no_room())
     }
 
     /// Where the client has reached this gateway: `https://host:port`.

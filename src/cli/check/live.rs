@@ -27,8 +27,9 @@ use tokenway::metrics::Metrics;
 use tokenway::models::ModelId;
 use tokenway::request_id::RequestId;
 use tokenway::spend::bill::Purpose;
+use tokenway::stream::body::Body;
+use tokenway::stream::completion::{Completion, Sink, Start, Streams};
 use tokenway::stream::open::OpenStreams;
-use tokenway::stream::relay::Relay;
 use tokenway::stream::upstreams::{Ask, Upstreams};
 use tokenway::upstream::failure;
 
@@ -128,8 +129,9 @@ async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId)
     let ask = Ask { caller, candidates, request, request_id: id.header(), idempotency_key: None, purpose };
     let opened = Arc::clone(&upstreams).stream(ask, meter.clone()).await.map_err(|failure| reason(&failure))?;
     let first_output = started.elapsed();
-    let relay = Relay::opened(opened, meter, upstreams.rules(), &open);
-    let mut events = BodyDataStream::new(relay).eventsource();
+    let streams = Streams { rules: upstreams.rules(), open: &open };
+    let body = Body::new(Completion::new(Start::Opened(opened), Sink::Body, meter, streams));
+    let mut events = BodyDataStream::new(body).eventsource();
     let mut inspector = Inspector::default();
     let mut probed = Probed { first_output, events: 0, done: false };
     while let Some(Ok(event)) = events.next().await {
