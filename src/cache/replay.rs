@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::entry::{Answer, Entry, Events};
 use crate::spend::tally::Tally;
-use crate::stream::log::core::{Read, Then};
+use crate::stream::log::reader::{Read, Then};
 use crate::stream::log::marked::Event;
 use crate::stream::timer::Timer;
 

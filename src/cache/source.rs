@@ -18,7 +18,7 @@ use crate::spend::tally::Tally;
 use crate::stream::completion::Sink;
 use crate::stream::event::{Batch, Flags};
 use crate::stream::log::coalescer::Subscriber;
-use crate::stream::log::core::{Read, Then};
+use crate::stream::log::reader::{Read, Then};
 use crate::stream::log::marked::Event;
 use crate::stream::source::{Broken, Next, Source};
 use crate::stream::upstreams::Upstreams;

@@ -24,7 +24,7 @@ use crate::stream::completion::{Completion, Sink, Start};
 use crate::stream::log::cursor;
 use crate::stream::log::id::StreamId;
 use crate::stream::log::owner::Owner;
-use crate::stream::log::reader::Rendered;
+use crate::stream::log::render::Rendered;
 use crate::stream::log::registry::{Opened, Unopened, Writer};
 use crate::stream::log::writer::drive;
 

@@ -12,8 +12,9 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::HeaderValue;
 
-use super::core::{Bounds, Fenced, Log, Phase, Read, Reader};
+use super::core::{Bounds, Fenced, Log, Phase};
 use super::marked::Event;
+use super::reader::{Read, Reader};
 use super::writer::Append;
 use crate::routing::verdict::Decision;
 use crate::spend::tally::Tally;
@@ -104,7 +105,7 @@ impl Coalescer {
     fn start(self: &Arc<Self>, bounds: Bounds, key: Option<CoalescingKey>) -> (Leader, Subscriber) {
         // each subscriber has a request id of its own
         let log = Arc::new(Log::coalesced(Arc::default(), bounds, Arc::clone(&self.held)));
-        let reader = log.reader(&mut log.state(), 0);
+        let reader = Reader::new(&log, &mut log.state(), 0);
         let answer = Arc::new(Answer { log, head: Mutex::default() });
         let leader = Leader { answer: Arc::clone(&answer), coalescer: Arc::clone(self), key, woken: Vec::new() };
         (leader, Subscriber { answer, reader })
@@ -125,7 +126,7 @@ impl Answer {
     fn join(self: &Arc<Self>) -> Option<Subscriber> {
         let mut state = self.log.state();
         let open = state.whole && !state.abandoned;
-        open.then(|| Subscriber { answer: Arc::clone(self), reader: self.log.reader(&mut state, 0) })
+        open.then(|| Subscriber { answer: Arc::clone(self), reader: Reader::new(&self.log, &mut state, 0) })
     }
 
     fn head(&self) -> MutexGuard<'_, Option<Arc<Head>>> {

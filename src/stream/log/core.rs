@@ -51,9 +51,9 @@ pub struct Bounds {
 pub(super) struct State {
     pub(super) ring: Ring,
     pub(super) phase: Phase,
-    readers: Slab<Slot>,
+    pub(super) readers: Slab<Slot>,
     /// When the last reader left, or the log was made.
-    left: Instant,
+    pub(super) left: Instant,
     /// The writer, while it waits.
     pub(super) writer: Option<Waker>,
     /// The first event of the stream is still there, and the log is within its bounds.
@@ -61,9 +61,9 @@ pub(super) struct State {
     /// The last reader of a coalesced log has left, or all that are there have lost events: nobody joins any more.
     pub(super) abandoned: bool,
     /// When the first event came in.
-    began: Option<Instant>,
+    pub(super) began: Option<Instant>,
     /// Bytes of all events that were ever appended.
-    written: u64,
+    pub(super) written: u64,
     /// What the completion has produced so far.
     pub(super) tally: Tally,
 }
@@ -83,12 +83,13 @@ pub(super) enum Phase {
 }
 
 /// One reader.
-struct Slot {
-    waker: Option<Waker>,
+pub(super) struct Slot {
+    /// The reader, while it waits.
+    pub(super) waker: Option<Waker>,
     /// The number of the last event that it has.
-    after: u64,
+    pub(super) after: u64,
     /// Bytes of the events up to that one.
-    read: u64,
+    pub(super) read: u64,
 }
 
 /// How the memory of a log has changed: before, after.
@@ -97,39 +98,6 @@ pub(super) type Resized = (usize, usize);
 /// The stream has ended: its writer may not go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fenced;
-
-/// What a reader has met.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Read {
-    /// Events, which were shown.
-    Events(Then),
-    /// These events, from the first to the last, were evicted.
-    Gap {
-        /// The number of the first one.
-        from: u64,
-        /// The number of the last one.
-        to: u64,
-    },
-    /// The stream has ended, and the reader has all of it.
-    Ended,
-    /// The writer is gone and has left the stream without its end.
-    Lost,
-    /// No upstream has answered.
-    Failed(Failure),
-    /// The upstream broke after these events.
-    Broken(Reject),
-}
-
-/// What follows the events that were shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// Others, which did not fit into the limit.
-    More,
-    /// Whatever comes.
-    Wait,
-    /// Nothing: they were the last ones.
-    End,
-}
 
 impl Log {
     /// An empty log of up to `max` bytes of memory that evicts its oldest events.
@@ -240,10 +208,9 @@ impl Log {
         state.ring.evict().then(|| (before, state.ring.memory()))
     }
 
-    /// A reader behind the event `after`, while the state is locked.
-    pub(super) fn reader(self: &Arc<Self>, state: &mut State, after: u64) -> Reader {
-        let slot = state.readers.insert(Slot { waker: None, after, read: 0 });
-        Reader { log: Arc::clone(self), slot, place: Place::behind(after) }
+    /// Whether identical requests share it. Then its events have marks.
+    pub(super) fn is_coalesced(&self) -> bool {
+        matches!(self.policy, Policy::Coalesced { .. })
     }
 
     /// Since when it has no reader; `None` where it has one, or where it does not run.
@@ -308,23 +275,6 @@ impl State {
         held.fetch_sub(bytes - self.ring.bytes(), Ordering::Relaxed);
     }
 
-    fn poll_end(&mut self, slot: usize, cx: &mut Context<'_>) -> Poll<Read> {
-        Poll::Ready(match &self.phase {
-            Phase::Running => {
-                match self.readers.get_mut(slot).map(|slot| &mut slot.waker) {
-                    Some(Some(waker)) => waker.clone_from(cx.waker()),
-                    Some(waker) => *waker = Some(cx.waker().clone()),
-                    None => {}
-                }
-                return Poll::Pending;
-            }
-            Phase::Ended => Read::Ended,
-            Phase::Lost => Read::Lost,
-            Phase::Failed(failure) => Read::Failed(failure.clone()),
-            Phase::Broken(reject) => Read::Broken(reject.clone()),
-        })
-    }
-
     /// How many bytes the foremost reader has read.
     fn foremost(&self) -> u64 {
         self.readers.iter().map(|(_, slot)| slot.read).max().unwrap_or(0)
@@ -334,74 +284,5 @@ impl State {
     /// of a direct answer. The others are detached before they would throttle it.
     pub(super) fn has_room(&self) -> bool {
         self.whole || self.abandoned || self.written <= self.foremost() + WINDOW
-    }
-}
-
-/// One reader of a log, at its place. Dropping it is leaving.
-pub struct Reader {
-    pub(super) log: Arc<Log>,
-    slot: usize,
-    place: Place,
-}
-
-impl Reader {
-    /// Shows to `each` what follows the reader's place, about `limit` bytes of it but at least one event, and moves the place
-    /// behind that.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize, mut each: impl FnMut(Event<'_>)) -> Poll<Read> {
-        let mut guard = self.log.state();
-        let state = &mut *guard;
-        let (after, first) = (self.place.after(), state.ring.first());
-        if after + 1 < first {
-            self.place = Place::behind(first - 1);
-            return Poll::Ready(Read::Gap { from: after + 1, to: first - 1 });
-        }
-        if after == state.ring.last() {
-            return state.poll_end(self.slot, cx);
-        }
-        let Some(slot) = state.readers.get_mut(self.slot) else { return Poll::Ready(Read::Lost) };
-        match (&self.log.policy, state.began) {
-            (Policy::Coalesced { .. }, Some(began)) => state.ring.read(&mut self.place, limit, |number, marked| {
-                let event = Event::marked(number, marked, began);
-                slot.read += event.bytes.len() as u64;
-                each(event);
-            }),
-            _ => state.ring.read(&mut self.place, limit, |number, bytes| each(Event::plain(number, bytes))),
-        }
-        slot.after = self.place.after();
-        let then = match state.phase {
-            _ if slot.after < state.ring.last() => Then::More,
-            Phase::Ended => Then::End,
-            _ => Then::Wait,
-        };
-        // only a writer that waits for room has a reason to be woken by a reader
-        let waits = !state.whole && state.written <= slot.read + WINDOW;
-        let writer = if waits { state.writer.take() } else { None };
-        drop(guard);
-        writer.into_iter().for_each(Waker::wake);
-        Poll::Ready(Read::Events(then))
-    }
-
-    /// How the log has ended, whether the reader has all of it or not. Until then the reader is woken by whatever comes.
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
-        self.log.state().poll_end(self.slot, cx)
-    }
-
-    /// The id of the request that made the log.
-    pub fn request_id(&self) -> &str {
-        &self.log.request_id
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let mut state = self.log.state();
-        state.readers.try_remove(self.slot);
-        state.left = Instant::now();
-        let first = state.ring.first();
-        let is_followed = state.readers.iter().any(|(_, slot)| slot.after + 1 >= first);
-        state.abandoned |= matches!(self.log.policy, Policy::Coalesced { .. }) && !is_followed;
-        let writer = if state.abandoned { state.writer.take() } else { None };
-        drop(state);
-        writer.into_iter().for_each(Waker::wake);
     }
 }

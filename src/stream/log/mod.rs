@@ -3,7 +3,8 @@
 //! A [log](core) packs its events in a [`ring`]. The [`registry`] has the resumable streams: a completion goes on without
 //! readers, and its owner reads it from any event, as often as the network makes necessary (docs/STREAMS.md). The
 //! [`coalescer`] has the answers that identical requests share (docs/CACHE.md). [`writer`] is the sink of a source that goes
-//! into a log; [`reader`] is the source that a resumable log is to its client.
+//! into a log; [`render`] makes the source of a resumable
+//! stream's answer of a [`reader`].
 
 pub mod block;
 pub mod coalescer;
@@ -14,6 +15,7 @@ pub mod marked;
 pub mod owner;
 pub mod reader;
 pub mod registry;
+pub mod render;
 pub mod ring;
 pub mod writer;
 

@@ -1,184 +1,137 @@
-//! What the client of a resumable stream gets: what is there at once, the rest as it comes.
+//! One reader of a log, at its place.
 
-use std::fmt::Write as _;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
-use bytes::{BufMut, BytesMut};
-use prometheus::IntCounter;
+use tokio::time::Instant;
 
-use super::core::{Read, Reader, Then};
+use super::core::{Log, Phase, Slot, State, WINDOW};
 use super::marked::Event;
-use crate::error::{Code, Reject};
-use crate::metering::meter::Meter;
-use crate::metrics::{Metrics, Outcome};
-use crate::stream::body::Body;
-use crate::stream::event::{Batch, Flags};
-use crate::stream::source::{Next, Source};
+use super::ring::Place;
+use crate::error::Reject;
 use crate::upstream::failure::Failure;
 
-/// About the most bytes of one frame: a replay is taken from the log piece by piece, as the client takes it.
-const FRAME: usize = 16 * 1024;
-
-/// The same of a replay's first frame; each further one may have twice as many. Nothing of a TLS record can be read until it
-/// is whole, and a network that always breaks before that would never get on.
-const FIRST_FRAME: usize = 1024;
-
-/// After how many milliseconds an `EventSource` that lost its connection comes back.
-const RETRY: u32 = 1000;
-
-/// The source of one reader's answer.
-pub struct Rendered {
-    reader: Reader,
-    form: Form,
-    /// Settled at the end; a reader that goes before has left.
-    meter: Option<Meter>,
-    /// Counts the gaps that the reader is told of.
-    gaps: IntCounter,
-    /// About the most bytes of the next frame.
-    limit: usize,
-    /// The last frame leaves before there is another one: what is there at once shares a TLS record.
-    pausing: bool,
-    ended: bool,
-}
-
-/// How events are written.
-enum Form {
-    /// As the upstream wrote them: for the request that made the stream.
-    Plain,
-    /// With the number of each as its `id:`.
-    Numbered {
-        /// `retry:` was sent. It goes out within the first block that has data: alone, it breaks openai-python.
-        told: bool,
+/// What a reader has met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// Events, which were shown.
+    Events(Then),
+    /// These events, from the first to the last, were evicted.
+    Gap {
+        /// The number of the first one.
+        from: u64,
+        /// The number of the last one.
+        to: u64,
     },
+    /// The stream has ended, and the reader has all of it.
+    Ended,
+    /// The writer is gone and has left the stream without its end.
+    Lost,
+    /// No upstream has answered.
+    Failed(Failure),
+    /// The upstream broke after these events.
+    Broken(Reject),
 }
 
-impl Rendered {
-    /// The body of the answer that the stream was made with, its first heartbeat after `first`. What the meter measures is
-    /// the stream itself, so that this reader has none.
-    pub fn plain(reader: Reader, metrics: &Metrics, heartbeat: Option<Duration>, first: Duration) -> Body<Self> {
-        let gaps = metrics.stream_gaps.clone();
-        Body::new(Self::new(reader, Form::Plain, None, gaps)).with_heartbeat(heartbeat, first)
-    }
-
-    /// The body of an answer for `EventSource`: with the number of each event.
-    pub fn numbered(reader: Reader, meter: Meter, heartbeat: Option<Duration>) -> Body<Self> {
-        let gaps = meter.record().metrics().stream_gaps.clone();
-        let rendered = Self::new(reader, Form::Numbered { told: false }, Some(meter), gaps);
-        Body::new(rendered).with_heartbeat(heartbeat, Duration::ZERO)
-    }
-
-    fn new(reader: Reader, form: Form, meter: Option<Meter>, gaps: IntCounter) -> Self {
-        Self { reader, form, meter, gaps, limit: FIRST_FRAME, pausing: false, ended: false }
-    }
-
-    fn gap(&mut self, out: &mut BytesMut, from: u64, to: u64) {
-        self.gaps.inc();
-        match self.form {
-            // OpenAI's SDKs know no such event: they would take what is left for the whole answer
-            Form::Plain => {
-                out.put_slice(&gap(from, to).event(self.reader.request_id()));
-                self.end(Outcome::Truncated);
-            }
-            Form::Numbered { .. } => self.form.write_own(out, "gap", &format!("{{\"from\":{from},\"to\":{to}}}")),
-        }
-    }
-
-    fn lost(&mut self, out: &mut BytesMut) {
-        let (reject, id) = (Failure::Draining.reject(), self.reader.request_id());
-        match self.form {
-            Form::Plain => out.put_slice(&reject.event(id)),
-            Form::Numbered { .. } => {
-                let error = reject.json(id);
-                self.form.write_own(out, "draining", &String::from_utf8_lossy(&error));
-            }
-        }
-        if let Some(meter) = &self.meter {
-            meter.record().error(Failure::Draining.reason());
-        }
-        self.end(Outcome::Truncated);
-    }
-
-    fn end(&mut self, outcome: Outcome) {
-        self.ended = true;
-        if let Some(meter) = &self.meter {
-            meter.record().settle(outcome);
-        }
-    }
+/// What follows the events that were shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Others, which did not fit into the limit.
+    More,
+    /// Whatever comes.
+    Wait,
+    /// Nothing: they were the last ones.
+    End,
 }
 
-impl Source for Rendered {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        if self.ended {
-            return Poll::Ready(Next::End);
+/// One reader of a log, at its place. Dropping it is leaving.
+pub struct Reader {
+    log: Arc<Log>,
+    slot: usize,
+    place: Place,
+}
+
+impl Reader {
+    /// A reader of this log behind the event `after`; `state` is the log's, which is locked.
+    pub(super) fn new(log: &Arc<Log>, state: &mut State, after: u64) -> Self {
+        let slot = state.readers.insert(Slot { waker: None, after, read: 0 });
+        Self { log: Arc::clone(log), slot, place: Place::behind(after) }
+    }
+
+    /// Shows to `each` what follows the reader's place, about `limit` bytes of it but at least one event, and moves the place
+    /// behind that.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize, mut each: impl FnMut(Event<'_>)) -> Poll<Read> {
+        let mut guard = self.log.state();
+        let state = &mut *guard;
+        let (after, first) = (self.place.after(), state.ring.first());
+        if after + 1 < first {
+            self.place = Place::behind(first - 1);
+            return Poll::Ready(Read::Gap { from: after + 1, to: first - 1 });
         }
-        if std::mem::take(&mut self.pausing) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        if after == state.ring.last() {
+            return poll_end(state, self.slot, cx);
         }
-        let (mut out, form) = (BytesMut::new(), &mut self.form);
-        let Poll::Ready(read) = self.reader.poll_read(cx, self.limit, |event| form.write(&mut out, event)) else {
-            return Poll::Pending;
+        let Some(slot) = state.readers.get_mut(self.slot) else { return Poll::Ready(Read::Lost) };
+        match state.began.filter(|_| self.log.is_coalesced()) {
+            Some(began) => state.ring.read(&mut self.place, limit, |number, marked| {
+                let event = Event::marked(number, marked, began);
+                slot.read += event.bytes.len() as u64;
+                each(event);
+            }),
+            None => state.ring.read(&mut self.place, limit, |number, bytes| each(Event::plain(number, bytes))),
+        }
+        slot.after = self.place.after();
+        let then = match state.phase {
+            _ if slot.after < state.ring.last() => Then::More,
+            Phase::Ended => Then::End,
+            _ => Then::Wait,
         };
-        match read {
-            Read::Events(Then::More) => {
-                self.pausing = self.limit < FRAME;
-                self.limit = FRAME.min(self.limit * 2);
+        // only a writer that waits for room has a reason to be woken by a reader
+        let waits = !state.whole && state.written <= slot.read + WINDOW;
+        let writer = if waits { state.writer.take() } else { None };
+        drop(guard);
+        writer.into_iter().for_each(Waker::wake);
+        Poll::Ready(Read::Events(then))
+    }
+
+    /// How the log has ended, whether the reader has all of it or not. Until then the reader is woken by whatever comes.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
+        poll_end(&mut self.log.state(), self.slot, cx)
+    }
+
+    /// The id of the request that made the log.
+    pub fn request_id(&self) -> &str {
+        &self.log.request_id
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.log.state();
+        state.readers.try_remove(self.slot);
+        state.left = Instant::now();
+        let first = state.ring.first();
+        let is_followed = state.readers.iter().any(|(_, slot)| slot.after + 1 >= first);
+        state.abandoned |= self.log.is_coalesced() && !is_followed;
+        let writer = if state.abandoned { state.writer.take() } else { None };
+        drop(state);
+        writer.into_iter().for_each(Waker::wake);
+    }
+}
+
+fn poll_end(state: &mut State, slot: usize, cx: &mut Context<'_>) -> Poll<Read> {
+    Poll::Ready(match &state.phase {
+        Phase::Running => {
+            match state.readers.get_mut(slot).map(|slot| &mut slot.waker) {
+                Some(Some(waker)) => waker.clone_from(cx.waker()),
+                Some(waker) => *waker = Some(cx.waker().clone()),
+                None => {}
             }
-            Read::Events(Then::Wait) => {}
-            Read::Events(Then::End) => self.end(Outcome::Ok),
-            Read::Gap { from, to } => self.gap(&mut out, from, to),
-            Read::Ended => {
-                self.end(Outcome::Ok);
-                return Poll::Ready(Next::End);
-            }
-            // a resumable log has its errors as events
-            Read::Lost | Read::Failed(_) | Read::Broken(_) => self.lost(&mut out),
+            return Poll::Pending;
         }
-        Poll::Ready(Next::Events(Batch::own(out.freeze(), Flags::default())))
-    }
-
-    fn is_ended(&self) -> bool {
-        self.ended
-    }
-}
-
-impl Form {
-    /// Writes an event of the upstream.
-    fn write(&mut self, out: &mut BytesMut, event: Event<'_>) {
-        if let Form::Numbered { told } = self {
-            out.reserve(event.bytes.len() + 64);
-            put(out, format_args!("id: {}\n", event.number));
-            tell(out, told);
-        }
-        out.put_slice(event.bytes);
-    }
-
-    /// Writes an event of the gateway's own. It has no number: a client that comes back asks from the last that has one.
-    fn write_own(&mut self, out: &mut BytesMut, name: &str, data: &str) {
-        if let Form::Numbered { told } = self {
-            tell(out, told);
-        }
-        put(out, format_args!("event: {name}\ndata: {data}\n\n"));
-    }
-}
-
-fn gap(from: u64, to: u64) -> Reject {
-    let place = from.saturating_sub(1);
-    let message = format!(
-        "This connection was too slow: the events {from} to {to} were given up before it took them. \
-         `GET /v1/streams/{{id}}?from={place}` tells what is kept of the rest."
-    );
-    Reject::new(Code::Gap, message)
-}
-
-fn tell(out: &mut BytesMut, told: &mut bool) {
-    if !std::mem::replace(told, true) {
-        put(out, format_args!("retry: {RETRY}\n"));
-    }
-}
-
-fn put(out: &mut BytesMut, text: std::fmt::Arguments<'_>) {
-    // a BytesMut grows: writing to it cannot fail
-    let _ = out.write_fmt(text);
+        Phase::Ended => Read::Ended,
+        Phase::Lost => Read::Lost,
+        Phase::Failed(failure) => Read::Failed(failure.clone()),
+        Phase::Broken(reject) => Read::Broken(reject.clone()),
+    })
 }

@@ -1,7 +1,7 @@
 //! The resumable streams of this process by their ids, within one budget of memory.
 //!
 //! - **Ordering.** The events of a stream have the numbers 1, 2, 3 … without a hole; every reader gets them in this order.
-//!   One that is too late for some of them is told which ([`Read::Gap`](super::core::Read::Gap)), once, in their place.
+//!   One that is too late for some of them is told which ([`Read::Gap`](super::reader::Read::Gap)), once, in their place.
 //! - **Fencing.** A stream has one writer, the value that [`Registry::create`] returned. Once the stream has ended, by its
 //!   writer or by a stop, nothing is appended any more.
 //! - **Expiry.** A stream without readers is stopped after `resume.grace`; one that has ended is removed after
@@ -16,9 +16,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::core::{Fenced, Log, Phase, Reader, Resized};
+use super::core::{Fenced, Log, Phase, Resized};
 use super::id::StreamId;
 use super::owner::Owner;
+use super::reader::Reader;
 use super::writer::Append;
 use crate::config::Streams as Rules;
 use crate::drain::Drain;
@@ -182,7 +183,7 @@ impl Registry {
         if place == last && state.phase == Phase::Ended {
             return Ok(Opened::AtEnd);
         }
-        Ok(Opened::Reader(log.reader(&mut state, place)))
+        Ok(Opened::Reader(Reader::new(&log, &mut state, place)))
     }
 
     /// Stops the writer and ends the stream with an error event; nothing to do where it has ended.

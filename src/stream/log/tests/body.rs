@@ -11,7 +11,7 @@ use super::*;
 use crate::metering::meter::Meter;
 use crate::metrics::Outcome;
 use crate::stream::body::Body as StreamBody;
-use crate::stream::log::reader::Rendered;
+use crate::stream::log::render::Rendered;
 
 const EVERY: Duration = Duration::from_secs(15);
 

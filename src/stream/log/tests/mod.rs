@@ -14,7 +14,8 @@ use http::{HeaderMap, HeaderValue};
 
 use bytes::Bytes;
 
-use super::core::{Fenced, Read, Reader, Then};
+use super::core::Fenced;
+use super::reader::{Read, Reader, Then};
 use super::id::StreamId;
 use super::owner::Owner;
 use super::registry::{Opened, Registry, Unopened, Writer};
