@@ -8,18 +8,18 @@ use bytes::Bytes;
 use super::entry::{Answer, Collector};
 use crate::metering::meter::Meter;
 use crate::spend::tally::Tally;
-use crate::stream::completion::Completion;
 use crate::stream::event::{Batch, Flags};
 use crate::stream::feed::{Opened, Opening};
 use crate::stream::log::coalescer::{Head, Leader};
 use crate::stream::log::core::Fenced;
 use crate::stream::log::writer::{Append, drive};
 use crate::stream::source::Broken;
+use crate::stream::upstream_source::UpstreamSource;
 use crate::stream::upstreams::Whole;
 use crate::upstream::failure::Failure;
 use families::chat::answer::{Answer as Inspected, inspect_answer};
 
-/// A streamed answer. `completion` makes the source of what was opened, for a log. `cache` gets the name of the model that
+/// A streamed answer. `source` makes the source of what was opened, for a log. `cache` gets the name of the model that
 /// answered, and its answer, if that is whole: it ended cleanly, with a finish reason, within the bounds of a log.
 ///
 /// When the last subscriber leaves, all of it is dropped, which cancels the upstream's completion and settles the meter as
@@ -27,7 +27,7 @@ use families::chat::answer::{Answer as Inspected, inspect_answer};
 pub async fn streamed(
     mut leader: Leader,
     opening: Opening,
-    completion: impl FnOnce(Opened) -> (Completion, Meter),
+    source: impl FnOnce(Opened) -> (UpstreamSource, Meter),
     cache: impl FnOnce(&str, Tally, Answer) + Send + 'static,
 ) {
     let opened = tokio::select! {
@@ -40,7 +40,7 @@ pub async fn streamed(
         Err(failure) => return leader.fail_before_output(failure),
     };
     let vary = opened.feed.vary().cloned();
-    let (source, meter) = completion(opened);
+    let (source, meter) = source(opened);
     let head = head(&meter, vary, None);
     drop(meter);
     let model = head.model.clone();

@@ -11,8 +11,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::entry::{Answer, Entry, Events};
 use crate::spend::tally::Tally;
-use crate::stream::log::reader::{Read, Then};
 use crate::stream::log::marked::Event;
+use crate::stream::log::reader::{Read, Then};
 use crate::stream::timer::Timer;
 
 /// The longest pause between two events of a paced replay: nobody gains by a model's stumbling.

@@ -15,12 +15,12 @@ use crate::error::{Code, Reject};
 use crate::metering::meter::Meter;
 use crate::metrics::Outcome;
 use crate::spend::tally::Tally;
-use crate::stream::completion::Sink;
 use crate::stream::event::{Batch, Flags};
 use crate::stream::log::coalescer::Subscriber;
-use crate::stream::log::reader::{Read, Then};
 use crate::stream::log::marked::Event;
+use crate::stream::log::reader::{Read, Then};
 use crate::stream::source::{Broken, Next, Source};
+use crate::stream::upstream_source::Sink;
 use crate::stream::upstreams::Upstreams;
 use crate::upstream::failure::Failure;
 

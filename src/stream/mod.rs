@@ -1,8 +1,8 @@
-//! One stream on its way to the client. A [`source`](source::Source) yields events: a [`completion`] that an upstream streams,
+//! One stream on its way to the client. A [`source`](source::Source) yields events: a completion that an upstream streams ([`upstream_source`]),
 //! a reader of a [`log`], or what the cache makes. Its sink is a [`body`] or the [writer](log::writer) of a log.
 
 pub mod body;
-pub mod completion;
+pub mod upstream_source;
 pub mod deadlines;
 pub mod event;
 pub mod feed;

@@ -26,11 +26,11 @@ use tokenway::metering::meter::Meter;
 use tokenway::metrics::Metrics;
 use tokenway::models::ModelId;
 use tokenway::request_id::RequestId;
-use tokenway::spend::bill::Purpose;
+use tokenway::routing::plan::Plan;
 use tokenway::stream::body::Body;
-use tokenway::stream::completion::{Completion, Sink, Start, Streams};
 use tokenway::stream::open::OpenStreams;
-use tokenway::stream::upstreams::{Ask, Upstreams};
+use tokenway::stream::upstream_source::{Sink, Start, Streams, UpstreamSource};
+use tokenway::stream::upstreams::Upstreams;
 use tokenway::upstream::failure;
 
 /// What became of one model's hello. `Display` is one line.
@@ -124,13 +124,11 @@ async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId)
     let open = OpenStreams::new(metrics.streams_active.clone());
     let meter = Meter::start(metrics, started, id.text(), "probe", None, std::net::Ipv4Addr::LOCALHOST.into());
     // no fallback: each model answers for itself
-    let caller = Caller::operator();
-    let (candidates, purpose) = (vec![model], Purpose::Answer);
-    let ask = Ask { caller, candidates, request, request_id: id.header(), idempotency_key: None, purpose };
-    let opened = Arc::clone(&upstreams).stream(ask, meter.clone()).await.map_err(|failure| reason(&failure))?;
+    let plan = Plan::to_model(model, Caller::operator(), request, id.header());
+    let opened = Arc::clone(&upstreams).stream(plan, meter.clone()).await.map_err(|failure| reason(&failure))?;
     let first_output = started.elapsed();
     let streams = Streams { rules: upstreams.rules(), open: &open };
-    let body = Body::new(Completion::new(Start::Opened(opened), Sink::Body, meter, streams));
+    let body = Body::new(UpstreamSource::new(Start::Opened(opened), Sink::Body, meter, streams));
     let mut events = BodyDataStream::new(body).eventsource();
     let mut inspector = Inspector::default();
     let mut probed = Probed { first_output, events: 0, done: false };

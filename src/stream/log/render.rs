@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::{BufMut, BytesMut};
 use prometheus::IntCounter;
 
-use super::reader::{Read, Reader, Then};
 use super::marked::Event;
+use super::reader::{Read, Reader, Then};
 use crate::error::{Code, Reject};
 use crate::metering::meter::Meter;
 use crate::metrics::{Metrics, Outcome};

@@ -15,13 +15,13 @@ use http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 
 use super::core::Fenced;
-use super::reader::{Read, Reader, Then};
 use super::id::StreamId;
 use super::owner::Owner;
+use super::reader::{Read, Reader, Then};
 use super::registry::{Opened, Registry, Unopened, Writer};
 use super::writer::Append;
 use crate::auth::caller::Caller;
-use crate::config::Streams as Rules;
+use crate::config::Resume as Rules;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::spend::tally::Tally;

@@ -23,7 +23,7 @@ use crate::spend::tally::Tally;
 use crate::upstream::failure::Failure;
 
 /// The source. Dropping it cancels the upstream's completion and settles the meter.
-pub struct Completion {
+pub struct UpstreamSource {
     core: Arc<Mutex<Core>>,
     _ticket: Ticket,
 }
@@ -73,7 +73,7 @@ enum Phase {
     Ended(Tally),
 }
 
-impl Completion {
+impl UpstreamSource {
     /// A completion from here on. Without output, the heartbeats of a body begin at once, and a failure is an event of the
     /// stream.
     pub fn new(start: Start, sink: Sink, meter: Meter, streams: Streams<'_>) -> Self {
@@ -99,7 +99,7 @@ impl Completion {
     }
 }
 
-impl Source for Completion {
+impl Source for UpstreamSource {
     #[inline(always)] // for each event, of every stream
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         let mut core = lock(&self.core);
