@@ -18,10 +18,10 @@ use super::splice::Splicer;
 use crate::metering::meter::Meter;
 use crate::metrics::Outcome;
 use crate::spend::tally::Tally;
+use crate::stream::completions::Completions;
 use crate::stream::log::reader::Heartbeat;
 use crate::stream::log::store::Append;
 use crate::stream::relay::HEARTBEAT;
-use crate::stream::upstreams::Upstreams;
 use crate::upstream::failure::Failure;
 
 /// About the most bytes of one frame.
@@ -51,7 +51,7 @@ pub enum Part {
         /// Gives the answer an id of its own.
         splicer: Splicer,
         /// Knows the model that answers, once that is known.
-        upstreams: Arc<Upstreams>,
+        completions: Arc<Completions>,
         /// Tokens of the prompt, estimated.
         prompt_tokens: u64,
     },
@@ -94,14 +94,14 @@ impl CachedBody {
 
     /// Tells the meter whose answer is reused, as soon as that is known.
     pub fn identify(&mut self) {
-        let (Source::Flight(follower), Part::Reuses { upstreams, .. }, false) =
+        let (Source::Flight(follower), Part::Reuses { completions, .. }, false) =
             (&self.source, &self.part, self.identified)
         else {
             return;
         };
         let Some(head) = follower.known_head() else { return };
         self.identified = true;
-        let models = upstreams.models();
+        let models = completions.models();
         if let Some(id) = models.find(Some(&head.model)) {
             self.meter.record().reuses(models.get(id), &head.upstream);
         }

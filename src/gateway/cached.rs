@@ -19,7 +19,7 @@ use crate::gateway::answers;
 use crate::models::ModelId;
 use crate::routing::plan::Plan;
 use crate::spend::tally::Tally;
-use crate::stream::upstreams::Whole;
+use crate::stream::model_clients::Whole;
 
 /// An answer that the cache has part in.
 pub(super) struct Shared {
@@ -80,7 +80,7 @@ impl Exchange {
             return self.tell_whole(shared).await;
         }
         let Begun { source: told, head } = self.begin_telling(shared).await?;
-        let every = self.gateway.upstreams.rules().heartbeat;
+        let every = self.gateway.completions.rules().heartbeat;
         let first = if head.has_output { every.unwrap_or_default() } else { Duration::ZERO };
         Ok(head.answer(Box::pin(told.with_heartbeat(every, first)), &self.meter))
     }
@@ -102,7 +102,7 @@ impl Exchange {
             }
             From::Flight(follower) => {
                 let mut entering = self.entering(follower, joins);
-                match timeout(gateway.upstreams.rules().commit_after, &mut entering).await {
+                match timeout(gateway.completions.rules().commit_after, &mut entering).await {
                     Ok(Ok(follower)) => {
                         let vary = follower.known_head().and_then(|head| head.vary.clone());
                         let head = Head { vary, has_output: true, answerer_is_known: true, age: None };
@@ -157,7 +157,7 @@ impl Exchange {
                         told.whole().await.map_err(failed)?
                     }
                 };
-                let id = self.gateway.upstreams.models().find(Some(&head.model)).filter(|_| !leads);
+                let id = self.gateway.completions.models().find(Some(&head.model)).filter(|_| !leads);
                 id.into_iter().for_each(|id| self.name(id));
                 (Whole { body, vary: head.vary.clone() }, tally, None)
             }
@@ -172,14 +172,14 @@ impl Exchange {
 
     /// The way into a flight: who has joined it is told of the decision, and passes its own limits at the model that it fell on.
     fn entering(&self, mut follower: Follower, joins: Option<Box<Plan>>) -> Entering {
-        let (router, meter) = (Arc::clone(&self.gateway.router), self.meter.clone());
+        let (completions, meter) = (Arc::clone(&self.gateway.completions), self.meter.clone());
         Box::pin(async move {
             let head = follower.head().await?;
             if let Some(plan) = joins {
                 if plan.selection.is_pending() {
                     meter.record().shares_route(head.route);
                 }
-                router.admit_joiner(&plan, head.route, &meter).await?;
+                completions.admit_subscriber(&plan, head.route, &meter).await?;
             }
             Ok(follower)
         })
@@ -187,7 +187,7 @@ impl Exchange {
 
     /// Tells the meter whose answer is reused.
     fn name(&self, model: ModelId) {
-        let model = self.gateway.upstreams.models().get(model);
+        let model = self.gateway.completions.models().get(model);
         self.meter.record().reuses(model, &self.gateway.config.upstreams[model.upstream.0].name);
     }
 
@@ -196,7 +196,7 @@ impl Exchange {
             true => Part::Leads,
             false => Part::Reuses {
                 splicer: splicer(),
-                upstreams: Arc::clone(&self.gateway.upstreams),
+                completions: Arc::clone(&self.gateway.completions),
                 prompt_tokens: shared.prompt_tokens,
             },
         }

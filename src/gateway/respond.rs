@@ -29,11 +29,11 @@ impl Exchange {
             Sharing::Shared(shared) => return self.tell(*shared, streaming).await,
         };
         if !streaming {
-            let whole = Box::pin(Arc::clone(&self.gateway.router).whole(plan, self.meter.clone())).await;
+            let whole = Box::pin(Arc::clone(&self.gateway.completions).whole(plan, self.meter.clone())).await;
             let whole = whole.map_err(|failure| answers::failed(&failure, &self.meter))?;
             return answers::whole(self.route, whole, &self.meter);
         }
-        let Begun { source: relay, head } = self.begin(plan, self.gateway.upstreams.rules()).await?;
+        let Begun { source: relay, head } = self.begin(plan, self.gateway.completions.rules()).await?;
         Ok(head.answer(Box::pin(relay), &self.meter))
     }
 }

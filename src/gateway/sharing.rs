@@ -132,7 +132,7 @@ impl Gateway {
     /// The flight of a request whose model is still to be decided: the candidates of both may answer.
     fn undecided_flight(&self, asked: &Asked, plan: &Plan, streamed: bool, headers: &HeaderMap) -> FlightKey {
         let both = self.config.auto.iter().flat_map(|auto| [auto.easy, auto.hard]);
-        let of = |first| self.answerers(&self.upstreams.candidates(first, &plan.request, &plan.caller), plan);
+        let of = |first| self.answerers(&self.completions.candidates(first, &plan.request, &plan.caller), plan);
         let candidates: Vec<AnswerRoute> = both.flat_map(of).collect();
         let undecided = Some(Owner::caller(&plan.caller, headers));
         asked.flight(&candidates, FlightKind { streamed, undecided })
@@ -140,7 +140,7 @@ impl Gateway {
 
     /// The routes of those that the caller may use.
     fn answerers(&self, candidates: &[ModelId], plan: &Plan) -> Vec<AnswerRoute> {
-        let allowed = |id: &&ModelId| plan.caller.may_use(&self.upstreams.models().get(**id).name);
+        let allowed = |id: &&ModelId| plan.caller.may_use(&self.completions.models().get(**id).name);
         candidates.iter().filter(allowed).map(|id| self.routes[id.0]).collect()
     }
 
@@ -148,22 +148,22 @@ impl Gateway {
     fn fly(&self, pilot: Pilot, mut plan: Plan, kept: (Asked, &config::Cache), meter: &Meter) {
         let (asked, rules) = kept;
         let (response_cache, routes, rules) = (Arc::clone(&self.shared.cache), Arc::clone(&self.routes), rules.clone());
-        let upstreams = Arc::clone(&self.upstreams);
+        let completions = Arc::clone(&self.completions);
         let keep = move |model: &str, tally: Tally, answer: Answer| {
             // under the model that answered: whoever asks for the one that failed is to get it, once it is back
-            if let Some(id) = upstreams.models().find(Some(model)) {
+            if let Some(id) = completions.models().find(Some(model)) {
                 response_cache.keep(&asked, &routes[id.0], &rules, tally, answer);
             }
         };
-        let (router, meter) = (Arc::clone(&self.router), meter.clone());
+        let meter = meter.clone();
         if !plan.request.stream() {
-            let asking = router.whole(plan, meter.clone());
+            let asking = Arc::clone(&self.completions).whole(plan, meter.clone());
             tokio::spawn(fly::whole(pilot, asking, meter, keep));
             return;
         }
         // a later one may ask for the usage
         plan.request.keep_usage();
-        let opening = router.stream(plan, meter.clone());
+        let opening = Arc::clone(&self.completions).stream(plan, meter.clone());
         let (rules, open, own) = (self.quiet_rules(), Arc::clone(&self.shared.open), meter.clone());
         let relay = move |opened| Relay::opened(opened, own, &rules, &open);
         tokio::spawn(fly::streamed(pilot, opening, meter, relay, keep));

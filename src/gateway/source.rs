@@ -18,7 +18,7 @@ impl Exchange {
         let (gateway, meter) = (&self.gateway, &self.meter);
         let only_one = plan.has_one_candidate();
         let commit = sleep_until(Instant::now() + rules.commit_after);
-        let mut opening = Arc::clone(&gateway.router).stream(plan, meter.clone());
+        let mut opening = Arc::clone(&gateway.completions).stream(plan, meter.clone());
         tokio::select! {
             biased;
             opened = &mut opening => {

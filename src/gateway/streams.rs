@@ -55,7 +55,7 @@ impl Exchange {
         match self.share(plan, reuse).await? {
             Sharing::Alone(plan) => {
                 let (gateway, meter) = (&self.gateway, &self.meter);
-                let opening = gateway.router.clone().stream(*plan, meter.clone());
+                let opening = gateway.completions.clone().stream(*plan, meter.clone());
                 let relay = Relay::opening(opening, meter.clone(), &gateway.quiet_rules(), &gateway.shared.open);
                 tokio::spawn(writer::drive(relay, log));
             }
@@ -82,7 +82,7 @@ impl Exchange {
         let opened = self.gateway.shared.streams.open(stream, &owner, 0).await;
         let Ok(Opened::Reader(own)) = opened else { return Err(answers::no_such_stream()) };
         tokio::spawn(writing);
-        let heartbeat = self.gateway.upstreams.rules().heartbeat;
+        let heartbeat = self.gateway.completions.rules().heartbeat;
         let reader = match head.has_output {
             true => Reader::plain(own, &self.gateway.shared.metrics, heartbeat),
             false => Reader::plain_waiting(own, &self.gateway.shared.metrics, heartbeat),
@@ -103,7 +103,7 @@ impl Exchange {
                 if place > 0 {
                     self.gateway.shared.metrics.stream_resumes.inc();
                 }
-                let reader = Reader::numbered(log, self.meter.clone(), self.gateway.upstreams.rules().heartbeat);
+                let reader = Reader::numbered(log, self.meter.clone(), self.gateway.completions.rules().heartbeat);
                 Ok(answers::stream(Box::pin(reader), None))
             }
             // WHATWG HTML §9.2.3: EventSource reconnects after every end but this one
@@ -148,6 +148,6 @@ impl Exchange {
 impl Gateway {
     /// The bounds of a stream that goes into a log: each of its readers has its own heartbeats.
     pub(super) fn quiet_rules(&self) -> config::Stream {
-        config::Stream { heartbeat: None, ..self.upstreams.rules().clone() }
+        config::Stream { heartbeat: None, ..self.completions.rules().clone() }
     }
 }

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use crate::failover::health_registry::AttemptPermit;
+use crate::failover::health::AttemptPermit;
 use crate::metering::attempt::Attempt;
 use crate::spend::tally::Tally;
 use crate::upstream::client::AnswerBody;
