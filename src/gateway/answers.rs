@@ -263,7 +263,7 @@ pub fn no_such_model(request: &Request) -> Reject {
 /// No such resumable stream, or not this caller's: nobody learns which.
 pub fn no_such_stream() -> Reject {
     let message =
-        "No such stream, or not yours, or forgotten since: streams are kept for streams.retention after their end.";
+        "No such stream, or not yours, or forgotten since: streams are kept for resume.retention after their end.";
     Reject::new(Code::StreamNotFound, message)
 }
 

@@ -59,7 +59,7 @@ impl Gateway {
         let completions = Arc::new(Completions::new(&config, Arc::clone(&router), health_registry, limiter)?);
         // nothing fails from here on: what outlives a reload follows the new configuration
         shared.store.move_to(place);
-        shared.streams.set_rules(config.streams.clone());
+        shared.streams.set_rules(config.resume.clone());
         shared.cache.set_rules(config.cache.as_ref());
         let routes = sharing::routes(&config);
         Ok(Self { config, completions, router, routes, signatures: Signatures::default(), shared })

@@ -6,7 +6,7 @@ use super::Gateway;
 use super::answers;
 use super::exchange::Exchange;
 use crate::auth::caller::Caller;
-use crate::limits::claim::Key;
+use crate::bounded_table::Key;
 use crate::cache::response_cache::Reuse;
 use crate::error::Reject;
 use crate::limits::limiter::Demand;

@@ -2,7 +2,6 @@
 
 pub mod auto;
 pub mod classifier;
-mod memory;
 pub mod plan;
 pub mod router;
 pub mod rules;
