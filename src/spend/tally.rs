@@ -1,6 +1,6 @@
 //! What a completion has produced so far, as its events tell. Pure.
 
-use crate::spend::price::Count;
+use crate::price::Count;
 use families::chat::event::Delta;
 use families::estimate;
 use families::usage::Usage;
