@@ -9,12 +9,12 @@
 //! 5. **head and body**: [`head`] refuses what is not for us; [`intake`] reads and checks the JSON.
 //! 6. **route**: [`auto`] finds the model, by name or by what is asked; [`route::table`] those that are asked when it fails.
 //! 7. **limits and budget**: [`limiter`] and [`budget`] take of what the caller may use; it is settled when the meter is.
-//! 8. **cache**: [`cache`] tells a kept answer again, or lets requests share one that is coming in; else it goes on.
+//! 8. **cache**: [`cache`] finds a cached answer, or lets identical requests share one that is coming in; else it goes on.
 //! 9. **upstream, with fallback**: [`fallback`] asks one after another through [`upstream::client`], as [`upstream::standing`]
 //!    advises.
-//! 10. **events**: [`stream::framer`] cuts the upstream's bytes, [`chat::event`] says what an event means, [`stream::feed`]
-//!     joins both.
-//! 11. **relay**: [`stream::relay`] hands each event to the client's connection, and ends honestly.
+//! 10. **events**: [`stream::feed`] frames the upstream's bytes and reads each event, once; a [`stream::source`] yields them.
+//! 11. **sink**: [`stream::body`] hands each event to the client's connection, and ends honestly; or [`stream::log`] has it for
+//!     many readers.
 //! 12. **meter**: [`stream::meter`] measures it all and settles once.
 //!
 //! The modules below stand in layer order: a file imports only from layers above its own in this list, and
