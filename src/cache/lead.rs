@@ -13,9 +13,9 @@ use crate::stream::feed::{Opened, Opening};
 use crate::stream::log::coalescer::{Head, Leader};
 use crate::stream::log::core::Fenced;
 use crate::stream::log::writer::{Append, drive};
+use crate::stream::model_clients::Whole;
 use crate::stream::source::Broken;
 use crate::stream::upstream_source::UpstreamSource;
-use crate::stream::upstreams::Whole;
 use crate::upstream::failure::Failure;
 use families::chat::answer::{Answer as Inspected, inspect_answer};
 

@@ -15,13 +15,13 @@ use crate::error::{Code, Reject};
 use crate::metering::meter::Meter;
 use crate::metrics::Outcome;
 use crate::spend::tally::Tally;
+use crate::stream::completions::Completions;
 use crate::stream::event::{Batch, Flags};
 use crate::stream::log::coalescer::Subscriber;
 use crate::stream::log::marked::Event;
 use crate::stream::log::reader::{Read, Then};
 use crate::stream::source::{Broken, Next, Source};
 use crate::stream::upstream_source::Sink;
-use crate::stream::upstreams::Upstreams;
 use crate::upstream::failure::Failure;
 
 /// About the most bytes of one batch for a body.
@@ -51,7 +51,7 @@ pub enum Part {
         /// Gives the answer an id of its own.
         splicer: Splicer,
         /// Knows the model that answers, once that is known.
-        upstreams: Arc<Upstreams>,
+        completions: Arc<Completions>,
         /// Tokens of the prompt, estimated.
         prompt_tokens: u64,
     },
@@ -87,11 +87,11 @@ impl CacheSource {
 
     /// Tells the meter whose answer is reused, once that is known.
     fn identify(&self) {
-        let (Origin::Coalesced(subscriber), Part::Reuses { upstreams, .. }) = (&self.origin, &self.part) else {
+        let (Origin::Coalesced(subscriber), Part::Reuses { completions, .. }) = (&self.origin, &self.part) else {
             return;
         };
         let Some(head) = subscriber.known_head() else { return };
-        let models = upstreams.models();
+        let models = completions.models();
         if let Some(id) = models.find(Some(&head.model)) {
             self.meter.record().reuses(models.get(id), &head.upstream);
         }

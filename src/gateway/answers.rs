@@ -18,7 +18,7 @@ use crate::metering::meter::Meter;
 use crate::metrics::Outcome;
 use crate::request_id::{RequestId, X_REQUEST_ID};
 use crate::stream::log::id::StreamId;
-use crate::stream::upstreams::Whole;
+use crate::stream::model_clients::Whole;
 use crate::upstream::failure::Failure;
 use families::chat::answer;
 use families::chat::request::Request;

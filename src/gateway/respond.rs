@@ -21,8 +21,8 @@ use crate::routing::plan::Plan;
 use crate::spend::tally::Tally;
 use crate::stream::body::Body as StreamBody;
 use crate::stream::log::coalescer::Subscriber;
+use crate::stream::model_clients::Whole;
 use crate::stream::upstream_source::{Sink, Start, UpstreamSource};
-use crate::stream::upstreams::Whole;
 use crate::upstream::failure::Failure;
 
 /// When the head goes out.
@@ -65,7 +65,7 @@ impl Exchange {
         let frames: Frames = match source {
             AnswerSource::Upstream(source) => Box::pin(StreamBody::new(source)),
             AnswerSource::Cache(source) => {
-                let every = self.gateway.upstreams.rules().heartbeat;
+                let every = self.gateway.completions.rules().heartbeat;
                 Box::pin(StreamBody::new(*source).with_heartbeat(every, head.first_heartbeat(every)))
             }
         };
@@ -86,7 +86,7 @@ impl Exchange {
         let (plan, role, origin, head) = match origin {
             Origin::Upstream(plan) => {
                 let one = plan.has_one_candidate();
-                let mut opening = Arc::clone(&gateway.router).stream(*plan, meter.clone());
+                let mut opening = Arc::clone(&gateway.completions).stream(*plan, meter.clone());
                 let (start, head) = match self.committed(&mut opening, commit).await? {
                     Some(opened) => {
                         let head = Head::with_output(opened.feed.vary().cloned());
@@ -138,7 +138,7 @@ impl Exchange {
         if commit == Commit::Now {
             return Ok(None);
         }
-        match timeout(self.gateway.upstreams.rules().commit_after, opening).await {
+        match timeout(self.gateway.completions.rules().commit_after, opening).await {
             Ok(opened) => opened.map(Some).map_err(|failure| answers::failed(&failure, &self.meter)),
             Err(_) => Ok(None),
         }
@@ -149,7 +149,7 @@ impl Exchange {
         let failed = |failure| answers::failed(&failure, meter);
         match origin {
             Origin::Upstream(plan) => {
-                let whole = Arc::clone(&self.gateway.router).whole(*plan, meter.clone()).await;
+                let whole = Arc::clone(&self.gateway.completions).whole(*plan, meter.clone()).await;
                 answers::whole(self.route, whole.map_err(failed)?, meter)
             }
             Origin::Cached(plan, entry, age) => {
@@ -177,7 +177,7 @@ impl Exchange {
         if role == Role::Leads {
             return Ok(Whole { body, vary: head.vary.clone() });
         }
-        let id = self.gateway.upstreams.models().find(Some(&head.model));
+        let id = self.gateway.completions.models().find(Some(&head.model));
         id.into_iter().for_each(|id| self.reuses(id));
         self.reused(plan, &tally);
         Ok(Whole { body: splicer().completion(&body), vary: head.vary.clone() })

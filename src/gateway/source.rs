@@ -113,20 +113,20 @@ impl Exchange {
             let gateway = Arc::clone(&gateway);
             move |model: &str, tally: Tally, answer: Answer| {
                 // under the model that answered: a request for the model that failed gets that one, once it is back
-                if let Some(id) = gateway.upstreams.models().find(Some(model)) {
+                if let Some(id) = gateway.completions.models().find(Some(model)) {
                     gateway.shared.cache.keep(&asked, &gateway.routes[id.0], &rules, tally, answer);
                 }
             }
         };
-        let router = Arc::clone(&gateway.router);
+        let completions = Arc::clone(&gateway.completions);
         if !plan.request.stream() {
-            let asking = router.whole(plan, meter.clone());
+            let asking = completions.whole(plan, meter.clone());
             tokio::spawn(lead::whole(leader, asking, meter, cache));
             return;
         }
         // a later request may ask for the usage
         plan.request.keep_usage();
-        let opening = router.stream(plan, meter.clone());
+        let opening = completions.stream(plan, meter.clone());
         let source = move |opened| {
             let start = Start::Opened(opened);
             (UpstreamSource::new(start, Sink::Log, meter.clone(), gateway.streams()), meter)
@@ -137,7 +137,7 @@ impl Exchange {
     /// The way into a coalesced answer. A subscriber learns how `auto` was decided, and passes its own limits at the model
     /// that answers.
     pub(super) fn enter(&self, plan: &Plan, mut subscriber: Subscriber, role: Role) -> Entering {
-        let (router, meter) = (Arc::clone(&self.gateway.router), self.meter.clone());
+        let (completions, meter) = (Arc::clone(&self.gateway.completions), self.meter.clone());
         let joins = Some(plan).filter(|_| role == Role::Reuses).cloned();
         Box::pin(async move {
             let head = subscriber.head().await?;
@@ -145,7 +145,7 @@ impl Exchange {
                 if plan.selection.is_pending() {
                     meter.record().shares_route(head.route);
                 }
-                router.admit_joiner(&plan, head.route, &meter).await?;
+                completions.admit_subscriber(&plan, head.route, &meter).await?;
             }
             Ok(subscriber)
         })
@@ -153,7 +153,7 @@ impl Exchange {
 
     /// Tells the meter which model's answer is reused.
     pub(super) fn reuses(&self, model: ModelId) {
-        let model = self.gateway.upstreams.models().get(model);
+        let model = self.gateway.completions.models().get(model);
         self.meter.record().reuses(model, &self.gateway.config.upstreams[model.upstream.0].name);
     }
 
@@ -163,7 +163,7 @@ impl Exchange {
             Role::Leads => Part::Leads,
             Role::Reuses => Part::Reuses {
                 splicer: splicer(),
-                upstreams: Arc::clone(&self.gateway.upstreams),
+                completions: Arc::clone(&self.gateway.completions),
                 prompt_tokens: plan.request.estimated_prompt_tokens(),
             },
         }
@@ -173,7 +173,7 @@ impl Exchange {
 impl Gateway {
     /// What holds for all streams.
     pub(super) fn streams(&self) -> Streams<'_> {
-        Streams { rules: self.upstreams.rules(), open: &self.shared.open }
+        Streams { rules: self.completions.rules(), open: &self.shared.open }
     }
 }
 

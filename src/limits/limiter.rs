@@ -11,8 +11,9 @@ use crate::config;
 use crate::error::{Code, Reject};
 use crate::limits::claim::{Claims, Limit, Refusal};
 use crate::limits::fields::Fields;
-use crate::limits::policy::{Percent, Rules};
+use crate::limits::policy::Rules;
 use crate::metrics::Metrics;
+use crate::percent::Percent;
 use crate::redis::connection::Connection;
 
 use super::local::{Answer, Table};
@@ -29,7 +30,7 @@ pub struct Limiter {
 
 /// What is to be decided: one request for a completion.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct Demand<'a> {
     /// Who asks.
     pub caller: &'a Caller,
     /// The model, as the caller names it.
@@ -39,7 +40,7 @@ pub struct Asked<'a> {
 }
 
 /// The decision.
-pub struct Decision {
+pub struct Admission {
     /// What the answer's head tells of it; `None` where nothing is limited.
     pub fields: Option<Fields>,
     /// What was granted, or 429.
@@ -84,22 +85,22 @@ impl Limiter {
     }
 
     /// Whether the caller may ask now; if so, what it may use is taken until the grant is settled.
-    pub async fn admit(self: &Arc<Self>, rules: &Rules, asked: Asked<'_>) -> Decision {
-        self.admit_claims(|part| claims_of(rules, asked, part)).await
+    pub async fn admit(self: &Arc<Self>, rules: &Rules, demand: Demand<'_>) -> Admission {
+        self.admit_claims(|part| claims_of(rules, demand, part)).await
     }
 
     /// The same by what limits the caller at this model alone: for a request that was admitted before it was decided which
     /// model answers.
-    pub async fn admit_at_model(self: &Arc<Self>, rules: &Rules, asked: Asked<'_>) -> Decision {
+    pub async fn admit_at_model(self: &Arc<Self>, rules: &Rules, demand: Demand<'_>) -> Admission {
         self.admit_claims(|part| {
-            let [_, at_model] = rules.quotas(asked.caller.allowance(), asked.model, part);
-            Claims::new(asked.caller.id(), asked.model, [None, at_model], asked.tokens)
+            let [_, at_model] = rules.quotas(demand.caller.allowance(), demand.model, part);
+            Claims::new(demand.caller.id(), demand.model, [None, at_model], demand.tokens)
         })
         .await
     }
 
-    async fn admit_claims(self: &Arc<Self>, claims_of: impl Fn(Percent) -> Option<Claims>) -> Decision {
-        let Some(claims) = claims_of(Percent::WHOLE) else { return Decision::unlimited() };
+    async fn admit_claims(self: &Arc<Self>, claims_of: impl Fn(Percent) -> Option<Claims>) -> Admission {
+        let Some(claims) = claims_of(Percent::WHOLE) else { return Admission::unlimited() };
         let Some(shared) = &self.shared else { return self.admit_here(claims) };
         let (limiter, shared) = (Arc::clone(self), Arc::clone(shared));
         // a task of its own: if the client leaves now, the reply is still taken, and the grant in it given back
@@ -111,17 +112,17 @@ impl Limiter {
             Ok(Some(decision)) => decision,
             _ => match claims_of(self.local_share) {
                 Some(claims) => self.admit_here(claims),
-                None => Decision::unlimited(),
+                None => Admission::unlimited(),
             },
         }
     }
 
-    fn admit_here(self: &Arc<Self>, claims: Claims) -> Decision {
+    fn admit_here(self: &Arc<Self>, claims: Claims) -> Admission {
         let answer = self.table.admit(&claims);
         self.decided(claims, answer, Place::Here)
     }
 
-    fn decided(self: &Arc<Self>, claims: Claims, answer: Answer, place: Place) -> Decision {
+    fn decided(self: &Arc<Self>, claims: Claims, answer: Answer, place: Place) -> Admission {
         let fields = Fields::new(&claims, answer.counts, answer.now);
         let outcome = match answer.refusal {
             None => {
@@ -134,11 +135,11 @@ impl Limiter {
                 Err(reject(refusal))
             }
         };
-        Decision { fields, outcome }
+        Admission { fields, outcome }
     }
 }
 
-impl Decision {
+impl Admission {
     fn unlimited() -> Self {
         Self { fields: None, outcome: Ok(Grant(None)) }
     }
@@ -166,9 +167,9 @@ impl Drop for Grant {
     }
 }
 
-fn claims_of(rules: &Rules, asked: Asked<'_>, part: Percent) -> Option<Claims> {
-    let quotas = rules.quotas(asked.caller.allowance(), asked.model, part);
-    Claims::new(asked.caller.id(), asked.model, quotas, asked.tokens)
+fn claims_of(rules: &Rules, demand: Demand<'_>, part: Percent) -> Option<Claims> {
+    let quotas = rules.quotas(demand.caller.allowance(), demand.model, part);
+    Claims::new(demand.caller.id(), demand.model, quotas, demand.tokens)
 }
 
 fn reject(refusal: Refusal) -> Reject {

@@ -4,17 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::tally::Tokens;
-use crate::models::Model;
+use crate::models::Target;
 use crate::spend::price::Cost;
-
-/// Who was asked.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Who {
-    /// The model, and with it its prices.
-    pub model: Model,
-    /// The upstream's name.
-    pub upstream: String,
-}
 
 /// What an attempt is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +22,7 @@ pub struct Charge {
     /// Which attempt.
     pub number: u32,
     /// At whose prices.
-    pub who: Arc<Who>,
+    pub who: Arc<Target>,
     /// For what.
     pub tokens: Tokens,
 }

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use super::bill::Who;
 use super::tally::Tokens;
+use crate::models::Target;
 use crate::spend::price::{Cost, Prices};
 
 /// Thanks to what something was saved; the label `by`.
@@ -38,7 +38,7 @@ pub struct Reuse {
     /// [`Cause::Cache`] or [`Cause::Joining`].
     pub cause: Cause,
     /// Whose answer it is.
-    pub who: Arc<Who>,
+    pub who: Arc<Target>,
     /// Its tokens, once they are known.
     pub tokens: Option<Tokens>,
 }
@@ -103,7 +103,7 @@ mod tests {
     use crate::models::{Fallback, Model, UpstreamId};
     use crate::spend::price::{Count, Price};
 
-    fn who(dollars: &str) -> Arc<Who> {
+    fn who(dollars: &str) -> Arc<Target> {
         let price = Price::parse(dollars).ok();
         let model = Model {
             name: "m".into(),
@@ -116,7 +116,7 @@ mod tests {
             context: None,
             fallback: Fallback::Cheaper,
         };
-        Arc::new(Who { model, upstream: "up".into() })
+        Arc::new(Target::new(model, "up"))
     }
 
     fn tokens(input: u64, output: u64) -> Tokens {
