@@ -124,6 +124,10 @@ impl<C: FnOnce(&str, Tally, Answer) + Send + 'static> Append for Recorder<C> {
         self.leader.publish(&event, &tally)
     }
 
+    fn wake(&mut self) {
+        self.leader.wake();
+    }
+
     fn end(mut self, tally: Tally) {
         // some upstreams leave out `[DONE]`
         self.cache(None, tally.clone());

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::answers;
 use super::exchange::Exchange;
-use super::source::{AnswerSource, Origin, Share, splicer};
+use super::source::{AnswerSource, Origin, Role, splicer};
 use super::streams;
 use crate::body::{Body, Frames};
 use crate::cache::replay::Replay;
@@ -83,7 +83,7 @@ impl Exchange {
         commit: Commit,
     ) -> Result<(AnswerSource, Head), Reject> {
         let (gateway, meter) = (&self.gateway, &self.meter);
-        let (share, origin, head) = match origin {
+        let (plan, role, origin, head) = match origin {
             Origin::Upstream(plan) => {
                 let one = plan.has_one_candidate();
                 let mut opening = Arc::clone(&gateway.completions).stream(*plan, meter.clone());
@@ -98,32 +98,33 @@ impl Exchange {
                 let source = UpstreamSource::new(start, sink, meter.clone(), gateway.streams());
                 return Ok((AnswerSource::Upstream(source), head));
             }
-            Origin::Cached(share, entry, age) => {
+            Origin::Cached(plan, entry, age) => {
                 let replay = Replay::instant(entry).ok_or_else(unreadable)?;
                 let paced = gateway.config.cache.as_ref().is_some_and(|rules| rules.paced);
                 let replay = match paced && commit == Commit::FirstOutput {
                     true => replay.paced(&gateway.shared.drain.begun),
                     false => replay,
                 };
-                self.reuses(share.model);
-                (share, source::Origin::Cached(replay), Head { age: Some(age), ..Head::with_output(None) })
+                self.reuses(plan.selection.model);
+                let head = Head { age: Some(age), ..Head::with_output(None) };
+                (plan, Role::Reuses, source::Origin::Cached(replay), head)
             }
-            Origin::Coalesced(mut share, subscriber) => {
-                let mut entering = self.enter(subscriber, share.joins.take());
+            Origin::Coalesced(plan, subscriber, role) => {
+                let mut entering = self.enter(&plan, subscriber, role);
                 let (origin, head) = match self.committed(&mut entering, commit).await? {
                     Some(subscriber) => {
                         let vary = subscriber.known_head().and_then(|head| head.vary.clone());
                         (source::Origin::Coalesced(subscriber), Head::with_output(vary))
                     }
                     None => {
-                        let answerer_is_known = share.leads && share.has_one_candidate;
+                        let answerer_is_known = role == Role::Leads && plan.has_one_candidate();
                         (source::Origin::Entering(entering), Head { answerer_is_known, ..Head::default() })
                     }
                 };
-                (share, origin, head)
+                (plan, role, origin, head)
             }
         };
-        let source = CacheSource::new(origin, self.part(&share), meter.clone(), share.wants_usage);
+        let source = CacheSource::new(origin, self.part(&plan, role), meter.clone(), plan.request.wants_usage());
         Ok((AnswerSource::Cache(Box::new(source.into_sink(sink))), head))
     }
 
@@ -151,35 +152,41 @@ impl Exchange {
                 let whole = Arc::clone(&self.gateway.completions).whole(*plan, meter.clone()).await;
                 answers::whole(self.route, whole.map_err(failed)?, meter)
             }
-            Origin::Cached(share, entry, age) => {
+            Origin::Cached(plan, entry, age) => {
                 let body = splicer().completion(&entry.completion().ok_or_else(unreadable)?);
-                self.reuses(share.model);
-                meter.record().reused(Tally { prompt_tokens: share.prompt_tokens, ..entry.tally.clone() }.tokens());
+                self.reuses(plan.selection.model);
+                self.reused(&plan, &entry.tally);
                 let mut response = answers::whole(self.route, Whole { body, vary: None }, meter)?;
                 answers::age(&mut response, age);
                 Ok(response)
             }
-            Origin::Coalesced(share, subscriber) => {
-                let whole = self.coalesced_whole(*share, subscriber).await.map_err(failed)?;
+            Origin::Coalesced(plan, subscriber, role) => {
+                let whole = self.coalesced_whole(&plan, subscriber, role).await.map_err(failed)?;
                 answers::whole(self.route, whole, meter)
             }
         }
     }
 
-    async fn coalesced_whole(&self, share: Share, subscriber: Subscriber) -> Result<Whole, Failure> {
-        let mut subscriber = self.enter(subscriber, share.joins).await?;
+    async fn coalesced_whole(&self, plan: &Plan, subscriber: Subscriber, role: Role) -> Result<Whole, Failure> {
+        let mut subscriber = self.enter(plan, subscriber, role).await?;
         let head = subscriber.head().await?;
         let (body, tally) = match &head.whole {
             Some(body) => (body.clone(), subscriber.tally()),
             None => whole(subscriber).await?,
         };
-        if share.leads {
+        if role == Role::Leads {
             return Ok(Whole { body, vary: head.vary.clone() });
         }
         let id = self.gateway.completions.models().find(Some(&head.model));
         id.into_iter().for_each(|id| self.reuses(id));
-        self.meter.record().reused(Tally { prompt_tokens: share.prompt_tokens, ..tally }.tokens());
+        self.reused(plan, &tally);
         Ok(Whole { body: splicer().completion(&body), vary: head.vary.clone() })
+    }
+
+    /// Tells the meter how much the answer has that is reused.
+    fn reused(&self, plan: &Plan, tally: &Tally) {
+        let tally = Tally { prompt_tokens: plan.request.estimated_prompt_tokens(), ..tally.clone() };
+        self.meter.record().reused(tally.tokens());
     }
 }
 
