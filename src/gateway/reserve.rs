@@ -11,10 +11,10 @@ use crate::cache::response_cache::Reuse;
 use crate::error::Reject;
 use crate::limits::limiter::Demand;
 use crate::models::ModelId;
+use crate::price::{Cost, Count};
 use crate::routing::plan::{Plan, Selection};
 use crate::spend::budget::claim::Claim;
 use crate::spend::budget::{Admission, Hold};
-use crate::spend::price::{Cost, Count};
 use families::chat::request::Request;
 
 /// What happens to a request that exceeds its caller's budget.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::tally::Tokens;
 use crate::models::Target;
-use crate::spend::price::Cost;
+use crate::price::Cost;
 
 /// What an attempt is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

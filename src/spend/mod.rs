@@ -2,7 +2,6 @@
 
 pub mod bill;
 pub mod budget;
-pub mod price;
 pub mod savings;
 pub mod tally;
 pub mod workload;

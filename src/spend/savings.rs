@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::tally::Tokens;
 use crate::models::Target;
-use crate::spend::price::{Cost, Prices};
+use crate::price::{Cost, Prices};
 
 /// The cause of a saving; the label `by`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +100,7 @@ mod tests {
     use super::super::tally::Source;
     use super::*;
     use crate::models::{Fallback, Model, UpstreamId};
-    use crate::spend::price::{Count, Price};
+    use crate::price::{Count, Price};
 
     fn who(dollars: &str) -> Arc<Target> {
         let price = Price::parse(dollars).ok();

@@ -1,6 +1,6 @@
 //! Running totals of a completion, counted from its events. Pure.
 
-use crate::spend::price::Count;
+use crate::price::Count;
 use families::chat::event::Delta;
 use families::estimate;
 use families::usage::Usage;

@@ -3,7 +3,7 @@
 //! Shares of tokens are rounded down, and the remainder goes to the more expensive tier: no token is lost, and rounding makes no
 //! bill smaller.
 
-use super::price::{Cost, Count, Prices};
+use crate::price::{Cost, Count, Prices};
 
 /// A part of a whole, in millionths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -185,8 +185,8 @@ impl Bills {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::price::Price;
     use super::*;
+    use crate::price::Price;
 
     fn prices(input: &str, output: &str) -> Prices {
         let (input, output) = (Price::parse(input).unwrap(), Price::parse(output).unwrap());

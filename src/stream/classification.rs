@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::completions::Completions;
 use super::feed::Opened;
-use super::relay::Opening;
+use super::feed::Opening;
 use crate::metering::meter::Meter;
 use crate::routing::auto::{Classifier, Mode};
 use crate::routing::plan::{Pending, Plan};

@@ -19,8 +19,8 @@ use crate::routing::router::Router;
 use crate::routing::verdict::{Decision, Verdict};
 use crate::spend::bill::Purpose;
 use crate::stream::feed::Opened;
+use crate::stream::feed::Opening;
 use crate::stream::model_clients::{ModelClients, Whole};
-use crate::stream::relay::Opening;
 use crate::upstream::failure::Failure;
 use families::chat::request::Request;
 

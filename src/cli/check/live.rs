@@ -29,9 +29,10 @@ use tokenway::models::ModelId;
 use tokenway::request_id::RequestId;
 use tokenway::routing::plan::Plan;
 use tokenway::routing::router::Router;
+use tokenway::stream::body::Body;
 use tokenway::stream::completions::Completions;
 use tokenway::stream::open::OpenStreams;
-use tokenway::stream::relay::Relay;
+use tokenway::stream::upstream_source::{Sink, Start, Streams, UpstreamSource};
 use tokenway::upstream::failure;
 
 /// What became of one model's hello. `Display` is one line.
@@ -130,8 +131,9 @@ async fn probe(completions: Arc<Completions>, metrics: Arc<Metrics>, model: Mode
     let plan = Plan::to_model(model, Caller::operator(), request, id.header());
     let opened = Arc::clone(&completions).stream(plan, meter.clone()).await.map_err(|failure| reason(&failure))?;
     let first_output = started.elapsed();
-    let relay = Relay::opened(opened, meter, completions.rules(), &open);
-    let mut events = BodyDataStream::new(relay).eventsource();
+    let streams = Streams { rules: completions.rules(), open: &open };
+    let body = Body::new(UpstreamSource::new(Start::Opened(opened), Sink::Body, meter, streams));
+    let mut events = BodyDataStream::new(body).eventsource();
     let mut inspector = Inspector::default();
     let mut probed = Probed { first_output, events: 0, done: false };
     while let Some(Ok(event)) = events.next().await {

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::percent::Percent;
+use crate::price::Cost;
 use crate::redis::connection::Connection;
 use crate::spend::budget::claim::{Claim, DAY, Verdict, until_midnight};
-use crate::spend::price::Cost;
 
 use local::Table;
 use shared::Shared;
