@@ -1,4 +1,4 @@
-//! Money: prices, the bill of one request, what was saved, and the budget of each caller.
+//! Money: prices, the bill of one request, savings, and the daily budget of each caller.
 
 pub mod bill;
 pub mod budget;
