@@ -3,6 +3,8 @@
 //!
 //! Nothing here is ever waited for longer than a budget: whoever asks has an answer of its own for the other case.
 
+mod address;
 pub mod connection;
 pub mod error;
+pub mod settings;
 pub mod store;

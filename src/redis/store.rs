@@ -12,7 +12,7 @@ use tokio::join;
 use tokio::sync::Semaphore;
 
 use super::connection::Connection;
-use crate::config;
+use super::settings::Redis;
 use crate::metrics::Metrics;
 
 /// Values on their way to Redis at once; beyond that they stay with this instance.
@@ -28,7 +28,7 @@ pub struct Store {
 
 /// One Redis. Dropping the last of these closes its connections.
 pub struct Place {
-    config: config::Redis,
+    config: Redis,
     reads: Connection,
     writes: Connection,
     permits: Arc<Semaphore>,
@@ -45,7 +45,7 @@ impl Store {
     ///
     /// # Errors
     /// What in the configuration cannot be used.
-    pub fn place(&self, redis: Option<&config::Redis>) -> Result<Option<Arc<Place>>, String> {
+    pub fn place(&self, redis: Option<&Redis>) -> Result<Option<Arc<Place>>, String> {
         let Some(redis) = redis else { return Ok(None) };
         match self.place.load_full() {
             Some(place) if place.config == *redis => Ok(Some(place)),
@@ -101,7 +101,7 @@ impl Store {
 impl Place {
     /// Over links of its own: a large value on the way must delay neither a decision about limits nor a read, and a reply that
     /// came too late must not cost the others their connection.
-    fn start(redis: &config::Redis, metrics: &Arc<Metrics>) -> Result<Self, String> {
+    fn start(redis: &Redis, metrics: &Arc<Metrics>) -> Result<Self, String> {
         let link = |serves| Connection::start(redis, serves, Arc::clone(metrics));
         let (reads, writes) = (link("cache reads")?, link("cache writes")?);
         Ok(Self { config: redis.clone(), reads, writes, permits: Arc::new(Semaphore::new(WRITES_AT_ONCE)) })
