@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use demo_upstream::{Demo, Fault, Knobs, MAX_DELAY, MAX_TOKENS, Script, check_rate};
-use tokenway::config::parse_duration;
+use settings::parse_duration;
 
 /// A small OpenAI-compatible server that streams a made-up answer at a steady rate, or fails in a chosen way.
 #[derive(Debug, Clone, clap::Args)]

@@ -19,7 +19,7 @@ use doctor::pasted::{Pasted, curl, har};
 use doctor::plan::{Plan, Preset, Wanted};
 use doctor::report::{Report, Verdict};
 use doctor::text::{self, Shown, Style};
-use tokenway::config::parse_duration;
+use settings::parse_duration;
 
 /// The most that is read of a pasted request; HAR files are large.
 const MAX_PASTED: u64 = 256 * 1024 * 1024;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bench::load::schedule::Arrivals;
-use tokenway::config::parse_duration;
+use settings::parse_duration;
 
 /// Measures streamed completions: time to first token, time between tokens, tokens a second; and whether something on the
 /// way buffers.

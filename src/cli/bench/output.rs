@@ -11,7 +11,7 @@ use super::args::Args;
 use crate::cli::failure::Failure;
 use bench::report::document::Document;
 use bench::report::terminal::Style;
-use tokenway::config::Env;
+use settings::Env;
 
 /// The files that were asked for, open before anything is measured: an hour's results must not be lost to a typing error.
 pub(super) struct Output {

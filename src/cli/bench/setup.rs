@@ -16,7 +16,7 @@ use bench::load::schedule::{Arrivals, Limit, Load, Plan};
 use bench::report::setting::{self, Goals, Setting};
 use browser::origin::PageOrigin;
 use dial::{Dialer, Target, Trust, Versions};
-use tokenway::config::{Env, Secret};
+use settings::{Env, Secret};
 
 /// Streams to each target where neither a number nor a time is given.
 const DEFAULT_STREAMS: u64 = 100;
