@@ -62,7 +62,7 @@ fn main() -> ExitCode {
             }
             let failure = Failure::of_arguments(&error);
             if json_is_wanted() {
-                failure.tell_machines();
+                failure.print_json();
             }
             return failure.status().into();
         }
@@ -88,7 +88,7 @@ fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
             runtime.shutdown_background();
             code
         }
-        Err(error) => Failure::failed(format!("cannot start worker threads: {error}")).tell("", json_is_wanted()),
+        Err(error) => Failure::failed(format!("cannot start worker threads: {error}")).report("", json_is_wanted()),
     }
 }
 

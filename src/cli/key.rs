@@ -112,10 +112,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             eprint!("{note}");
             ExitCode::SUCCESS
         }
-        Err(Failed::Wrong(reason)) => Failure::usage(format!("{file}: {reason}")).tell("", args.json),
+        Err(Failed::Wrong(reason)) => Failure::usage(format!("{file}: {reason}")).report("", args.json),
         Err(Failed::Io(error)) => {
             let mend = "name a readable file, in a directory that may be written to, with --keys-file";
-            Failure::failed(format!("{file}: {error}; {mend}")).tell("", args.json)
+            Failure::failed(format!("{file}: {error}; {mend}")).report("", args.json)
         }
     }
 }

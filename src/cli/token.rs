@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             // nobody reads it any more
             Err(_) => ExitCode::FAILURE,
         },
-        Err(reason) => Failure::usage(reason).tell("", false),
+        Err(reason) => Failure::usage(reason).report("", false),
     }
 }
 

@@ -1,19 +1,19 @@
-//! The head of an answer, as it came over the wire.
+//! The head of a response as it was received.
 
 use http::header::AsHeaderName;
 use http::{HeaderMap, StatusCode};
 
-/// The head of an answer, unfiltered.
+/// The head of a response, unfiltered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct ResponseHead {
     /// The status.
     pub status: StatusCode,
-    /// Every header line, in order for each name.
+    /// All header lines, in order for each name.
     pub headers: HeaderMap,
 }
 
-impl Answer {
-    /// Fetch §2.2.2, "get": the values of all lines of this name, joined by `, `; `None` where there is no line.
+impl ResponseHead {
+    /// Fetch §2.2.2, "get": the values of all lines of this name, joined by `, `; `None` without a line.
     pub fn get(&self, name: impl AsHeaderName) -> Option<Vec<u8>> {
         let values: Vec<&[u8]> = self.headers.get_all(name).iter().map(|value| trimmed(value.as_bytes())).collect();
         (!values.is_empty()).then(|| values.join(&b", "[..]))
@@ -51,7 +51,7 @@ impl Answer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotAToken(pub String);
 
-/// Without tabs and spaces at the ends (RFC 9110 §5.5).
+/// Removes tabs and spaces at both ends (RFC 9110 §5.5).
 pub(super) fn trimmed(value: &[u8]) -> &[u8] {
     let is_blank = |b: &u8| matches!(b, b' ' | b'\t');
     let start = value.iter().position(|b| !is_blank(b)).unwrap_or(value.len());

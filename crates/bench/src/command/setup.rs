@@ -1,4 +1,4 @@
-//! From what was typed to a run that can start; every mistake is one line with its mend.
+//! Turns options into a run that can start. Every error is one line with its fix.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,47 +6,57 @@ use std::time::Duration;
 use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
+use url::Url;
 
-use super::args::{Args, Http};
-use bench::load::Asker;
-use bench::load::page::Page;
-use bench::load::prompts::{Common, Prompts};
-use bench::load::run::Run;
-use bench::load::schedule::{Arrivals, Limit, Load, Plan};
-use bench::report::setting::{self, Goals, Setting};
+use super::Env;
+use super::options::{Http, Options};
+use crate::load::StreamClient;
+use crate::load::page::Page;
+use crate::load::prompts::{CommonFields, Prompts};
+use crate::load::run::Run;
+use crate::load::schedule::{Limit, Plan};
+use crate::report::document::{self, Load};
+use crate::report::finish::{ms, seconds};
+use crate::report::totals::Goals;
 use browser::origin::PageOrigin;
 use dial::{Dialer, Target, Trust, Versions};
-use settings::{Env, Secret};
 
-/// Streams to each target where neither a number nor a time is given.
+/// The streams to each target without `--streams` and `--duration`.
 const DEFAULT_STREAMS: u64 = 100;
-/// No server that works takes longer to accept a connection.
+/// The time limit of a connection, which a working server needs by far not.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A run, and what its report says of it; the fields about its course are still empty.
+/// A run that can start, and what the report needs of it.
 pub(super) struct Setup {
     pub(super) run: Run,
-    pub(super) setting: Setting,
+    pub(super) urls: Vec<Url>,
+    pub(super) goals: Goals,
+    pub(super) parameters: document::Run,
 }
 
 impl Setup {
     /// # Errors
-    /// One line: which flag, what is wrong, the mend. Never a header's value, a key or a prompt.
-    pub(super) fn new(args: &Args, env: Env<'_>) -> Result<Self, String> {
+    /// One line: the flag, what is wrong, the fix. Never a header's value, a key or a prompt.
+    pub(super) fn new(args: &Options, env: Env<'_>) -> Result<Self, String> {
         let targets = args.url.iter().chain(&args.compare).map(|url| target(url)).collect::<Result<Vec<_>, _>>()?;
-        let common = Common { model: args.model.clone(), max_tokens: args.max_tokens, members: members(args)? };
+        let common = CommonFields { model: args.model.clone(), max_tokens: args.max_tokens, members: members(args)? };
         let prompts = match &args.prompts {
             Some(file) => prompts(file, &common)?,
             None => Prompts::one(&args.prompt, &common),
         };
         let headers = headers(args, env)?;
-        let askers = targets.iter().map(|target| asker(args, target, &headers)).collect::<Result<_, _>>()?;
-        let run = Run { plan: plan(args, targets.len()), prompts, askers };
-        Ok(Self { setting: setting(args, &run.plan, &targets), run })
+        let clients = targets.iter().map(|target| client(args, target, &headers)).collect::<Result<_, _>>()?;
+        let run = Run { plan: plan(args, targets.len()), prompts, clients };
+        Ok(Self {
+            urls: targets.iter().map(|target| target.url().clone()).collect(),
+            goals: Goals { first_token: args.goal_first_token, time_per_output_token: args.goal_token },
+            parameters: parameters(args, &run.plan),
+            run,
+        })
     }
 }
 
-/// A URL, with the usual path where it has none.
+/// Parses a URL, and adds the path of chat completions where it has none.
 fn target(url: &str) -> Result<Target, String> {
     let target = Target::parse(url).map_err(|error| error.to_string())?;
     match target.url().path() {
@@ -55,7 +65,7 @@ fn target(url: &str) -> Result<Target, String> {
     }
 }
 
-fn plan(args: &Args, targets: usize) -> Plan {
+fn plan(args: &Options, targets: usize) -> Plan {
     let load = match args.rate {
         Some(rate) => Load::Open { rate, arrivals: args.arrivals },
         None => Load::Closed { users: args.concurrency as usize },
@@ -67,30 +77,27 @@ fn plan(args: &Args, targets: usize) -> Plan {
     Plan { load, targets, limit, warmup: args.warmup, ramp: args.ramp, seed: args.seed }
 }
 
-fn setting(args: &Args, plan: &Plan, targets: &[Target]) -> Setting {
-    let load = match plan.load {
-        Load::Closed { users } => setting::Load::Closed { users: users as u64 },
-        Load::Open { rate, arrivals } => {
-            setting::Load::Open { streams_per_second: rate, even: arrivals == Arrivals::Uniform }
-        }
-    };
-    Setting {
-        urls: targets.iter().map(|target| target.url().clone()).collect(),
-        load,
-        warmup: plan.warmup,
-        ramp: plan.ramp,
+/// The parameters of the run for the report; those of its end are not known yet.
+fn parameters(args: &Options, plan: &Plan) -> document::Run {
+    document::Run {
+        began_unix_s: 0,
+        seconds: 0.0,
+        interrupted: false,
+        cut_streams: 0,
+        load: plan.load,
+        warmup_s: seconds(plan.warmup),
+        ramp_s: seconds(plan.ramp),
+        seed: plan.seed,
         model: args.model.clone(),
         origin: args.origin.clone(),
-        goals: Goals { first_token: args.goal_first_token, time_per_output_token: args.goal_token },
-        seed: plan.seed,
-        began: 0,
-        elapsed: Duration::ZERO,
-        interrupted: false,
-        cut: 0,
+        goals: document::Goals {
+            first_token_ms: args.goal_first_token.map(ms),
+            time_per_output_token_ms: args.goal_token.map(ms),
+        },
     }
 }
 
-fn members(args: &Args) -> Result<Map<String, Value>, String> {
+fn members(args: &Options) -> Result<Map<String, Value>, String> {
     let Some(body) = &args.body else { return Ok(Map::new()) };
     match serde_json::from_str(body) {
         Ok(Value::Object(members)) => Ok(members),
@@ -98,42 +105,53 @@ fn members(args: &Args) -> Result<Map<String, Value>, String> {
     }
 }
 
-fn prompts(file: &Path, common: &Common) -> Result<Prompts, String> {
+fn prompts(file: &Path, common: &CommonFields) -> Result<Prompts, String> {
     let place = || format!("--prompts {}", file.display());
     let text = std::fs::read(file).map_err(|error| format!("{}: {error}; name a file of JSON lines", place()))?;
     let text = String::from_utf8(text).map_err(|_| format!("{}: is not UTF-8; save it as UTF-8", place()))?;
-    Prompts::parse(&text, common).map_err(|mistake| format!("{}: {mistake}", place()))
+    Prompts::parse(&text, common).map_err(|error| format!("{}: {error}", place()))
 }
 
-/// What every request carries; what was typed replaces what is usual.
-fn headers(args: &Args, env: Env<'_>) -> Result<HeaderMap, String> {
+/// The headers of every request: those of `--header`, and defaults for the others.
+fn headers(args: &Options, env: Env<'_>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
-    for written in &args.headers {
-        let (name, value) = header(written)?;
+    for line in &args.headers {
+        let (name, value) = header(line)?;
         headers.append(name, value);
     }
     if let Some(name) = &args.key_env {
         let key = env(name).ok_or_else(|| format!("--key-env {name}: no such variable; export {name}=… first"))?;
-        let wrong = |reason: &str, mend: &str| format!("--key-env {name}: the variable {reason}; {mend}");
-        let key = Secret::parse(key.as_bytes()).map_err(|mistake| wrong(&mistake.reason, &mistake.mend))?;
-        let value = HeaderValue::try_from(format!("Bearer {}", key.expose()));
-        let mut value = value.map_err(|_| wrong("holds a byte that no header has", "put the key alone there"))?;
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
+        headers.insert(AUTHORIZATION, bearer(&key).map_err(|wrong| format!("--key-env {name}: the variable {wrong}"))?);
     }
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     headers.entry(ACCEPT).or_insert(HeaderValue::from_static("text/event-stream"));
     Ok(headers)
 }
 
-fn header(written: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let wrong = |reason: &str| format!("--header: {reason}; write it as 'name: value'");
-    let (name, value) = written.split_once(':').ok_or_else(|| wrong("has no colon"))?;
-    let name = HeaderName::try_from(name.trim()).map_err(|_| wrong("has a name that is none"))?;
-    if [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(&name) {
-        return Err(format!("--header: {name} is the connection's own; leave it out"));
+/// The value of `authorization` for a key as a variable or a file contains it: a line end after it is not part of it.
+fn bearer(key: &str) -> Result<HeaderValue, &'static str> {
+    let key = key.trim_end_matches(['\r', '\n']);
+    if key.is_empty() {
+        return Err("is empty; put the provider's key there");
     }
-    // it may be a key: no message shows it
+    // RFC 9110 §11.2: a token68 is visible ASCII. Spaces come from `Bearer ` or from a whole `NAME=value` line.
+    let value = Some(key).filter(|key| key.bytes().all(|b| b.is_ascii_graphic()));
+    let value = value.and_then(|key| HeaderValue::try_from(format!("Bearer {key}")).ok());
+    let mut value = value.ok_or(
+        "holds a byte that no key has; put the key alone there, on one line: no spaces, no `Bearer`, no quotes",
+    )?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn header(line: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let wrong = |reason: &str| format!("--header: {reason}; write it as 'name: value'");
+    let (name, value) = line.split_once(':').ok_or_else(|| wrong("has no colon"))?;
+    let name = HeaderName::try_from(name.trim()).map_err(|_| wrong("has no valid name"))?;
+    if [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(&name) {
+        return Err(format!("--header: {name} is set by the connection; leave it out"));
+    }
+    // the value may be a key, so no message shows it
     let value = HeaderValue::try_from(value.trim());
     let mut value =
         value.map_err(|_| format!("--header {name}: the value holds a byte that no header has; remove it"))?;
@@ -141,21 +159,17 @@ fn header(written: &str) -> Result<(HeaderName, HeaderValue), String> {
     Ok((name, value))
 }
 
-fn asker(args: &Args, target: &Target, headers: &HeaderMap) -> Result<Asker, String> {
+fn client(args: &Options, target: &Target, headers: &HeaderMap) -> Result<StreamClient, String> {
     let versions = match args.http {
         Http::Any => Versions::Any,
         Http::One => Versions::Http1,
         Http::Two => Versions::Http2,
     };
-    let trust = match (&args.ca, args.insecure) {
-        (Some(file), _) => Trust::from_file(file).map_err(|error| error.to_string())?,
-        (None, true) => Trust::DangerouslyAnyone,
-        (None, false) => Trust::PublicRoots,
-    };
+    let trust = Trust::from_flags(args.ca.as_deref(), args.insecure).map_err(|error| error.to_string())?;
     let page = args.origin.as_deref().map(|origin| page(origin, target, headers)).transpose()?;
     let dialer = Dialer::new(target.clone(), versions, &trust, args.timeout.min(CONNECT_TIMEOUT));
     let dialer = dialer.map_err(|error| error.to_string())?;
-    Ok(Asker::new(dialer, !args.new_connections, headers.clone(), page, args.timeout))
+    Ok(StreamClient::new(dialer, !args.new_connections, headers.clone(), page, args.timeout))
 }
 
 fn page(origin: &str, target: &Target, headers: &HeaderMap) -> Result<Page, String> {
@@ -170,15 +184,16 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::report::document::Arrivals;
     use tempfile::TempDir;
 
     #[derive(Debug, Parser)]
     struct Cli {
         #[command(flatten)]
-        args: Args,
+        args: Options,
     }
 
-    fn args(words: &[&str]) -> Result<Args, clap::Error> {
+    fn args(words: &[&str]) -> Result<Options, clap::Error> {
         Cli::try_parse_from(["bench"].iter().chain(words)).map(|cli| cli.args)
     }
 
@@ -196,13 +211,13 @@ mod tests {
     }
 
     #[test]
-    fn a_url_without_a_path_gets_the_usual_one() {
+    fn a_url_without_a_path_gets_that_of_chat_completions() {
         for (url, whole) in [
             ("http://localhost:8000", "http://localhost:8000/v1/chat/completions"),
             ("https://a.example/v1/", "https://a.example/v1/chat/completions"),
             ("https://a.example/openai/chat?x=1", "https://a.example/openai/chat?x=1"),
         ] {
-            assert_eq!(set_up(&[url]).unwrap().setting.urls[0].as_str(), whole);
+            assert_eq!(set_up(&[url]).unwrap().urls[0].as_str(), whole);
         }
     }
 
@@ -211,7 +226,7 @@ mod tests {
         let setup = set_up(&["http://a"]).unwrap();
         let plan = setup.run.plan;
         assert_eq!((plan.load, plan.limit), (Load::Closed { users: 10 }, Limit::Streams(100)));
-        assert_eq!((plan.targets, setup.run.askers.len(), plan.warmup), (1, 1, Duration::ZERO));
+        assert_eq!((plan.targets, setup.run.clients.len(), plan.warmup), (1, 1, Duration::ZERO));
     }
 
     #[test]
@@ -242,8 +257,8 @@ mod tests {
         let setup = set_up(&["http://a", "--prompts", file.to_str().unwrap()]).unwrap();
         assert_eq!(body(&setup)["messages"][0]["content"], "one");
         std::fs::write(&file, "\"one\"\ncanary\n").unwrap();
-        let mistake = set_up(&["http://a", "--prompts", file.to_str().unwrap()]).err().unwrap();
-        assert!(mistake.contains("prompts.jsonl: line 2: is no JSON") && !mistake.contains("canary"), "{mistake}");
+        let error = set_up(&["http://a", "--prompts", file.to_str().unwrap()]).err().unwrap();
+        assert!(error.contains("prompts.jsonl: line 2: is no JSON") && !error.contains("canary"), "{error}");
     }
 
     #[test]
@@ -261,12 +276,12 @@ mod tests {
     }
 
     #[test]
-    fn each_mistake_is_one_line_with_its_flag_and_its_mend() {
+    fn each_error_is_one_line_with_its_flag_and_its_fix() {
         for (words, part) in [
             (vec!["nowhere"], "the URL is no URL; write scheme"),
             (vec!["http://a", "--compare", "ftp://b"], "begin it with https://"),
             (vec!["http://a", "-H", "canary"], "--header: has no colon; write it as 'name: value'"),
-            (vec!["http://a", "-H", "na me: canary"], "--header: has a name that is none"),
+            (vec!["http://a", "-H", "na me: canary"], "--header: has no valid name"),
             (vec!["http://a", "-H", "x: can\nary"], "--header x: the value holds a byte"),
             (vec!["http://a", "-H", "content-length: 7"], "leave it out"),
             (vec!["http://a", "--key-env", "NONE"], "--key-env NONE: no such variable"),
@@ -276,8 +291,8 @@ mod tests {
             (vec!["http://a", "--origin", "canary"], "--origin: is no origin; write scheme and host"),
             (vec!["https://a", "--ca", "/nowhere/ca"], "--ca /nowhere/ca: No such file"),
         ] {
-            let mistake = set_up(&words).err().unwrap_or_else(|| panic!("{words:?}"));
-            assert!(mistake.contains(part) && !mistake.contains('\n') && !mistake.contains("canary"), "{mistake}");
+            let error = set_up(&words).err().unwrap_or_else(|| panic!("{words:?}"));
+            assert!(error.contains(part) && !error.contains('\n') && !error.contains("canary"), "{error}");
         }
     }
 

@@ -1,45 +1,45 @@
-//! What happened, told in order. Pure.
+//! Turns a transcript into the steps of a report. Pure.
 
 use std::collections::BTreeSet;
 
 use http::{HeaderMap, Version};
 
-use super::course::{Course, End, Event, Sent};
 use super::plan::Plan;
+use super::redact::{self, printable};
 use super::report::Step;
-use super::secret::{printable, shown, shown_url};
-use browser::cookie::{Context, Fate, Loss, SetCookie};
+use super::transcript::{End, Event, Exchange, Transcript};
+use browser::cookie::{Context, CookieOutcome, Rejection, SetCookie};
 use browser::preflight::{Allowed, Reason};
 use browser::quirks::Browser;
 use browser::redirect::Change;
 use browser::request::{Kind, PageRequest, Request, Tainting};
-use browser::response::{Hidden, Readable, Why};
+use browser::response::{Hidden, HiddenReason, Readable};
 use browser::safelist::{Unsafe, unsafe_names};
 
-/// Most headers that one line lists.
+/// The most headers that one line lists.
 const LISTED: usize = 12;
 
-/// The story of a course.
-pub fn tell(plan: &Plan, course: &Course) -> Vec<Step> {
+/// The steps of a transcript.
+pub fn describe(plan: &Plan, transcript: &Transcript) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut tainting = Tainting::Basic;
-    for event in &course.events {
+    for event in &transcript.events {
         match event {
             Event::Preflight { reasons, request } => {
                 tainting = request.tainting();
-                let mut step = why_ask(reasons, request);
+                let mut step = preflight_needed(reasons, request);
                 if request.redirects() == 0 {
-                    step.lines.extend(elsewhere(plan, request));
+                    step.lines.extend(other_browsers(plan, request));
                 }
                 steps.push(step);
             }
-            Event::Preflighted(sent) => steps.push(exchange("preflight", sent)),
+            Event::Preflighted(exchange) => steps.push(exchange_step("preflight", exchange)),
             Event::Allowed(allowed) => steps.push(allowed_step(allowed)),
-            Event::Answered(sent) => steps.push(exchange("request", sent)),
+            Event::Answered(exchange) => steps.push(exchange_step("request", exchange)),
             Event::Redirected(url, changes) => steps.push(redirected(url, changes)),
         }
     }
-    match &course.end {
+    match &transcript.end {
         End::Blocked(block) => {
             let id = match block.stage {
                 browser::block::Stage::Page => "page-check",
@@ -52,30 +52,30 @@ pub fn tell(plan: &Plan, course: &Course) -> Vec<Step> {
         End::Delivered { request, readable, .. } => {
             steps.push(response_passed(request, tainting));
             steps.push(readable_step(readable));
-            if let Some(sent) = course.answered() {
-                steps.extend(cookies(plan, request, sent));
+            if let Some(exchange) = transcript.answered() {
+                steps.extend(cookies(plan, request, exchange));
             }
         }
     }
     steps
 }
 
-fn why_ask(reasons: &[Reason], request: &Request) -> Step {
+fn preflight_needed(reasons: &[Reason], request: &Request) -> Step {
     if let Some(first) = reasons.first() {
-        let step = Step::told("preflight-needed", "preflight needed, because");
-        let lines = because(reasons);
+        let step = Step::info("preflight-needed", "preflight needed, because");
+        let lines = reason_lines(reasons);
         return Step { standard: Some(first.step().to_string()), ..step.with_lines(lines) };
     }
     let why = match request.tainting() {
         Tainting::Basic => "no preflight: the page's own origin",
-        _ if request.kind() == Kind::EventSource => "no preflight: EventSource never asks first",
+        _ if request.kind() == Kind::EventSource => "no preflight: EventSource never sends one",
         _ => "no preflight: a form could send this method and these headers",
     };
-    Step::told("preflight-needed", why)
+    Step::info("preflight-needed", why)
 }
 
-/// Where other browsers ask for more or less: one line for each difference.
-fn elsewhere(plan: &Plan, request: &Request) -> Vec<String> {
+/// Where the preflights of other browsers ask for more or less: one line for each difference.
+fn other_browsers(plan: &Plan, request: &Request) -> Vec<String> {
     let own = names_asked_for(request);
     let mut lines: Vec<(String, Vec<&str>)> = Vec::new();
     for browser in Browser::ALL.into_iter().filter(|browser| *browser != plan.page.browser) {
@@ -101,8 +101,8 @@ fn names_asked_for(request: &Request) -> BTreeSet<String> {
     unsafe_names(request.headers(), request.browser()).into_keys().collect()
 }
 
-/// One line a reason; the headers that are merely not on the list share one.
-fn because(reasons: &[Reason]) -> Vec<String> {
+/// One line for each reason; the headers that are not safelisted by name share one.
+fn reason_lines(reasons: &[Reason]) -> Vec<String> {
     let by_name = |reason: &Reason| matches!(reason, Reason::Header(_, Unsafe::Name));
     let mut lines: Vec<String> = reasons.iter().filter(|reason| !by_name(reason)).map(ToString::to_string).collect();
     let named = reasons.iter().filter_map(|reason| match reason {
@@ -118,8 +118,9 @@ fn because(reasons: &[Reason]) -> Vec<String> {
     lines
 }
 
-fn exchange(id: &'static str, sent: &Sent) -> Step {
-    let title = format!("{} {}: {} {}", sent.method, sent.url.path(), version(sent.version), sent.answer.status);
+fn exchange_step(id: &'static str, exchange: &Exchange) -> Step {
+    let Exchange { method, url, headers, response, .. } = exchange;
+    let title = format!("{method} {}: {} {}", url.path(), version(exchange.version), response.status);
     let (sends, gets): (&[&str], &[&str]) = match id {
         "preflight" => (
             &["origin", "access-control-request-method", "access-control-request-headers"],
@@ -138,15 +139,17 @@ fn exchange(id: &'static str, sent: &Sent) -> Step {
             ],
         ),
     };
-    let mut lines = picked('>', &sent.headers, |name| sends.contains(&name));
-    lines.extend(picked('<', &sent.answer.headers, |name| gets.iter().any(|wanted| name.starts_with(wanted))));
-    Step { milliseconds: Some(sent.after.as_secs_f64() * 1e3), ..Step::told(id, title).with_lines(lines) }
+    let mut lines = picked('>', headers, |name| sends.contains(&name));
+    lines.extend(picked('<', &response.headers, |name| gets.iter().any(|wanted| name.starts_with(wanted))));
+    Step { milliseconds: Some(exchange.after.as_secs_f64() * 1e3), ..Step::info(id, title).with_lines(lines) }
 }
 
-/// The lines that matter, in order for each name.
+/// The relevant lines, in order for each name.
 fn picked(direction: char, headers: &HeaderMap, wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let lines = headers.iter().filter(|(name, _)| wanted(name.as_str()));
-    lines.map(|(name, value)| format!("{direction} {name}: {}", shown(name.as_str(), value.as_bytes()))).collect()
+    lines
+        .map(|(name, value)| format!("{direction} {name}: {}", redact::header(name.as_str(), value.as_bytes())))
+        .collect()
 }
 
 fn version(version: Version) -> &'static str {
@@ -158,14 +161,14 @@ fn version(version: Version) -> &'static str {
 }
 
 fn allowed_step(allowed: &Allowed) -> Step {
-    let kept = match allowed.max_age {
-        0 => "asks again each time".to_owned(),
-        seconds => format!("keeps the answer for {}", duration(seconds)),
+    let caching = match allowed.max_age {
+        0 => "does not cache it".to_owned(),
+        seconds => format!("caches it for {}", duration(seconds)),
     };
-    Step::passed("preflight-check", format!("preflight passes; the browser {kept}"))
+    Step::passed("preflight-check", format!("preflight passes; the browser {caching}"))
 }
 
-/// Seconds as people say them.
+/// A number of seconds with a unit.
 pub(super) fn duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -178,19 +181,21 @@ pub(super) fn duration(seconds: u64) -> String {
 fn redirected(url: &url::Url, changes: &[Change]) -> Step {
     let lines = changes.iter().map(|change| {
         match change {
-            Change::ToGet => "the method becomes GET, and the body is gone",
-            Change::AuthorizationDropped => "authorization is dropped: the new URL is of another origin",
-            Change::OriginTainted => "the origin is `null` from here on: two origins in a row are not the page's",
+            Change::ToGet => "the method becomes GET, without a body",
+            Change::AuthorizationDropped => "authorization is removed: the new URL has another origin",
+            Change::OriginTainted => {
+                "the origin is `null` from here on: two redirects in a row leave the page's origin"
+            }
         }
         .to_owned()
     });
-    Step::told("redirect", format!("redirected to {}", shown_url(url))).with_lines(lines.collect())
+    Step::info("redirect", format!("redirected to {}", redact::url(url))).with_lines(lines.collect())
 }
 
 fn response_passed(request: &Request, tainting: Tainting) -> Step {
     let title = match tainting {
         Tainting::Basic => "the page's own origin: nothing to check".to_owned(),
-        _ => format!("the answer passes for credentials {}", request.credentials().as_str()),
+        _ => format!("the response passes for credentials {}", request.credentials().as_str()),
     };
     Step::passed("response-check", title)
 }
@@ -203,54 +208,52 @@ fn readable_step(readable: &Readable) -> Step {
     };
     let own = readable.headers.iter().map(|name| name.as_str()).filter(|name| !is_of_cors(name));
     let title = format!("the page can read {}", names(own.collect()));
-    // what no page has a use for needs no line
     let hidden: Vec<&str> =
-        readable.hidden.iter().filter(|hidden| is_worth_a_line(hidden)).map(|h| h.name.as_str()).collect();
+        readable.hidden.iter().filter(|hidden| is_useful(hidden)).map(|h| h.name.as_str()).collect();
     let lines = if hidden.is_empty() { Vec::new() } else { vec![format!("not: {}", names(hidden))] };
-    Step::told("readable-headers", title).with_lines(lines)
+    Step::info("readable-headers", title).with_lines(lines)
 }
 
 fn is_of_cors(name: &str) -> bool {
     name.starts_with("access-control-") || name == "vary"
 }
 
-fn is_worth_a_line(hidden: &Hidden) -> bool {
+/// Whether a page could use the header.
+fn is_useful(hidden: &Hidden) -> bool {
     let name = hidden.name.as_str();
-    hidden.why != Why::Forbidden
+    hidden.why != HiddenReason::Forbidden
         && !is_of_cors(name)
         && !matches!(name, "date" | "server" | "connection" | "transfer-encoding" | "keep-alive" | "via" | "alt-svc")
 }
 
-/// One step for all cookies; none where none came.
-fn cookies(plan: &Plan, request: &Request, sent: &Sent) -> Option<Step> {
+/// One step for all cookies; `None` without cookies.
+fn cookies(plan: &Plan, request: &Request, exchange: &Exchange) -> Option<Step> {
     let context = Context {
-        url: &sent.url,
+        url: &exchange.url,
         page: &plan.page.origin,
         credentials: request.sends_credentials(),
         browser: request.browser(),
         third_parties_blocked: false,
     };
     let blocking = Context { third_parties_blocked: true, ..context.clone() };
-    let lines: Vec<String> = sent
-        .answer
+    let lines: Vec<String> = exchange
+        .response
         .headers
         .get_all(http::header::SET_COOKIE)
         .iter()
         .map(|line| {
-            let Some(cookie) = SetCookie::parse(line.as_bytes()) else { return "one that cannot be read".to_owned() };
+            let Some(cookie) = SetCookie::parse(line.as_bytes()) else { return "one that browsers ignore".to_owned() };
             let name = printable(&cookie.name);
-            match cookie.fate(&context) {
-                Fate::Kept => match cookie.fate(&blocking) {
-                    Fate::Lost(Loss::ThirdParty) => {
-                        format!(
-                            "{name}: stored and sent, but lost where third-party cookies are blocked: add Partitioned"
-                        )
+            match cookie.outcome(&context) {
+                CookieOutcome::Stored => match cookie.outcome(&blocking) {
+                    CookieOutcome::Rejected(Rejection::ThirdParty) => {
+                        format!("{name}: stored and sent, but not if third-party cookies are blocked: add Partitioned")
                     }
                     _ => format!("{name}: stored, and sent with the page's next request"),
                 },
-                Fate::Removed => format!("{name}: removed"),
-                Fate::Partitioned => format!("{name}: stored apart for each site that embeds it, and sent from there"),
-                Fate::Lost(loss) => format!("{name}: lost: {loss}"),
+                CookieOutcome::Removed => format!("{name}: removed"),
+                CookieOutcome::Partitioned => format!("{name}: stored separately for each top-level site"),
+                CookieOutcome::Rejected(rejection) => format!("{name}: lost: {rejection}"),
             }
         })
         .collect();
@@ -259,5 +262,5 @@ fn cookies(plan: &Plan, request: &Request, sent: &Sent) -> Option<Step> {
         1 => "one cookie".to_owned(),
         count => format!("{count} cookies"),
     };
-    Some(Step::told("cookies", title).with_lines(lines))
+    Some(Step::info("cookies", title).with_lines(lines))
 }

@@ -1,63 +1,59 @@
-//! What `tokenway bench` takes.
+//! The options of the command.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bench::load::schedule::Arrivals;
-use settings::parse_duration;
+use crate::report::document::Arrivals;
+use flags::parse_duration;
 
-/// Measures streamed completions: time to first token, time between tokens, tokens a second; and whether something on the
-/// way buffers.
-///
-/// Works against any server of OpenAI's chat completions. The table goes to stdout, progress and failures to stderr.
-/// Exit status: 0 good, 1 if no stream came whole, 64 wrong usage.
+/// The options of a load test; `--help` shows the comments of the fields.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_long_help = EXAMPLES, args_override_self = true)]
-pub(crate) struct Args {
-    /// Where completions are asked for. A URL without a path, or one that ends in /v1, gets the rest of
+#[command(args_override_self = true)]
+pub struct Options {
+    /// The URL of chat completions. A URL without a path, or one that ends in /v1, gets the rest of
     /// /v1/chat/completions
     #[arg(required_unless_present = "self_test")]
     pub url: Option<String>,
-    /// Ask this URL, too, in pairs that take turns in who is first, and tell the difference pair by pair. A user starts the
-    /// second of a pair when the first has ended. It gets the same headers and key
+    /// Send requests to this URL, too, in pairs whose order alternates, and report the difference pair by pair. A user starts
+    /// the second of a pair when the first has ended. It gets the same headers and key
     #[arg(long, value_name = "URL", help_heading = "Load")]
     pub compare: Option<String>,
-    /// Closed loop: so many users, each of whom starts a stream when the one before has ended
+    /// Closed loop: this number of users, each of whom starts a stream when the previous one has ended
     #[arg(short, long, value_name = "USERS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "Load")]
     pub concurrency: u32,
-    /// Open loop instead: so many streams a second (to each target), whatever has become of those before; times count from
-    /// when a stream was to start, so that a slow server cannot hide its queue (no coordinated omission)
+    /// Open loop instead: this number of streams a second (to each target), independent of earlier streams. Times count from
+    /// the scheduled start of a stream, so that a slow server cannot hide its queue (no coordinated omission)
     #[arg(short, long, value_name = "STREAMS/S", value_parser = rate, conflicts_with = "concurrency", help_heading = "Load")]
     pub rate: Option<f64>,
-    /// How the starts of an open loop are spread
+    /// How the starts of an open loop are distributed
     #[arg(long, value_enum, value_name = "KIND", default_value_t, requires = "rate", help_heading = "Load")]
     pub arrivals: Arrivals,
-    /// Stop after so many streams to each target [default: 100, if there is no --duration]
+    /// Stop after this number of streams to each target [default: 100, if there is no --duration]
     #[arg(short = 'n', long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Load")]
     pub streams: Option<u64>,
-    /// Stop starting streams after so long, the warm-up not counted; what is under way is run to its end
+    /// Stop starting streams after this time, the warm-up not counted; open streams run to their end
     #[arg(short, long, value_name = "DURATION", value_parser = length, conflicts_with = "streams", help_heading = "Load")]
     pub duration: Option<Duration>,
-    /// Do not measure streams that start in this first time
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = span, help_heading = "Load")]
+    /// Do not measure streams that start within this initial time
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration, help_heading = "Load")]
     pub warmup: Duration,
-    /// Let the load grow evenly over this first time
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = span, help_heading = "Load")]
+    /// Increase the load evenly over this initial time
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration, help_heading = "Load")]
     pub ramp: Duration,
-    /// Give a stream up that is not over after so long
+    /// Abort a stream that has not ended after this time
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = length, help_heading = "Load")]
     pub timeout: Duration,
     /// A stream counts as goodput only if its first token comes within this
     #[arg(long, value_name = "DURATION", value_parser = length, help_heading = "Load")]
     pub goal_first_token: Option<Duration>,
-    /// A stream counts as goodput only if a token after the first takes no more than this, on the average
+    /// A stream counts as goodput only if a token after the first takes at most this time, on average
     #[arg(long, value_name = "DURATION", value_parser = length, help_heading = "Load")]
     pub goal_token: Option<Duration>,
-    /// Chooses the times of an open loop: the same seed, the same times
+    /// The seed of the start times of an open loop: the same seed gives the same times
     #[arg(long, value_name = "NUMBER", default_value_t = 0, help_heading = "Load")]
     pub seed: u64,
 
-    /// What is asked
+    /// The prompt
     #[arg(
         short,
         long,
@@ -66,16 +62,16 @@ pub(crate) struct Args {
         help_heading = "Request"
     )]
     pub prompt: String,
-    /// A file of JSON lines, asked in turn: each a string, {"prompt": …} or {"messages": […]}; an object's other members
+    /// A file of JSON lines, sent in turn: each a string, {"prompt": …} or {"messages": […]}; an object's other members
     /// go into the request
     #[arg(long, value_name = "FILE", conflicts_with = "prompt", help_heading = "Request")]
     pub prompts: Option<PathBuf>,
     /// The most tokens of an answer (`max_tokens`)
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Request")]
     pub max_tokens: Option<u64>,
-    /// The model to ask for
+    /// The model
     #[arg(short, long, value_name = "NAME", help_heading = "Request")]
-    pub(crate) model: Option<String>,
+    pub model: Option<String>,
     /// A JSON object whose members go into every request
     #[arg(long, value_name = "JSON", help_heading = "Request")]
     pub body: Option<String>,
@@ -92,37 +88,37 @@ pub(crate) struct Args {
     /// The version of HTTP: 1, 2, or what the server prefers
     #[arg(long, value_enum, value_name = "VERSION", default_value_t, help_heading = "Connection")]
     pub http: Http,
-    /// A connection for each stream, instead of using them again
+    /// Open a connection for each stream, instead of reusing connections
     #[arg(long, help_heading = "Connection")]
     pub new_connections: bool,
     /// Trust the authorities of this PEM file instead of the public ones
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     pub ca: Option<PathBuf>,
-    /// Trust any certificate: whoever stands between can read the key
+    /// Trust every certificate: a machine in the middle can read the key
     #[arg(long, conflicts_with = "ca", help_heading = "Connection")]
     pub insecure: bool,
 
     /// Write the results to this file, as JSON; - is stdout, instead of the table
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub json: Option<PathBuf>,
-    /// Write the results to this file, as a page that stands by itself
+    /// Write the results to this file, as a self-contained HTML page
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub html: Option<PathBuf>,
-    /// Measure the tool itself: 200 users against a built-in upstream with known delays
+    /// Measure the tool itself: 200 users against a built-in server with known delays
     #[arg(long, conflicts_with_all = ["url", "compare", "json", "html"], help_heading = "Output")]
     pub self_test: bool,
 }
 
-impl Args {
-    /// Whether stdout is for a JSON document.
-    pub(super) fn wants_json(&self) -> bool {
+impl Options {
+    /// Whether the JSON document goes to stdout.
+    pub fn wants_json(&self) -> bool {
         self.json.as_deref() == Some(Path::new("-"))
     }
 }
 
 /// A version of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub(crate) enum Http {
+pub enum Http {
     /// What the server prefers
     #[default]
     Any,
@@ -134,32 +130,8 @@ pub(crate) enum Http {
     Two,
 }
 
-const EXAMPLES: &str = r#"Examples:
-
-  A local server, ten users, a hundred streams
-    tokenway bench http://127.0.0.1:8000/v1 --model gemma --max-tokens 64
-
-  A provider, twenty streams a second for a minute, a page of results
-    tokenway bench https://api.example.com/v1 --key-env API_KEY --model gpt-4o \
-      --rate 20 --duration 60s --html bench.html
-
-  What a gateway adds
-    tokenway bench https://localhost:8443 --ca certs/ca.pem \
-      --compare http://127.0.0.1:9000 --streams 500
-
-  What a page of another origin gets, over HTTP/2
-    tokenway bench https://llm.example.com \
-      --origin https://app.example.com --http 2
-
-  How exact the tool itself is on this machine
-    tokenway bench --self-test"#;
-
-fn span(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|mistake| format!("{}; {}", mistake.reason, mistake.mend.replace('"', "")))
-}
-
 fn length(text: &str) -> Result<Duration, String> {
-    span(text)
+    parse_duration(text)
         .and_then(|length| if length.is_zero() { Err("expected more than nothing".to_owned()) } else { Ok(length) })
 }
 

@@ -1,18 +1,18 @@
-//! A verdict in words, with where to look. Pure.
+//! The texts of verdicts: the name, the description and where to look. Pure.
 
-use super::{Delivery, Pattern, Rule, Verdict, Why};
+use super::{Delivery, Pattern, Rule, UnknownReason, Verdict};
 use crate::report::format::{bytes, number, whole_or_tenth};
 
 /// Nagle's algorithm (RFC 896) waits for the acknowledgement that the other end delays by this, on Linux.
 const DELAYED_ACK_MS: std::ops::RangeInclusive<f64> = 38.0..=48.0;
 
 impl Verdict {
-    /// Whether something holds events back by a rule.
+    /// Whether something buffers the events.
     pub fn is_buffered(&self) -> bool {
         matches!(self.delivery, Delivery::Bursts(_) | Delivery::AtOnce)
     }
 
-    /// The stable name, as the JSON document has it.
+    /// The stable name in the JSON document.
     pub fn name(&self) -> &'static str {
         match self.delivery {
             Delivery::Streaming => "streaming",
@@ -28,28 +28,28 @@ impl Verdict {
         }
     }
 
-    /// What was seen, in one sentence.
-    pub fn words(&self) -> String {
+    /// The verdict in one sentence.
+    pub fn description(&self) -> String {
         match self.delivery {
             Delivery::Streaming => "Nothing buffers: events arrive one by one, as they are made.".to_owned(),
-            Delivery::Uneven => "Events arrive in groups of no fixed size or period: a network or a server under load does that, \
-                                 a buffer does not."
+            Delivery::Uneven => "Events arrive in groups of no fixed size or period: a network or a server under load, \
+                                 not a buffer."
                 .to_owned(),
-            Delivery::Bursts(pattern) => of_bursts(pattern),
-            Delivery::AtOnce => "Something buffers: nearly all events arrive at once, when the stream is over.".to_owned(),
-            Delivery::Unknown(Why::FewEvents) => {
+            Delivery::Bursts(pattern) => describe_bursts(pattern),
+            Delivery::AtOnce => "Something buffers: nearly all events arrive at once, at the end of the stream.".to_owned(),
+            Delivery::Unknown(UnknownReason::FewEvents) => {
                 "No verdict on buffering: there are too few events in a stream; ask for longer answers (--max-tokens).".to_owned()
             }
-            Delivery::Unknown(Why::TooFast) => {
-                "No verdict on buffering: the streams were over too soon to see any; ask for longer answers (--max-tokens).".to_owned()
+            Delivery::Unknown(UnknownReason::TooFast) => {
+                "No verdict on buffering: the streams were too short to see a buffer; ask for longer answers (--max-tokens).".to_owned()
             }
-            Delivery::Unknown(Why::FewBursts) => "No verdict on buffering: events arrive in groups, too few of them to see a rule; \
+            Delivery::Unknown(UnknownReason::FewBursts) => "No verdict on buffering: events arrive in groups, but too few to see a rule; \
                                                   ask for longer answers (--max-tokens)."
                 .to_owned(),
         }
     }
 
-    /// Where to look; nothing where nothing buffers.
+    /// Where to look for the buffer; `None` without one.
     pub fn look_at(&self) -> Option<String> {
         const PROXY: &str = "nginx: `proxy_buffering off`, or the header `X-Accel-Buffering: no` from the server";
         let advice = match self.delivery {
@@ -80,7 +80,7 @@ impl Verdict {
             }
             Delivery::AtOnce => format!(
                 "{PROXY}; compression of text/event-stream; a CDN or security proxy that wants the whole answer; a function runtime \
-                 without response streaming. A server that answers from a cache looks the same, and is none of these."
+                 without response streaming. A server that answers from a cache looks the same."
             ),
             Delivery::Streaming | Delivery::Uneven | Delivery::Unknown(_) => return None,
         };
@@ -88,22 +88,22 @@ impl Verdict {
     }
 }
 
-fn of_bursts(Pattern { rule, events, bytes: size, period }: Pattern) -> String {
+fn describe_bursts(Pattern { rule, events, bytes: size, period }: Pattern) -> String {
     let (count, size, period) = (whole_or_tenth(events), bytes(size), number(period.as_secs_f64() * 1e3));
     let events = if count == "1" { "1 event".to_owned() } else { format!("{count} events") };
     match rule {
         Rule::Size => format!(
             "Something buffers: events arrive in bursts of {size} (about {events}, every {period} ms). A buffer of that size has \
-             to fill before anything goes on."
+             to fill before it sends."
         ),
         Rule::Count => format!("Something holds events back: they arrive {count} at a time, every {period} ms."),
         Rule::Timer => format!(
-            "Something buffers: every {period} ms a burst arrives (about {events}, {size}), however much there is. A timer \
+            "Something buffers: every {period} ms a burst arrives (about {events}, {size}), of any size. A timer \
              flushes."
         ),
         Rule::Either => format!(
-            "Something buffers: {events}, {size}, arrive together every {period} ms. The source is too steady to tell a \
-             buffer of that size from a timer."
+            "Something buffers: {events}, {size}, arrive together every {period} ms. The source is too steady to \
+             distinguish a buffer of that size from a timer."
         ),
     }
 }

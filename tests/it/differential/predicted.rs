@@ -1,11 +1,11 @@
-//! What the browser half of this crate says will happen to a case.
+//! What the crate `browser` predicts for a case.
 
 use std::collections::BTreeSet;
 
-use browser::answer::Answer;
 use browser::block::Block;
 use browser::event_source;
 use browser::fetch::{Fetch, Progress};
+use browser::head::ResponseHead;
 use browser::origin::PageOrigin;
 use browser::quirks::Browser;
 use browser::request::{Body, Credentials, Kind, Mode, PageRequest, RedirectMode, Tainting};
@@ -21,10 +21,10 @@ pub enum Outcome {
     Blocked { code: Option<String> },
 }
 
-/// What the page gets, and what the server is asked on the way.
-pub fn foretell(case: &Case, id: u64, sites: &Sites) -> (Outcome, Vec<Seen>, Option<Block>) {
+/// What the page gets, and the requests that the server gets.
+pub fn predict(case: &Case, id: u64, sites: &Sites) -> (Outcome, Vec<Seen>, Option<Block>) {
     let mut seen = Vec::new();
-    match course(case, id, sites, &mut seen) {
+    match follow(case, id, sites, &mut seen) {
         Ok(outcome) => (outcome, seen, None),
         Err(block) => {
             let code = block.code.map(|code| code.as_str().to_owned());
@@ -33,7 +33,7 @@ pub fn foretell(case: &Case, id: u64, sites: &Sites) -> (Outcome, Vec<Seen>, Opt
     }
 }
 
-fn course(case: &Case, id: u64, sites: &Sites, seen: &mut Vec<Seen>) -> Result<Outcome, Block> {
+fn follow(case: &Case, id: u64, sites: &Sites, seen: &mut Vec<Seen>) -> Result<Outcome, Block> {
     let mut fetch = Fetch::new(&page_request(case, id, sites))?;
     loop {
         let path = fetch.request().url().path().to_owned();
@@ -54,7 +54,7 @@ fn course(case: &Case, id: u64, sites: &Sites, seen: &mut Vec<Seen>) -> Result<O
                     event_source::Verdict::Open => {
                         Outcome::Shown { kind: "open", status: 200, headers: BTreeSet::new() }
                     }
-                    event_source::Verdict::GivesUp(_) => Outcome::Blocked { code: None },
+                    event_source::Verdict::Closed(_) => Outcome::Blocked { code: None },
                 });
             }
             Progress::Done(readable) => {
@@ -105,14 +105,14 @@ pub fn page_request(case: &Case, id: u64, sites: &Sites) -> PageRequest {
     }
 }
 
-fn answer(case: &Case, id: u64, sites: &Sites, hop: usize, preflight: bool) -> Answer {
+fn answer(case: &Case, id: u64, sites: &Sites, hop: usize, preflight: bool) -> ResponseHead {
     let (status, lines) = sites.lines(case, id, hop, preflight);
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
         let value = latin1(value.trim_matches([' ', '\t']));
         headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_bytes(&value).unwrap());
     }
-    Answer { status: StatusCode::from_u16(status).unwrap(), headers }
+    ResponseHead { status: StatusCode::from_u16(status).unwrap(), headers }
 }
 
 fn asked(hop: usize, method: &str, headers: &HeaderMap) -> Seen {

@@ -1,4 +1,4 @@
-//! What the head of an answer means to the load tester, and the words for what went wrong. Pure.
+//! Checks the head of a response, and describes failures of connections and requests. Pure.
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
@@ -6,20 +6,20 @@ use http::{HeaderMap, StatusCode};
 use crate::report::sample::{Failure, Kind};
 use dial::{Error, SendError, Target};
 
-/// Whether an event stream follows.
+/// Checks that an event stream follows.
 ///
 /// # Errors
-/// Another status, another content type, a compressed body. What the server says stays out of the words.
+/// The status is not 200, the content type is another, or the body is compressed. No message repeats the server's text.
 pub(super) fn check_head(target: &Target, status: StatusCode, headers: &HeaderMap) -> Result<(), Failure> {
     if status != StatusCode::OK {
-        let words = format!("{target}: answered {status}; {}", mend(status));
-        return Err(Failure { kind: Kind::Status(status.as_u16()), words });
+        let message = format!("{target}: answered {status}; {}", fix(status));
+        return Err(Failure { kind: Kind::Status(status.as_u16()), message });
     }
     let wrong = |what: &str| {
-        let words = format!(
-            "{target}: answered with {what} where an event stream was asked for; check that the URL is that of chat completions"
+        let message = format!(
+            "{target}: answered with {what} instead of an event stream; check that the URL is that of chat completions"
         );
-        Err(Failure { kind: Kind::NotAnEventStream, words })
+        Err(Failure { kind: Kind::NotAnEventStream, message })
     };
     let written = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
     match written.as_deref().map(|written| written.split(';').next().unwrap_or_default().trim()) {
@@ -30,12 +30,12 @@ pub(super) fn check_head(target: &Target, status: StatusCode, headers: &HeaderMa
         None => return wrong("no content type"),
     }
     match headers.get(CONTENT_ENCODING) {
-        Some(coding) if coding != "identity" => wrong("a compressed body, which holds events back,"),
+        Some(coding) if coding != "identity" => wrong("a compressed body, which delays events,"),
         _ => Ok(()),
     }
 }
 
-fn mend(status: StatusCode) -> &'static str {
+fn fix(status: StatusCode) -> &'static str {
     match status.as_u16() {
         400 | 422 => "check --model, --max-tokens and the prompts",
         401 | 403 => "name the variable that holds the key with --key-env, or send it with --header",
@@ -45,22 +45,22 @@ fn mend(status: StatusCode) -> &'static str {
         429 => "the server limits the rate: lower --rate or --concurrency, or raise its limit",
         300..=399 => "write the URL that it redirects to",
         500..=599 => "look at the server's log",
-        _ => "this is no answer to a completion",
+        _ => "this is no response to a completion",
     }
 }
 
-/// No connection.
+/// The failure of a stream that got no connection.
 pub(super) fn no_connection(error: &Error) -> Failure {
-    Failure { kind: Kind::Connect(error.kind()), words: error.to_string() }
+    Failure { kind: Kind::Connect(error.kind()), message: error.to_string() }
 }
 
-/// A connection, and no answer.
-pub(super) fn no_answer(target: &Target, error: SendError) -> Failure {
+/// The failure of a request that got no response.
+pub(super) fn no_response(target: &Target, error: SendError) -> Failure {
     let kind = match error {
         SendError::Unsent | SendError::Broken => Kind::ClosedBeforeHead,
         SendError::NotHttp | SendError::HeadTooLong => Kind::NotHttp,
     };
-    Failure { kind, words: format!("{target}: {error}") }
+    Failure { kind, message: format!("{target}: {error}") }
 }
 
 #[cfg(test)]
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_stream_is_one_however_it_is_spelled() {
+    fn an_event_stream_is_recognised_in_any_spelling() {
         for content_type in ["text/event-stream", "Text/Event-Stream; charset=utf-8", "text/event-stream ;x"] {
             assert_eq!(check(200, content_type, ""), Ok(()));
         }
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_told_apart_with_the_mend() {
+    fn everything_else_is_a_failure_with_its_kind_and_its_fix() {
         for (status, content_type, coding, kind, part) in [
             (200, "text/html", "", Kind::NotAnEventStream, "an HTML page"),
             (200, "application/json", "", Kind::NotAnEventStream, "one JSON document"),
@@ -102,15 +102,15 @@ mod tests {
         ] {
             let failure = check(status, content_type, coding).unwrap_err();
             assert_eq!(failure.kind, kind);
-            let words = failure.words;
-            assert!(words.starts_with("http://localhost:1/v1: ") && words.contains(part), "{words}");
-            assert!(!words.contains("canary"));
+            let message = failure.message;
+            assert!(message.starts_with("http://localhost:1/v1: ") && message.contains(part), "{message}");
+            assert!(!message.contains("canary"));
         }
     }
 
     proptest! {
         #[test]
-        fn every_status_has_words(status in 100..1000_u16) {
+        fn every_status_has_a_message(status in 100..1000_u16) {
             prop_assert_eq!(check(status, "text/event-stream", "").is_ok(), status == 200);
         }
     }

@@ -1,9 +1,9 @@
-//! What may be shown of headers and URLs. Pure.
+//! Removes secrets from headers and URLs before they are shown. Pure.
 
 use url::Url;
 
-/// The value as people may see it: of what proves who one is, the kind alone.
-pub fn shown(name: &str, value: &[u8]) -> String {
+/// The value of a header without secrets: of a credential, only its scheme is shown.
+pub fn header(name: &str, value: &[u8]) -> String {
     let text = String::from_utf8_lossy(value);
     match kind(name) {
         Kind::Open => printable(&text),
@@ -12,7 +12,7 @@ pub fn shown(name: &str, value: &[u8]) -> String {
             _ => "…".to_owned(),
         },
         Kind::Pairs => match text.split_once('=') {
-            // the name of a cookie is no secret, and what follows its value says how it is kept
+            // the name and the attributes of a cookie are no secrets
             Some((name, rest)) => {
                 let attributes = rest.split_once(';').map_or(String::new(), |(_, attributes)| format!(";{attributes}"));
                 printable(&format!("{name}=…{attributes}"))
@@ -20,11 +20,11 @@ pub fn shown(name: &str, value: &[u8]) -> String {
             None => "…".to_owned(),
         },
         Kind::Address => match Url::parse(&text) {
-            Ok(url) => shown_url(&url),
-            // a user name stands there in a relative address, too
+            Ok(url) => self::url(&url),
+            // a relative URL can contain a user name, too
             Err(_) if text.contains('@') => "…".to_owned(),
             Err(_) => match text.split_once('?') {
-                Some((path, query)) => printable(&format!("{path}?{}", shown_query(query))),
+                Some((path, written)) => printable(&format!("{path}?{}", query(written))),
                 None => printable(&text),
             },
         },
@@ -32,20 +32,20 @@ pub fn shown(name: &str, value: &[u8]) -> String {
     }
 }
 
-/// The URL without user name, password and the values of parameters that are called like keys.
-pub fn shown_url(url: &Url) -> String {
+/// The URL without user name, password and the values of parameters that are named like keys.
+pub fn url(url: &Url) -> String {
     let mut url = url.clone();
-    // these fail where a URL has no host, and then it has neither
+    // these fail for a URL without a host, which has neither
     let _ = url.set_username("");
     let _ = url.set_password(None);
-    let Some(query) = url.query().map(str::to_owned) else { return printable(url.as_str()) };
+    let Some(written) = url.query().map(str::to_owned) else { return printable(url.as_str()) };
     url.set_query(None);
-    printable(&format!("{url}?{}", shown_query(&query)))
+    printable(&format!("{url}?{}", query(&written)))
 }
 
-fn shown_query(query: &str) -> String {
+fn query(text: &str) -> String {
     let is_secret = |name: &str| !matches!(kind(name), Kind::Open) || name.eq_ignore_ascii_case("sig");
-    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+    let pairs = text.split('&').map(|pair| match pair.split_once('=') {
         Some((name, _)) if is_secret(name) => format!("{name}=…"),
         _ => pair.to_owned(),
     });
@@ -58,7 +58,7 @@ enum Kind {
     Scheme,
     /// `name=…; attributes`
     Pairs,
-    /// A URL, whole or relative.
+    /// A URL, absolute or relative.
     Address,
     Secret,
 }
@@ -73,7 +73,7 @@ fn kind(name: &str) -> Kind {
             .iter()
             .any(|part| name.contains(part)) =>
         {
-            // `access-control-*` and `www-authenticate` say what is wanted, not what is had
+            // `access-control-*` and `www-authenticate` contain no credentials
             if name.starts_with("access-control-") || name == "www-authenticate" { Kind::Open } else { Kind::Secret }
         }
         _ => Kind::Open,
@@ -84,12 +84,12 @@ fn is_scheme(text: &str) -> bool {
     !text.is_empty() && text.len() <= 16 && text.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-')
 }
 
-/// Without what moves a terminal's cursor or changes its colours.
+/// The text without characters that control a terminal.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_bidi(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// Characters that turn the direction of what stands beside them.
+/// Whether a character changes the direction of the text beside it.
 fn is_bidi(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_secret_the_kind_is_shown() {
+    fn only_the_kind_of_a_secret_is_shown() {
         for (name, value, seen) in [
             ("authorization", "Bearer sk-canary", "Bearer …"),
             ("Authorization", "canary", "…"),
@@ -120,30 +120,30 @@ mod tests {
             ("access-control-allow-headers", "authorization", "authorization"),
             ("server", "x\u{1b}[31m", "x\u{fffd}[31m"),
         ] {
-            assert_eq!(shown(name, value.as_bytes()), seen, "{name}: {value}");
+            assert_eq!(header(name, value.as_bytes()), seen, "{name}: {value}");
         }
     }
 
     #[test]
-    fn of_a_url_neither_user_nor_keys_are_shown() {
+    fn the_user_name_and_the_keys_of_a_url_are_not_shown() {
         let url = Url::parse("https://u:canary@a.example/p?model=x&api_key=canary&X-Goog-Signature=canary&sig=canary")
             .unwrap();
-        assert_eq!(shown_url(&url), "https://a.example/p?model=x&api_key=…&X-Goog-Signature=…&sig=…");
+        assert_eq!(super::url(&url), "https://a.example/p?model=x&api_key=…&X-Goog-Signature=…&sig=…");
     }
 
     proptest! {
         #[test]
         fn no_secret_is_ever_shown(value in "[a-zA-Z0-9+/=; ,-]{0,12}canary[a-zA-Z0-9+/=]{0,12}") {
             for name in ["authorization", "cookie", "x-api-key"] {
-                // a secret that looks like the name of a scheme cannot be told from one
+                // a secret that looks like a scheme's name cannot be distinguished from one
                 prop_assume!(!value.split(' ').next().unwrap_or_default().contains("canary") || !value.contains(' '));
-                prop_assert!(!shown(name, value.as_bytes()).contains("canary"), "{name}");
+                prop_assert!(!header(name, value.as_bytes()).contains("canary"), "{name}");
             }
         }
 
         #[test]
-        fn nothing_shown_moves_the_terminal(value in any::<Vec<u8>>()) {
-            prop_assert!(!shown("server", &value).chars().any(char::is_control));
+        fn no_shown_text_controls_the_terminal(value in any::<Vec<u8>>()) {
+            prop_assert!(!header("server", &value).chars().any(char::is_control));
         }
     }
 }

@@ -1,27 +1,27 @@
-//! The progress bar on stderr.
+//! The progress bar on stderr. Nothing is drawn if stderr is no terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use bench::load::run::Told;
-use bench::load::schedule::{Limit, Plan};
-use bench::report::sample::Outcome;
+use crate::load::run::RunEvent;
+use crate::load::schedule::{Limit, Plan};
+use crate::report::sample::Outcome;
 
-/// How often it is drawn, a second: often enough to be seen to move, and too seldom to disturb the measurement.
+/// The frames a second: enough to see movement, too few to disturb the measurement.
 const FRAMES: u8 = 5;
 
 const OF_MANY: &str = "{bar:32} streams: {pos} of {len}  {elapsed}{msg}";
 const ENDLESS: &str = "{spinner} streams: {pos}  {elapsed}{msg}";
 
-/// How far a run has come. On a stderr that is no terminal nothing is drawn.
+/// The progress of a run.
 pub(super) struct Progress {
     bar: ProgressBar,
-    under_way: u64,
+    open: u64,
     ended: u64,
     failed: u64,
 }
 
 impl Progress {
-    /// Of a run by this plan.
+    /// The progress of a run by this plan.
     pub(super) fn of(plan: &Plan) -> Self {
         match plan.limit {
             Limit::Streams(streams) => Self::of_streams(Some(streams.saturating_mul(plan.targets as u64))),
@@ -29,36 +29,36 @@ impl Progress {
         }
     }
 
-    /// Of so many streams, if their number is known.
+    /// The progress of this number of streams, if it is known.
     pub(super) fn of_streams(streams: Option<u64>) -> Self {
         let bar = ProgressBar::with_draw_target(streams, ProgressDrawTarget::stderr_with_hz(FRAMES));
         let template = if streams.is_some() { OF_MANY } else { ENDLESS };
-        // both templates are good: a test says so
+        // a test checks both templates
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, under_way: 0, ended: 0, failed: 0 }
+        Self { bar, open: 0, ended: 0, failed: 0 }
     }
 
-    /// Takes in what a run tells.
-    pub(super) fn told(&mut self, told: &Told) {
-        match told {
-            Told::Started => self.under_way += 1,
-            Told::Ended(sample) => {
-                self.under_way -= 1;
+    /// Updates the bar with an event of the run.
+    pub(super) fn update(&mut self, event: &RunEvent) {
+        match event {
+            RunEvent::Started => self.open += 1,
+            RunEvent::Ended(sample) => {
+                self.open -= 1;
                 self.failed += u64::from(sample.outcome != Outcome::Whole);
-                self.streams(self.ended + 1);
+                self.set_ended(self.ended + 1);
             }
         }
         let failed = if self.failed > 0 { format!(", {} not whole", self.failed) } else { String::new() };
-        self.bar.set_message(format!("  {} under way{failed}", self.under_way));
+        self.bar.set_message(format!("  {} open{failed}", self.open));
     }
 
-    /// So many streams have ended.
-    pub(super) fn streams(&mut self, ended: u64) {
+    /// Sets the number of ended streams.
+    pub(super) fn set_ended(&mut self, ended: u64) {
         self.ended = ended;
         self.bar.set_position(ended);
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn its_templates_are_good() {
+    fn both_templates_are_valid() {
         for template in [OF_MANY, ENDLESS] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }

@@ -1,4 +1,4 @@
-//! The CORS check, what a page may read, and what EventSource demands.
+//! The CORS check, the readable headers, and the responses that EventSource accepts.
 
 use proptest::prelude::*;
 
@@ -8,13 +8,13 @@ use crate::code::Code;
 use crate::event_source::{self, Verdict};
 use crate::fetch::{Fetch, Progress};
 use crate::request::Mode;
-use crate::response::{Readable, Why};
+use crate::response::{HiddenReason, Readable};
 
 const ORIGIN: &str = "access-control-allow-origin";
 const CREDENTIALS: &str = "access-control-allow-credentials";
 
 fn checked(page: &PageRequest, lines: &[(&str, &str)]) -> Option<(Code, &'static str)> {
-    let block = cors_check(&request(page), &answer(200, lines)).err()?;
+    let block = cors_check(&request(page), &response(200, lines)).err()?;
     Some((block.code.unwrap(), block.step.step))
 }
 
@@ -49,7 +49,7 @@ fn each_failure_of_the_cors_check_has_its_name() {
 }
 
 #[test]
-fn credentials_want_true_in_lower_case_and_once() {
+fn credentials_need_true_in_lower_case_and_once() {
     assert_eq!(checked(&with_credentials(), &[(ORIGIN, PAGE), (CREDENTIALS, " true ")]), None);
     for value in ["TRUE", "false", "", "1", "true, true"] {
         let failed = Some((Code::InvalidAllowCredentials, "8"));
@@ -63,7 +63,7 @@ fn credentials_want_true_in_lower_case_and_once() {
 #[test]
 fn a_block_shows_the_raw_lines_and_what_was_needed() {
     let block =
-        cors_check(&request(&page()), &answer(200, &[(ORIGIN, "https://b.example"), (ORIGIN, "*")])).unwrap_err();
+        cors_check(&request(&page()), &response(200, &[(ORIGIN, "https://b.example"), (ORIGIN, "*")])).unwrap_err();
     assert_eq!(block.received, ["access-control-allow-origin: https://b.example", "access-control-allow-origin: *"]);
     assert_eq!(block.needed, "access-control-allow-origin: https://app.example.com");
     assert_eq!(block.step.to_string(), "Fetch §4.10, “CORS check”, step 4");
@@ -73,7 +73,7 @@ fn a_block_shows_the_raw_lines_and_what_was_needed() {
 
 fn seen(page: &PageRequest, lines: &[(&str, &str)]) -> Readable {
     let lines = [&[(ORIGIN, PAGE), (CREDENTIALS, "true")], lines].concat();
-    match Fetch::new(page).unwrap().answered(&answer(418, &lines)).unwrap() {
+    match Fetch::new(page).unwrap().answered(&response(418, &lines)).unwrap() {
         Progress::Done(readable) => readable,
         other => panic!("{other:?}"),
     }
@@ -85,7 +85,7 @@ fn read(page: &PageRequest, lines: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn seven_headers_and_the_exposed_are_read() {
+fn seven_headers_and_the_exposed_ones_can_be_read() {
     const EXPOSE: &str = "access-control-expose-headers";
     let lines = [("content-type", "a/b"), ("x-a", "1"), ("x-b", "1"), ("set-cookie", "a=b")];
     let with = |value| [&lines[..], &[(EXPOSE, value)]].concat();
@@ -100,10 +100,10 @@ fn seven_headers_and_the_exposed_are_read() {
     let why = |page: &PageRequest, value, name: &str| {
         seen(page, &with(value)).hidden.into_iter().find(|hidden| hidden.name == name).unwrap().why
     };
-    assert_eq!(why(&page(), "x-a", "x-b"), Why::NotExposed);
-    assert_eq!(why(&page(), "*", "set-cookie"), Why::Forbidden);
-    assert_eq!(why(&with_credentials(), "*", "x-a"), Why::WildcardWithCredentials);
-    assert_eq!(why(&page(), "x a", "x-a"), Why::InvalidList);
+    assert_eq!(why(&page(), "x-a", "x-b"), HiddenReason::NotExposed);
+    assert_eq!(why(&page(), "*", "set-cookie"), HiddenReason::Forbidden);
+    assert_eq!(why(&with_credentials(), "*", "x-a"), HiddenReason::WildcardWithCredentials);
+    assert_eq!(why(&page(), "x a", "x-a"), HiddenReason::InvalidList);
 }
 
 #[test]
@@ -117,9 +117,9 @@ fn the_own_origin_reads_all_but_cookies_and_no_cors_reads_nothing() {
 }
 
 #[test]
-fn event_source_wants_200_and_its_type() {
+fn event_source_needs_200_and_its_content_type() {
     let open = |status, content_type, browser| {
-        event_source::judge(&answer(status, &[("content-type", content_type)]), browser) == Verdict::Open
+        event_source::judge(&response(status, &[("content-type", content_type)]), browser) == Verdict::Open
     };
     for browser in Browser::ALL {
         assert!(open(200, "text/event-stream", browser));
@@ -131,8 +131,8 @@ fn event_source_wants_200_and_its_type() {
             assert!(!open(200, content_type, browser));
         }
         assert_eq!(
-            event_source::judge(&answer(200, &[]), browser),
-            Verdict::GivesUp(event_source::Why::ContentType(None))
+            event_source::judge(&response(200, &[]), browser),
+            Verdict::Closed(event_source::ClosedReason::ContentType(None))
         );
         assert_eq!(open(200, "text/event-stream;charset=latin1", browser), browser != Browser::Chromium);
     }
@@ -142,7 +142,7 @@ fn event_source_wants_200_and_its_type() {
 fn lists_are_of_tokens_over_all_lines() {
     let tokens = |lines: &[&str]| {
         let lines: Vec<_> = lines.iter().map(|value| ("x", *value)).collect();
-        answer(200, &lines).tokens("x").map(|list| list.map(|list| list.join("|")))
+        response(200, &lines).tokens("x").map(|list| list.map(|list| list.join("|")))
     };
     assert_eq!(tokens(&[]), Ok(None));
     assert_eq!(tokens(&[""]), Ok(Some(String::new())));
@@ -174,12 +174,12 @@ proptest! {
                 headers.append(HeaderName::from_static(NAMES[*name]), value);
             }
         }
-        let answer = Answer { status: StatusCode::from_u16(status).unwrap(), headers };
+        let response = ResponseHead { status: StatusCode::from_u16(status).unwrap(), headers };
         for browser in Browser::ALL {
             let fetch = Fetch::new(&PageRequest { browser, method: "PUT".into(), ..with_credentials() }).unwrap();
-            let _ = fetch.preflight_answered(&answer);
-            let _ = fetch.answered(&answer);
-            event_source::judge(&answer, browser);
+            let _ = fetch.preflight_answered(&response);
+            let _ = fetch.answered(&response);
+            event_source::judge(&response, browser);
         }
     }
 }

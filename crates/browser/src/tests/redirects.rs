@@ -1,4 +1,4 @@
-//! Redirects, and whole courses.
+//! Redirects, request modes, and credentials.
 
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ const ALLOWED: [(&str, &str); 2] =
     [("access-control-allow-origin", PAGE), ("access-control-allow-credentials", "true")];
 
 fn redirected(fetch: &Fetch, status: u16, location: &str, origin: &str) -> Result<Progress, Block> {
-    fetch.answered(&answer(status, &[("access-control-allow-origin", origin), ALLOWED[1], ("location", location)]))
+    fetch.answered(&response(status, &[("access-control-allow-origin", origin), ALLOWED[1], ("location", location)]))
 }
 
 fn followed(fetch: &Fetch, status: u16, location: &str) -> (Fetch, Vec<Change>) {
@@ -56,14 +56,14 @@ fn post_becomes_get_on_301_302_303_and_loses_its_body() {
 }
 
 #[test]
-fn a_redirect_that_takes_the_body_leaves_the_preflight_of_its_listener() {
+fn a_redirect_that_removes_the_body_does_not_remove_the_preflight_of_its_listener() {
     let xhr = PageRequest { kind: Kind::Xhr, upload_listener: true, headers: Vec::new(), ..post() };
     let (next, _) = followed(&start(&xhr), 303, "/");
     assert_eq!(next.preflight_reasons(), [Reason::UploadListener]);
 }
 
 #[test]
-fn authorization_stays_with_its_origin() {
+fn authorization_is_not_sent_to_another_origin() {
     let (next, changes) = followed(&start(&post()), 307, "https://b.example/");
     assert!(changes.contains(&Change::AuthorizationDropped));
     assert!(!next.outgoing().headers.contains_key("authorization"));
@@ -77,7 +77,7 @@ fn an_origin_is_null_once_another_than_the_pages_redirects_away() {
     assert_eq!(redirected(&second, 302, "/", PAGE).unwrap_err().code, Some(Code::AllowOriginMismatch));
     let (third, changes) = followed(&second, 302, "https://app.example.com/");
     assert_eq!(changes, []);
-    assert_eq!(third.outgoing().headers["origin"], "null", "back home, it stays so");
+    assert_eq!(third.outgoing().headers["origin"], "null", "back at its own origin, it stays null");
     assert_eq!(third.request().tainting(), Tainting::Cors);
 }
 
@@ -128,7 +128,7 @@ fn the_twenty_first_redirect_fails() {
 
 #[test]
 fn a_redirect_itself_must_pass_the_cors_check() {
-    let block = start(&page()).answered(&answer(302, &[("location", "/")])).unwrap_err();
+    let block = start(&page()).answered(&response(302, &[("location", "/")])).unwrap_err();
     assert_eq!(block.code, Some(Code::MissingAllowOriginHeader));
 }
 
@@ -136,12 +136,12 @@ fn a_redirect_itself_must_pass_the_cors_check() {
 fn without_location_a_redirect_is_an_answer() {
     for browser in Browser::ALL {
         let page = PageRequest { browser, ..page() };
-        assert!(matches!(start(&page).answered(&answer(302, &ALLOWED)), Ok(Progress::Done(_))));
+        assert!(matches!(start(&page).answered(&response(302, &ALLOWED)), Ok(Progress::Done(_))));
         let error = PageRequest { redirect: RedirectMode::Error, ..page };
-        assert_eq!(start(&error).answered(&answer(302, &ALLOWED)).is_ok(), browser == Browser::Chromium);
+        assert_eq!(start(&error).answered(&response(302, &ALLOWED)).is_ok(), browser == Browser::Chromium);
     }
     let manual = PageRequest { redirect: RedirectMode::Manual, ..page() };
-    assert!(matches!(start(&manual).answered(&answer(302, &ALLOWED)), Ok(Progress::OpaqueRedirect)));
+    assert!(matches!(start(&manual).answered(&response(302, &ALLOWED)), Ok(Progress::OpaqueRedirect)));
 }
 
 #[test]
@@ -152,12 +152,12 @@ fn modes_without_cors_refuse_or_hide_other_origins() {
     assert_eq!(code(&manual), Some(Code::NoCorsRedirectModeNotFollow));
     assert_eq!(code(&PageRequest { url: "ftp://x/".parse().unwrap(), ..page() }), Some(Code::CorsDisabledScheme));
     let opaque = PageRequest { mode: Mode::NoCors, ..page() };
-    assert!(matches!(start(&opaque).answered(&answer(200, &[])), Ok(Progress::Done(_))));
+    assert!(matches!(start(&opaque).answered(&response(200, &[])), Ok(Progress::Done(_))));
     assert!(!start(&opaque).outgoing().headers.contains_key("origin"));
 }
 
 #[test]
-fn credentials_go_along_as_their_mode_says() {
+fn credentials_are_sent_as_their_mode_says() {
     let goes = |credentials, url: &str| {
         start(&PageRequest { credentials, url: url.parse().unwrap(), ..page() }).outgoing().credentials
     };

@@ -1,53 +1,53 @@
-//! The sample of a stream that is under way.
+//! The measurement of one running stream, which ends in a [`Sample`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::body::Notes;
+use super::body::BodyStats;
 use super::pool::Lease;
-use crate::report::sample::{Arrival, Connect, Outcome, Sample};
+use crate::report::sample::{Arrival, Outcome, Sample};
 use families::chat::event::Chunk;
 use families::estimate;
 use families::usage::Usage;
 
-/// Most events of which a sample keeps the arrival, so that a stream without end has one: ten times the longest answers.
+/// The most events of a stream whose arrival is stored: ten times the longest answers.
 const MAX_EVENTS: usize = 1_000_000;
 
-/// One stream's place in the run.
+/// The place of one stream in the run.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct Slot {
     pub(super) target: usize,
     pub(super) number: u64,
-    /// Of the run.
-    pub(super) beginning: Instant,
-    /// When the stream is to start.
+    /// The start of the run.
+    pub(super) run_start: Instant,
+    /// The scheduled start of the stream.
     pub(super) scheduled: Instant,
 }
 
-/// A sample that is being taken.
-pub(super) struct Taking {
+/// The values measured so far.
+pub(super) struct Measurement {
     pub(super) sample: Sample,
     scheduled: Instant,
-    /// Of the body, once there is one.
-    pub(super) notes: Arc<Notes>,
-    /// A finish reason was seen.
+    /// The statistics of the body, once there is one.
+    pub(super) body: Arc<BodyStats>,
+    /// Whether an event had a finish reason.
     pub(super) finished: bool,
     text_bytes: u64,
-    /// Events with output.
+    /// The number of events with output.
     pub(super) outputs: u64,
     usage: Option<Usage>,
-    last: Option<Duration>,
+    last_event: Option<Duration>,
 }
 
-impl Taking {
-    pub(super) fn begin(place: Place) -> Self {
+impl Measurement {
+    pub(super) fn start(slot: Slot) -> Self {
         let sample = Sample {
-            target: place.target,
-            number: place.number,
-            scheduled: place.scheduled - place.beginning,
-            started: place.beginning.elapsed(),
+            target: slot.target,
+            number: slot.number,
+            scheduled: slot.scheduled - slot.run_start,
+            started: slot.run_start.elapsed(),
             connect: None,
             reused: false,
             preflight: None,
@@ -63,53 +63,51 @@ impl Taking {
         };
         Self {
             sample,
-            scheduled: place.scheduled,
-            notes: Arc::default(),
+            scheduled: slot.scheduled,
+            body: Arc::default(),
             finished: false,
             text_bytes: 0,
             outputs: 0,
             usage: None,
-            last: None,
+            last_event: None,
         }
     }
 
-    /// The time since the stream was to start.
-    pub(super) fn now(&self) -> Duration {
+    /// The time since the scheduled start of the stream.
+    pub(super) fn elapsed(&self) -> Duration {
         self.scheduled.elapsed()
     }
 
     pub(super) fn connected(&mut self, lease: &Lease) {
-        let phases = lease.connection.phases;
-        let made = Connect { dns: phases.dns, tcp: phases.tcp, tls: phases.tls };
-        self.sample.connect = (!lease.reused).then_some(made);
+        self.sample.connect = (!lease.reused).then_some(lease.connection.phases);
         self.sample.reused = lease.reused;
     }
 
-    pub(super) fn arrived(&mut self, chunk: &Chunk) {
-        let at = self.now();
+    /// Records an event that has just arrived.
+    pub(super) fn record(&mut self, chunk: &Chunk) {
+        let at = self.elapsed();
         let mut output = false;
         if let Chunk::Delta(delta) = chunk {
             output = delta.output;
             self.outputs += u64::from(delta.output);
             self.text_bytes += delta.text_bytes;
             self.finished |= delta.finished;
-            // some servers send a running count with every chunk: the last one holds
+            // some servers send a running count with every chunk: the last one counts
             self.usage = delta.usage.or(self.usage);
         }
-        self.last = Some(at);
-        let (read, bytes) = (self.notes.read(), self.notes.bytes());
+        self.last_event = Some(at);
         if self.sample.events.len() < MAX_EVENTS {
-            self.sample.events.push(Arrival { at, read, bytes, output });
+            self.sample.events.push(Arrival { at, read: self.body.read(), bytes: self.body.bytes(), output });
         }
     }
 
-    pub(super) fn end(mut self, outcome: Outcome) -> Sample {
-        self.sample.total = match (&outcome, self.last) {
+    pub(super) fn finish(mut self, outcome: Outcome) -> Sample {
+        self.sample.total = match (&outcome, self.last_event) {
             (Outcome::Whole, Some(last)) => last,
-            _ => self.now(),
+            _ => self.elapsed(),
         };
-        self.sample.first_byte = self.notes.first().map(|first| first.saturating_duration_since(self.scheduled));
-        self.sample.bytes = self.notes.bytes();
+        self.sample.first_byte = self.body.first_byte().map(|first| first.saturating_duration_since(self.scheduled));
+        self.sample.bytes = self.body.bytes();
         self.sample.counted = self.usage.is_some();
         self.sample.output_tokens = match self.usage {
             Some(usage) => usage.completion,
