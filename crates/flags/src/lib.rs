@@ -4,31 +4,12 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-/// Longer is a typing error, and timers far beyond it could overflow.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
-
 /// Reads a whole number and a unit: `500ms`, `15s`, `30m`, `2h`.
 ///
 /// # Errors
 /// What is wrong and what to write instead, in one line.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => 0,
-    };
-    let shown: String = text.escape_debug().take(40).collect();
-    if millis == 0 || number.is_empty() {
-        return Err(format!(
-            "`{shown}` is not a duration; write a whole number and a unit, such as 15s, 1500ms, 30m or 2h"
-        ));
-    }
-    let duration = number.parse().ok().and_then(|number: u64| number.checked_mul(millis)).map(Duration::from_millis);
-    let too_long = || format!("`{shown}` is too long; write at most 8784h (a year)");
-    duration.filter(|duration| *duration <= LONGEST).ok_or_else(too_long)
+    settings::parse_duration(text).map_err(|mistake| format!("{}; {}", mistake.reason, mistake.mend))
 }
 
 /// A parser of values by their names, each with its help.
