@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::time::Instant;
 
-use super::entry::completion;
+use super::events::completion;
 use super::replay::Replay;
 use super::splice::Splicer;
 use crate::error::{Code, Reject};
