@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use crate::spend::price::{Price, Prices};
+use crate::price::{Price, Prices};
 
 /// The place of an upstream in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -11,10 +11,10 @@ use crate::cache::response_cache::Reuse;
 use crate::error::Reject;
 use crate::limits::limiter::Demand;
 use crate::models::ModelId;
+use crate::price::{Cost, Count};
 use crate::routing::plan::{Plan, Selection};
 use crate::spend::budget::claim::Claim;
-use crate::spend::budget::{Decision, Hold};
-use crate::spend::price::{Cost, Count};
+use crate::spend::budget::{Admission, Hold};
 use families::chat::request::Request;
 
 /// What happens to a request that exceeds its caller's budget.
@@ -67,17 +67,15 @@ impl Exchange {
             budget: budget.nano(),
             // nothing is reserved for a model without a price
             estimate: gateway.estimate(model, request).unwrap_or_default().nano(),
-            otherwise: cheapest.map(|(_, estimate)| estimate.nano()),
+            cheaper: cheapest.map(|(_, estimate)| estimate.nano()),
         };
         match gateway.shared.budgets.admit(claim).await {
-            Decision::Within(hold) => {
+            Admission::Within(hold) => {
                 self.meter.record().hold_budget(hold, false);
                 Ok(())
             }
-            Decision::Otherwise(hold) => {
-                Err(Exceeded::Cheapest(cheapest.map_or(model, |(cheapest, _)| cheapest), hold))
-            }
-            Decision::Over(until_midnight) => Err(Exceeded::Refused(until_midnight)),
+            Admission::Cheaper(hold) => Err(Exceeded::Cheapest(cheapest.map_or(model, |(cheapest, _)| cheapest), hold)),
+            Admission::Exceeded(until_midnight) => Err(Exceeded::Refused(until_midnight)),
         }
     }
 

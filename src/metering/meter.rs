@@ -18,10 +18,10 @@ use crate::limits::fields::Fields;
 use crate::limits::limiter::Grant;
 use crate::metrics::{Cached, Metrics, Outcome};
 use crate::models::{Model, Target};
+use crate::price::{Cost, Prices};
 use crate::routing::verdict::Decision;
 use crate::spend::bill::{Bill, Charge, Purpose};
 use crate::spend::budget::Hold;
-use crate::spend::price::{Cost, Prices};
 use crate::spend::savings::{Cause, Reuse};
 use crate::spend::tally::Tokens;
 

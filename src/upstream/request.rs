@@ -34,7 +34,7 @@ impl RequestHead {
     /// The head of a `POST` to `path` on `host`.
     ///
     /// # Errors
-    /// What cannot stand in a head.
+    /// The path, the host or the key has bytes that a head cannot have.
     pub(super) fn new(path: &str, host: &str, api_key: Option<&Secret>) -> Result<Self, String> {
         let target: PathAndQuery = path.parse().map_err(|_| format!("`{path}` is no path"))?;
         let mut common = format!("POST {target} HTTP/1.1\r\n").into_bytes();

@@ -14,12 +14,12 @@ use tokenway::failover::health_registry::HealthRegistry;
 use tokenway::limits::limiter::Limiter;
 use tokenway::metering::meter::Meter;
 use tokenway::metrics::Metrics;
+use tokenway::price::Cost;
 use tokenway::request_id::RequestId;
 use tokenway::routing::auto::Classifier;
 use tokenway::routing::classifier::Question;
 use tokenway::routing::router::Router;
 use tokenway::routing::verdict::Verdict;
-use tokenway::spend::price::Cost;
 use tokenway::stream::completions::Completions;
 
 /// As many questions at a time: a small server of one's own takes no more.
