@@ -5,7 +5,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::entry::{Answer, Collector};
+use super::entry::Answer;
+use super::events::Collector;
 use crate::metering::meter::Meter;
 use crate::spend::tally::Tally;
 use crate::stream::event::{Batch, Flags};

@@ -8,6 +8,7 @@
 pub mod canonical;
 pub mod directives;
 pub mod entry;
+pub mod events;
 pub mod key;
 pub mod lead;
 pub mod memory;

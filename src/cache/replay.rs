@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::entry::{Answer, Entry, Events};
+use super::entry::{Answer, Entry};
+use super::events::Events;
 use crate::spend::tally::Tally;
 use crate::stream::log::marked::Event;
 use crate::stream::log::reader::{Read, Then};

@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::entry::completion;
+use super::events::completion;
 use super::replay::Replay;
 use super::splice::Splicer;
 use crate::error::{Code, Reject};
@@ -97,7 +97,7 @@ impl CacheSource {
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut BytesMut, flags: &mut Flags) -> Poll<Read> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>, flags: &mut Flags) -> Poll<Read> {
         if let Origin::Entering(entering) = &mut self.origin {
             match ready!(entering.as_mut().poll(cx)) {
                 Ok(subscriber) => {
@@ -116,7 +116,7 @@ impl CacheSource {
             }
             *flags = *flags | event.flags;
             match part {
-                Part::Leads => out.put_slice(event.bytes),
+                Part::Leads => append(out, event.bytes),
                 Part::Reuses { splicer, .. } => {
                     let now = Instant::now();
                     meter.record().taken(event.complete.unwrap_or(now), now, event.flags.has(Flags::OUTPUT));
@@ -167,7 +167,7 @@ impl CacheSource {
 
 impl Source for CacheSource {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        let (mut out, mut flags) = (BytesMut::new(), Flags::default());
+        let (mut out, mut flags) = (Vec::new(), Flags::default());
         while !self.ended {
             match ready!(self.poll_read(cx, &mut out, &mut flags)) {
                 Read::Events(then) => {
@@ -176,7 +176,7 @@ impl Source for CacheSource {
                     }
                     if !out.is_empty() {
                         self.awaits_lf = out.ends_with(b"\r") && out.contains(&b'\n');
-                        return Poll::Ready(Next::Events(Batch::own(out.freeze(), flags)));
+                        return Poll::Ready(Next::Events(Batch::own(out.into(), flags)));
                     }
                 }
                 Read::Ended => self.end(Outcome::Ok),
@@ -230,6 +230,14 @@ pub async fn whole(mut subscriber: Subscriber) -> Result<(Bytes, Tally), Failure
     }
     let json = completion(events).ok_or(Failure::BadBody("it is no chat completion"))?;
     Ok((json.into(), subscriber.tally()))
+}
+
+/// The first bytes are allocated exactly: if none follow, `Bytes` needs no second allocation.
+fn append(out: &mut Vec<u8>, bytes: &[u8]) {
+    if out.capacity() == 0 {
+        *out = Vec::with_capacity(bytes.len());
+    }
+    out.extend_from_slice(bytes);
 }
 
 fn too_slow() -> Reject {

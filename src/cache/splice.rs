@@ -5,7 +5,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -28,7 +28,7 @@ impl Splicer {
     }
 
     /// Writes an event. One whose data has no id or is no JSON object stays as it is.
-    pub fn event(&mut self, block: &[u8], out: &mut BytesMut) {
+    pub fn event(&mut self, block: &[u8], out: &mut Vec<u8>) {
         match self.place(block) {
             Some(place) => self.put(block, &place, out),
             None => out.put_slice(block),
@@ -38,14 +38,16 @@ impl Splicer {
     /// A whole completion with the new id.
     pub fn completion(&self, json: &Bytes) -> Bytes {
         let Some(place) = id_place(json) else { return json.clone() };
-        let mut out = BytesMut::with_capacity(json.len() + self.fresh.len());
+        let mut out = Vec::new();
         self.put(json, &place, &mut out);
-        out.freeze()
+        out.into()
     }
 
-    fn put(&self, text: &[u8], place: &Range<usize>, out: &mut BytesMut) {
+    fn put(&self, text: &[u8], place: &Range<usize>, out: &mut Vec<u8>) {
         // exactly, so that bytes that are not added to need no second allocation
-        out.reserve(text.len() - place.len() + self.fresh.len());
+        if out.is_empty() {
+            out.reserve_exact(text.len() - place.len() + self.fresh.len());
+        }
         out.put_slice(&text[..place.start]);
         out.put_slice(&self.fresh);
         out.put_slice(&text[place.end..]);
@@ -129,9 +131,9 @@ mod tests {
     fn spliced(blocks: &[&str]) -> Vec<String> {
         let mut splicer = splicer();
         let written = |block: &&str| {
-            let mut out = BytesMut::new();
+            let mut out = Vec::new();
             splicer.event(block.as_bytes(), &mut out);
-            String::from_utf8(out.to_vec()).unwrap()
+            String::from_utf8(out).unwrap()
         };
         blocks.iter().map(written).collect()
     }
@@ -207,7 +209,7 @@ mod tests {
                     true => format!("data: {{\"id\":{id},\"x\":{{\"id\":{nested}}}}}\n\n"),
                     false => format!("data: {{\"x\":{{\"id\":{nested}}},\"id\":{id}}}\n\n"),
                 };
-                let mut out = BytesMut::new();
+                let mut out = Vec::new();
                 splicer.event(block.as_bytes(), &mut out);
                 let json: Value = serde_json::from_slice(out.strip_prefix(b"data: ").unwrap()).unwrap();
                 prop_assert_eq!(json, json!({"id": FRESH, "x": {"id": nested}}));

@@ -209,7 +209,9 @@ impl Append for Leader {
     }
 
     fn wake(&mut self) {
-        self.waiting.drain(..).for_each(Waker::wake);
+        while let Some(waker) = self.waiting.pop() {
+            waker.wake();
+        }
     }
 
     fn end(mut self, _: Tally) {

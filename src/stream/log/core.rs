@@ -133,7 +133,7 @@ impl Log {
     pub(super) fn append(&self, event: &Batch, tally: &Tally, waiting: &mut Vec<Waker>) -> Result<Resized, Fenced> {
         let mut guard = self.state();
         let state = &mut *guard;
-        if state.phase != Phase::Running || state.abandoned {
+        if !state.is_running() || state.abandoned {
             return Err(Fenced);
         }
         let (before, flags) = (state.ring.memory(), event.flags);
@@ -154,14 +154,16 @@ impl Log {
                 state.bound(*bounds, held, bytes);
             }
         }
-        waiting.extend(state.readers.iter_mut().filter_map(|(_, slot)| slot.waker.take()));
+        for (_, slot) in &mut state.readers {
+            waiting.extend(slot.waker.take());
+        }
         Ok((before, state.ring.memory()))
     }
 
     /// Ends a running stream, with a last event if there is one; `None` where it has ended.
     pub(super) fn finish(&self, phase: Phase, last: Option<&[u8]>) -> Option<Resized> {
         let mut state = self.state();
-        if state.phase != Phase::Running {
+        if !state.is_running() {
             return None;
         }
         let before = state.ring.memory();
@@ -216,7 +218,7 @@ impl Log {
     /// Since when it has no reader; `None` where it has one, or where it does not run.
     pub(super) fn unattended_since(&self) -> Option<Instant> {
         let state = self.state();
-        (state.phase == Phase::Running && state.readers.is_empty()).then_some(state.left)
+        (state.is_running() && state.readers.is_empty()).then_some(state.left)
     }
 
     /// Whether it has a reader now.
@@ -257,6 +259,11 @@ impl Drop for Log {
 }
 
 impl State {
+    /// Whether its writer is at work.
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running)
+    }
+
     /// Holds the bounds of a coalesced log that had so many bytes before the latest event.
     fn bound(&mut self, bounds: Bounds, held: &AtomicUsize, before: usize) {
         let added = self.ring.bytes() - before;

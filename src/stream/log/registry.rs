@@ -284,7 +284,7 @@ pub struct Writer {
 
 impl Append for Writer {
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.log.poll_until(cx, |state| state.phase != Phase::Running)
+        self.log.poll_until(cx, |state| !state.is_running())
     }
 
     fn append(&mut self, event: Batch, _: impl FnOnce() -> Tally) -> Result<(), Fenced> {
@@ -300,7 +300,9 @@ impl Append for Writer {
     }
 
     fn wake(&mut self) {
-        self.waiting.drain(..).for_each(Waker::wake);
+        while let Some(waker) = self.waiting.pop() {
+            waker.wake();
+        }
     }
 
     fn end(self, _: Tally) {

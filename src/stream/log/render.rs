@@ -1,10 +1,10 @@
 //! What the client of a resumable stream gets: what is there at once, the rest as it comes.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use prometheus::IntCounter;
 
 use super::marked::Event;
@@ -72,7 +72,7 @@ impl Rendered {
         Self { reader, form, meter, gaps, limit: FIRST_FRAME, pausing: false, ended: false }
     }
 
-    fn gap(&mut self, out: &mut BytesMut, from: u64, to: u64) {
+    fn gap(&mut self, out: &mut Vec<u8>, from: u64, to: u64) {
         self.gaps.inc();
         match self.form {
             // OpenAI's SDKs know no such event: they would take what is left for the whole answer
@@ -84,7 +84,7 @@ impl Rendered {
         }
     }
 
-    fn lost(&mut self, out: &mut BytesMut) {
+    fn lost(&mut self, out: &mut Vec<u8>) {
         let (reject, id) = (Failure::Draining.reject(), self.reader.request_id());
         match self.form {
             Form::Plain => out.put_slice(&reject.event(id)),
@@ -116,7 +116,7 @@ impl Source for Rendered {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let (mut out, form) = (BytesMut::new(), &mut self.form);
+        let (mut out, form) = (Vec::new(), &mut self.form);
         let Poll::Ready(read) = self.reader.poll_read(cx, self.limit, |event| form.write(&mut out, event)) else {
             return Poll::Pending;
         };
@@ -135,7 +135,7 @@ impl Source for Rendered {
             // a resumable log has its errors as events
             Read::Lost | Read::Failed(_) | Read::Broken(_) => self.lost(&mut out),
         }
-        Poll::Ready(Next::Events(Batch::own(out.freeze(), Flags::default())))
+        Poll::Ready(Next::Events(Batch::own(out.into(), Flags::default())))
     }
 
     fn is_ended(&self) -> bool {
@@ -145,9 +145,13 @@ impl Source for Rendered {
 
 impl Form {
     /// Writes an event of the upstream.
-    fn write(&mut self, out: &mut BytesMut, event: Event<'_>) {
+    fn write(&mut self, out: &mut Vec<u8>, event: Event<'_>) {
+        if out.capacity() == 0 {
+            // exactly, so that bytes that are not added to need no second allocation
+            let number = if matches!(self, Form::Numbered { .. }) { 64 } else { 0 };
+            *out = Vec::with_capacity(event.bytes.len() + number);
+        }
         if let Form::Numbered { told } = self {
-            out.reserve(event.bytes.len() + 64);
             put(out, format_args!("id: {}\n", event.number));
             tell(out, told);
         }
@@ -155,7 +159,7 @@ impl Form {
     }
 
     /// Writes an event of the gateway's own. It has no number: a client that comes back asks from the last that has one.
-    fn write_own(&mut self, out: &mut BytesMut, name: &str, data: &str) {
+    fn write_own(&mut self, out: &mut Vec<u8>, name: &str, data: &str) {
         if let Form::Numbered { told } = self {
             tell(out, told);
         }
@@ -172,13 +176,13 @@ fn gap(from: u64, to: u64) -> Reject {
     Reject::new(Code::Gap, message)
 }
 
-fn tell(out: &mut BytesMut, told: &mut bool) {
+fn tell(out: &mut Vec<u8>, told: &mut bool) {
     if !std::mem::replace(told, true) {
         put(out, format_args!("retry: {RETRY}\n"));
     }
 }
 
-fn put(out: &mut BytesMut, text: std::fmt::Arguments<'_>) {
-    // a BytesMut grows: writing to it cannot fail
+fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // a Vec grows: writing to it cannot fail
     let _ = out.write_fmt(text);
 }
