@@ -1,4 +1,4 @@
-//! A refusal is a value: [`Reject`] carries what the client is told and nothing that it must not see.
+//! A refusal is a value: [`Reject`] carries what the client is told and nothing that it must not see. Pure.
 
 use std::borrow::Cow;
 use std::time::Duration;

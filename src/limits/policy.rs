@@ -1,6 +1,7 @@
-//! What the configuration and the caller's own terms allow. Pure.
+//! The quotas of a caller, from `[limits]` and from the caller's own terms. Pure.
 
 use crate::auth::caller::Allowance;
+use crate::percent::Percent;
 use families::chat::request::Request;
 
 use super::claim::{Quota, Scoped};
@@ -11,47 +12,27 @@ use super::gcra::Rate;
 pub struct Limits {
     /// Requests per minute.
     pub requests_per_minute: u64,
-    /// Requests that may come at once; 0 = a minute's worth of them.
+    /// Requests at once; 0 = those of a minute.
     pub burst: u64,
     /// Tokens per minute, prompt and completion together.
     pub tokens_per_minute: u64,
-    /// Completions at once.
+    /// Concurrent completions.
     pub concurrent_streams: u64,
 }
 
 /// `[limits]`, checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// For each caller, unless it has limits of its own.
+    /// The limits of each caller that has none of its own.
     pub caller: Limits,
-    /// For each caller at one model, on top of that: by the name that clients ask for.
+    /// Additional limits of each caller at one model, by the model's name.
     pub models: Vec<(String, Limits)>,
-    /// Tokens that are reserved for an answer whose request sets no bound.
+    /// The tokens that are reserved for the answer to a request without `max_tokens`.
     pub reserve_tokens: u64,
 }
 
-/// What part of every limit holds, in percent: 100, or less for one of several instances that cannot ask the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Percent(u64);
-
-impl Percent {
-    /// All of it.
-    pub const WHOLE: Self = Self(100);
-
-    /// `percent` of it; more than 100 is 100.
-    pub fn new(percent: u64) -> Self {
-        Self(percent.min(100))
-    }
-
-    /// This part of a limit: at least 1, for 0 is no limit.
-    pub(crate) fn of(self, limit: u64) -> u64 {
-        let part = u128::from(limit) * u128::from(self.0) / 100;
-        u64::try_from(part).unwrap_or(limit).max(limit.min(1))
-    }
-}
-
 impl Limits {
-    /// The same, where the caller has no limits of its own.
+    /// These limits, replaced by the caller's own.
     pub fn with(self, own: Allowance) -> Self {
         Self {
             requests_per_minute: own.requests_per_minute.unwrap_or(self.requests_per_minute),
@@ -61,7 +42,7 @@ impl Limits {
         }
     }
 
-    /// A part of it, ready to be counted; `None` where nothing is limited.
+    /// The quota of this part of the limits; `None` without limits.
     pub fn quota(self, part: Percent) -> Option<Quota> {
         let requests = part.of(self.requests_per_minute);
         let burst = if self.burst == 0 { requests } else { part.of(self.burst) };
@@ -75,19 +56,18 @@ impl Limits {
 }
 
 impl Rules {
-    /// What a caller with this allowance may use at this model: in all, and at the model.
+    /// The quotas of a caller with this allowance: for all models, and at this model.
     pub fn quotas(&self, own: Allowance, model: &str, part: Percent) -> Scoped<Quota> {
         let at_model = self.models.iter().find(|(name, _)| name == model);
         [self.caller.with(own).quota(part), at_model.and_then(|(_, limits)| limits.quota(part))]
     }
 
-    /// How many tokens a request may use at a model with this context, as far as one can know before.
+    /// The tokens that a request may use at a model with this context, estimated.
     pub fn reserve(&self, request: &Request, context: Option<u64>) -> u64 {
         self.reservation(request.estimated_prompt_tokens(), request.max_tokens(), request.choices(), context)
     }
 
-    /// Those of its prompt, and those that its answer may have, in each of its `choices`. The model's context bounds a choice,
-    /// whatever the request says.
+    /// The tokens of the prompt and of the answer, in each of its `choices`. The model's context is the bound of each choice.
     fn reservation(&self, prompt: u64, max_tokens: Option<u64>, choices: u64, context: Option<u64>) -> u64 {
         let choice = max_tokens.unwrap_or(self.reserve_tokens).min(context.unwrap_or(u64::MAX));
         prompt.saturating_add(choice.saturating_mul(choices))
@@ -96,8 +76,6 @@ impl Rules {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     const SOME: Limits = Limits { requests_per_minute: 60, burst: 0, tokens_per_minute: 1000, concurrent_streams: 3 };
@@ -140,15 +118,5 @@ mod tests {
         let rules = Rules { reserve_tokens: 500, ..Rules::default() };
         assert_eq!(rules.reservation(10, Some(20), 8, Some(8192)), 170);
         assert_eq!(rules.reservation(10, None, 2, Some(400)), 810);
-    }
-
-    proptest! {
-        #[test]
-        fn a_part_of_a_limit_is_a_limit_and_never_more(limit: u64, percent in 0u64..200) {
-            let part = Percent::new(percent).of(limit);
-            prop_assert!(part <= limit);
-            prop_assert_eq!(part == 0, limit == 0);
-            prop_assert_eq!(Percent::WHOLE.of(limit), limit);
-        }
     }
 }

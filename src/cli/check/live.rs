@@ -22,14 +22,17 @@ use families::chat::request::Request;
 use tokenway::auth::caller::Caller;
 use tokenway::config::Config;
 use tokenway::failover::health_registry::HealthRegistry;
+use tokenway::limits::limiter::Limiter;
 use tokenway::metering::meter::Meter;
 use tokenway::metrics::Metrics;
 use tokenway::models::ModelId;
 use tokenway::request_id::RequestId;
-use tokenway::spend::bill::Purpose;
+use tokenway::routing::plan::Plan;
+use tokenway::routing::router::Router;
+use tokenway::stream::body::Body;
+use tokenway::stream::completions::Completions;
 use tokenway::stream::open::OpenStreams;
-use tokenway::stream::relay::Relay;
-use tokenway::stream::upstreams::{Ask, Upstreams};
+use tokenway::stream::upstream_source::{Sink, Start, Streams, UpstreamSource};
 use tokenway::upstream::failure;
 
 /// What became of one model's hello. `Display` is one line.
@@ -59,13 +62,15 @@ pub(super) fn ask_all(config: &Config, told: impl FnMut(&Answer<'_>) -> io::Resu
 async fn ask_each(config: &Config, mut told: impl FnMut(&Answer<'_>) -> io::Result<()>) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::new().map_err(|error| Failure::failed(error.to_string()))?);
     let health_registry = Arc::new(HealthRegistry::new(Arc::clone(&metrics)));
-    let upstreams = Upstreams::new(config, health_registry, Arc::clone(&metrics)).map_err(Failure::failed)?;
-    let upstreams = Arc::new(upstreams);
+    let router = Arc::new(Router::new(config, Arc::clone(&metrics)));
+    let limiter = Limiter::local(1, Arc::clone(&metrics));
+    let completions = Completions::new(config, router, health_registry, limiter).map_err(Failure::failed)?;
+    let completions = Arc::new(completions);
     let mut bad = Vec::new();
     let models = config.models.models();
     for (place, model) in models.iter().enumerate() {
         let upstream = &config.upstreams[model.upstream.0].name;
-        let probed = probe(Arc::clone(&upstreams), Arc::clone(&metrics), ModelId(place)).await;
+        let probed = probe(Arc::clone(&completions), Arc::clone(&metrics), ModelId(place)).await;
         let answer = Answer { model: &model.name, upstream, probed };
         told(&answer).map_err(|error| Failure::failed(format!("standard output: {error}")))?;
         if !answer.is_whole() {
@@ -114,7 +119,7 @@ impl fmt::Display for Answer<'_> {
     }
 }
 
-async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId) -> Result<Probed, String> {
+async fn probe(completions: Arc<Completions>, metrics: Arc<Metrics>, model: ModelId) -> Result<Probed, String> {
     // no bound on tokens: models do not agree on its name, and refuse the other one
     let body = json!({ "messages": [{ "role": "user", "content": "Say hello." }], "stream": true });
     let request = Request::parse(body.to_string().into()).map_err(|invalid| invalid.to_string())?;
@@ -123,13 +128,12 @@ async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId)
     let open = OpenStreams::new(metrics.streams_active.clone());
     let meter = Meter::start(metrics, started, id.text(), "probe", None, std::net::Ipv4Addr::LOCALHOST.into());
     // no fallback: each model answers for itself
-    let caller = Caller::operator();
-    let (candidates, purpose) = (vec![model], Purpose::Answer);
-    let ask = Ask { caller, candidates, request, request_id: id.header(), idempotency_key: None, purpose };
-    let opened = Arc::clone(&upstreams).stream(ask, meter.clone()).await.map_err(|failure| reason(&failure))?;
+    let plan = Plan::to_model(model, Caller::operator(), request, id.header());
+    let opened = Arc::clone(&completions).stream(plan, meter.clone()).await.map_err(|failure| reason(&failure))?;
     let first_output = started.elapsed();
-    let relay = Relay::opened(opened, meter, upstreams.rules(), &open);
-    let mut events = BodyDataStream::new(relay).eventsource();
+    let streams = Streams { rules: completions.rules(), open: &open };
+    let body = Body::new(UpstreamSource::new(Start::Opened(opened), Sink::Body, meter, streams));
+    let mut events = BodyDataStream::new(body).eventsource();
     let mut inspector = Inspector::default();
     let mut probed = Probed { first_output, events: 0, done: false };
     while let Some(Ok(event)) = events.next().await {

@@ -16,7 +16,7 @@ fn the_example_is_good_and_says_what_the_reference_table_says() {
     let config = Config::parse(EXAMPLE, dir.path(), &env).unwrap();
     assert_eq!(config.warnings, ["cors.origins is empty: every cross-origin page is refused"]);
     let table = config.models.models().iter().map(|model| {
-        let price = |price: Option<crate::spend::price::Price>| price.unwrap().to_string();
+        let price = |price: Option<crate::price::Price>| price.unwrap().to_string();
         let numbers = (price(model.input_price), price(model.output_price), model.context.unwrap());
         format!("{} {} {} {}", model.name, numbers.0, numbers.1, numbers.2)
     });
@@ -69,7 +69,7 @@ fn the_example_holds_every_key_that_there_is() {
         server: "ZZZZ = 1",
         upstream: "ZZZZ = 1",
         model: "ZZZZ = 1",
-        rest: "[access]\nZZZZ = 1\n[cors]\nZZZZ = 1\n[stream]\nZZZZ = 1\n[streams]\nZZZZ = 1\n[routing]\nZZZZ = 1\n[routing.auto]\neasy = \"m\"\nhard = \"n\"\nmode = \"rules\"\nZZZZ = 1\n[[models]]\nname = \"n\"\nupstream = \"up\"\n[log]\nZZZZ = 1\n[cache]\nZZZZ = 1\n[redis]\nZZZZ = 1\n[cost]\nZZZZ = 1\n\
+        rest: "[access]\nZZZZ = 1\n[cors]\nZZZZ = 1\n[stream]\nZZZZ = 1\n[resume]\nZZZZ = 1\n[routing]\nZZZZ = 1\n[routing.auto]\neasy = \"m\"\nhard = \"n\"\nmode = \"rules\"\nZZZZ = 1\n[[models]]\nname = \"n\"\nupstream = \"up\"\n[log]\nZZZZ = 1\n[cache]\nZZZZ = 1\n[redis]\nZZZZ = 1\n[cost]\nZZZZ = 1\n\
                [fallback]\nZZZZ = 1\n[fallback.hedge]\nZZZZ = 1\n[limits]\nZZZZ = 1\n[[limits.models]]\nname = \"m\"\nZZZZ = 1\n",
     };
     let problems = unknown.parse().unwrap_err().0;

@@ -10,7 +10,7 @@ pub mod schedules;
 use demo_upstream::{Demo, Knobs};
 use families::chat::request::Request;
 use serde_json::{Value, json};
-use tokenway::spend::price::{Cost, Price};
+use tokenway::price::{Cost, Price};
 use tokio::net::TcpListener;
 
 use crate::support::edge::{Answer, Edge, Setup, Version, completion, is_usage_only, streaming};
