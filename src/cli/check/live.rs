@@ -1,20 +1,19 @@
 //! `tokenway check --live`: asks each model to say hello through the same path that browsers use.
 //!
-//! What comes out is read by `eventsource-stream`, a reader that nobody here wrote. It has no bound on an event's size and
-//! trips over byte order marks; the relay in front of it has the one and drops the other.
+//! The bytes that a browser would receive are read by the crate `eventsource-stream`, which is independent of the gateway's own
+//! framer, behind the guards of the load tester.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsource_stream::Eventsource;
-use futures_util::StreamExt;
 use http_body_util::BodyDataStream;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::cli::failure::Failure;
+use bench::load::sse::{Events, MAX_EVENT};
 use bench::report::format::plural;
 use dial::connect_error::{Cause, CertificateFault};
 use families::chat::event::{Chunk, Inspector};
@@ -133,7 +132,7 @@ async fn probe(completions: Arc<Completions>, metrics: Arc<Metrics>, model: Mode
     let first_output = started.elapsed();
     let streams = Streams { rules: completions.rules(), open: &open };
     let body = Body::new(UpstreamSource::new(Start::Opened(opened), Sink::Body, meter, streams));
-    let mut events = BodyDataStream::new(body).eventsource();
+    let mut events = Events::new(BodyDataStream::new(body), MAX_EVENT);
     let mut inspector = Inspector::default();
     let mut probed = Probed { first_output, events: 0, done: false };
     while let Some(Ok(event)) = events.next().await {

@@ -15,15 +15,13 @@ use super::failure::{check_head, no_connection, no_response};
 use super::measurement::{Measurement, Slot};
 use super::page::Page;
 use super::pool::{Lease, Pool};
-use super::sse::{Events, ReadError};
+use super::sse::{Events, MAX_EVENT, ReadError};
 use crate::report::sample::{Cors, Failure, Kind, Outcome, Sample};
 use browser::block::Block;
 use browser::head::ResponseHead;
 use dial::{Dialer, SendError, Target};
 use families::chat::event::{Chunk, Inspector};
 
-/// The most bytes of one event: larger than any tool call in one piece.
-const MAX_EVENT: usize = 4 * 1024 * 1024;
 /// The most bytes of a discarded body that are read, so that its connection can be reused.
 const MAX_DISCARDED: usize = 64 * 1024;
 /// The time limit for the end of a body after `[DONE]`.

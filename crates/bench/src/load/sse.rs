@@ -21,6 +21,8 @@ use eventsource_stream::{Event, EventStream, EventStreamError, Eventsource};
 use futures_util::{Stream, StreamExt};
 use memchr::memmem;
 
+/// The usual maximum size of one event, in bytes: larger than any tool call in one piece.
+pub const MAX_EVENT: usize = 4 * 1024 * 1024;
 /// The most bytes that the reader gets at once.
 const PIECE: usize = 2048;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
