@@ -26,7 +26,7 @@ export interface StreamOptions {
   /**
    * Stops the stream: the gateway cancels the model at once (`DELETE /v1/streams/{id}`), the iteration throws the
    * signal's reason. Only `controller.abort(LEAVE)` leaves it running instead, to be picked up again with `resume`.
-   * So does `break` in a `for await`, and closing the page: the gateway then stops the model after its `streams.grace`.
+   * So does `break` in a `for await`, and closing the page: the gateway then stops the model after its `resume.grace`.
    */
   signal?: AbortSignal | null;
   /**

@@ -198,7 +198,7 @@ base_url = "http://{}/v1"
 name = "bench"
 upstream = "bench"
 
-[streams]
+[resume]
 max_streams = 100000
 max_bytes = "1GiB"
 

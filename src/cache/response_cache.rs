@@ -129,7 +129,7 @@ impl ResponseCache {
     async fn elsewhere(&self, lookup: &Lookup<'_>) -> Option<Found> {
         let key = lookup.key?;
         let Lookup { asked, rules, .. } = lookup;
-        let entry = self.remote.get(key, asked.owner(), rules.max_entry, rules.redis_budget).await?;
+        let entry = self.remote.get(key, asked.owner(), rules.max_entry, rules.redis_timeout).await?;
         let found = acceptable(lookup, Arc::new(entry))?;
         self.memory.put(key, Arc::clone(&found.entry));
         Some(found)

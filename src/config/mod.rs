@@ -61,8 +61,8 @@ pub struct Config {
     pub cors: Policy,
     /// `[stream]`
     pub stream: Stream,
-    /// `[streams]`
-    pub streams: Streams,
+    /// `[resume]`
+    pub resume: Resume,
     /// `[[upstreams]]`, at least one
     pub upstreams: Vec<Upstream>,
     /// `[[models]]` and `[routing]`
@@ -161,9 +161,9 @@ pub struct Stream {
     pub max_event: usize,
 }
 
-/// `[streams]`: how long and how much of resumable streams is kept.
+/// `[resume]`: how long and how much of resumable streams is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Streams {
+pub struct Resume {
     /// A stream that nobody reads for so long is stopped.
     pub grace: Duration,
     /// How long a stream that has ended can be read again.
@@ -238,7 +238,7 @@ pub struct Cache {
     /// Kept answers come in the rhythm in which they once came.
     pub paced: bool,
     /// The longest that a first token waits for Redis.
-    pub redis_budget: Duration,
+    pub redis_timeout: Duration,
 }
 
 /// `[log]`
@@ -268,7 +268,7 @@ pub struct Redis {
     /// PEM of the authorities that replace the built-in ones.
     pub ca: Option<Vec<u8>>,
     /// How long one decision waits for it.
-    pub budget: Duration,
+    pub timeout: Duration,
     /// What one instance lets pass by itself while it gives no answer.
     pub local_share: Percent,
     /// After this long the slots of streams are free again, if the instance that held them is gone.

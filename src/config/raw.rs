@@ -32,7 +32,7 @@ pub(super) struct Raw {
     pub(super) server: Server,
     pub(super) cors: Cors,
     pub(super) stream: Stream,
-    pub(super) streams: Streams,
+    pub(super) resume: Resume,
     pub(super) upstreams: Field<Vec<Upstream>>,
     pub(super) models: Field<Vec<Model>>,
     pub(super) routing: Routing,
@@ -87,9 +87,9 @@ pub(super) struct Stream {
     pub(super) max_event: Field<Size>,
 }
 
-/// `[streams]`
+/// `[resume]`
 #[derive(Debug, PartialEq)]
-pub(super) struct Streams {
+pub(super) struct Resume {
     pub(super) grace: Field<Duration>,
     pub(super) retention: Field<Duration>,
     pub(super) max_bytes: Field<Size>,
@@ -144,11 +144,12 @@ impl Raw {
     }
 
     fn read(root: &mut Section<'_, '_>) -> Self {
+        root.renamed("streams", "resume");
         Self {
             server: root.section("server", Server::read),
             cors: root.section("cors", Cors::read),
             stream: root.section("stream", Stream::read),
-            streams: root.section("streams", Streams::read),
+            resume: root.section("resume", Resume::read),
             upstreams: root.sections("upstreams", Upstream::read),
             models: root.sections("models", Model::read),
             routing: root.section("routing", Routing::read),
@@ -213,15 +214,15 @@ impl Stream {
     }
 }
 
-impl Streams {
-    fn read(streams: &mut Section<'_, '_>) -> Self {
+impl Resume {
+    fn read(resume: &mut Section<'_, '_>) -> Self {
         Self {
-            grace: streams.within("grace", Duration::from_secs(30), SPAN),
-            retention: streams.within("retention", Duration::from_mins(5), SPAN),
-            max_bytes: streams.within("max_bytes", Size(64 << 20), Size(64 << 10)..=Size(1 << 40)),
+            grace: resume.within("grace", Duration::from_secs(30), SPAN),
+            retention: resume.within("retention", Duration::from_mins(5), SPAN),
+            max_bytes: resume.within("max_bytes", Size(64 << 20), Size(64 << 10)..=Size(1 << 40)),
             // less could not even bridge a short cut of a fast stream
-            max_stream_bytes: streams.within("max_stream_bytes", Size(1 << 20), Size(16 << 10)..=Size(1 << 30)),
-            max_streams: streams.within("max_streams", 1000, 1..=100_000),
+            max_stream_bytes: resume.within("max_stream_bytes", Size(1 << 20), Size(16 << 10)..=Size(1 << 30)),
+            max_streams: resume.within("max_streams", 1000, 1..=100_000),
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct Cache {
     pub(super) max_entry: Field<Size>,
     pub(super) scope: Field<Scope>,
     pub(super) replay: Field<Replay>,
-    pub(super) redis_budget: Field<Duration>,
+    pub(super) redis_timeout: Field<Duration>,
 }
 
 /// `cache.scope`
@@ -36,6 +36,7 @@ pub(super) enum Replay {
 
 impl Cache {
     pub(super) fn read(cache: &mut Section<'_, '_>) -> Self {
+        cache.renamed("redis_budget", "redis_timeout");
         Self {
             enabled: cache.or("enabled", false),
             ttl: cache.within("ttl", Duration::from_hours(1), Duration::from_secs(1)..=Duration::from_hours(30 * 24)),
@@ -43,8 +44,8 @@ impl Cache {
             max_entry: cache.within("max_entry", Size(1 << 20), Size(4 << 10)..=Size(64 << 20)),
             scope: cache.or("scope", Scope::Client),
             replay: cache.or("replay", Replay::Instant),
-            redis_budget: cache.within(
-                "redis_budget",
+            redis_timeout: cache.within(
+                "redis_timeout",
                 Duration::from_millis(10),
                 Duration::from_millis(1)..=Duration::from_secs(1),
             ),

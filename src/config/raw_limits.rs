@@ -47,7 +47,7 @@ pub(super) struct Redis {
     pub(super) password_env: Field<Option<EnvName>>,
     pub(super) password_file: Field<Option<PathBuf>>,
     pub(super) ca_file: Field<PathBuf>,
-    pub(super) budget: Field<Duration>,
+    pub(super) timeout: Field<Duration>,
     pub(super) local_share: Field<Share>,
     pub(super) lease: Field<Duration>,
 }
@@ -91,14 +91,15 @@ impl Redis {
             "secrets never stand in the file",
             "use password_env or password_file, and replace this password: whoever read the file has it",
         );
+        redis.renamed("budget", "timeout");
         Self {
             url: redis.or("url", String::new()),
             username: redis.or("username", None),
             password_env: redis.or("password_env", None),
             password_file: redis.or("password_file", None),
             ca_file: redis.or("ca_file", PathBuf::new()),
-            budget: redis.within(
-                "budget",
+            timeout: redis.within(
+                "timeout",
                 Duration::from_millis(50),
                 Duration::from_millis(1)..=Duration::from_secs(5),
             ),

@@ -155,12 +155,17 @@ impl<'i> Section<'i, '_> {
         Field { value: values, place }
     }
 
-    /// Reports `key` where it stands: a key that is known, and refused.
+    /// Reports a key that is refused wherever it is written. It is never proposed.
     pub(super) fn refuse(&mut self, key: &'static str, reason: &str, mend: &str) {
         if let Some((place, _)) = self.take(key) {
             self.problems.report(&place, Mistake::new(reason, mend));
         }
         self.known.retain(|known| *known != key);
+    }
+
+    /// Reports a key or a section that is written with its old name.
+    pub(super) fn renamed(&mut self, old: &'static str, new: &str) {
+        self.refuse(old, "has a new name", &format!("write `{new}`"));
     }
 
     /// Reads the section, then reports every key that nothing asked for.

@@ -10,16 +10,13 @@ use http::{Method, Response, StatusCode, Version};
 use http_body::Body as _;
 use serde_json::json;
 
-use crate::auth::caller::Caller;
 use crate::auth::check::challenge;
 use crate::body::{Body, Frames};
-use crate::config::Config;
 use crate::error::{Code, Reject};
 use crate::gateway::routes::Route;
 use crate::metering::meter::Meter;
 use crate::metrics::Outcome;
 use crate::request_id::{RequestId, X_REQUEST_ID};
-use crate::routing::auto::AUTO;
 use crate::stream::log::id::StreamId;
 use crate::stream::upstreams::Whole;
 use crate::upstream::failure::Failure;
@@ -64,35 +61,6 @@ pub fn options(route: Route) -> Response<Body> {
     let mut response = empty(StatusCode::NO_CONTENT);
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(route.methods()));
     response
-}
-
-/// `GET /v1/models`: OpenAI's list of what this caller may name, with price and context beside each model.
-pub fn models(config: &Config, caller: &Caller) -> Response<Body> {
-    let price = |price: Option<crate::spend::price::Price>| price.map(|price| price.to_string());
-    let model = |model: &crate::models::Model| {
-        json!({
-            "id": model.name,
-            "object": "model",
-            "created": 0,
-            "owned_by": config.upstreams[model.upstream.0].name,
-            "context": model.context,
-            "input_price": price(model.input_price),
-            "output_price": price(model.output_price),
-        })
-    };
-    let usable = config.models.models().iter().filter(|model| caller.may_use(&model.name));
-    let auto = config.auto.as_ref().and_then(|auto| {
-        let name = |id| config.models.get(id).name.as_str();
-        auto.choice(|id| caller.may_use(name(id)))?;
-        // what neither model can hold is too long for both
-        let context = [auto.easy, auto.hard].map(|id| config.models.get(id).context).into_iter().max().flatten();
-        Some(json!({
-            "id": AUTO, "object": "model", "created": 0, "owned_by": "tokenway",
-            "context": context, "input_price": null, "output_price": null,
-        }))
-    });
-    let data: Vec<_> = usable.map(model).chain(auto).collect();
-    json(json!({ "object": "list", "data": data }).to_string())
 }
 
 /// A stream of events.
@@ -295,7 +263,7 @@ pub fn no_such_model(request: &Request) -> Reject {
 /// No such resumable stream, or not this caller's: nobody learns which.
 pub fn no_such_stream() -> Reject {
     let message =
-        "No such stream, or not yours, or forgotten since: streams are kept for streams.retention after their end.";
+        "No such stream, or not yours, or forgotten since: streams are kept for resume.retention after their end.";
     Reject::new(Code::StreamNotFound, message)
 }
 

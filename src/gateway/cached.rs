@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::Response;
 use tokio::time::timeout;
 
-use super::Gateway;
 use super::begun::{Begun, Head};
+use super::exchange::Exchange;
 use crate::body::Body;
 use crate::cache::cached_body::{CachedBody, Entering, Part, Source, whole_of};
 use crate::cache::entry::Entry;
@@ -16,10 +16,8 @@ use crate::cache::replay::Replay;
 use crate::cache::splice::Splicer;
 use crate::error::{Code, Reject};
 use crate::gateway::answers;
-use crate::gateway::routes::Route;
-use crate::metering::meter::Meter;
 use crate::models::ModelId;
-use crate::routing::router::Routed;
+use crate::routing::plan::Plan;
 use crate::spend::tally::Tally;
 use crate::stream::upstreams::Whole;
 
@@ -27,7 +25,7 @@ use crate::stream::upstreams::Whole;
 pub(super) struct Shared {
     from: From,
     /// The request, where it has joined another one's answer.
-    joins: Option<Box<Routed>>,
+    joins: Option<Box<Plan>>,
     /// The model that is wanted.
     model: ModelId,
     only_one: bool,
@@ -43,30 +41,29 @@ enum From {
 
 impl Shared {
     /// One that is kept, and so old.
-    pub(super) fn kept(entry: Arc<Entry>, age: Duration, routed: &Routed) -> Self {
-        Self::new(From::Store { entry, age }, routed)
+    pub(super) fn kept(entry: Arc<Entry>, age: Duration, plan: &Plan) -> Self {
+        Self::new(From::Store { entry, age }, plan)
     }
 
     /// One that this request gets, and pays for.
-    pub(super) fn led(follower: Follower, routed: &Routed) -> Self {
-        Self::new(From::Flight(follower), routed)
+    pub(super) fn led(follower: Follower, plan: &Plan) -> Self {
+        Self::new(From::Flight(follower), plan)
     }
 
     /// One that another request gets.
-    pub(super) fn joined(follower: Follower, routed: Routed) -> Self {
-        let shared = Self::new(From::Flight(follower), &routed);
-        Self { joins: Some(Box::new(routed)), ..shared }
+    pub(super) fn joined(follower: Follower, plan: Plan) -> Self {
+        let shared = Self::new(From::Flight(follower), &plan);
+        Self { joins: Some(Box::new(plan)), ..shared }
     }
 
-    fn new(from: From, routed: &Routed) -> Self {
-        let ask = &routed.ask;
+    fn new(from: From, plan: &Plan) -> Self {
         Self {
             from,
             joins: None,
-            model: routed.model,
-            only_one: ask.candidates.len() == 1 && !routed.is_undecided(),
-            wants_usage: ask.request.wants_usage(),
-            prompt_tokens: ask.request.estimated_prompt_tokens(),
+            model: plan.selection.model,
+            only_one: plan.has_one_candidate(),
+            wants_usage: plan.request.wants_usage(),
+            prompt_tokens: plan.request.estimated_prompt_tokens(),
         }
     }
 
@@ -76,41 +73,36 @@ impl Shared {
     }
 }
 
-impl Gateway {
+impl Exchange {
     /// A shared answer that is not resumable.
-    pub(super) async fn tell(
-        &self,
-        shared: Shared,
-        streaming: bool,
-        route: Route,
-        meter: &Meter,
-    ) -> Result<Response<Body>, Reject> {
+    pub(super) async fn tell(&self, shared: Shared, streaming: bool) -> Result<Response<Body>, Reject> {
         if !streaming {
-            return self.tell_whole(shared, route, meter).await;
+            return self.tell_whole(shared).await;
         }
-        let Begun { source: told, head } = self.begin_telling(shared, meter).await?;
-        let every = self.upstreams.rules().heartbeat;
+        let Begun { source: told, head } = self.begin_telling(shared).await?;
+        let every = self.gateway.upstreams.rules().heartbeat;
         let first = if head.has_output { every.unwrap_or_default() } else { Duration::ZERO };
-        Ok(head.answer(Box::pin(told.with_heartbeat(every, first)), meter))
+        Ok(head.answer(Box::pin(told.with_heartbeat(every, first)), &self.meter))
     }
 
     /// Up to the first output of a stream, or `commit_after`.
-    pub(super) async fn begin_telling(&self, shared: Shared, meter: &Meter) -> Result<Begun<CachedBody>, Reject> {
+    pub(super) async fn begin_telling(&self, shared: Shared) -> Result<Begun<CachedBody>, Reject> {
+        let (gateway, meter) = (&self.gateway, &self.meter);
         let part = self.part(&shared);
         let only_one = shared.only_one && shared.leads();
         let Shared { from, joins, model, wants_usage, .. } = shared;
         let (source, head) = match from {
             From::Store { entry, age } => {
                 let replay = Replay::instant(entry).ok_or_else(unreadable)?;
-                let paced = self.config.cache.as_ref().is_some_and(|rules| rules.paced);
-                let replay = if paced { replay.paced(&self.shared.drain.begun) } else { replay };
-                self.name(model, meter);
+                let paced = gateway.config.cache.as_ref().is_some_and(|rules| rules.paced);
+                let replay = if paced { replay.paced(&gateway.shared.drain.begun) } else { replay };
+                self.name(model);
                 let head = Head { vary: None, has_output: true, answerer_is_known: true, age: Some(age) };
                 (Source::Kept(replay), head)
             }
             From::Flight(follower) => {
-                let mut entering = self.entering(follower, joins, meter);
-                match timeout(self.upstreams.rules().commit_after, &mut entering).await {
+                let mut entering = self.entering(follower, joins);
+                match timeout(gateway.upstreams.rules().commit_after, &mut entering).await {
                     Ok(Ok(follower)) => {
                         let vary = follower.known_head().and_then(|head| head.vary.clone());
                         let head = Head { vary, has_output: true, answerer_is_known: true, age: None };
@@ -131,30 +123,31 @@ impl Gateway {
     }
 
     /// A shared stream that is told into a log: nobody waits for its beginning.
-    pub(super) fn telling(&self, shared: Shared, meter: &Meter) -> Result<CachedBody, Reject> {
+    pub(super) fn telling(&self, shared: Shared) -> Result<CachedBody, Reject> {
         let part = self.part(&shared);
         let source = match shared.from {
-            From::Flight(follower) => Source::Entering(self.entering(follower, shared.joins, meter)),
+            From::Flight(follower) => Source::Entering(self.entering(follower, shared.joins)),
             From::Store { entry, .. } => {
-                self.name(shared.model, meter);
+                self.name(shared.model);
                 Source::Kept(Replay::instant(entry).ok_or_else(unreadable)?)
             }
         };
-        Ok(CachedBody::new(source, part, meter.clone(), shared.wants_usage))
+        Ok(CachedBody::new(source, part, self.meter.clone(), shared.wants_usage))
     }
 
-    async fn tell_whole(&self, shared: Shared, route: Route, meter: &Meter) -> Result<Response<Body>, Reject> {
+    async fn tell_whole(&self, shared: Shared) -> Result<Response<Body>, Reject> {
+        let meter = &self.meter;
         let (part, leads) = (self.part(&shared), shared.leads());
         let Shared { from, joins, model, prompt_tokens, .. } = shared;
         let failed = |failure| answers::failed(&failure, meter);
         let (whole, tally, age) = match from {
             From::Store { entry, age } => {
                 let body = whole_of(&entry, &splicer()).ok_or_else(unreadable)?;
-                self.name(model, meter);
+                self.name(model);
                 (Whole { body, vary: None }, entry.tally.clone(), Some(age))
             }
             From::Flight(follower) => {
-                let mut follower = self.entering(follower, joins, meter).await.map_err(failed)?;
+                let mut follower = self.entering(follower, joins).await.map_err(failed)?;
                 let head = follower.head().await.map_err(failed)?;
                 let (body, tally) = match &head.whole {
                     Some(body) if leads => (body.clone(), follower.tally()),
@@ -164,38 +157,38 @@ impl Gateway {
                         told.whole().await.map_err(failed)?
                     }
                 };
-                let id = self.upstreams.models().find(Some(&head.model)).filter(|_| !leads);
-                id.into_iter().for_each(|id| self.name(id, meter));
+                let id = self.gateway.upstreams.models().find(Some(&head.model)).filter(|_| !leads);
+                id.into_iter().for_each(|id| self.name(id));
                 (Whole { body, vary: head.vary.clone() }, tally, None)
             }
         };
         if !leads {
             meter.record().reused(Tally { prompt_tokens, ..tally }.tokens());
         }
-        let mut response = answers::whole(route, whole, meter)?;
+        let mut response = answers::whole(self.route, whole, meter)?;
         age.into_iter().for_each(|age| answers::age(&mut response, age));
         Ok(response)
     }
 
     /// The way into a flight: who has joined it is told of the decision, and passes its own limits at the model that it fell on.
-    fn entering(&self, mut follower: Follower, joins: Option<Box<Routed>>, meter: &Meter) -> Entering {
-        let (router, meter) = (Arc::clone(&self.router), meter.clone());
+    fn entering(&self, mut follower: Follower, joins: Option<Box<Plan>>) -> Entering {
+        let (router, meter) = (Arc::clone(&self.gateway.router), self.meter.clone());
         Box::pin(async move {
             let head = follower.head().await?;
-            if let Some(routed) = joins {
-                if routed.is_undecided() {
+            if let Some(plan) = joins {
+                if plan.selection.is_pending() {
                     meter.record().shares_route(head.route);
                 }
-                router.admit_joiner(&routed, head.route, &meter).await?;
+                router.admit_joiner(&plan, head.route, &meter).await?;
             }
             Ok(follower)
         })
     }
 
     /// Tells the meter whose answer is reused.
-    fn name(&self, model: ModelId, meter: &Meter) {
-        let model = self.upstreams.models().get(model);
-        meter.record().reuses(model, &self.config.upstreams[model.upstream.0].name);
+    fn name(&self, model: ModelId) {
+        let model = self.gateway.upstreams.models().get(model);
+        self.meter.record().reuses(model, &self.gateway.config.upstreams[model.upstream.0].name);
     }
 
     fn part(&self, shared: &Shared) -> Part {
@@ -203,7 +196,7 @@ impl Gateway {
             true => Part::Leads,
             false => Part::Reuses {
                 splicer: splicer(),
-                upstreams: Arc::clone(&self.upstreams),
+                upstreams: Arc::clone(&self.gateway.upstreams),
                 prompt_tokens: shared.prompt_tokens,
             },
         }

@@ -58,7 +58,7 @@ impl Shared {
         open: Arc<OpenStreams>,
         drain: Drain,
     ) -> Result<Self, String> {
-        let streams = Registry::new(config.streams.clone(), Arc::clone(&metrics), drain.clone());
+        let streams = Registry::new(config.resume.clone(), Arc::clone(&metrics), drain.clone());
         let health_registry = Arc::new(HealthRegistry::new(Arc::clone(&metrics)));
         let store = Arc::new(Store::nowhere(Arc::clone(&metrics)));
         let cache = ResponseCache::new(config.cache.as_ref(), Arc::clone(&store));

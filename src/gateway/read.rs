@@ -1,86 +1,95 @@
-//! From a request's body to a checked chat request, within bounds of size and time.
+//! Stage 2: reads the body of a completion request and checks it, within bounds of size and time.
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap};
-use http::request::Parts;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::config::Server;
+use super::answers;
+use super::exchange::Exchange;
+use super::routes::Route;
 use crate::error::{Code, Reject};
-use crate::gateway::routes::Route;
 use crate::media_type;
 use families::chat::request::Request;
 
-/// Most that is read of a body whose request is answered already, and for how long.
-const SKIMMED: usize = 64 * 1024;
-const SKIM_TIME: Duration = Duration::from_secs(1);
+/// The most bytes that are read of a body whose request is answered already.
+const DRAIN_BYTES: usize = 64 * 1024;
+/// The most time for those bytes.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 
-/// A larger body is parsed beside the worker threads: 4 MiB of many small things take up to 56 ms, in which no event of
-/// another stream would move.
+/// A larger body is parsed outside the worker threads: 4 MiB of many small values take up to 56 ms, in which this worker
+/// forwards no event of any other stream.
 const PARSED_IN_PLACE: usize = 256 * 1024;
 
-/// Reads and checks the body of a completion request.
-///
-/// # Errors
-/// 415 for what is not JSON, 413 over `max_body`, 408 after `body_timeout`, 400 with the JSON path of what is wrong.
-pub async fn read(route: Route, parts: &Parts, upload: &mut Upload, server: &Server) -> Result<Request, Reject> {
-    media_type::require_json(parts)?;
-    let slow = |_| {
-        let message = "The request body did not arrive within server.body_timeout: send it at once.";
-        Err(Reject::new(Code::RequestTimeout, message))
-    };
-    let body = tokio::time::timeout(server.body_timeout, upload.collect(server.max_body)).await.unwrap_or_else(slow)?;
-    let parse = match route {
-        Route::Chat => Request::parse_short,
-        Route::Streams => Request::parse_streaming,
-        _ => Request::parse,
-    };
-    if body.len() <= PARSED_IN_PLACE {
-        return Ok(parse(body)?);
+impl Exchange {
+    /// Reads and checks the body.
+    ///
+    /// # Errors
+    /// 503 while the gateway drains, 415 for a body that is not JSON, 413 over `max_body`, 408 after `body_timeout`, 400 with
+    /// the JSON path of the mistake.
+    pub(super) async fn read(&mut self) -> Result<Request, Reject> {
+        if self.gateway.shared.drain.begun.is_cancelled() {
+            return Err(answers::draining());
+        }
+        media_type::require_json(&self.parts)?;
+        let server = &self.gateway.config.server;
+        let slow = |_| {
+            let message = "The request body did not arrive within server.body_timeout: send it at once.";
+            Err(Reject::new(Code::RequestTimeout, message))
+        };
+        let collect = self.upload.collect(server.max_body);
+        let body = tokio::time::timeout(server.body_timeout, collect).await.unwrap_or_else(slow)?;
+        let parse = match self.route {
+            Route::Chat => Request::parse_short,
+            Route::Streams => Request::parse_streaming,
+            _ => Request::parse,
+        };
+        if body.len() <= PARSED_IN_PLACE {
+            return Ok(parse(body)?);
+        }
+        let defect = |_| Reject::new(Code::InternalError, "The gateway failed: this is a defect of it.");
+        Ok(tokio::task::spawn_blocking(move || parse(body)).await.map_err(defect)??)
     }
-    let defect = |_| Reject::new(Code::InternalError, "The gateway failed: this is a defect of it.");
-    Ok(tokio::task::spawn_blocking(move || parse(body)).await.map_err(defect)??)
 }
 
-/// The body of a request as it is sent.
-pub struct Upload {
+/// The body of a request, while it comes in.
+pub(super) struct Upload {
     body: Incoming,
     ended: bool,
 }
 
 impl Upload {
     /// Nothing is read yet.
-    pub fn new(body: Incoming) -> Self {
+    pub(super) fn new(body: Incoming) -> Self {
         Self { ended: body.is_end_stream(), body }
     }
 
     /// Whether all of it has been read: if not, no other request can follow it on an HTTP/1.1 connection.
-    pub fn is_ended(&self) -> bool {
+    pub(super) fn is_ended(&self) -> bool {
         self.ended
     }
 
-    /// Lets the rest of a short body go by, within a bound of time: nobody needs it, but for the client, which is still sending it.
+    /// Reads and discards the rest of a short body, within a bound of time.
     ///
-    /// Over HTTP/2 an answer that ends before its request is followed by RST_STREAM (RFC 9113 §8.1), for which some clients
-    /// forget the answer: curl 7.88 reports an error of the framing layer. Over HTTP/1.1 the connection can be kept. A client that
-    /// waits for 100 (Continue) sends nothing: to read would ask it to.
-    pub async fn skim(&mut self, headers: &HeaderMap) {
-        if self.ended || headers.contains_key(header::EXPECT) || self.body.size_hint().lower() > SKIMMED as u64 {
+    /// Over HTTP/2 a response that ends before its request is followed by RST_STREAM (RFC 9113 §8.1), at which some clients
+    /// discard the response: curl 7.88 reports an error of the framing layer. Over HTTP/1.1 the connection can be reused. A
+    /// client that waits for 100 (Continue) sends nothing: reading would ask it to.
+    pub(super) async fn drain(&mut self, headers: &HeaderMap) {
+        if self.ended || headers.contains_key(header::EXPECT) || self.body.size_hint().lower() > DRAIN_BYTES as u64 {
             return;
         }
         let rest = async {
-            let mut left = SKIMMED;
+            let mut left = DRAIN_BYTES;
             while let Some(frame) = self.body.frame().await {
                 let length = frame.ok()?.data_ref().map_or(0, Bytes::len);
                 left = left.checked_sub(length)?;
             }
             Some(())
         };
-        self.ended = tokio::time::timeout(SKIM_TIME, rest).await.is_ok_and(|end| end.is_some());
+        self.ended = tokio::time::timeout(DRAIN_TIME, rest).await.is_ok_and(|end| end.is_some());
     }
 
     async fn collect(&mut self, max: usize) -> Result<Bytes, Reject> {

@@ -1,28 +1,27 @@
-//! `/v1/session`: a token for a cookie, and back.
+//! `/v1/session`: exchanges a token for a session cookie, and ends the session.
 
-use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::{Gateway, Visitor};
+use super::answers;
+use super::exchange::Exchange;
 use crate::auth::check::LoggedOut;
 use crate::auth::revocations::Reach;
 use crate::auth::session::Sessions;
 use crate::body::Body;
 use crate::error::Reject;
-use crate::gateway::answers;
-use crate::metering::meter::Meter;
 
-impl Gateway {
-    /// `POST`: a new session for whoever holds the token.
-    pub(super) fn log_in(&self, parts: &Parts, visitor: Visitor<'_>, meter: &Meter) -> Result<Response<Body>, Reject> {
-        let (caller, cookie) = self.check().log_in(self.sessions()?, parts, visitor.address)?;
-        meter.record().caller(caller);
+impl Exchange {
+    /// `POST`: begins a session for the holder of the token.
+    pub(super) fn log_in(&self) -> Result<Response<Body>, Reject> {
+        let (caller, cookie) = self.gateway.check().log_in(self.sessions()?, &self.parts, self.address)?;
+        self.meter.record().caller(caller);
         Ok(answer([cookie]))
     }
 
-    /// `DELETE`: no session any more.
-    pub(super) async fn log_out(&self, parts: &Parts, visitor: Visitor<'_>) -> Result<Response<Body>, Reject> {
-        let LoggedOut { cookies, reach } = self.check().log_out(self.sessions()?, parts, visitor.cors).await?;
+    /// `DELETE`: ends the session.
+    pub(super) async fn log_out(&self) -> Result<Response<Body>, Reject> {
+        let LoggedOut { cookies, reach } =
+            self.gateway.check().log_out(self.sessions()?, &self.parts, &self.cors).await?;
         let mut response = answer(cookies);
         if reach == Reach::Here {
             response.headers_mut().insert("tokenway-logout", HeaderValue::from_static("pending"));
@@ -30,9 +29,9 @@ impl Gateway {
         Ok(response)
     }
 
-    /// Where sessions are not taken, there is no such route.
+    /// Without `[access.sessions]` there is no such route.
     fn sessions(&self) -> Result<&Sessions, Reject> {
-        self.config.access.sessions.as_ref().ok_or_else(answers::no_such_route)
+        self.gateway.config.access.sessions.as_ref().ok_or_else(answers::no_such_route)
     }
 }
 

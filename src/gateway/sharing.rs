@@ -6,6 +6,7 @@ use http::header::HeaderMap;
 
 use super::Gateway;
 use super::cached::Shared;
+use super::exchange::Exchange;
 use crate::auth::caller::Caller;
 use crate::cache::canonical::canonical;
 use crate::cache::directives::RequestCacheControl;
@@ -20,27 +21,17 @@ use crate::gateway::answers;
 use crate::metering::meter::Meter;
 use crate::metrics::Cached;
 use crate::models::{Model, ModelId};
-use crate::routing::router::{Destination, Routed, Scope};
+use crate::routing::plan::{Plan, Scope, Selection};
 use crate::spend::tally::Tally;
 use crate::stream::relay::Relay;
-use crate::stream::upstreams::Ask;
 
 /// A larger body is brought into its canonical form beside the worker threads, as it is parsed.
 const DONE_IN_PLACE: usize = 256 * 1024;
 
-/// A request that may be answered.
-pub(super) struct Wanted {
-    pub(super) routed: Routed,
-    /// It was asked of `auto`.
-    pub(super) of_auto: bool,
-    /// All that it can afford: an answer that costs nothing.
-    pub(super) free: Option<Reuse>,
-}
-
 /// Who answers a request.
 pub(super) enum Sharing {
     /// An upstream, and nobody else hears of it.
-    Alone(Box<Routed>),
+    Alone(Box<Plan>),
     /// The cache has part in it.
     Shared(Box<Shared>),
 }
@@ -56,48 +47,40 @@ enum Standing {
     Undecided,
 }
 
-impl Gateway {
+impl Exchange {
     /// For whom is kept what is kept of this request; `None` where nothing is to be.
-    pub(super) fn scope(&self, caller: &Caller, headers: &HeaderMap) -> Option<Scope> {
-        let rules = self.config.cache.as_ref().filter(|_| !RequestCacheControl::of(headers).no_store)?;
+    pub(super) fn scope(&self, caller: &Caller) -> Option<Scope> {
+        let headers = &self.parts.headers;
+        let rules = self.gateway.config.cache.as_ref().filter(|_| !RequestCacheControl::of(headers).no_store)?;
         Some(owner(caller, headers, rules).0.0)
     }
 
     /// An answer for which nobody has to be paid, if there is one.
-    pub(super) async fn free(
-        &self,
-        ask: &Ask,
-        destination: &Destination,
-        model: ModelId,
-        headers: &HeaderMap,
-    ) -> Option<Reuse> {
-        let undecided = matches!(destination, Destination::Undecided(_));
-        let standing = Standing::new(destination.is_of_auto(), undecided);
-        let lookup = self.lookup(ask, model, standing, headers).await?;
-        self.shared.cache.free(&lookup).await
+    pub(super) async fn find_reuse(&self, plan: &Plan) -> Option<Reuse> {
+        let lookup = self.gateway.lookup(plan, &self.parts.headers).await?;
+        self.gateway.shared.cache.free(&lookup).await
     }
 
     /// Looks for a kept answer, or for somebody who is just getting it; else begins to get it, for all who may come.
     ///
     /// # Errors
     /// Only a kept answer is wanted, and there is none.
-    pub(super) async fn share(&self, wanted: Wanted, headers: &HeaderMap, meter: &Meter) -> Result<Sharing, Reject> {
-        let Wanted { routed, of_auto, free } = wanted;
+    pub(super) async fn share(&self, plan: Plan, free: Option<Reuse>) -> Result<Sharing, Reject> {
+        let (gateway, headers, meter) = (&self.gateway, &self.parts.headers, &self.meter);
         if let Some(free) = free {
-            return Ok(reuse(free, routed, meter));
+            return Ok(reuse(free, plan, meter));
         }
-        let standing = Standing::new(of_auto, routed.is_undecided());
         let only_if_cached = RequestCacheControl::of(headers).only_if_cached;
-        let Some(lookup) = self.lookup(&routed.ask, routed.model, standing, headers).await else {
-            if self.config.cache.is_some() {
+        let Some(lookup) = gateway.lookup(&plan, headers).await else {
+            if gateway.config.cache.is_some() {
                 meter.record().cached(Cached::Off);
             }
-            return if only_if_cached { Err(answers::not_cached()) } else { Ok(Sharing::Alone(Box::new(routed))) };
+            return if only_if_cached { Err(answers::not_cached()) } else { Ok(Sharing::Alone(Box::new(plan))) };
         };
-        let response_cache = &self.shared.cache;
+        let response_cache = &gateway.shared.cache;
         if only_if_cached {
             return match response_cache.free(&lookup).await {
-                Some(free) => Ok(reuse(free, routed, meter)),
+                Some(free) => Ok(reuse(free, plan, meter)),
                 None => {
                     meter.record().cached(Cached::Miss);
                     Err(answers::not_cached())
@@ -105,28 +88,31 @@ impl Gateway {
             };
         }
         match response_cache.enter(&lookup).await {
-            Entered::Reuse(free) => Ok(reuse(free, routed, meter)),
+            Entered::Reuse(free) => Ok(reuse(free, plan, meter)),
             Entered::Leads(pilot, follower) => {
                 meter.record().cached(Cached::Miss);
-                let shared = Shared::led(follower, &routed);
-                self.fly(pilot, routed, lookup.asked, lookup.rules, meter);
+                let shared = Shared::led(follower, &plan);
+                gateway.fly(pilot, plan, (lookup.asked, lookup.rules), meter);
                 Ok(Sharing::Shared(Box::new(shared)))
             }
         }
     }
+}
 
+impl Gateway {
     /// What is looked for; `None` where the cache has no part in it.
-    async fn lookup(&self, ask: &Ask, model: ModelId, standing: Standing, headers: &HeaderMap) -> Option<Lookup<'_>> {
+    async fn lookup(&self, plan: &Plan, headers: &HeaderMap) -> Option<Lookup<'_>> {
+        let (model, standing) = (plan.selection.model, Standing::new(&plan.selection));
         let rules = self.config.cache.as_ref()?;
         let wishes = RequestCacheControl::of(headers);
         if wishes.no_store {
             return None;
         }
-        let asked = asked(ask, headers, rules).await?;
-        let streamed = ask.request.stream();
+        let asked = asked(plan, headers, rules).await?;
+        let streamed = plan.request.stream();
         let decided =
-            |streamed| asked.flight(&self.answerers(&ask.candidates, ask), FlightKind { streamed, undecided: None });
-        let undecided = |streamed| self.undecided_flight(&asked, ask, streamed, headers);
+            |streamed| asked.flight(&self.answerers(&plan.candidates, plan), FlightKind { streamed, undecided: None });
+        let undecided = |streamed| self.undecided_flight(&asked, plan, streamed, headers);
         // a whole answer can be joined from a stream, and not the other way round
         let streamed_too = || Some(true).filter(|_| !streamed);
         let (key, flight, also) = match standing {
@@ -144,22 +130,23 @@ impl Gateway {
     }
 
     /// The flight of a request whose model is still to be decided: the candidates of both may answer.
-    fn undecided_flight(&self, asked: &Asked, ask: &Ask, streamed: bool, headers: &HeaderMap) -> FlightKey {
+    fn undecided_flight(&self, asked: &Asked, plan: &Plan, streamed: bool, headers: &HeaderMap) -> FlightKey {
         let both = self.config.auto.iter().flat_map(|auto| [auto.easy, auto.hard]);
-        let of = |first| self.answerers(&self.upstreams.candidates(first, &ask.request, &ask.caller), ask);
+        let of = |first| self.answerers(&self.upstreams.candidates(first, &plan.request, &plan.caller), plan);
         let candidates: Vec<AnswerRoute> = both.flat_map(of).collect();
-        let undecided = Some(Owner::caller(&ask.caller, headers));
+        let undecided = Some(Owner::caller(&plan.caller, headers));
         asked.flight(&candidates, FlightKind { streamed, undecided })
     }
 
     /// The routes of those that the caller may use.
-    fn answerers(&self, candidates: &[ModelId], ask: &Ask) -> Vec<AnswerRoute> {
-        let allowed = |id: &&ModelId| ask.caller.may_use(&self.upstreams.models().get(**id).name);
+    fn answerers(&self, candidates: &[ModelId], plan: &Plan) -> Vec<AnswerRoute> {
+        let allowed = |id: &&ModelId| plan.caller.may_use(&self.upstreams.models().get(**id).name);
         candidates.iter().filter(allowed).map(|id| self.routes[id.0]).collect()
     }
 
     /// Gets an answer, in a task of its own.
-    fn fly(&self, pilot: Pilot, mut routed: Routed, asked: Asked, rules: &config::Cache, meter: &Meter) {
+    fn fly(&self, pilot: Pilot, mut plan: Plan, kept: (Asked, &config::Cache), meter: &Meter) {
+        let (asked, rules) = kept;
         let (response_cache, routes, rules) = (Arc::clone(&self.shared.cache), Arc::clone(&self.routes), rules.clone());
         let upstreams = Arc::clone(&self.upstreams);
         let keep = move |model: &str, tally: Tally, answer: Answer| {
@@ -169,14 +156,14 @@ impl Gateway {
             }
         };
         let (router, meter) = (Arc::clone(&self.router), meter.clone());
-        if !routed.ask.request.stream() {
-            let asking = router.whole(routed, meter.clone());
+        if !plan.request.stream() {
+            let asking = router.whole(plan, meter.clone());
             tokio::spawn(fly::whole(pilot, asking, meter, keep));
             return;
         }
         // a later one may ask for the usage
-        routed.ask.request.keep_usage();
-        let opening = router.stream(routed, meter.clone());
+        plan.request.keep_usage();
+        let opening = router.stream(plan, meter.clone());
         let (rules, open, own) = (self.quiet_rules(), Arc::clone(&self.shared.open), meter.clone());
         let relay = move |opened| Relay::opened(opened, own, &rules, &open);
         tokio::spawn(fly::streamed(pilot, opening, meter, relay, keep));
@@ -184,8 +171,8 @@ impl Gateway {
 }
 
 impl Standing {
-    fn new(of_auto: bool, undecided: bool) -> Self {
-        match (of_auto, undecided) {
+    fn new(selection: &Selection) -> Self {
+        match (selection.is_auto(), selection.is_pending()) {
             (_, true) => Self::Undecided,
             (true, false) => Self::Decided,
             (false, false) => Self::Named,
@@ -193,13 +180,13 @@ impl Standing {
     }
 }
 
-fn reuse(free: Reuse, routed: Routed, meter: &Meter) -> Sharing {
+fn reuse(free: Reuse, plan: Plan, meter: &Meter) -> Sharing {
     let (cached, shared) = match free {
         Reuse::Hit(Found { entry, now }) => {
             let age = entry.age(now);
-            (Cached::Hit, Shared::kept(entry, age, &routed))
+            (Cached::Hit, Shared::kept(entry, age, &plan))
         }
-        Reuse::Coalesced(follower) => (Cached::Joined, Shared::joined(follower, routed)),
+        Reuse::Coalesced(follower) => (Cached::Joined, Shared::joined(follower, plan)),
     };
     meter.record().cached(cached);
     Sharing::Shared(Box::new(shared))
@@ -216,11 +203,11 @@ pub(super) fn routes(config: &config::Config) -> Arc<[AnswerRoute]> {
 }
 
 /// What is asked, and by whom; `None` for what has no key.
-async fn asked(ask: &Ask, headers: &HeaderMap, rules: &config::Cache) -> Option<Asked> {
-    let owner = owner(&ask.caller, headers, rules);
-    let body = ask.request.body().clone();
+async fn asked(plan: &Plan, headers: &HeaderMap, rules: &config::Cache) -> Option<Asked> {
+    let owner = owner(&plan.caller, headers, rules);
+    let body = plan.request.body().clone();
     let of = move || canonical(&body).map(|form| Asked::new(&form, owner));
-    match ask.request.body().len() <= DONE_IN_PLACE {
+    match plan.request.body().len() <= DONE_IN_PLACE {
         true => of(),
         false => tokio::task::spawn_blocking(of).await.ok().flatten(),
     }

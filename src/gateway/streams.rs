@@ -5,22 +5,19 @@ use std::pin::Pin;
 use std::str::FromStr;
 
 use http::header::{HeaderMap, HeaderName};
-use http::request::Parts;
 use http::{Response, StatusCode};
 
 use super::Gateway;
 use super::begun::{Begun, Head};
-use super::sharing::{Sharing, Wanted};
-use crate::auth::caller::Caller;
+use super::exchange::Exchange;
+use super::sharing::Sharing;
 use crate::body::Body;
+use crate::cache::response_cache::Reuse;
 use crate::config;
 use crate::error::{Code, Reject};
 use crate::gateway::answers;
-use crate::gateway::read::Upload;
-use crate::gateway::routes::{Route, stream_id};
-use crate::metering::meter::Meter;
-use crate::request_id::RequestId;
-use crate::server::handler::Peer;
+use crate::gateway::routes::stream_id;
+use crate::routing::plan::Plan;
 use crate::stream::log::id::StreamId;
 use crate::stream::log::reader::Reader;
 use crate::stream::log::registry::Writer;
@@ -45,83 +42,68 @@ pub(super) fn is_wanted(headers: &HeaderMap, streaming: bool) -> Result<bool, Re
     }
 }
 
-impl Gateway {
+impl Exchange {
     /// `POST /v1/streams`: begins a completion that goes on without this request.
-    pub(super) async fn create_stream(
-        &self,
-        caller: Caller,
-        parts: &Parts,
-        upload: &mut Upload,
-        peer: Peer,
-        id: &RequestId,
-        meter: &Meter,
-    ) -> Result<Response<Body>, Reject> {
-        let owner = Owner::of(&caller, &parts.headers);
-        let wanted = self.ask(caller, Route::Streams, parts, upload, id, meter).await?;
-        let (stream, log) = self.keep(owner, meter).await?;
-        meter.record().outlive_answer();
-        match self.share(wanted, &parts.headers, meter).await? {
-            Sharing::Alone(routed) => {
-                let opening = self.router.clone().stream(*routed, meter.clone());
-                let relay = Relay::opening(opening, meter.clone(), &self.quiet_rules(), &self.shared.open);
+    pub(super) async fn create_stream(&mut self) -> Result<Response<Body>, Reject> {
+        let caller = self.admit()?;
+        let owner = Owner::of(&caller, &self.parts.headers);
+        let request = self.read().await?;
+        let mut plan = self.plan(caller, request).await?;
+        let reuse = self.reserve(&mut plan).await?;
+        let (stream, log) = self.keep(owner).await?;
+        self.meter.record().outlive_answer();
+        match self.share(plan, reuse).await? {
+            Sharing::Alone(plan) => {
+                let (gateway, meter) = (&self.gateway, &self.meter);
+                let opening = gateway.router.clone().stream(*plan, meter.clone());
+                let relay = Relay::opening(opening, meter.clone(), &gateway.quiet_rules(), &gateway.shared.open);
                 tokio::spawn(writer::drive(relay, log));
             }
-            Sharing::Shared(shared) => drop(tokio::spawn(self.telling(*shared, meter)?.record(log))),
+            Sharing::Shared(shared) => drop(tokio::spawn(self.telling(*shared)?.record(log))),
         }
-        Ok(answers::created(stream, &self.public_base(parts, peer)))
+        Ok(answers::created(stream, &self.public_base()))
     }
 
     /// `POST /v1/chat/completions` with `tokenway-resumable: true`: streams as ever, through a log.
-    pub(super) async fn complete_resumably(
-        &self,
-        wanted: Wanted,
-        parts: &Parts,
-        meter: &Meter,
-    ) -> Result<Response<Body>, Reject> {
+    pub(super) async fn complete_resumably(&self, plan: Plan, reuse: Option<Reuse>) -> Result<Response<Body>, Reject> {
         // first of all: without room nobody is asked
-        let owner = Owner::of(&wanted.routed.ask.caller, &parts.headers);
-        let (stream, log) = self.keep(owner.clone(), meter).await?;
-        let (writing, head): (Pin<Box<dyn Future<Output = ()> + Send>>, Head) =
-            match self.share(wanted, &parts.headers, meter).await? {
-                Sharing::Alone(routed) => {
-                    let Begun { source: relay, head } = self.begin(*routed, &self.quiet_rules(), meter).await?;
-                    (Box::pin(writer::drive(relay, log)), head)
-                }
-                Sharing::Shared(shared) => {
-                    let Begun { source: told, head } = self.begin_telling(*shared, meter).await?;
-                    (Box::pin(told.record(log)), head)
-                }
-            };
-        let opened = self.shared.streams.open(stream, &owner, 0).await;
+        let owner = Owner::of(&plan.caller, &self.parts.headers);
+        let (stream, log) = self.keep(owner.clone()).await?;
+        let (writing, head): (Pin<Box<dyn Future<Output = ()> + Send>>, Head) = match self.share(plan, reuse).await? {
+            Sharing::Alone(plan) => {
+                let Begun { source: relay, head } = self.begin(*plan, &self.gateway.quiet_rules()).await?;
+                (Box::pin(writer::drive(relay, log)), head)
+            }
+            Sharing::Shared(shared) => {
+                let Begun { source: told, head } = self.begin_telling(*shared).await?;
+                (Box::pin(told.record(log)), head)
+            }
+        };
+        let opened = self.gateway.shared.streams.open(stream, &owner, 0).await;
         let Ok(Opened::Reader(own)) = opened else { return Err(answers::no_such_stream()) };
         tokio::spawn(writing);
-        let heartbeat = self.upstreams.rules().heartbeat;
+        let heartbeat = self.gateway.upstreams.rules().heartbeat;
         let reader = match head.has_output {
-            true => Reader::plain(own, &self.shared.metrics, heartbeat),
-            false => Reader::plain_waiting(own, &self.shared.metrics, heartbeat),
+            true => Reader::plain(own, &self.gateway.shared.metrics, heartbeat),
+            false => Reader::plain_waiting(own, &self.gateway.shared.metrics, heartbeat),
         };
-        let mut response = head.answer(Box::pin(reader), meter);
+        let mut response = head.answer(Box::pin(reader), &self.meter);
         answers::name_stream(&mut response, stream);
         Ok(response)
     }
 
     /// `GET /v1/streams/{id}`: replays what the reader misses, and goes on live.
-    pub(super) async fn read_stream(
-        &self,
-        caller: &Caller,
-        parts: &Parts,
-        peer: Peer,
-        meter: &Meter,
-    ) -> Result<Response<Body>, Reject> {
-        let stream = named(parts)?;
+    pub(super) async fn read_stream(&self) -> Result<Response<Body>, Reject> {
+        let caller = self.admit()?;
+        let (stream, parts) = (self.named()?, &self.parts);
         let place = cursor::place(&parts.headers, parts.uri.query())?.unwrap_or(0);
-        let owner = Owner::of_get(caller, &parts.headers, || self.public_base(parts, peer));
-        match self.shared.streams.open(stream, &owner, place).await {
+        let owner = Owner::of_get(&caller, &parts.headers, || self.public_base());
+        match self.gateway.shared.streams.open(stream, &owner, place).await {
             Ok(Opened::Reader(log)) => {
                 if place > 0 {
-                    self.shared.metrics.stream_resumes.inc();
+                    self.gateway.shared.metrics.stream_resumes.inc();
                 }
-                let reader = Reader::numbered(log, meter.clone(), self.upstreams.rules().heartbeat);
+                let reader = Reader::numbered(log, self.meter.clone(), self.gateway.upstreams.rules().heartbeat);
                 Ok(answers::stream(Box::pin(reader), None))
             }
             // WHATWG HTML §9.2.3: EventSource reconnects after every end but this one
@@ -132,36 +114,40 @@ impl Gateway {
     }
 
     /// `DELETE /v1/streams/{id}`: stops the upstream now. Leaving does not.
-    pub(super) async fn stop_stream(&self, caller: &Caller, parts: &Parts) -> Result<Response<Body>, Reject> {
-        let stopped = self.shared.streams.stop(named(parts)?, &Owner::of(caller, &parts.headers)).await;
+    pub(super) async fn stop_stream(&self) -> Result<Response<Body>, Reject> {
+        let owner = Owner::of(&self.admit()?, &self.parts.headers);
+        let stopped = self.gateway.shared.streams.stop(self.named()?, &owner).await;
         stopped.map_err(|_| answers::no_such_stream())?;
         Ok(answers::empty(StatusCode::NO_CONTENT))
     }
 
-    async fn keep(&self, owner: Owner, meter: &Meter) -> Result<(StreamId, Writer), Reject> {
-        let request_id = meter.record().request_id().into();
-        self.shared.streams.create(owner, request_id).await.map_err(|_| answers::no_room())
-    }
-
-    /// The bounds of a stream that goes into a log: each of its readers has its own heartbeats.
-    pub(super) fn quiet_rules(&self) -> config::Stream {
-        config::Stream { heartbeat: None, ..self.upstreams.rules().clone() }
+    async fn keep(&self, owner: Owner) -> Result<(StreamId, Writer), Reject> {
+        let request_id = self.meter.record().request_id().into();
+        self.gateway.shared.streams.create(owner, request_id).await.map_err(|_| answers::no_room())
     }
 
     /// Where the client has reached this gateway: `https://host:port`.
-    fn public_base(&self, parts: &Parts, peer: Peer) -> String {
+    fn public_base(&self) -> String {
+        let (parts, peer) = (&self.parts, self.peer);
         let proxy = "x-forwarded-proto";
-        let trusted = self.config.server.trusted_proxies.iter().any(|network| network.contains(&peer.address));
+        let trusted = self.gateway.config.server.trusted_proxies.iter().any(|network| network.contains(&peer.address));
         let forwarded = parts.headers.get(proxy).filter(|_| trusted).is_some_and(|scheme| scheme == "https");
         let scheme = if peer.tls || forwarded { "https" } else { "http" };
         let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
         let authority = parts.uri.authority().map(|authority| authority.as_str()).or(host);
         format!("{scheme}://{}", authority.unwrap_or_default())
     }
+
+    /// The stream that the path names. What is no id is no stream.
+    fn named(&self) -> Result<StreamId, Reject> {
+        let text = stream_id(self.parts.uri.path()).unwrap_or_default();
+        StreamId::from_str(text).map_err(|_| answers::no_such_stream())
+    }
 }
 
-/// The stream that the path names. What is no id is no stream.
-fn named(parts: &Parts) -> Result<StreamId, Reject> {
-    let text = stream_id(parts.uri.path()).unwrap_or_default();
-    StreamId::from_str(text).map_err(|_| answers::no_such_stream())
+impl Gateway {
+    /// The bounds of a stream that goes into a log: each of its readers has its own heartbeats.
+    pub(super) fn quiet_rules(&self) -> config::Stream {
+        config::Stream { heartbeat: None, ..self.upstreams.rules().clone() }
+    }
 }

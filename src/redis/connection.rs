@@ -86,7 +86,7 @@ impl Connection {
         let inner = Arc::new(Inner {
             target: Target::new(config).map_err(|error| format!("redis.url cannot be used: {error}"))?,
             place: config.place(),
-            budget: config.budget,
+            budget: config.timeout,
             serves,
             metrics,
             runtime: Handle::current(),
@@ -130,7 +130,7 @@ impl Connection {
         self.inner.within(self.inner.budget, generation, reply).await
     }
 
-    /// Runs one command, and gives it up after this budget instead of `redis.budget`.
+    /// Runs one command, and gives it up after this budget instead of `redis.timeout`.
     ///
     /// # Errors
     /// What went wrong; it is counted and told of already.
@@ -192,7 +192,7 @@ impl Inner {
                 let mut connection = self.target.connect().await?;
                 // a server that lets one in and then stays silent is none
                 let ping = timeout(self.budget, connection.send(&redis::cmd("PING"))).await;
-                let slow = |_| Err((ErrorKind::Io, "no reply within redis.budget").into());
+                let slow = |_| Err((ErrorKind::Io, "no reply within redis.timeout").into());
                 ping.unwrap_or_else(slow).map(|_| connection)
             };
             match timeout(CONNECT_TIMEOUT, opened).await {

@@ -4,8 +4,6 @@
 //! Nothing of the easy model leaves before the decision: [`Router::stream`] resolves to one model's stream, and by then the
 //! other one is cancelled.
 
-pub use super::verdict_cache::Scope;
-
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -22,11 +20,12 @@ use crate::models::{Model, ModelId};
 use crate::redis::store::Store;
 use crate::routing::auto::{Auto, Choice, Classifier, Mode};
 use crate::routing::classifier::Question;
+use crate::routing::plan::{Pending, Plan, Scope, Selection};
 use crate::routing::verdict::{By, Decision, Verdict};
 use crate::spend::bill::Purpose;
 use crate::stream::feed::Opened;
 use crate::stream::relay::Opening;
-use crate::stream::upstreams::{Ask, Upstreams, Whole};
+use crate::stream::upstreams::{Upstreams, Whole};
 use crate::upstream::failure::{Blame, Failure};
 use families::chat::answer;
 use families::chat::request::Request;
@@ -48,29 +47,6 @@ pub struct Router {
     limits: Limits,
 }
 
-/// Which model a request goes to.
-pub enum Destination {
-    /// This one: named, or decided.
-    Known(ModelId, Option<Decision>),
-    /// Asked of `auto`, and still to be decided.
-    Undecided(Box<Undecided>),
-}
-
-/// What is to be decided about.
-pub struct Undecided {
-    prompt: Prompt,
-    question: Question,
-    /// For whom the verdict is kept in the shared store, if it is.
-    scope: Option<Scope>,
-}
-
-impl Destination {
-    /// Whether it was asked of `auto`.
-    pub fn is_of_auto(&self) -> bool {
-        matches!(self, Destination::Known(_, Some(_)) | Destination::Undecided(_))
-    }
-}
-
 /// Why the classifier gave no verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoVerdict {
@@ -82,15 +58,6 @@ pub enum NoVerdict {
     Failed(Failure),
     /// It verdicts something else.
     Unclear,
-}
-
-/// A request with its destination.
-pub struct Routed {
-    /// What is asked, of the model that is known or, where it is undecided, of the easy one.
-    pub ask: Ask,
-    /// The model that is wanted, even if another one is asked in its place; the easy one where that is undecided.
-    pub model: ModelId,
-    undecided: Option<Box<Undecided>>,
 }
 
 impl Router {
@@ -108,20 +75,20 @@ impl Router {
         Self { verdicts: verdicts.unwrap_or_default(), ..self }
     }
 
-    /// Where a request goes: to the model that it names, or to one of `auto`'s. `None` if there is none that it may use. `scope` says
-    /// for whom a verdict is kept in the shared store; if for nobody, none is looked for there.
-    pub async fn destination(
+    /// Selects the model of a request: the one that it names, or one of `auto`'s. `None` if there is none that the caller may
+    /// use. `scope` gives the owner of cached verdicts in the shared store; without one, the shared store is not used.
+    pub async fn select(
         &self,
         caller: &Caller,
         request: &Request,
         scope: impl FnOnce() -> Option<Scope>,
-    ) -> Option<Destination> {
+    ) -> Option<Selection> {
         let models = self.upstreams.models();
         let may_use = |id: ModelId| caller.may_use(&models.get(id).name);
         let Some(auto) = self.auto.as_ref().filter(|auto| auto.is_meant_by(request.model())) else {
-            return models.find(request.model()).filter(|id| may_use(*id)).map(|id| Destination::Known(id, None));
+            return models.find(request.model()).filter(|id| may_use(*id)).map(|id| Selection::of(id, None));
         };
-        let known = |decision: Decision| Destination::Known(auto.model(decision.verdict), Some(decision));
+        let known = |decision: Decision| Selection::of(auto.model(decision.verdict), Some(decision));
         let by_rules = |verdict| known(Decision { verdict, by: By::Rules });
         if let Choice::One(verdict) = auto.choice(may_use)? {
             return Some(by_rules(verdict));
@@ -136,7 +103,8 @@ impl Router {
                 match self.verdicts.get(&question, scope).await {
                     Some(verdict) => known(Decision { verdict, by: By::Classifier }),
                     None if self.classifier_breaker.is_usable() => {
-                        Destination::Undecided(Box::new(Undecided { prompt, question, scope }))
+                        let pending = Some(Arc::new(Pending { prompt, question, scope }));
+                        Selection { model: auto.easy, decision: None, pending }
                     }
                     None => {
                         NoVerdict::CoolDown.count(self.upstreams.metrics());
@@ -147,23 +115,13 @@ impl Router {
         })
     }
 
-    /// The model of a destination; of one that is undecided the easy one, which is the first that may be asked.
-    pub fn first(&self, destination: &Destination) -> Option<ModelId> {
-        match destination {
-            Destination::Known(model, _) => Some(*model),
-            Destination::Undecided(_) => self.auto.as_ref().map(|auto| auto.easy),
-        }
+    /// The most expensive model that a selection can lead to.
+    pub fn most_expensive(&self, selection: &Selection) -> ModelId {
+        let hard = self.auto.as_ref().filter(|_| selection.is_pending()).map(|auto| auto.hard);
+        hard.unwrap_or(selection.model)
     }
 
-    /// The dearest model that a destination may turn out to be.
-    pub fn dearest(&self, destination: &Destination) -> Option<ModelId> {
-        match destination {
-            Destination::Known(model, _) => Some(*model),
-            Destination::Undecided(_) => self.auto.as_ref().map(|auto| auto.hard),
-        }
-    }
-
-    /// What is told of a request for `auto` that goes to this model because the caller can afford no other.
+    /// The decision on a request for `auto` that goes to this model because the caller's budget holds no other.
     pub fn decision_for(&self, model: ModelId) -> Decision {
         let is_hard = self.auto.as_ref().is_some_and(|auto| auto.hard == model);
         Decision { verdict: if is_hard { Verdict::Hard } else { Verdict::Easy }, by: By::Rules }
@@ -173,28 +131,27 @@ impl Router {
     ///
     /// # Errors
     /// The last candidate's failure, or a limit of the caller at the model that was decided on.
-    pub fn stream(self: Arc<Self>, routed: Routed, meter: Meter) -> Opening {
-        let Routed { ask, undecided, .. } = routed;
-        match undecided {
-            None => Box::pin(Arc::clone(&self.upstreams).stream(ask, meter)),
-            Some(undecided) => Box::pin(self.decide_and_stream(ask, undecided, meter)),
+    pub fn stream(self: Arc<Self>, mut plan: Plan, meter: Meter) -> Opening {
+        match plan.selection.pending.take() {
+            None => Box::pin(Arc::clone(&self.upstreams).stream(plan, meter)),
+            Some(pending) => Box::pin(self.decide_and_stream(plan, pending, meter)),
         }
     }
 
     async fn decide_and_stream(
         self: Arc<Self>,
-        ask: Ask,
-        undecided: Box<Undecided>,
+        plan: Plan,
+        pending: Arc<Pending>,
         meter: Meter,
     ) -> Result<Opened, Failure> {
-        let Some(auto) = &self.auto else { return Arc::clone(&self.upstreams).stream(ask, meter).await };
+        let Some(auto) = &self.auto else { return Arc::clone(&self.upstreams).stream(plan, meter).await };
         if auto.mode != Mode::Speculative {
-            let ask = self.decided(auto, ask, &undecided, &meter).await?;
-            return Arc::clone(&self.upstreams).stream(ask, meter).await;
+            let plan = self.decided(auto, plan, &pending, &meter).await?;
+            return Arc::clone(&self.upstreams).stream(plan, meter).await;
         }
-        let mut easy: Opening = Box::pin(Arc::clone(&self.upstreams).stream(ask.clone(), meter.clone()));
+        let mut easy: Opening = Box::pin(Arc::clone(&self.upstreams).stream(plan.clone(), meter.clone()));
         let (decision, opened) = {
-            let mut decision = pin!(self.decide(auto, &ask, &undecided, &meter));
+            let mut decision = pin!(self.decide(auto, &plan, &pending, &meter));
             tokio::select! {
                 biased;
                 decision = &mut decision => (decision, None),
@@ -208,8 +165,8 @@ impl Router {
             (Verdict::Hard, opened) => {
                 // cancelled before the other one is asked
                 drop((opened, easy));
-                let ask = self.at_hard(auto, ask, &meter).await?;
-                Arc::clone(&self.upstreams).stream(ask, meter).await
+                let plan = self.at_hard(auto, plan, &meter).await?;
+                Arc::clone(&self.upstreams).stream(plan, meter).await
             }
         }
     }
@@ -219,13 +176,11 @@ impl Router {
     ///
     /// # Errors
     /// The last candidate's failure, or a limit of the caller at the model that was decided on.
-    pub async fn whole(self: Arc<Self>, routed: Routed, meter: Meter) -> Result<Whole, Failure> {
-        let Routed { ask, undecided, .. } = routed;
-        let ask = match (&self.auto, undecided) {
-            (Some(auto), Some(undecided)) => self.decided(auto, ask, &undecided, &meter).await?,
-            _ => ask,
-        };
-        Arc::clone(&self.upstreams).whole(ask, meter).await
+    pub async fn whole(self: Arc<Self>, mut plan: Plan, meter: Meter) -> Result<Whole, Failure> {
+        if let (Some(auto), Some(pending)) = (&self.auto, plan.selection.pending.take()) {
+            plan = self.decided(auto, plan, &pending, &meter).await?;
+        }
+        Arc::clone(&self.upstreams).whole(plan, meter).await
     }
 
     /// Asks the classifier about a prompt, past everything that was verdicts before.
@@ -235,19 +190,14 @@ impl Router {
     pub async fn classify(
         &self,
         classifier: Classifier,
-        ask: &Ask,
+        plan: &Plan,
         question: &Question,
         meter: &Meter,
     ) -> Result<Verdict, NoVerdict> {
         let request = Request::parse(question.body().into()).map_err(|_| NoVerdict::Unclear)?;
-        let ask = Ask {
-            candidates: vec![classifier.model],
-            request,
-            purpose: Purpose::Decide,
-            idempotency_key: None,
-            ..ask.clone()
-        };
-        let asked = Arc::clone(&self.upstreams).whole(ask, meter.clone());
+        let own = Plan::to_model(classifier.model, plan.caller.clone(), request, plan.request_id.clone());
+        let own = Plan { purpose: Purpose::Decide, ..own };
+        let asked = Arc::clone(&self.upstreams).whole(own, meter.clone());
         let whole = timeout(classifier.timeout, asked).await.map_err(|_| NoVerdict::Timeout)?;
         let whole = whole.map_err(NoVerdict::Failed)?;
         let text = answer::text(&whole.body).ok().flatten();
@@ -255,23 +205,23 @@ impl Router {
     }
 
     /// The request, to the model that is decided on.
-    async fn decided(&self, auto: &Auto, ask: Ask, undecided: &Undecided, meter: &Meter) -> Result<Ask, Failure> {
-        let decision = self.decide(auto, &ask, undecided, meter).await;
+    async fn decided(&self, auto: &Auto, plan: Plan, pending: &Pending, meter: &Meter) -> Result<Plan, Failure> {
+        let decision = self.decide(auto, &plan, pending, meter).await;
         meter.record().routed(decision);
         match decision.verdict {
-            Verdict::Easy => Ok(ask),
-            Verdict::Hard => self.at_hard(auto, ask, meter).await,
+            Verdict::Easy => Ok(plan),
+            Verdict::Hard => self.at_hard(auto, plan, meter).await,
         }
     }
 
     /// The classifier's decision, which is remembered; or, in whatever trouble it is, that of the rules.
-    async fn decide(&self, auto: &Auto, ask: &Ask, undecided: &Undecided, meter: &Meter) -> Decision {
-        let Undecided { prompt, question, scope } = undecided;
+    async fn decide(&self, auto: &Auto, plan: &Plan, pending: &Pending, meter: &Meter) -> Decision {
+        let Pending { prompt, question, scope } = pending;
         let Some(classifier) = auto.asks() else { return auto.by_rules(self.upstreams.models(), prompt) };
         let verdict = match self.classifier_breaker.ask() {
             None => Err(NoVerdict::CoolDown),
             Some(pass) => {
-                let verdict = self.classify(classifier, ask, question, meter).await;
+                let verdict = self.classify(classifier, plan, question, meter).await;
                 pass.told(verdict.as_ref().map_or_else(NoVerdict::outcome, |_| Outcome::Good));
                 verdict
             }
@@ -293,34 +243,29 @@ impl Router {
     }
 
     /// The same request to the hard model, within the caller's limits at that one.
-    async fn at_hard(&self, auto: &Auto, ask: Ask, meter: &Meter) -> Result<Ask, Failure> {
-        self.admit(auto.hard, &ask, meter).await?;
-        let candidates = self.upstreams.candidates(auto.hard, &ask.request, &ask.caller);
-        Ok(Ask { candidates, ..ask })
+    async fn at_hard(&self, auto: &Auto, plan: Plan, meter: &Meter) -> Result<Plan, Failure> {
+        self.admit(auto.hard, &plan, meter).await?;
+        let candidates = self.upstreams.candidates(auto.hard, &plan.request, &plan.caller);
+        Ok(Plan { candidates, ..plan })
     }
 
     /// Whether a request may join an answer that was decided on so for another one: the limits at the hard model hold for it, too.
     ///
     /// # Errors
     /// [`Failure::Limited`]: it is past them.
-    pub async fn admit_joiner(
-        &self,
-        routed: &Routed,
-        decision: Option<Decision>,
-        meter: &Meter,
-    ) -> Result<(), Failure> {
+    pub async fn admit_joiner(&self, plan: &Plan, decision: Option<Decision>, meter: &Meter) -> Result<(), Failure> {
         match (&self.auto, decision) {
             // else it was admitted at that one as it came in
-            (Some(auto), Some(Decision { verdict: Verdict::Hard, .. })) if auto.hard != routed.model => {
-                self.admit(auto.hard, &routed.ask, meter).await
+            (Some(auto), Some(Decision { verdict: Verdict::Hard, .. })) if auto.hard != plan.selection.model => {
+                self.admit(auto.hard, plan, meter).await
             }
             _ => Ok(()),
         }
     }
 
     /// Takes of the caller's limits at this model: those that hold for all models it has passed already.
-    async fn admit(&self, model: ModelId, ask: &Ask, meter: &Meter) -> Result<(), Failure> {
-        let (Ask { caller, request, .. }, Model { name, context, .. }) = (ask, self.upstreams.models().get(model));
+    async fn admit(&self, model: ModelId, plan: &Plan, meter: &Meter) -> Result<(), Failure> {
+        let (Plan { caller, request, .. }, Model { name, context, .. }) = (plan, self.upstreams.models().get(model));
         let asked = Asked { caller, model: name, tokens: self.limits.reserve(request, *context) };
         let Decided { fields, outcome } = self.limiter.admit_at_model(&self.limits, asked).await;
         if outcome.is_err() {
@@ -356,25 +301,6 @@ impl NoVerdict {
 
     fn count(&self, metrics: &Metrics) {
         metrics.classifier_failures.with_label_values(&[self.reason()]).inc();
-    }
-}
-
-impl Routed {
-    /// A request and where it goes.
-    pub fn new(ask: Ask, model: ModelId, destination: Destination, meter: &Meter) -> Self {
-        let undecided = match destination {
-            Destination::Known(_, decision) => {
-                decision.into_iter().for_each(|decision| meter.record().routed(decision));
-                None
-            }
-            Destination::Undecided(undecided) => Some(undecided),
-        };
-        Self { ask, model, undecided }
-    }
-
-    /// Whether it is still open which model is asked.
-    pub fn is_undecided(&self) -> bool {
-        self.undecided.is_some()
     }
 }
 

@@ -10,10 +10,8 @@ use super::memory::Memory;
 use crate::config::{self, Config};
 use crate::redis::store::Store;
 use crate::routing::classifier::Question;
+use crate::routing::plan::Scope;
 use crate::routing::verdict::Verdict;
-
-/// For whom a verdict is kept in the shared store, as a hash: whoever an answer is kept for.
-pub type Scope = [u8; 32];
 
 /// More bytes than a verdict has.
 const LONGEST: usize = 16;
@@ -43,7 +41,7 @@ impl VerdictCache {
             let upstream = &config.upstreams[model.upstream.0];
             let names =
                 [&model.name, &upstream.name, &upstream.base.to_string(), &model.upstream_model].map(String::clone);
-            Elsewhere { store, classifier: names, ttl: rules.ttl, budget: rules.redis_budget }
+            Elsewhere { store, classifier: names, ttl: rules.ttl, budget: rules.redis_timeout }
         });
         Self { here: Memory::default(), elsewhere }
     }

@@ -21,7 +21,7 @@ use crate::metering::attempt::Attempt;
 use crate::metering::meter::Meter;
 use crate::metrics::Metrics;
 use crate::models::{ModelId, Table};
-use crate::spend::bill::Purpose;
+use crate::routing::plan::Plan;
 use crate::stream::feed::{Feed, Opened};
 use crate::upstream::client::{AnswerBody, Call, Client};
 use crate::upstream::failure::Failure;
@@ -45,25 +45,8 @@ pub struct Upstreams {
     metrics: Arc<Metrics>,
 }
 
-/// One completion that is wanted.
-#[derive(Clone)]
-pub struct Ask {
-    /// In whose name: no upstream is asked without a caller, nor for a model that the caller may not use.
-    pub caller: Caller,
-    /// Who is asked, in this order, until one answers.
-    pub candidates: Vec<ModelId>,
-    /// What is asked.
-    pub request: Request,
-    /// Sent up as `x-request-id`.
-    pub request_id: HeaderValue,
-    /// Sent up as it came to the model that the request names, and as another one to any other: see [`idempotency::key_for`].
-    pub idempotency_key: Option<HeaderValue>,
-    /// What the answer is for.
-    pub purpose: Purpose,
-}
-
 /// How one model is asked.
-type Once<T> = for<'a> fn(&'a Upstreams, ModelId, &'a Ask, &'a Meter) -> Work<'a, T>;
+type Once<T> = for<'a> fn(&'a Upstreams, ModelId, &'a Plan, &'a Meter) -> Work<'a, T>;
 
 /// A completion that was not streamed.
 pub struct Whole {
@@ -125,10 +108,10 @@ impl Upstreams {
     ///
     /// # Errors
     /// The last candidate's failure.
-    pub async fn stream(self: Arc<Self>, ask: Ask, meter: Meter) -> Result<Opened, Failure> {
-        let once: Once<Opened> = |upstreams, id, ask, meter| Box::pin(upstreams.stream_once(id, ask, meter));
+    pub async fn stream(self: Arc<Self>, plan: Plan, meter: Meter) -> Result<Opened, Failure> {
+        let once: Once<Opened> = |upstreams, id, plan, meter| Box::pin(upstreams.stream_once(id, plan, meter));
         let hedge = self.fallback.hedge.as_ref();
-        let (mut opened, mut permit) = Attempts::new(&self, &ask, &meter, once, hedge).run().await?;
+        let (mut opened, mut permit) = Attempts::new(&self, &plan, &meter, once, hedge).run().await?;
         permit.first_output_came();
         opened.feed.judge_by(permit);
         Ok(opened)
@@ -139,9 +122,9 @@ impl Upstreams {
     ///
     /// # Errors
     /// The last candidate's failure.
-    pub async fn whole(self: Arc<Self>, ask: Ask, meter: Meter) -> Result<Whole, Failure> {
-        let once: Once<Whole> = |upstreams, id, ask, meter| Box::pin(upstreams.whole_once(id, ask, meter));
-        let (whole, mut permit) = Attempts::new(&self, &ask, &meter, once, None).run().await?;
+    pub async fn whole(self: Arc<Self>, plan: Plan, meter: Meter) -> Result<Whole, Failure> {
+        let once: Once<Whole> = |upstreams, id, plan, meter| Box::pin(upstreams.whole_once(id, plan, meter));
+        let (whole, mut permit) = Attempts::new(&self, &plan, &meter, once, None).run().await?;
         permit.succeeded();
         Ok(whole)
     }
@@ -153,21 +136,21 @@ impl Upstreams {
         if first < whole { (started + first, Failure::Deadline) } else { (started + whole, Failure::TooLong) }
     }
 
-    async fn stream_once(&self, id: ModelId, ask: &Ask, meter: &Meter) -> Result<Opened, Failure> {
-        let mut attempt = self.begin(id, ask, meter);
+    async fn stream_once(&self, id: ModelId, plan: &Plan, meter: &Meter) -> Result<Opened, Failure> {
+        let mut attempt = self.begin(id, plan, meter);
         let (sent, patience) = (Instant::now(), self.rules.first_event_timeout);
-        let body = self.send(id, ask, &mut attempt, patience, Failure::SilentBeforeFirstEvent).await?;
-        let feed = Box::new(Feed::new(body, self.rules.max_event, ask.request.wants_usage(), attempt));
+        let body = self.send(id, plan, &mut attempt, patience, Failure::SilentBeforeFirstEvent).await?;
+        let feed = Box::new(Feed::new(body, self.rules.max_event, plan.request.wants_usage(), attempt));
         let mut opened = first_output(feed, sent, &self.rules).await?;
         opened.feed.attempt_mut().first_output_came();
         Ok(opened)
     }
 
-    async fn whole_once(&self, id: ModelId, ask: &Ask, meter: &Meter) -> Result<Whole, Failure> {
-        let mut attempt = self.begin(id, ask, meter);
+    async fn whole_once(&self, id: ModelId, plan: &Plan, meter: &Meter) -> Result<Whole, Failure> {
+        let mut attempt = self.begin(id, plan, meter);
         // a whole answer has no events: silence is all the time until its head, then between its bytes
         let patience = self.rules.idle_timeout;
-        let mut body = self.send(id, ask, &mut attempt, patience, Failure::SilentBetweenEvents).await?;
+        let mut body = self.send(id, plan, &mut attempt, patience, Failure::SilentBetweenEvents).await?;
         let whole = take_whole(&mut body, patience, &mut attempt).await;
         let bytes = whole.inspect_err(|failure| attempt.failed(failure))?;
         attempt.answers();
@@ -175,25 +158,25 @@ impl Upstreams {
         Ok(Whole { body: bytes, vary: body.vary.take() })
     }
 
-    fn begin(&self, id: ModelId, ask: &Ask, meter: &Meter) -> Attempt {
-        let prompt_tokens = ask.request.estimated_prompt_tokens();
-        Attempt::begin(meter, self.models.get(id), self.client(id).name(), prompt_tokens, ask.purpose)
+    fn begin(&self, id: ModelId, plan: &Plan, meter: &Meter) -> Attempt {
+        let prompt_tokens = plan.request.estimated_prompt_tokens();
+        Attempt::begin(meter, self.models.get(id), self.client(id).name(), prompt_tokens, plan.purpose)
     }
 
     /// Up to the head of the answer; `silent` if that does not come in time.
     async fn send(
         &self,
         id: ModelId,
-        ask: &Ask,
+        plan: &Plan,
         attempt: &mut Attempt,
         patience: Duration,
         silent: Failure,
     ) -> Result<AnswerBody, Failure> {
         let call = Call {
-            body: ask.request.to_upstream(&self.models.get(id).upstream_model),
-            streaming: ask.request.stream(),
-            request_id: ask.request_id.clone(),
-            idempotency_key: self.idempotency_key(id, ask),
+            body: plan.request.to_upstream(&self.models.get(id).upstream_model),
+            streaming: plan.request.stream(),
+            request_id: plan.request_id.clone(),
+            idempotency_key: self.idempotency_key(id, plan),
         };
         let answer = {
             // pinned here: else `timeout` would copy it, some kilobytes
@@ -205,9 +188,9 @@ impl Upstreams {
         Ok(body)
     }
 
-    fn idempotency_key(&self, id: ModelId, ask: &Ask) -> Option<HeaderValue> {
-        let key = ask.idempotency_key.as_ref()?;
-        let is_named = self.models.find(ask.request.model()) == Some(id);
+    fn idempotency_key(&self, id: ModelId, plan: &Plan) -> Option<HeaderValue> {
+        let key = plan.idempotency_key.as_ref()?;
+        let is_named = self.models.find(plan.request.model()) == Some(id);
         if is_named { Some(key.clone()) } else { idempotency::key_for(key, self.name(id)) }
     }
 

@@ -1,11 +1,22 @@
 //! One provider: connect, one request out, one checked answer in.
 
+mod body;
 pub mod client;
 mod connect;
+mod connection;
+mod exchange;
 pub mod failure;
-mod gate;
+mod framing;
+mod head;
 pub mod idempotency;
+mod pool;
 mod refusal;
-
+mod request;
 mod transfer;
-mod wire;
+
+#[cfg(test)]
+mod differential_tests;
+#[cfg(test)]
+mod exchange_tests;
+#[cfg(test)]
+mod script;

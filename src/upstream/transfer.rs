@@ -1,7 +1,7 @@
 //! Where a response body ends, and which of its bytes are content (RFC 9112 §6.3 and §7.1). Pure.
 //!
-//! hyper reads the head; the body of a stream is taken off the connection here, in place: chunks that came in with one
-//! read leave as one piece, and a stream that is silent holds no buffer.
+//! A body is decoded in place, in the buffer that it was read into: chunks that came in with one read leave as one piece, and
+//! a stream that is silent holds no buffer.
 
 use std::ops::Range;
 
@@ -34,7 +34,11 @@ enum At {
         value: u64,
         digits: u8,
     },
-    /// White space or an extension behind the size.
+    /// White space behind the size.
+    SizeSpace {
+        size: u64,
+    },
+    /// An extension behind the size.
     Extension {
         size: u64,
     },
@@ -48,7 +52,8 @@ enum At {
     DataLf,
     /// The beginning of a trailer line, or of the last line.
     Trailer,
-    TrailerRest,
+    TrailerName,
+    TrailerValue,
     TrailerLf,
     LastLf,
     End,
@@ -108,8 +113,16 @@ impl Chunked {
         let mut read = 0;
         while read < bytes.len() && !matches!(self.at, At::End | At::Malformed) {
             let At::Data(left) = self.at else {
-                self.at = self.step(bytes[read]).unwrap_or(At::Malformed);
-                read += 1;
+                read += match plain_line(self.at, &bytes[read..]) {
+                    Some((at, length)) => {
+                        self.at = at;
+                        length
+                    }
+                    None => {
+                        self.at = self.step(bytes[read]).unwrap_or(At::Malformed);
+                        1
+                    }
+                };
                 continue;
             };
             let here = usize::try_from(left).map_or(bytes.len() - read, |left| left.min(bytes.len() - read));
@@ -136,22 +149,29 @@ impl Chunked {
             }
             (At::Size { digits: 0, .. }, _) => return Err(Malformed),
             (At::Size { value, .. }, b'\r') => At::SizeLf { size: value },
-            (At::Size { value, .. }, b';' | b' ' | b'\t') => At::Extension { size: value },
-            (At::Extension { size }, b'\r') => At::SizeLf { size },
-            (At::Extension { .. } | At::TrailerRest, b'\n') => return Err(Malformed),
+            (At::Size { value: size, .. } | At::SizeSpace { size }, b' ' | b'\t') => {
+                self.ignore()?;
+                At::SizeSpace { size }
+            }
+            (At::Size { value: size, .. } | At::SizeSpace { size }, b';') => At::Extension { size },
+            (At::SizeSpace { size } | At::Extension { size }, b'\r') => At::SizeLf { size },
+            (At::Extension { .. }, b'\n') => return Err(Malformed),
             (At::Extension { .. }, _) => self.ignore()?,
             (At::SizeLf { size: 0 }, b'\n') => At::Trailer,
             (At::SizeLf { size }, b'\n') => At::Data(size),
             (At::DataCr, b'\r') => At::DataLf,
             (At::DataLf, b'\n') => At::Size { value: 0, digits: 0 },
             (At::Trailer, b'\r') => At::LastLf,
-            (At::Trailer, b'\n') => return Err(Malformed),
-            (At::Trailer, _) => {
+            (At::Trailer | At::TrailerName, _) if is_token(byte) => {
                 self.ignore()?;
-                At::TrailerRest
+                At::TrailerName
             }
-            (At::TrailerRest, b'\r') => At::TrailerLf,
-            (At::TrailerRest, _) => self.ignore()?,
+            (At::TrailerName, b':') => {
+                self.ignore()?;
+                At::TrailerValue
+            }
+            (At::TrailerValue, b'\r') => At::TrailerLf,
+            (At::TrailerValue, b'\t' | b' '..=b'~' | 0x80..) => self.ignore()?,
             (At::TrailerLf, b'\n') => At::Trailer,
             (At::LastLf, b'\n') => At::End,
             _ => return Err(Malformed),
@@ -163,6 +183,27 @@ impl Chunked {
         self.ignored += 1;
         if self.ignored > MAX_IGNORED { Err(Malformed) } else { Ok(self.at) }
     }
+}
+
+/// Takes a step over several bytes: the end of a chunk, or the whole size line of the next one, as nearly all are written.
+/// `None` where byte by byte it must be.
+fn plain_line(at: At, bytes: &[u8]) -> Option<(At, usize)> {
+    match at {
+        At::DataCr if bytes.starts_with(b"\r\n") => Some((At::Size { value: 0, digits: 0 }, 2)),
+        At::Size { digits: 0, .. } => {
+            let digit = |byte: &u8| (*byte as char).to_digit(16);
+            let digits = bytes.iter().take(8).map_while(digit).count();
+            let size = bytes.iter().take(digits).filter_map(digit).fold(0, |size, digit| size << 4 | u64::from(digit));
+            let whole = size > 0 && bytes[digits..].starts_with(b"\r\n");
+            whole.then_some((At::Data(size), digits + 2))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a field name may have this byte (RFC 9110 §5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
@@ -219,7 +260,13 @@ mod tests {
             "1\r\na\rx",
             "10000000000000000\r\n",
             "0\r\n\n",
+            "1 x\r\na\r\n0\r\n\r\n",
             "0\r\nt\n",
+            "0\r\nt\r\n",
+            "0\r\n: t\r\n",
+            "0\r\nt : t\r\n",
+            "0\r\nt: \0\r\n",
+            "0\r\nt: t\r\n t\r\n",
             "0\r\nt\rx",
             "0\r\n\rx",
             &long,

@@ -42,7 +42,7 @@ pub(super) fn summary(config: &Config) -> Value {
         "cache": cache(config),
         "redis": redis_url(config),
         "stream": stream(config),
-        "streams": streams(config),
+        "resume": resume(config),
         "warnings": config.warnings,
     })
 }
@@ -129,12 +129,12 @@ fn stream(config: &Config) -> Value {
     })
 }
 
-fn streams(config: &Config) -> Value {
-    let streams = &config.streams;
+fn resume(config: &Config) -> Value {
+    let resume = &config.resume;
     json!({
-        "grace": format_duration(streams.grace),
-        "retention": format_duration(streams.retention),
-        "max_bytes": format_size(streams.max_bytes),
-        "max_streams": streams.max_streams,
+        "grace": format_duration(resume.grace),
+        "retention": format_duration(resume.retention),
+        "max_bytes": format_size(resume.max_bytes),
+        "max_streams": resume.max_streams,
     })
 }

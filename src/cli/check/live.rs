@@ -26,10 +26,10 @@ use tokenway::metering::meter::Meter;
 use tokenway::metrics::Metrics;
 use tokenway::models::ModelId;
 use tokenway::request_id::RequestId;
-use tokenway::spend::bill::Purpose;
+use tokenway::routing::plan::Plan;
 use tokenway::stream::open::OpenStreams;
 use tokenway::stream::relay::Relay;
-use tokenway::stream::upstreams::{Ask, Upstreams};
+use tokenway::stream::upstreams::Upstreams;
 use tokenway::upstream::failure;
 
 /// What became of one model's hello. `Display` is one line.
@@ -123,10 +123,8 @@ async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId)
     let open = OpenStreams::new(metrics.streams_active.clone());
     let meter = Meter::start(metrics, started, id.text(), "probe", None, std::net::Ipv4Addr::LOCALHOST.into());
     // no fallback: each model answers for itself
-    let caller = Caller::operator();
-    let (candidates, purpose) = (vec![model], Purpose::Answer);
-    let ask = Ask { caller, candidates, request, request_id: id.header(), idempotency_key: None, purpose };
-    let opened = Arc::clone(&upstreams).stream(ask, meter.clone()).await.map_err(|failure| reason(&failure))?;
+    let plan = Plan::to_model(model, Caller::operator(), request, id.header());
+    let opened = Arc::clone(&upstreams).stream(plan, meter.clone()).await.map_err(|failure| reason(&failure))?;
     let first_output = started.elapsed();
     let relay = Relay::opened(opened, meter, upstreams.rules(), &open);
     let mut events = BodyDataStream::new(relay).eventsource();

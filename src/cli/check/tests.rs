@@ -73,7 +73,7 @@ fn a_file_with_everything_is_summed_up_in_100_columns() {
         ("/cache", json!({ "ttl": "30m", "max_bytes": "64MiB", "scope": "shared", "replay": "paced" })),
         ("/redis", json!("rediss://redis.example:6380/2")),
         ("/stream/heartbeat", json!("10s")),
-        ("/streams/grace", json!("1m")),
+        ("/resume/grace", json!("1m")),
     ] {
         assert_eq!(summary.pointer(place), Some(&value), "{place}");
     }

@@ -3,7 +3,7 @@
 use super::{accepted, default_model, fallbacks, hedge, hosts, mode, redis_url};
 use bench::report::format::plural;
 use doctor::text::wrapped;
-use tokenway::config::{Cache, Config, HedgeAfter, Stream, Streams, Upstream, format_duration, format_size};
+use tokenway::config::{Cache, Config, HedgeAfter, Resume, Stream, Upstream, format_duration, format_size};
 use tokenway::limits::policy::Limits;
 use tokenway::models::{Model, Table};
 use tokenway::routing::auto::{AUTO, Auto};
@@ -47,7 +47,7 @@ fn facts(config: &Config) -> Vec<(&'static str, String)> {
     facts.extend(config.cache.as_ref().map(|cache| ("cache", kept(cache))));
     facts.extend(redis_url(config).map(|url| ("redis", url)));
     facts.push(("stream", deadlines(&config.stream)));
-    facts.push(("resumable", resumable(&config.streams)));
+    facts.push(("resumable", resumable(&config.resume)));
     facts.extend(config.warnings.iter().map(|warning| ("warning", warning.clone())));
     facts
 }
@@ -146,8 +146,8 @@ fn deadlines(stream: &Stream) -> String {
     format!("{heartbeat}; the first event within {first}, the next within {idle}, all within {all}")
 }
 
-fn resumable(streams: &Streams) -> String {
-    let [grace, retention] = [streams.grace, streams.retention].map(format_duration);
-    let (most, bytes) = (plural(streams.max_streams as u64, "stream", "streams"), format_size(streams.max_bytes));
+fn resumable(resume: &Resume) -> String {
+    let [grace, retention] = [resume.grace, resume.retention].map(format_duration);
+    let (most, bytes) = (plural(resume.max_streams as u64, "stream", "streams"), format_size(resume.max_bytes));
     format!("up to {most} and {bytes}; {grace} without a reader, {retention} after the end")
 }

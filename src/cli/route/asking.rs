@@ -18,11 +18,11 @@ use tokenway::metrics::Metrics;
 use tokenway::request_id::RequestId;
 use tokenway::routing::auto::Classifier;
 use tokenway::routing::classifier::Question;
+use tokenway::routing::plan::Plan;
 use tokenway::routing::router::Router;
 use tokenway::routing::verdict::Verdict;
-use tokenway::spend::bill::Purpose;
 use tokenway::spend::price::Cost;
-use tokenway::stream::upstreams::{Ask, Upstreams};
+use tokenway::stream::upstreams::Upstreams;
 
 /// As many questions at a time: a small server of one's own takes no more.
 const AT_ONCE: usize = 4;
@@ -51,15 +51,8 @@ pub(super) async fn judged(
         let (id, started) = (RequestId::random(), Instant::now());
         let address = std::net::Ipv4Addr::LOCALHOST.into();
         let meter = Meter::start(Arc::clone(&metrics), started, id.text(), "route_eval", None, address);
-        let ask = Ask {
-            caller: Caller::operator(),
-            candidates: Vec::new(),
-            request,
-            request_id: id.header(),
-            idempotency_key: None,
-            purpose: Purpose::Decide,
-        };
-        let verdict = router.classify(classifier, &ask, &question, &meter).await.ok();
+        let plan = Plan::to_model(classifier.model, Caller::operator(), request, id.header());
+        let verdict = router.classify(classifier, &plan, &question, &meter).await.ok();
         let cost = meter.record().cost();
         Ok(Asked { verdict, took: started.elapsed(), cost })
     };

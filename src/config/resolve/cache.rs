@@ -31,7 +31,7 @@ impl Resolver<'_> {
             max_entry: one,
             shared: cache.scope.value == Scope::Shared,
             paced: cache.replay.value == Replay::Paced,
-            redis_budget: cache.redis_budget.value,
+            redis_timeout: cache.redis_timeout.value,
         })
     }
 }

@@ -71,7 +71,7 @@ impl Resolver<'_> {
             username: redis.username.value.clone(),
             password,
             ca: self.redis_roots(redis, address.tls),
-            budget: redis.budget.value,
+            timeout: redis.timeout.value,
             local_share: redis.local_share.value.0,
             lease: redis.lease.value,
         })

@@ -16,7 +16,7 @@ use std::time::SystemTime;
 
 use super::problem::{Field, Mistake, Place, Problems};
 use super::raw::{self, Raw};
-use super::{Config, Env, Log, Stream, Streams, format_size};
+use super::{Config, Env, Log, Resume, Stream, format_size};
 use cors::policy::{Policy, Spec};
 
 /// No certificate chain, root bundle or key is larger. The bound keeps a path such as `/dev/zero` harmless.
@@ -56,7 +56,7 @@ impl Resolver<'_> {
         let server = self.server(raw.server);
         let cors = self.cors(&raw.cors);
         let stream = stream(&raw.stream);
-        let streams = self.streams(&raw.streams);
+        let resume = self.resume(&raw.resume);
         let upstreams = self.upstreams(&raw.upstreams);
         let models = self.models(&raw.upstreams, &raw.models, &raw.routing);
         let auto = self.auto(&raw.routing, &raw.models);
@@ -72,7 +72,7 @@ impl Resolver<'_> {
             server,
             cors: cors?,
             stream,
-            streams,
+            resume,
             upstreams,
             models,
             auto,
@@ -116,24 +116,23 @@ impl Resolver<'_> {
         None
     }
 
-    fn streams(&mut self, streams: &raw::Streams) -> Streams {
-        let (all, one) = (streams.max_bytes.value.0, streams.max_stream_bytes.value.0);
+    fn resume(&mut self, resume: &raw::Resume) -> Resume {
+        let (all, one) = (resume.max_bytes.value.0, resume.max_stream_bytes.value.0);
         if one > all {
             // at the key that is written; where both are, either mend will do
-            let place = [&streams.max_bytes, &streams.max_stream_bytes].map(|field| &field.place);
-            let place = if streams.max_bytes.is_written() { place[0] } else { place[1] };
+            let place = [&resume.max_bytes, &resume.max_stream_bytes].map(|field| &field.place);
+            let place = if resume.max_bytes.is_written() { place[0] } else { place[1] };
             let (all, one) = (format_size(all), format_size(one));
-            let reason = format!(
-                "contradicts its neighbour: streams.max_stream_bytes ({one}) is over streams.max_bytes ({all})"
-            );
+            let reason =
+                format!("contradicts its neighbour: resume.max_stream_bytes ({one}) is over resume.max_bytes ({all})");
             self.problems.report(place, Mistake::new(reason, "raise max_bytes, or lower max_stream_bytes"));
         }
-        Streams {
-            grace: streams.grace.value,
-            retention: streams.retention.value,
+        Resume {
+            grace: resume.grace.value,
+            retention: resume.retention.value,
             max_bytes: all,
             max_stream_bytes: one,
-            max_streams: streams.max_streams.value,
+            max_streams: resume.max_streams.value,
         }
     }
 

@@ -69,7 +69,7 @@ fn the_example_holds_every_key_that_there_is() {
         server: "ZZZZ = 1",
         upstream: "ZZZZ = 1",
         model: "ZZZZ = 1",
-        rest: "[access]\nZZZZ = 1\n[cors]\nZZZZ = 1\n[stream]\nZZZZ = 1\n[streams]\nZZZZ = 1\n[routing]\nZZZZ = 1\n[routing.auto]\neasy = \"m\"\nhard = \"n\"\nmode = \"rules\"\nZZZZ = 1\n[[models]]\nname = \"n\"\nupstream = \"up\"\n[log]\nZZZZ = 1\n[cache]\nZZZZ = 1\n[redis]\nZZZZ = 1\n[cost]\nZZZZ = 1\n\
+        rest: "[access]\nZZZZ = 1\n[cors]\nZZZZ = 1\n[stream]\nZZZZ = 1\n[resume]\nZZZZ = 1\n[routing]\nZZZZ = 1\n[routing.auto]\neasy = \"m\"\nhard = \"n\"\nmode = \"rules\"\nZZZZ = 1\n[[models]]\nname = \"n\"\nupstream = \"up\"\n[log]\nZZZZ = 1\n[cache]\nZZZZ = 1\n[redis]\nZZZZ = 1\n[cost]\nZZZZ = 1\n\
                [fallback]\nZZZZ = 1\n[fallback.hedge]\nZZZZ = 1\n[limits]\nZZZZ = 1\n[[limits.models]]\nname = \"m\"\nZZZZ = 1\n",
     };
     let problems = unknown.parse().unwrap_err().0;

@@ -173,17 +173,13 @@ fn every_problem_of_the_other_sections_names_its_key_and_the_mend() {
         ("[stream]\nidle_timeout = \"0s\"", "stream.idle_timeout", "out of range"),
         ("[stream]\nmax_duration = \"0s\"", "stream.max_duration", "out of range"),
         ("[stream]\nmax_event = \"1KiB\"", "stream.max_event", "from 4KiB to 64MiB"),
-        ("[streams]\ngrace = \"25h\"", "streams.grace", "from 0s to 24h"),
-        ("[streams]\nretention = 5", "streams.retention", "such as \"15s\""),
-        ("[streams]\nmax_streams = 0", "streams.max_streams", "from 1 to 100000"),
-        ("[streams]\nmax_bytes = \"1KiB\"", "streams.max_bytes", "from 64KiB"),
-        ("[streams]\nmax_stream_bytes = \"1KiB\"", "streams.max_stream_bytes", "from 16KiB to 1GiB"),
-        (
-            "[streams]\nmax_stream_bytes = \"65MiB\"",
-            "streams.max_stream_bytes",
-            "over streams.max_bytes (64MiB); raise",
-        ),
-        ("[streams]\nmax_bytes = \"512KiB\"", "streams.max_bytes", "streams.max_stream_bytes (1MiB) is over"),
+        ("[resume]\ngrace = \"25h\"", "resume.grace", "from 0s to 24h"),
+        ("[resume]\nretention = 5", "resume.retention", "such as \"15s\""),
+        ("[resume]\nmax_streams = 0", "resume.max_streams", "from 1 to 100000"),
+        ("[resume]\nmax_bytes = \"1KiB\"", "resume.max_bytes", "from 64KiB"),
+        ("[resume]\nmax_stream_bytes = \"1KiB\"", "resume.max_stream_bytes", "from 16KiB to 1GiB"),
+        ("[resume]\nmax_stream_bytes = \"65MiB\"", "resume.max_stream_bytes", "over resume.max_bytes (64MiB); raise"),
+        ("[resume]\nmax_bytes = \"512KiB\"", "resume.max_bytes", "resume.max_stream_bytes (1MiB) is over"),
         ("[routing]\ndefault = \"x\"", "routing.default", "no model has the name `x`; write `m`"),
         ("[routing]\ndefault = \"auto\"", "routing.default", "add [routing.auto]"),
         ("[routing.auto]\nhard = \"m\"\nmode = \"rules\"", "routing.auto.easy", "answers what is easy"),
@@ -216,7 +212,7 @@ fn every_problem_of_the_other_sections_names_its_key_and_the_mend() {
         ("[redis]\nusername = \"u\"", "redis.username", "redis.url is empty"),
         ("[redis]\nurl = \"redis://[::1]\"\nca_file = \"ca.pem\"", "redis.ca_file", "without TLS"),
         ("[redis]\nurl = \"rediss://h\"\nca_file = \"none.pem\"", "redis.ca_file", "cannot be read"),
-        ("[redis]\nbudget = \"0s\"", "redis.budget", "from 1ms to 5s"),
+        ("[redis]\ntimeout = \"0s\"", "redis.timeout", "from 1ms to 5s"),
         ("[redis]\nlocal_share = 0", "redis.local_share", "from 0.01 to 1"),
         ("[redis]\nlease = \"10ms\"", "redis.lease", "1s"),
         ("[redis]\nlocal_share = \"half\"", "redis.local_share", "such as 0.5"),
@@ -240,6 +236,29 @@ fn every_problem_of_the_other_sections_names_its_key_and_the_mend() {
         ("[[log]]", "log", "must be a section, not a list"),
     ] {
         assert_problem(&Pieces { rest, ..Pieces::default() }, key, words);
+    }
+}
+
+#[test]
+fn an_old_name_is_refused_with_the_new_one() {
+    for (rest, line) in [
+        ("[streams]\ngrace = \"1m\"", "line 12: streams: has a new name; write `resume`"),
+        ("[[streams]]", "line 12: streams: has a new name; write `resume`"),
+        ("[redis]\nbudget = \"1s\"", "line 13: redis.budget: has a new name; write `timeout`"),
+        ("[redis]\nbudget = 5", "line 13: redis.budget: has a new name; write `timeout`"),
+        ("[cache]\nredis_budget = \"1s\"", "line 13: cache.redis_budget: has a new name; write `redis_timeout`"),
+    ] {
+        let problems = Pieces { rest, ..Pieces::default() }.parse().map(|_| ()).expect_err(rest);
+        assert_eq!(problems.to_string(), line);
+    }
+}
+
+#[test]
+fn an_old_name_is_not_proposed() {
+    for (rest, key) in [("[strems]", "strems"), ("[redis]\nbudgt = 1", "redis.budgt")] {
+        let problems = Pieces { rest, ..Pieces::default() }.parse().map(|_| ()).expect_err(rest);
+        let old = [" streams", "`streams`", " budget", "`budget`"];
+        assert!(problems.0[0].key == key && old.iter().all(|old| !problems.0[0].mend.contains(old)), "{problems}");
     }
 }
 

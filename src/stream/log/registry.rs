@@ -12,7 +12,7 @@ pub use super::entry::Reader as Log;
 use super::entry::{Entry, Reader, Resized};
 use super::id::StreamId;
 use super::store::{Append, Fenced, Full, Opened, Owner, Store, Unknown, Unopened};
-use crate::config::Streams as Rules;
+use crate::config::Resume as Rules;
 use crate::drain::Drain;
 use crate::error::{Code, Reject};
 use crate::metrics::Metrics;
@@ -25,7 +25,7 @@ struct Shared {
     streams: Mutex<Streams>,
     /// Memory of all logs.
     used: AtomicUsize,
-    /// `streams.max_bytes`.
+    /// `resume.max_bytes`.
     budget: AtomicUsize,
     metrics: Arc<Metrics>,
     drain: Drain,
@@ -52,7 +52,7 @@ impl Stop {
     fn event(self, request_id: &str) -> Vec<u8> {
         let message = match self {
             Stop::Asked => "The stream was stopped by its owner.",
-            Stop::Unattended => "Nobody read the stream for streams.grace, so that it was stopped.",
+            Stop::Unattended => "Nobody read the stream for resume.grace, so that it was stopped.",
         };
         Reject::new(Code::StreamStopped, message).event(request_id)
     }

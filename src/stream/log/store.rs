@@ -5,8 +5,8 @@
 //!   One that is too late for some of them is told which ([`Followed::Gap`]), once, in their place.
 //! - **Fencing.** A stream has one writer, the value that [`Store::create`] returned. Once the stream has ended, by its
 //!   writer or by a stop, nothing is appended any more: [`Append::append`] says [`Fenced`].
-//! - **Expiry.** A stream that nobody reads is stopped after `streams.grace`; one that has ended is forgotten after
-//!   `streams.retention`, or earlier where memory is short, the one that ended first going first.
+//! - **Expiry.** A stream that nobody reads is stopped after `resume.grace`; one that has ended is forgotten after
+//!   `resume.retention`, or earlier where memory is short, the one that ended first going first.
 //! - **Owner.** To anybody but its owner a stream does not exist.
 
 use std::future::Future;

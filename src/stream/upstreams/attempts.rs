@@ -12,12 +12,13 @@ use std::task::Poll;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{Ask, Once, Upstreams};
+use super::{Once, Upstreams};
 use crate::config::{Hedge, HedgeAfter};
 use crate::failover::health_registry::AttemptPermit;
 use crate::metering::meter::Meter;
 use crate::metrics::Metrics;
 use crate::models::ModelId;
+use crate::routing::plan::Plan;
 use crate::spend::bill::Purpose;
 use crate::upstream::failure::Failure;
 
@@ -27,7 +28,7 @@ const COOL_DOWN: &str = "cool_down";
 /// All attempts at one request.
 pub(super) struct Attempts<'a, T> {
     upstreams: &'a Upstreams,
-    ask: &'a Ask,
+    plan: &'a Plan,
     meter: &'a Meter,
     once: Once<T>,
     /// Who has not been asked yet.
@@ -69,14 +70,14 @@ impl<'a, T> Attempts<'a, T> {
     /// Nobody has been asked yet. Without `hedge`, one attempt is made at a time.
     pub(super) fn new(
         upstreams: &'a Upstreams,
-        ask: &'a Ask,
+        plan: &'a Plan,
         meter: &'a Meter,
         once: Once<T>,
         hedge: Option<&'a Hedge>,
     ) -> Self {
-        let allowed = |id: &ModelId| ask.caller.may_use(&upstreams.models.get(*id).name);
-        let left = ask.candidates.iter().copied().filter(allowed).collect();
-        Self { upstreams, ask, meter, once, left, under_way: Vec::new(), slow_at: None, hedge, hedged: None }
+        let allowed = |id: &ModelId| plan.caller.may_use(&upstreams.models.get(*id).name);
+        let left = plan.candidates.iter().copied().filter(allowed).collect();
+        Self { upstreams, plan, meter, once, left, under_way: Vec::new(), slow_at: None, hedge, hedged: None }
     }
 
     /// The first answer, and the permit that it passed; or the last failure.
@@ -113,7 +114,7 @@ impl<'a, T> Attempts<'a, T> {
     fn begin_first(&mut self) -> Result<(), Failure> {
         let first = *self.left.front().ok_or(Failure::Empty)?;
         // the classifier's question is none of a client's
-        if self.ask.purpose == Purpose::Answer {
+        if self.plan.purpose == Purpose::Answer {
             self.upstreams.shared.request_began();
         }
         match self.next_usable() {
@@ -156,7 +157,7 @@ impl<'a, T> Attempts<'a, T> {
             HedgeAfter::Time(time) => Some(time),
         });
         self.slow_at = patience.map(|patience| permit.began() + patience);
-        let work = (self.once)(self.upstreams, id, self.ask, self.meter);
+        let work = (self.once)(self.upstreams, id, self.plan, self.meter);
         self.under_way.push(UnderWay { id, permit, work });
     }
 

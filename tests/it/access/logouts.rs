@@ -9,7 +9,7 @@ use crate::support::redis::Redis;
 use crate::support::soon;
 
 async fn instance(url: &str) -> Guarded {
-    let section = format!("url = \"{url}\"\nbudget = \"5s\"");
+    let section = format!("url = \"{url}\"\ntimeout = \"5s\"");
     Guarded::set_up("", Setup { redis: &section, ..Setup::default() }).await
 }
 

@@ -95,7 +95,7 @@ async fn all_that_stands_in(redis: &Redis) -> String {
 #[tokio::test]
 async fn no_credential_and_no_subject_stands_in_redis() {
     let redis = Redis::start().await;
-    let section = format!("url = \"{}\"\nbudget = \"5s\"", redis.url());
+    let section = format!("url = \"{}\"\ntimeout = \"5s\"", redis.url());
     let limits = "tokens_per_minute = 100_000\nconcurrent_streams = 5";
     let guarded = Guarded::set_up("", edge::Setup { redis: &section, limits, ..edge::Setup::default() }).await;
     let mut client = guarded.edge.client(Version::Http2).await;

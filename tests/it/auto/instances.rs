@@ -14,10 +14,10 @@ use crate::support::edge::{Answer, Version, completion};
 use crate::support::redis::{Redis, Reply, ScriptedRedis};
 use crate::support::soon;
 
-const PATIENT: &str = "[cache]\nenabled = true\nredis_budget = \"1s\"\n";
+const PATIENT: &str = "[cache]\nenabled = true\nredis_timeout = \"1s\"\n";
 
 fn section(url: &str) -> String {
-    format!("url = \"{url}\"\nbudget = \"1s\"")
+    format!("url = \"{url}\"\ntimeout = \"1s\"")
 }
 
 fn as_caller(sub: &str, body: &Value) -> Request<RequestBody> {
@@ -128,12 +128,12 @@ async fn a_verdict_in_redis_counts_if_it_is_one_of_the_two_words() {
 async fn a_redis_that_says_nothing_delays_an_undecided_one_by_its_budget_and_changes_nothing() {
     let redis = ScriptedRedis::start(Reply::Never).await;
     let section = section(&redis.url());
-    let more = "[cache]\nenabled = true\nredis_budget = \"50ms\"";
+    let more = "[cache]\nenabled = true\nredis_timeout = \"50ms\"";
     let plan = Plan { judge: says("hard"), more, redis: &section, ..Plan::default() };
     let routing = Routing::start(plan).await;
     let began = Instant::now();
     let answer = soon(routing.ask(&asks("auto", EASY, true))).await;
     assert_eq!(head(&answer), ["miss", "hard;by=classifier", "strong"]);
-    // the other second would be that of `redis.budget`
+    // the other second would be that of `redis.timeout`
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }

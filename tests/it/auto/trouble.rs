@@ -19,9 +19,9 @@ use tokenway::models::ModelId;
 use tokenway::request_id::RequestId;
 use tokenway::routing::auto::Classifier;
 use tokenway::routing::classifier::Question;
+use tokenway::routing::plan;
 use tokenway::routing::router::{NoVerdict, Router};
-use tokenway::spend::bill::Purpose;
-use tokenway::stream::upstreams::{Ask, Upstreams};
+use tokenway::stream::upstreams::Upstreams;
 use tokio::time::Instant;
 
 use super::{EASY, HARD, Plan, Routing, asks, says};
@@ -161,18 +161,11 @@ async fn a_classifier_s_question_is_no_request_that_the_retry_budget_grows_with(
     let (question, id) = (Question::about(&request.prompt()), RequestId::random());
     let meter = Meter::start(metrics, Instant::now(), id.text(), "test", None, Ipv4Addr::LOCALHOST.into());
     let judge = ModelId(0);
-    let ask = Ask {
-        caller: Caller::operator(),
-        candidates: vec![judge],
-        request,
-        request_id: id.header(),
-        idempotency_key: None,
-        purpose: Purpose::Answer,
-    };
+    let question_about = plan::Plan::to_model(judge, Caller::operator(), request, id.header());
     let as_many_as_requests = Terms { share: Share::of_thousand(1000), floor: 0 };
     let classifier = Classifier { model: judge, timeout: Duration::from_secs(20) };
-    assert!(matches!(router.classify(classifier, &ask, &question, &meter).await, Err(NoVerdict::Failed(_))));
+    assert!(matches!(router.classify(classifier, &question_about, &question, &meter).await, Err(NoVerdict::Failed(_))));
     assert!(!health_registry.may_retry(as_many_as_requests));
-    assert!(upstreams.whole(ask, meter).await.is_err());
+    assert!(upstreams.whole(question_about, meter).await.is_err());
     assert!(health_registry.may_retry(as_many_as_requests));
 }

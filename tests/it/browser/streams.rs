@@ -100,7 +100,7 @@ async fn a_page_stops_its_stream_at_once() {
     for how in ["signal", "delete"] {
         let (demo, gateway) = start().await;
         let seen = run("stop", &gateway, json!({ "request": slow(100_000), "how": how })).await;
-        // long before `streams.grace`
+        // long before `resume.grace`
         demo.until(|counts| counts.open == 0).await;
         assert_eq!((demo.counts().cancelled, demo.counts().requests), (1, 1), "{how}");
         gateway.until_metric("tokenway_streams_active", 0.0).await;

@@ -13,11 +13,11 @@ use crate::support::redis::{Redis, Reply, ScriptedRedis, cluster};
 use crate::support::soon;
 
 async fn instance(url: &str, lines: &str) -> Edge {
-    let redis = format!("url = \"{url}\"\nbudget = \"5s\"");
+    let redis = format!("url = \"{url}\"\ntimeout = \"5s\"");
     with_cache(&format!("scope = \"shared\"\n{lines}"), Setup { redis: &redis, ..Setup::default() }).await
 }
 
-const PATIENT: &str = "redis_budget = \"1s\"";
+const PATIENT: &str = "redis_timeout = \"1s\"";
 
 /// Waits for the write that nobody waits for; the name of the one entry.
 async fn written(redis: &Redis) -> String {
@@ -36,7 +36,7 @@ async fn written(redis: &Redis) -> String {
 /// Two gateways before the same upstreams: their routes must be the same.
 async fn two(url: &str, lines: &str) -> (Edge, Edge) {
     let one = instance(url, lines).await;
-    let redis = format!("url = \"{url}\"\nbudget = \"5s\"");
+    let redis = format!("url = \"{url}\"\ntimeout = \"5s\"");
     let setup = Setup { redis: &redis, upstream: Some(one.first.addr), ..Setup::default() };
     let two = with_cache(&format!("scope = \"shared\"\n{lines}"), setup).await;
     (one, two)
@@ -106,7 +106,7 @@ async fn what_is_corrupt_foreign_of_another_type_or_too_large_is_a_miss() {
         }
         redis.command::<redis::Value>(command).await;
         let fresh = {
-            let redis = format!("url = \"{}\"\nbudget = \"5s\"", redis.url());
+            let redis = format!("url = \"{}\"\ntimeout = \"5s\"", redis.url());
             let setup = Setup { redis: &redis, upstream: Some(one.first.addr), ..Setup::default() };
             with_cache(&format!("scope = \"shared\"\n{PATIENT}"), setup).await
         };
@@ -117,7 +117,7 @@ async fn what_is_corrupt_foreign_of_another_type_or_too_large_is_a_miss() {
 #[tokio::test]
 async fn a_redis_that_says_nothing_delays_no_first_token_beyond_its_budget() {
     let redis = ScriptedRedis::start(Reply::Never).await;
-    let edge = instance(&redis.url(), "redis_budget = \"50ms\"").await;
+    let edge = instance(&redis.url(), "redis_timeout = \"50ms\"").await;
     let request = streaming("demo", json!({ "tokens": 4 }));
     let began = tokio::time::Instant::now();
     let (cache, _) = told(soon(ask(&edge, &request)).await).await;
@@ -189,7 +189,7 @@ async fn a_reload_leads_the_cache_to_redis_to_another_one_and_away_and_no_stream
     // another bound of bytes empties what is kept in the process
     let more = |redis: &Redis, bytes: &str| {
         let cache = format!("[cache]\nenabled = true\nmax_bytes = \"{bytes}\"\n{PATIENT}\n");
-        format!("{cache}[redis]\nurl = \"{}\"\nbudget = \"1s\"", redis.url())
+        format!("{cache}[redis]\nurl = \"{}\"\ntimeout = \"1s\"", redis.url())
     };
     let request = |tokens: usize| streaming("demo", json!({ "tokens": tokens }));
 

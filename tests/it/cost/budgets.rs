@@ -8,7 +8,7 @@ use crate::support::redis::Redis;
 use crate::support::soon;
 
 /// A budget that a test machine with other things to do keeps.
-const PATIENT: &str = "budget = \"5s\"";
+const PATIENT: &str = "timeout = \"5s\"";
 
 /// A request of which one knows what it may take: an answer of so many tokens at most.
 pub fn bounded(model: &str, most: u64) -> Value {

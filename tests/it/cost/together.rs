@@ -15,9 +15,9 @@ const CALLER: &str = "192.0.2.1";
 
 /// Everything that Redis has part in. Instances before the same upstream have the same routes.
 async fn instance(url: &str, patience: &str, upstream: Option<&Edge>) -> Edge {
-    let cache = "[cache]\nenabled = true\nredis_budget = \"1s\"";
+    let cache = "[cache]\nenabled = true\nredis_timeout = \"1s\"";
     let more = format!("{PRICED}\n[cost]\nbudget_per_day = 0.05\n{cache}");
-    let redis = format!("url = \"{url}\"\nbudget = \"{patience}\"");
+    let redis = format!("url = \"{url}\"\ntimeout = \"{patience}\"");
     let setup = Setup {
         server: "trusted_proxies = [\"127.0.0.1\"]",
         limits: "requests_per_minute = 600\ntokens_per_minute = 1000000\nconcurrent_streams = 20",

@@ -23,7 +23,7 @@ struct Lease {
 }
 
 fn section(redis: &Redis, lease: &str) -> String {
-    format!("url = \"{}\"\nbudget = \"5s\"\nlease = \"{lease}\"", redis.url())
+    format!("url = \"{}\"\ntimeout = \"5s\"\nlease = \"{lease}\"", redis.url())
 }
 
 /// The one lease that there is.

@@ -13,7 +13,7 @@ use crate::support::redis::{Redis, cluster};
 use crate::support::{certs, log, soon};
 
 /// A budget that a test machine with other things to do keeps.
-const PATIENT: &str = "budget = \"5s\"";
+const PATIENT: &str = "timeout = \"5s\"";
 
 async fn instance(url: &str, limits: &str) -> Edge {
     let redis = format!("url = \"{url}\"\n{PATIENT}");

@@ -16,7 +16,7 @@ const LIMITS: &str = "requests_per_minute = 1\nburst = 10";
 const HALF: usize = 5;
 
 async fn instance(url: &str, limits: &str) -> Edge {
-    let redis = format!("url = \"{url}\"\nbudget = \"1s\"\nlocal_share = 0.5");
+    let redis = format!("url = \"{url}\"\ntimeout = \"1s\"\nlocal_share = 0.5");
     Edge::start(Setup { limits, redis: &redis, ..Setup::default() }).await
 }
 
@@ -192,7 +192,7 @@ async fn a_connection_whose_reply_was_given_up_is_never_used_again() {
 #[tokio::test]
 async fn a_client_that_leaves_while_redis_is_asked_keeps_no_slot() {
     let redis = Redis::start().await;
-    let redis_section = format!("url = \"{}\"\nbudget = \"5s\"", redis.url());
+    let redis_section = format!("url = \"{}\"\ntimeout = \"5s\"", redis.url());
     let limits = "requests_per_minute = 0\nconcurrent_streams = 1";
     let edge = Edge::start(Setup { limits, redis: &redis_section, ..Setup::default() }).await;
     // the script is known there from now on, and its lease is back

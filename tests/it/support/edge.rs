@@ -105,7 +105,7 @@ origins = ["{ORIGIN}"]
 {cors}
 [stream]
 {stream}
-[streams]
+[resume]
 {streams}
 [limits]
 {limits}

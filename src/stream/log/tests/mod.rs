@@ -15,7 +15,7 @@ use super::id::StreamId;
 use super::registry::{Registry, Writer};
 use super::store::{Append, Follow, Followed, Opened, Owner, Store, Then, Unopened};
 use crate::auth::caller::Caller;
-use crate::config::Streams as Rules;
+use crate::config::Resume as Rules;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 

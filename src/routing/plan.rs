@@ -1,0 +1,93 @@
+//! What is known of a completion request before its source: who asks, what is asked, and which models may answer.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::auth::caller::Caller;
+use crate::models::ModelId;
+use crate::routing::classifier::Question;
+use crate::routing::verdict::Decision;
+use crate::spend::bill::Purpose;
+use families::chat::request::Request;
+use families::prompt::Prompt;
+
+/// A completion request, ready for its source.
+#[derive(Clone)]
+pub struct Plan {
+    /// Who pays. No upstream is asked without a caller, nor for a model that the caller may not use.
+    pub caller: Caller,
+    /// The request, read and checked.
+    pub request: Request,
+    /// The model that the request goes to first.
+    pub selection: Selection,
+    /// The models to ask, in this order, until one of them answers. While a classification is pending, these are the
+    /// candidates of the easy model.
+    pub candidates: Vec<ModelId>,
+    /// Sent to the upstream as `x-request-id`.
+    pub request_id: HeaderValue,
+    /// Sent unchanged to the model that the request names, and as a derived key to any other model: see
+    /// [`crate::upstream::idempotency::key_for`].
+    pub idempotency_key: Option<HeaderValue>,
+    /// What the answer is for.
+    pub purpose: Purpose,
+}
+
+/// Which model a request goes to.
+#[derive(Clone)]
+pub struct Selection {
+    /// The model that the request names, or that `auto` selects; the easy model while the classification is pending.
+    pub model: ModelId,
+    /// How `auto` decided; `None` if the request names its model, or while the classification is pending.
+    pub decision: Option<Decision>,
+    /// The classification that has to be made before a model answers.
+    pub pending: Option<Arc<Pending>>,
+}
+
+/// A classification that the classifier has not made yet.
+pub struct Pending {
+    pub(super) prompt: Prompt,
+    pub(super) question: Question,
+    /// The owner under which the shared store caches the verdict; `None` if it must not be cached there.
+    pub(super) scope: Option<Scope>,
+}
+
+/// The owner of a cached verdict, as a hash: the owner of the cached response.
+pub type Scope = [u8; 32];
+
+impl Plan {
+    /// A request to this model alone, without fallback.
+    pub fn to_model(model: ModelId, caller: Caller, request: Request, request_id: HeaderValue) -> Self {
+        Self {
+            caller,
+            request,
+            selection: Selection::of(model, None),
+            candidates: vec![model],
+            request_id,
+            idempotency_key: None,
+            purpose: Purpose::Answer,
+        }
+    }
+
+    /// Whether only one model can answer.
+    pub fn has_one_candidate(&self) -> bool {
+        self.candidates.len() == 1 && self.selection.pending.is_none()
+    }
+}
+
+impl Selection {
+    /// This model: named, or decided on.
+    pub fn of(model: ModelId, decision: Option<Decision>) -> Self {
+        Self { model, decision, pending: None }
+    }
+
+    /// Whether the request is for `auto`.
+    pub fn is_auto(&self) -> bool {
+        self.decision.is_some() || self.pending.is_some()
+    }
+
+    /// Whether the classification is still to be made.
+    pub fn is_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+}

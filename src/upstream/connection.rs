@@ -1,0 +1,44 @@
+//! A connection to an upstream between two exchanges, and how all connections are read.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::connect::Transport;
+
+/// Most bytes that one read takes in: what is read ahead of the client.
+const READ_AHEAD: usize = 32 * 1024;
+
+thread_local! {
+    /// Each read of a worker goes here, and what is content is copied out: a silent stream holds no buffer.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_AHEAD].into());
+}
+
+/// A connection that is ready for a request.
+pub(super) struct Connection<T = Transport> {
+    pub(super) transport: T,
+}
+
+impl<T: AsyncRead + Unpin> Connection<T> {
+    /// Whether another request can be sent: it is open, and nothing has come in that was not asked for.
+    pub(super) fn is_reusable(&mut self) -> bool {
+        let mut no_task = Context::from_waker(Waker::noop());
+        poll_read(&mut self.transport, &mut no_task, |_| ()).is_pending()
+    }
+}
+
+/// Reads once and passes on what has come in; no bytes mean that the connection has ended.
+pub(super) fn poll_read<T: AsyncRead + Unpin, R>(
+    transport: &mut T,
+    cx: &mut Context<'_>,
+    take: impl FnOnce(&mut [u8]) -> R,
+) -> Poll<io::Result<R>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut buffer = ReadBuf::new(scratch);
+        ready!(Pin::new(transport).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(take(buffer.filled_mut())))
+    })
+}

@@ -1,0 +1,147 @@
+//! The idle connections to one upstream.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::AsyncRead;
+use tokio::time::Instant;
+
+use super::connect::Transport;
+use super::connection::Connection;
+
+/// Most idle connections to one upstream.
+const MAX_IDLE: usize = 256;
+
+/// Idle connections, the one used last at the back.
+pub(super) struct Pool<T = Transport> {
+    keep_alive: Duration,
+    idle: Mutex<VecDeque<(Connection<T>, Instant)>>,
+}
+
+impl<T: AsyncRead + Unpin> Pool<T> {
+    /// An empty pool, which closes a connection that was not used for `keep_alive`.
+    pub(super) fn new(keep_alive: Duration) -> Self {
+        Self { keep_alive, idle: Mutex::new(VecDeque::new()) }
+    }
+
+    /// Takes the connection that was used last: it is the least likely to be closed by the upstream.
+    pub(super) fn take(&self) -> Option<Connection<T>> {
+        let now = Instant::now();
+        loop {
+            let (mut connection, since) = self.idle().pop_back()?;
+            if now.duration_since(since) < self.keep_alive && connection.is_reusable() {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Puts a connection back for another request, if it is still open. The oldest one is closed when there are too many, or
+    /// when it is too old.
+    pub(super) fn return_idle(&self, mut connection: Connection<T>) {
+        if !connection.is_reusable() {
+            return;
+        }
+        let now = Instant::now();
+        let mut idle = self.idle();
+        idle.push_back((connection, now));
+        let stale = idle.front().is_some_and(|(_, since)| now.duration_since(*since) >= self.keep_alive);
+        if stale || idle.len() > MAX_IDLE {
+            idle.pop_front();
+        }
+    }
+
+    /// Closes connections that were not used for `keep_alive`, or that the upstream has closed.
+    pub(super) fn sweep(&self, now: Instant) {
+        let keep_alive = self.keep_alive;
+        let is_usable = |(connection, since): &mut (Connection<T>, Instant)| {
+            now.duration_since(*since) < keep_alive && connection.is_reusable()
+        };
+        self.idle().retain_mut(is_usable);
+    }
+
+    fn idle(&self) -> MutexGuard<'_, VecDeque<(Connection<T>, Instant)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::super::script::{Script, Step};
+    use super::*;
+
+    const KEEP_ALIVE: Duration = Duration::from_secs(5);
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    fn pool() -> Pool<Script> {
+        Pool::new(KEEP_ALIVE)
+    }
+
+    fn return_idle(pool: &Pool<Script>) -> Script {
+        let transport = Script::new(0, []);
+        pool.return_idle(Connection { transport: transport.clone() });
+        transport
+    }
+
+    fn is_taken(pool: &Pool<Script>, expected: &Script) -> bool {
+        pool.take().is_some_and(|connection| connection.transport.is(expected))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_connection_that_was_used_last_is_taken_first_and_each_once() {
+        let pool = pool();
+        let (first, second) = (return_idle(&pool), return_idle(&pool));
+        assert!(is_taken(&pool, &second) && is_taken(&pool, &first));
+        assert!(pool.take().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_used_within_keep_alive_and_not_from_then_on() {
+        let pool = pool();
+        for (idle, used) in [(KEEP_ALIVE - MOMENT, true), (KEEP_ALIVE, false)] {
+            let connection = return_idle(&pool);
+            advance(idle).await;
+            assert_eq!(is_taken(&pool, &connection), used);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_closed_or_was_not_silent_is_never_taken() {
+        for step in [Step::End, Step::Break, Step::Bytes(b"x".to_vec())] {
+            let pool = pool();
+            pool.return_idle(Connection { transport: Script::new(0, [step.clone()]) });
+            assert_eq!(pool.idle().len(), 0, "{step:?}");
+            let connection = return_idle(&pool);
+            connection.then(step.clone());
+            assert!(pool.take().is_none(), "{step:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sweep_closes_what_is_too_old_or_closed_and_nothing_else() {
+        let pool = pool();
+        return_idle(&pool);
+        advance(MOMENT).await;
+        let closed = return_idle(&pool);
+        let good = return_idle(&pool);
+        closed.then(Step::End);
+        advance(KEEP_ALIVE - MOMENT).await;
+        pool.sweep(Instant::now());
+        assert_eq!(pool.idle().len(), 1);
+        assert!(is_taken(&pool, &good));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_return_closes_the_oldest_connection_when_it_is_too_old_or_one_too_many() {
+        let pool = pool();
+        return_idle(&pool);
+        advance(KEEP_ALIVE).await;
+        return_idle(&pool);
+        assert_eq!(pool.idle().len(), 1);
+        let oldest = pool.take();
+        (0..300).for_each(|_| drop(return_idle(&pool)));
+        assert_eq!((oldest.is_some(), pool.idle().len()), (true, 256));
+    }
+}

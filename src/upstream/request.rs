@@ -1,0 +1,123 @@
+//! The head of a request: what goes to an upstream, and nothing else. Pure.
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+
+use crate::config::Secret;
+
+/// One request: the whole of what goes up.
+pub struct Call {
+    /// The JSON body.
+    pub body: Bytes,
+    /// Whether an event stream is expected in return, or one JSON object.
+    pub streaming: bool,
+    /// Sent as `x-request-id`.
+    pub request_id: HeaderValue,
+    /// Sent on as it came.
+    pub idempotency_key: Option<HeaderValue>,
+}
+
+/// Writes the heads of the requests to one upstream. What all of them have in common is written once. It holds the provider's
+/// key, so it has no `Debug`.
+pub(super) struct RequestHead {
+    common: Vec<u8>,
+}
+
+const USER_AGENT: &str = concat!("tokenway/", env!("CARGO_PKG_VERSION"));
+/// Bytes of the fields that differ, as a rule: room is made for them at once.
+const MOST_VARIABLE: usize = 256;
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+impl RequestHead {
+    /// The head of a `POST` to `path` on `host`.
+    ///
+    /// # Errors
+    /// What cannot stand in a head.
+    pub(super) fn new(path: &str, host: &str, api_key: Option<&Secret>) -> Result<Self, String> {
+        let target: PathAndQuery = path.parse().map_err(|_| format!("`{path}` is no path"))?;
+        let mut common = format!("POST {target} HTTP/1.1\r\n").into_bytes();
+        field(&mut common, &header::HOST, &HeaderValue::from_str(host).map_err(|error| error.to_string())?);
+        field(&mut common, &header::CONTENT_TYPE, &HeaderValue::from_static("application/json"));
+        field(&mut common, &header::ACCEPT_ENCODING, &HeaderValue::from_static("identity"));
+        field(&mut common, &header::USER_AGENT, &HeaderValue::from_static(USER_AGENT));
+        if let Some(key) = api_key {
+            let value = HeaderValue::from_str(&format!("Bearer {}", key.expose()))
+                .map_err(|_| "the key holds bytes that cannot stand in a header".to_owned())?;
+            field(&mut common, &header::AUTHORIZATION, &value);
+        }
+        Ok(Self { common })
+    }
+
+    /// The head of one request.
+    pub(super) fn write(&self, call: &Call) -> Vec<u8> {
+        let accept = if call.streaming { "text/event-stream" } else { "application/json" };
+        let mut head = Vec::with_capacity(self.common.len() + MOST_VARIABLE);
+        head.extend_from_slice(&self.common);
+        field(&mut head, &header::ACCEPT, &HeaderValue::from_static(accept));
+        field(&mut head, &header::CONTENT_LENGTH, &HeaderValue::from(call.body.len()));
+        field(&mut head, &X_REQUEST_ID, &call.request_id);
+        if let Some(key) = &call.idempotency_key {
+            field(&mut head, &IDEMPOTENCY_KEY, key);
+        }
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+}
+
+/// Appends a field line. Neither name nor value has a byte that ends it: their types are the proof.
+fn field(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        head.extend_from_slice(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(idempotency_key: Option<HeaderValue>) -> Call {
+        let request_id = HeaderValue::from_static("req_1");
+        Call { body: Bytes::from_static(b"{\"a\":1}"), streaming: true, request_id, idempotency_key }
+    }
+
+    #[test]
+    fn a_head_has_what_is_listed_here_and_no_more() {
+        let key = Secret::new("sk-1".to_owned());
+        let head = RequestHead::new("/v1/chat/completions", "up.example:8080", Some(&key)).unwrap();
+        let expected =
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: up.example:8080\r\ncontent-type: application/json\r\n\
+            accept-encoding: identity\r\nuser-agent: tokenway/VERSION\r\nauthorization: Bearer sk-1\r\n\
+            accept: text/event-stream\r\ncontent-length: 7\r\nx-request-id: req_1\r\nidempotency-key: once\r\n\r\n"
+                .replace("VERSION", env!("CARGO_PKG_VERSION"));
+        let written = head.write(&call(Some(HeaderValue::from_static("once"))));
+        assert_eq!(String::from_utf8(written).unwrap(), expected);
+        let whole = Call { streaming: false, ..call(None) };
+        let written = RequestHead::new("/chat", "h", None).unwrap().write(&whole);
+        let expected = expected
+            .replace("/v1/chat/completions", "/chat")
+            .replace("up.example:8080", "h")
+            .replace("authorization: Bearer sk-1\r\n", "")
+            .replace("text/event-stream", "application/json")
+            .replace("idempotency-key: once\r\n", "");
+        assert_eq!(String::from_utf8(written).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_would_end_a_line_stands_in_no_head_and_no_message_shows_a_key() {
+        let split = "a\r\nx: y";
+        let secret = Secret::new(split.to_owned());
+        for made in [
+            RequestHead::new(&format!("/{split}"), "h", None),
+            RequestHead::new("/", split, None),
+            RequestHead::new("/", "h", Some(&secret)),
+        ] {
+            let message = made.err().unwrap();
+            assert!(
+                !message.is_empty() && !message.contains(secret.expose()) || message.contains("is no path"),
+                "{message}"
+            );
+        }
+    }
+}
