@@ -4,15 +4,21 @@
 //! place of the one that loses least by it. Who that is, the owner of the table says.
 
 use std::collections::hash_map::RandomState;
+use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::limits::claim::Key;
+use ring::digest;
 
-/// BoundedTable in a set. With twice as many places as callers, fewer than one caller in a thousand finds its set full.
+/// Places in a set. With twice as many places as callers, fewer than one caller in a thousand finds its set full.
 pub const WAYS: usize = 16;
-/// BoundedTable per caller that there is to be room for.
+/// Places per caller that there is to be room for.
 const ROOM: usize = 2;
+
+/// Names what is counted of a caller, in all or at one model: 128 bits of SHA-256, so that callers can neither be read out of
+/// a store nor made to collide in it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Key(pub [u8; 16]);
 
 /// A value for each caller, as long as there is room.
 pub struct BoundedTable<V> {
@@ -32,6 +38,25 @@ pub struct Set<V>([Entry<V>; WAYS]);
 pub struct Entry<V> {
     key: Key,
     value: V,
+}
+
+impl Key {
+    /// Of a caller in all (`model` = ""), or at one model.
+    pub fn of(caller: &str, model: &str) -> Self {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        // neither a caller's id nor the name of a model has a zero byte
+        [caller.as_bytes(), b"\0", model.as_bytes()].iter().for_each(|part| hash.update(part));
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash.finish().as_ref()[..16]);
+        Self(key)
+    }
+}
+
+impl fmt::Display for Key {
+    /// 32 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
 }
 
 impl<V: Copy + Default> BoundedTable<V> {
@@ -78,6 +103,19 @@ impl<V: Copy + Default> Set<V> {
         let place = own.or_else(|| (0..WAYS).min_by_key(|place| loss(&self.0[*place].value)));
         if let Some(place) = place {
             self.0[place] = Entry { key, value };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_differ_by_caller_and_by_model() {
+        let keys = [Key::of("a", ""), Key::of("a", "m"), Key::of("am", ""), Key::of("b", "m")];
+        for (i, key) in keys.iter().enumerate() {
+            assert_eq!(keys.iter().position(|other| other == key), Some(i));
         }
     }
 }

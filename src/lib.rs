@@ -21,6 +21,7 @@
 //! `tests/it/layers` holds them to it.
 
 // leaves: each room may import them, they import no room
+pub mod address;
 pub mod body;
 pub mod bounded_table;
 pub mod drain;
@@ -28,7 +29,10 @@ pub mod error;
 pub mod media_type;
 pub mod metrics;
 pub mod models;
+pub mod percent;
+pub mod recent_map;
 pub mod request_id;
+pub mod telemetry;
 // rooms, from the lowest
 pub mod config;
 pub mod redis;

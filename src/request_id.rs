@@ -1,5 +1,6 @@
 //! `x-request-id`: the client's own where it can be trusted to be one, else 128 random bits.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -27,14 +28,16 @@ impl RequestId {
         }
     }
 
-    /// 128 random bits.
+    /// 128 random bits: `req_` and 32 hexadecimal digits.
     pub fn random() -> Self {
-        let mut bits = [0; 16];
-        // without randomness an id may repeat: no reason to refuse a request
-        let _ = getrandom::fill(&mut bits);
-        let text = format!("req_{:032x}", u128::from_be_bytes(bits));
-        let header = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("req_0"));
-        Self { text: text.into(), header }
+        let mut text = *b"req_00000000000000000000000000000000";
+        let bits = POOL.with_borrow_mut(Pool::take);
+        for (digits, byte) in text[4..].chunks_exact_mut(2).zip(bits) {
+            digits[0] = HEX[usize::from(byte >> 4)];
+            digits[1] = HEX[usize::from(byte & 15)];
+        }
+        let header = HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("req_0"));
+        Self { text: String::from_utf8_lossy(&text).into(), header }
     }
 
     /// As text.
@@ -48,12 +51,41 @@ impl RequestId {
     }
 }
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+thread_local! {
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; 4096], used: 4096 }) };
+}
+
+/// Random bytes of one thread, so that the system is asked once for 256 ids.
+struct Pool {
+    bytes: [u8; 4096],
+    used: usize,
+}
+
+impl Pool {
+    /// Bytes that are taken once.
+    fn take(&mut self) -> [u8; 16] {
+        if self.used == self.bytes.len() {
+            // without randomness ids may repeat: no reason to refuse a request
+            let _ = getrandom::fill(&mut self.bytes);
+            self.used = 0;
+        }
+        let mut bits = [0; 16];
+        bits.copy_from_slice(&self.bytes[self.used..][..16]);
+        self.used += 16;
+        bits
+    }
+}
+
 fn is_harmless(id: &[u8]) -> bool {
     (1..=128).contains(&id.len()) && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn of(values: &[&'static str]) -> RequestId {
@@ -78,5 +110,16 @@ mod tests {
             assert_eq!(id.header().as_bytes(), id.text().as_bytes());
         }
         assert_ne!(of(&[]).text(), of(&[]).text());
+    }
+
+    #[test]
+    fn random_ids_are_hexadecimal_and_never_the_same() {
+        // more than one filling of the pool
+        let ids: HashSet<_> = (0..1000).map(|_| RequestId::random().text()).collect();
+        assert_eq!(ids.len(), 1000);
+        for id in ids {
+            let digits = id.strip_prefix("req_").unwrap();
+            assert!(digits.len() == 32 && digits.bytes().all(|digit| b"0123456789abcdef".contains(&digit)), "{id}");
+        }
     }
 }

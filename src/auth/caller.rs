@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use ring::digest;
 
+use crate::address;
 use crate::spend::price::Cost;
 
 /// Who calls. Clones share it.
@@ -162,9 +163,17 @@ fn subject_id(subject: &str) -> Arc<str> {
     format!("sub:{bits:032x}").into()
 }
 
+/// Bytes of the longest id of an IPv4 address.
+const LONGEST_IPV4_ID: usize = "addr:255.255.255.255".len();
+
 fn address_id(address: IpAddr) -> String {
     match address.to_canonical() {
-        IpAddr::V4(address) => format!("addr:{address}"),
+        address @ IpAddr::V4(_) => {
+            let mut id = String::with_capacity(LONGEST_IPV4_ID);
+            id.push_str("addr:");
+            address::push(&mut id, address);
+            id
+        }
         IpAddr::V6(address) => {
             let network = Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX));
             format!("addr:{network}/64")

@@ -146,7 +146,7 @@ pub fn parse_time(text: &str) -> Option<u64> {
 
 /// Writes a time, in seconds since the epoch, as it stands in the file.
 pub fn format_time(seconds: u64) -> String {
-    date::from_seconds(seconds).to_string()
+    date::from_seconds(seconds)
 }
 
 /// The file with one more key at its end, made at `created`.
@@ -159,9 +159,9 @@ pub fn with_key(text: &str, record: &KeyRecord, created: u64) -> String {
     let mut line = |key: &str, value: String| whole.push_str(&format!("{key} = {value}\n"));
     line("[[keys]]\nname", quoted(&record.name));
     line("sha256", quoted(&record.hash.to_string()));
-    line("created", date::from_seconds(created).to_string());
+    line("created", date::from_seconds(created));
     if let Some(expires) = record.expires {
-        line("expires", date::from_seconds(expires).to_string());
+        line("expires", date::from_seconds(expires));
     }
     let allowance = record.terms.allowance;
     for (key, value) in [

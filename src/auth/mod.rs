@@ -14,7 +14,6 @@ mod jwt;
 pub mod key;
 pub mod key_file;
 pub mod keyring;
-pub mod recent_set;
 pub mod refusal;
 pub mod revocations;
 pub mod revoked;

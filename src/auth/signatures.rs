@@ -1,11 +1,13 @@
 //! Tokens whose signature was found good: a page sends one token with each of its requests, and a signature of a public key
 //! costs tens of microseconds to verify.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use crate::auth::recent_set::{Recent, TokenHash};
+use ring::digest;
+
 use crate::auth::refusal::Refusal;
 use crate::auth::token::{Signed, Tokens, Verified};
+use crate::recent_map::RecentMap;
 
 /// Most tokens that are remembered.
 const MOST: usize = 8192;
@@ -17,11 +19,23 @@ const LONGEST: usize = 2048;
 /// Only what cannot change is kept: that this text, byte for byte, was signed by one of the keys, and what it says. Times,
 /// audience and origin are judged at every request. What is not signed is never kept, so that nobody can push out others
 /// with what he makes up.
-pub struct Signatures(Mutex<Recent<Signed>>);
+pub struct Signatures(RecentMap<TokenHash, Arc<Signed>>);
+
+/// The SHA-256 of a whole token, signature included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct TokenHash([u8; digest::SHA256_OUTPUT_LEN]);
+
+impl TokenHash {
+    fn of(token: &str) -> Self {
+        let mut hash = [0; digest::SHA256_OUTPUT_LEN];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+        Self(hash)
+    }
+}
 
 impl Default for Signatures {
     fn default() -> Self {
-        Self(Mutex::new(Recent::new(MOST)))
+        Self(RecentMap::new(MOST))
     }
 }
 
@@ -39,13 +53,11 @@ impl Signatures {
             return tokens.verify(token).map(Arc::new);
         }
         let hash = TokenHash::of(token);
-        // the locks are not held while a signature is verified
-        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner).find(hash);
-        if let Some(signed) = found {
+        if let Some(signed) = self.0.get(&hash) {
             return Ok(signed);
         }
         let signed = Arc::new(tokens.verify(token)?);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).keep(hash, Arc::clone(&signed));
+        self.0.insert(hash, Arc::clone(&signed));
         Ok(signed)
     }
 }
@@ -83,6 +95,12 @@ mod tests {
             budget: None,
         };
         SigningKey::from_secret(SECRET).unwrap().sign(&claims).unwrap()
+    }
+
+    #[test]
+    fn the_last_byte_of_a_token_makes_another_hash() {
+        assert_eq!(TokenHash::of("a.b.c"), TokenHash::of("a.b.c"));
+        assert_ne!(TokenHash::of("a.b.c"), TokenHash::of("a.b.d"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `tokenway serve`: configuration → listeners → serve → reload on SIGHUP → drain on SIGTERM or SIGINT.
 
 use std::fmt;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,13 +15,14 @@ use tokio_stream::StreamExt;
 
 use demo_upstream::{Demo, Knobs};
 use tokenway::config::development::Development;
-use tokenway::config::{self, Config, Log};
+use tokenway::config::{self, Config};
 use tokenway::drain::Drain;
 use tokenway::gateway::live::Live;
 use tokenway::gateway::{Gateway, Shared};
 use tokenway::metrics::Metrics;
 use tokenway::server::{Settings, Signal, Signals, accept, admin, bind, playground};
 use tokenway::stream::open::OpenStreams;
+use tokenway::telemetry::log;
 
 /// How often idle upstream connections are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -117,7 +118,7 @@ fn start(args: &Args) -> Result<(), AnyError> {
         }
     };
     let config = source.load()?;
-    log_to_stderr(config.log);
+    log::to_stderr(config.log.json);
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     match source {
         Source::File(_) if config.access.accept.is_open() => tracing::warn!(listen = %config.server.listen, "{OPEN}"),
@@ -344,16 +345,6 @@ A real provider: cp tokenway.toml mine.toml, set its key in the environment, the
 "#,
         playground = PLAYGROUND.port(),
     )
-}
-
-fn log_to_stderr(log: Log) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if log.json {
-        builder.json().flatten_event(true).init();
-    } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).init();
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use toml::de::DeValue;
 use super::problem::{Field, Mistake};
 use super::section::Section;
 use super::values::{EnvName, Value, kind};
-use crate::limits::policy::Percent;
+use crate::percent::Percent;
 
 /// A limit; 0 = off. Beyond the upper bound, times would no longer be exact in Lua's doubles.
 const LIMIT: RangeInclusive<usize> = 0..=1_000_000_000;

@@ -8,7 +8,7 @@ use super::exchange::Exchange;
 use crate::auth::caller::Caller;
 use crate::cache::response_cache::Reuse;
 use crate::error::Reject;
-use crate::limits::claim::Key;
+use crate::bounded_table::Key;
 use crate::limits::limiter::Asked;
 use crate::models::ModelId;
 use crate::routing::plan::{Plan, Selection};

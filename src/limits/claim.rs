@@ -1,10 +1,7 @@
 //! What one request takes of its caller's quota, decided as a whole: all of it or nothing. Pure.
 
-use std::fmt;
-
-use ring::digest;
-
 use super::gcra::{Charge, Correction, Rate, Reserved};
+use crate::bounded_table::Key;
 
 /// What a caller may use, in all or at one model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,11 +13,6 @@ pub struct Quota {
     /// Completions at once.
     pub streams: Option<u64>,
 }
-
-/// Under what the counts of one scope are kept: 128 bits of SHA-256, so that callers can neither be read out of a store
-/// nor made to meet in it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Key(pub [u8; 16]);
 
 /// What one request wants of one scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,25 +74,6 @@ pub struct Refusal {
 
 /// Nobody knows when a stream will end: two seconds, in microseconds.
 const STREAM_WAIT: u64 = 2_000_000;
-
-impl Key {
-    /// Of a caller in all (`model` = ""), or at one model.
-    pub fn of(caller: &str, model: &str) -> Self {
-        let mut hash = digest::Context::new(&digest::SHA256);
-        // neither a caller's id nor the name of a model holds a zero byte
-        [caller.as_bytes(), b"\0", model.as_bytes()].iter().for_each(|part| hash.update(part));
-        let mut key = [0; 16];
-        key.copy_from_slice(&hash.finish().as_ref()[..16]);
-        Self(key)
-    }
-}
-
-impl fmt::Display for Key {
-    /// 32 hexadecimal digits.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
-}
 
 impl Claims {
     /// One request of this caller that may use this many tokens; `None` where nothing is limited.
@@ -246,20 +219,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::limits::policy::{Limits, Percent};
+    use crate::limits::policy::Limits;
+    use crate::percent::Percent;
 
     const NOW: u64 = 1_000_000_000;
 
     fn claim(limits: Limits, tokens: u64) -> Claim {
         Claim::new(Key::of("key:a", ""), limits.quota(Percent::WHOLE).unwrap(), tokens)
-    }
-
-    #[test]
-    fn keys_differ_by_caller_and_by_model() {
-        let keys = [Key::of("a", ""), Key::of("a", "m"), Key::of("am", ""), Key::of("b", "m")];
-        for (i, key) in keys.iter().enumerate() {
-            assert_eq!(keys.iter().position(|other| other == key), Some(i));
-        }
     }
 
     #[test]

@@ -155,7 +155,8 @@ fn policy_name(limit: Limit, of_model: bool) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::policy::{Limits, Percent};
+    use crate::limits::policy::Limits;
+    use crate::percent::Percent;
     use cors::names::EXPOSED;
 
     const NOW: u64 = 5_000_000_000;

@@ -11,8 +11,9 @@ use crate::config;
 use crate::error::{Code, Reject};
 use crate::limits::claim::{Claims, Limit, Refusal};
 use crate::limits::fields::Fields;
-use crate::limits::policy::{Percent, Rules};
+use crate::limits::policy::Rules;
 use crate::metrics::Metrics;
+use crate::percent::Percent;
 use crate::redis::connection::Connection;
 
 use super::local::{Answer, Table};

@@ -8,8 +8,8 @@ use std::sync::MutexGuard;
 
 use tokio::time::Instant;
 
-use crate::bounded_table::{BoundedTable, Set};
-use crate::limits::claim::{Claims, Counts, Key, Refusal, Scoped, Settlement};
+use crate::bounded_table::{BoundedTable, Key, Set};
+use crate::limits::claim::{Claims, Counts, Refusal, Scoped, Settlement};
 
 /// The counts of this process.
 pub(super) struct Table {
@@ -106,7 +106,8 @@ mod tests {
 
     use super::*;
     use crate::bounded_table::{Entry, WAYS};
-    use crate::limits::policy::{Limits, Percent};
+    use crate::limits::policy::Limits;
+    use crate::percent::Percent;
 
     const PER_MINUTE: Limits =
         Limits { requests_per_minute: 60, burst: 2, tokens_per_minute: 0, concurrent_streams: 0 };

@@ -1,6 +1,7 @@
 //! What the configuration and the caller's own terms allow. Pure.
 
 use crate::auth::caller::Allowance;
+use crate::percent::Percent;
 use families::chat::request::Request;
 
 use super::claim::{Quota, Scoped};
@@ -28,26 +29,6 @@ pub struct Rules {
     pub models: Vec<(String, Limits)>,
     /// Tokens that are reserved for an answer whose request sets no bound.
     pub reserve_tokens: u64,
-}
-
-/// What part of every limit holds, in percent: 100, or less for one of several instances that cannot ask the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Percent(u64);
-
-impl Percent {
-    /// All of it.
-    pub const WHOLE: Self = Self(100);
-
-    /// `percent` of it; more than 100 is 100.
-    pub fn new(percent: u64) -> Self {
-        Self(percent.min(100))
-    }
-
-    /// This part of a limit: at least 1, for 0 is no limit.
-    pub(crate) fn of(self, limit: u64) -> u64 {
-        let part = u128::from(limit) * u128::from(self.0) / 100;
-        u64::try_from(part).unwrap_or(limit).max(limit.min(1))
-    }
 }
 
 impl Limits {
@@ -96,8 +77,6 @@ impl Rules {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     const SOME: Limits = Limits { requests_per_minute: 60, burst: 0, tokens_per_minute: 1000, concurrent_streams: 3 };
@@ -140,15 +119,5 @@ mod tests {
         let rules = Rules { reserve_tokens: 500, ..Rules::default() };
         assert_eq!(rules.reservation(10, Some(20), 8, Some(8192)), 170);
         assert_eq!(rules.reservation(10, None, 2, Some(400)), 810);
-    }
-
-    proptest! {
-        #[test]
-        fn a_part_of_a_limit_is_a_limit_and_never_more(limit: u64, percent in 0u64..200) {
-            let part = Percent::new(percent).of(limit);
-            prop_assert!(part <= limit);
-            prop_assert_eq!(part == 0, limit == 0);
-            prop_assert_eq!(Percent::WHOLE.of(limit), limit);
-        }
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use redis::Value;
 
-use crate::limits::claim::{Claims, Counts, Key};
+use crate::bounded_table::Key;
+use crate::limits::claim::{Claims, Counts};
 use crate::limits::gcra::MOST_DEBT;
 use crate::limits::local::Answer;
 use crate::redis::connection::{Connection, Script};
@@ -229,7 +230,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::limits::policy::{Limits, Percent};
+    use crate::limits::policy::Limits;
+    use crate::percent::Percent;
 
     const ALL: Limits = Limits { requests_per_minute: 60, burst: 2, tokens_per_minute: 600, concurrent_streams: 3 };
 

@@ -1,7 +1,6 @@
-//! Counters of dollars: sums in whole pico-dollars, a floating-point number only where the exposition asks for one.
+//! Counters of US dollars: the sums are whole pico-dollars; only the exposition has a floating-point number.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::Opts;
 use prometheus::core::{Collector, Desc, Describer};
@@ -16,10 +15,13 @@ pub struct Dollars(Arc<Family>);
 struct Family {
     desc: Desc,
     labels: Vec<String>,
-    sums: Mutex<BTreeMap<Vec<String>, Cost>>,
+    /// Values of the labels and their sum, in the order of the values.
+    sums: Mutex<Vec<(Vec<String>, Cost)>>,
 }
 
 impl Dollars {
+    /// A counter without sums.
+    ///
     /// # Errors
     /// A name or a label is malformed.
     pub fn new(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
@@ -28,24 +30,26 @@ impl Dollars {
         Ok(Self(Arc::new(Family { desc, labels, sums: Mutex::default() })))
     }
 
-    /// Adds an amount under these values, one for each label.
+    /// Adds an amount to the sum of these values, one for each label.
     pub fn add(&self, values: &[&str], cost: Cost) {
         debug_assert_eq!(values.len(), self.0.labels.len());
-        let mut sums = self.sums();
-        match sums.iter_mut().find(|(known, _)| known.iter().eq(values)) {
-            Some((_, sum)) => *sum += cost,
-            None => drop(sums.insert(values.iter().map(|value| (*value).to_owned()).collect(), cost)),
+        let mut sums = self.0.sums();
+        match place(&sums, values) {
+            Ok(place) => sums[place].1 += cost,
+            Err(place) => sums.insert(place, (values.iter().map(|value| (*value).to_owned()).collect(), cost)),
         }
     }
 
-    /// The sum under these values, exact.
+    /// The exact sum of these values.
     pub fn sum(&self, values: &[&str]) -> Cost {
-        self.sums().iter().find(|(known, _)| known.iter().eq(values)).map(|(_, sum)| *sum).unwrap_or_default()
+        let sums = self.0.sums();
+        place(&sums, values).map(|place| sums[place].1).unwrap_or_default()
     }
+}
 
-    fn sums(&self) -> std::sync::MutexGuard<'_, BTreeMap<Vec<String>, Cost>> {
-        self.0.sums.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Where these values are, or where they have to be inserted.
+fn place(sums: &[(Vec<String>, Cost)], values: &[&str]) -> Result<usize, usize> {
+    sums.binary_search_by(|(known, _)| known.iter().map(String::as_str).cmp(values.iter().copied()))
 }
 
 impl Collector for Dollars {
@@ -54,7 +58,7 @@ impl Collector for Dollars {
     }
 
     fn collect(&self) -> Vec<proto::MetricFamily> {
-        let metrics: Vec<_> = self.sums().iter().map(|(values, sum)| self.0.metric(values, *sum)).collect();
+        let metrics: Vec<_> = self.0.sums().iter().map(|(values, sum)| self.0.metric(values, *sum)).collect();
         if metrics.is_empty() {
             return Vec::new();
         }
@@ -68,6 +72,10 @@ impl Collector for Dollars {
 }
 
 impl Family {
+    fn sums(&self) -> MutexGuard<'_, Vec<(Vec<String>, Cost)>> {
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn metric(&self, values: &[String], sum: Cost) -> proto::Metric {
         let pair = |(name, value): (&String, &String)| {
             let mut pair = proto::LabelPair::default();
@@ -99,6 +107,7 @@ mod tests {
         }
         dollars.add(&["b"], small);
         assert_eq!(dollars.sum(&["a"]).to_string(), "0.000270000000");
+        assert_eq!(dollars.sum(&["c"]), Cost::default());
         let registry = Registry::new();
         registry.register(Box::new(dollars)).unwrap();
         let mut text = Vec::new();

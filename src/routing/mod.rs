@@ -3,7 +3,6 @@
 pub mod auto;
 pub mod classifier;
 mod classifier_breaker;
-mod memory;
 pub mod plan;
 pub mod router;
 pub mod rules;

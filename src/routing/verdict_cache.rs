@@ -6,8 +6,8 @@ use std::time::Duration;
 use ring::digest::{SHA256, digest};
 use serde_json::json;
 
-use super::memory::Memory;
 use crate::config::{self, Config};
+use crate::recent_map::RecentMap;
 use crate::redis::store::Store;
 use crate::routing::classifier::Question;
 use crate::routing::plan::Scope;
@@ -16,10 +16,12 @@ use crate::routing::verdict::Verdict;
 /// More bytes than a verdict has.
 const LONGEST: usize = 16;
 
+/// Most verdicts that are cached in this process: 33 bytes each, and what the map needs.
+const MOST: usize = 32 * 1024;
+
 /// What it has said. It goes with the configuration that it was said under.
-#[derive(Default)]
 pub(super) struct VerdictCache {
-    here: Memory,
+    here: RecentMap<[u8; 32], Verdict>,
     elsewhere: Option<Elsewhere>,
 }
 
@@ -30,6 +32,13 @@ struct Elsewhere {
     classifier: [String; 4],
     ttl: Duration,
     budget: Duration,
+}
+
+impl Default for VerdictCache {
+    /// In this process alone.
+    fn default() -> Self {
+        Self { here: RecentMap::new(MOST), elsewhere: None }
+    }
 }
 
 impl VerdictCache {
@@ -43,7 +52,7 @@ impl VerdictCache {
                 [&model.name, &upstream.name, &upstream.base.to_string(), &model.upstream_model].map(String::clone);
             Elsewhere { store, classifier: names, ttl: rules.ttl, budget: rules.redis_timeout }
         });
-        Self { here: Memory::default(), elsewhere }
+        Self { elsewhere, ..Self::default() }
     }
 
     /// The verdict on a prompt, if it is remembered here, or kept for this scope and there within the budget.
@@ -55,13 +64,13 @@ impl VerdictCache {
         let (elsewhere, scope) = (self.elsewhere.as_ref()?, scope?);
         let kept = elsewhere.store.get(&elsewhere.name(question, scope), LONGEST, elsewhere.budget).await?;
         let verdict = Verdict::BOTH.into_iter().find(|verdict| kept == verdict.as_str())?;
-        self.here.keep(key, verdict);
+        self.here.insert(key, verdict);
         Some(verdict)
     }
 
     /// Remembers a verdict, and keeps it for this scope. Nobody waits for that.
     pub(super) fn keep(&self, question: &Question, scope: Option<Scope>, verdict: Verdict) {
-        self.here.keep(question.key(), verdict);
+        self.here.insert(question.key(), verdict);
         if let (Some(elsewhere), Some(scope)) = (&self.elsewhere, scope) {
             let name = elsewhere.name(question, scope);
             elsewhere.store.put(name, move || verdict.as_str().into(), elsewhere.ttl);

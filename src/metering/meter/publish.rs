@@ -6,6 +6,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{Answering, Record};
+use crate::address;
 use crate::auth::caller::Caller;
 use crate::metrics::{Cached, Metrics, Outcome};
 use crate::routing::verdict::Decision;
@@ -17,6 +18,9 @@ const CLIENT_CLOSED_REQUEST: StatusCode = match StatusCode::from_u16(499) {
     Ok(status) => status,
     Err(_) => unreachable!(),
 };
+
+/// Bytes of `255.255.255.255`.
+const LONGEST_IPV4: usize = 15;
 
 impl Record {
     pub(super) fn publish(&self, outcome: Outcome, ended: Instant) {
@@ -37,7 +41,9 @@ impl Record {
         self.metrics.requests.with_label_values(&labels).inc();
         let caller_id = caller.map(Caller::id);
         let duration_ms = milliseconds(ended.saturating_duration_since(self.started));
-        let (request_id, origin, client) = (&*self.request_id, self.origin.as_deref(), self.client.to_string());
+        let (request_id, origin) = (&*self.request_id, self.origin.as_deref());
+        let mut client = String::with_capacity(LONGEST_IPV4);
+        address::push(&mut client, self.client);
         let (route, error, auto) = (self.route, self.error, self.routed.map(Decision::as_str));
         let (status, outcome_name) = (status.as_u16(), outcome.as_str());
         let cost = self.cost().map(|cost| cost.to_string());

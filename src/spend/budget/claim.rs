@@ -3,7 +3,7 @@
 //! Amounts are whole nano-dollars (10⁻⁹ US dollars), rounded up, so that a Lua number (IEEE 754 binary64) holds each of them
 //! exactly up to nine million dollars.
 
-use crate::limits::claim::Key;
+use crate::bounded_table::Key;
 
 /// Seconds in a day of UTC.
 pub const DAY: u64 = 86_400;

@@ -33,8 +33,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bounded_table::Entry;
-    use crate::limits::claim::Key;
+    use crate::bounded_table::{Entry, Key};
 
     fn claim(caller: &str, estimate: u64) -> Claim {
         Claim { key: Key::of(caller, ""), budget: 100, estimate, otherwise: None }

@@ -10,7 +10,7 @@ mod shared;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::limits::policy::Percent;
+use crate::percent::Percent;
 use crate::redis::connection::Connection;
 use crate::spend::budget::claim::{Claim, DAY, Verdict, until_midnight};
 use crate::spend::price::Cost;

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokenway::limits::claim::{Claims, Counts};
 use tokenway::limits::gcra::{MOST_DEBT, Reserved};
-use tokenway::limits::policy::{Limits, Percent};
+use tokenway::limits::policy::Limits;
+use tokenway::percent::Percent;
 
 use crate::support::redis::Redis;
 

@@ -1,0 +1,3 @@
+//! What the process reports about itself while it runs: the log.
+
+pub mod log;
