@@ -1,4 +1,4 @@
-//! One kept answer, and the bytes that it is between instances. Pure.
+//! One kept answer, and the bytes that it is between instances.
 //!
 //! What is read back is believed only if all of it fits: the format's version, the key, the owner, a hash over every byte,
 //! and every length in it. Anything else is no entry.
@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use ring::digest::{SHA256, digest};
+use tokio::time::Instant;
 
 use super::key::{Key, Owner};
 use super::merge::{self, Part};
 use crate::spend::tally::Tally;
+use crate::stream::event::Flags;
 use families::usage::Usage;
 use sse::event::Fields;
 
 /// Says what the bytes are, and of which version.
-const MAGIC: &[u8; 8] = b"twcache1";
+const MAGIC: &[u8; 8] = b"twcache2";
 const HASH: usize = 32;
 /// What an entry takes beside its text, about: itself and its place in the store.
 const OVERHEAD: usize = 512;
@@ -49,16 +51,14 @@ pub struct Events {
 }
 
 /// One event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event<'a> {
     /// All of its bytes, the blank line included.
-    pub block: Bytes,
+    pub block: &'a [u8],
     /// How long after the first event it came, milliseconds.
     pub after: u32,
-    /// It is output: content, reasoning, a refusal or a tool call.
-    pub output: bool,
-    /// It is nothing but the usage, for those who asked for that.
-    pub usage_only: bool,
+    /// What is known of it.
+    pub flags: Flags,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,62 +68,83 @@ struct Mark {
     flags: u8,
 }
 
-const OUTPUT: u8 = 1;
-const USAGE_ONLY: u8 = 2;
+/// The flags that an entry has of each event.
+const STORED: u8 = Flags::OUTPUT.bits()
+    | Flags::USAGE_ONLY.bits()
+    | Flags::DATA.bits()
+    | Flags::ID_OR_RETRY.bits()
+    | Flags::UNENDED.bits();
+
+/// Collects the events of an answer, in their order.
+#[derive(Default)]
+pub struct Collector {
+    text: BytesMut,
+    marks: Vec<Mark>,
+    first: Option<Instant>,
+    /// It has more than 4 GiB.
+    too_large: bool,
+}
+
+impl Collector {
+    /// Adds an event that came in then.
+    pub fn push(&mut self, block: &[u8], flags: Flags, complete: Option<Instant>) {
+        let first = self.first.or(complete);
+        let after = complete.zip(first).map(|(complete, first)| complete.saturating_duration_since(first));
+        self.first = first;
+        let after = u32::try_from(after.unwrap_or_default().as_millis()).unwrap_or(u32::MAX);
+        self.add(Event { block, after, flags });
+    }
+
+    fn add(&mut self, event: Event<'_>) {
+        self.text.put_slice(event.block);
+        let end = u32::try_from(self.text.len());
+        self.too_large |= end.is_err();
+        self.marks.push(Mark { end: end.unwrap_or(u32::MAX), after: event.after, flags: event.flags.bits() & STORED });
+    }
+
+    /// The events; `None` where they have more than 4 GiB.
+    pub fn finish(self) -> Option<Events> {
+        let Self { text, marks, too_large, .. } = self;
+        (!too_large).then(|| Events { text: text.freeze(), marks: marks.into() })
+    }
+}
 
 impl Events {
-    /// These, in order. `None` where they have more than 4 GiB.
-    pub fn collect<'a>(events: impl IntoIterator<Item = &'a Event>) -> Option<Self> {
-        let (mut text, mut marks) = (BytesMut::new(), Vec::new());
-        for event in events {
-            text.put_slice(&event.block);
-            let flags = u8::from(event.output) * OUTPUT + u8::from(event.usage_only) * USAGE_ONLY;
-            marks.push(Mark { end: u32::try_from(text.len()).ok()?, after: event.after, flags });
-        }
-        Some(Self { text: text.freeze(), marks: marks.into() })
-    }
-
     /// The event with this number, from 0.
-    pub fn get(&self, number: usize) -> Option<Event> {
+    pub fn get(&self, number: usize) -> Option<Event<'_>> {
         let mark = self.marks.get(number)?;
         let start = number.checked_sub(1).map_or(0, |before| self.marks[before].end);
-        Some(Event {
-            block: self.text.slice(start as usize..mark.end as usize),
-            after: mark.after,
-            output: mark.flags & OUTPUT != 0,
-            usage_only: mark.flags & USAGE_ONLY != 0,
-        })
+        let block = &self.text[start as usize..mark.end as usize];
+        Some(Event { block, after: mark.after, flags: Flags::from_bits(mark.flags) })
     }
 
-    /// The events that tell this completion, `[DONE]` included; `None` where it is no completion.
-    pub fn telling(completion: &[u8]) -> Option<Self> {
-        let chunks = merge::chunks(completion)?;
-        let event = |(json, part): (Vec<u8>, Part)| Event {
-            block: [b"data: ", json.as_slice(), b"\n\n"].concat().into(),
-            after: 0,
-            output: part == Part::Output,
-            usage_only: part == Part::Usage,
-        };
-        let done = Event { block: Bytes::from_static(b"data: [DONE]\n\n"), after: 0, output: false, usage_only: false };
-        let events: Vec<Event> = chunks.into_iter().map(event).chain([done]).collect();
-        Self::collect(&events)
+    /// The events that stream this completion, `[DONE]` included; `None` where it is no completion.
+    pub fn streaming(completion: &[u8]) -> Option<Self> {
+        let mut events = Collector::default();
+        for (json, part) in merge::chunks(completion)? {
+            let (output, usage_only) = (part == Part::Output, part == Part::Usage);
+            let flags = Flags::DATA | Flags::OUTPUT.when(output) | Flags::USAGE_ONLY.when(usage_only);
+            events.push(&[b"data: ", json.as_slice(), b"\n\n"].concat(), flags, None);
+        }
+        events.push(b"data: [DONE]\n\n", Flags::DATA, None);
+        events.finish()
     }
 
-    /// The completion that these events tell; `None` where they tell none.
+    /// The completion of these events; `None` where they have none.
     pub fn completion(&self) -> Option<Vec<u8>> {
         completion(self.iter().map(|event| event.block))
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = Event> {
+    pub fn iter(&self) -> impl Iterator<Item = Event<'_>> {
         (0..self.marks.len()).filter_map(|number| self.get(number))
     }
 }
 
-/// The completion that these events tell; `None` where they tell none.
-pub fn completion(blocks: impl IntoIterator<Item = Bytes>) -> Option<Vec<u8>> {
-    let blocks: Vec<Bytes> = blocks.into_iter().collect();
-    let data: Vec<_> = blocks.iter().filter_map(|block| Fields::of(block).data).collect();
+/// The completion of these events; `None` where they have none.
+pub fn completion(events: impl IntoIterator<Item: AsRef<[u8]>>) -> Option<Vec<u8>> {
+    let events: Vec<_> = events.into_iter().collect();
+    let data: Vec<_> = events.iter().filter_map(|event| Fields::of(event.as_ref()).data).collect();
     merge::completion(data.iter().map(AsRef::as_ref).filter(|data| !data.starts_with(b"[DONE]")))
 }
 
@@ -132,6 +153,14 @@ impl Entry {
     pub fn new(stored_at: u64, tally: Tally, answer: Answer) -> Self {
         // the prompt is the asker's own
         Self { stored_at, tally: Tally { prompt_tokens: 0, ..tally }, answer }
+    }
+
+    /// The complete answer; `None` where its events have none.
+    pub fn completion(&self) -> Option<Bytes> {
+        match &self.answer {
+            Answer::Whole(json) => Some(json.clone()),
+            Answer::Streamed(events) => events.completion().map(Bytes::from),
+        }
     }
 
     /// How old it is at this time.
@@ -146,7 +175,7 @@ impl Entry {
         match (&self.answer, streamed) {
             (Answer::Streamed(_), true) | (Answer::Whole(_), false) => true,
             (Answer::Streamed(events), false) => events.completion().is_some(),
-            (Answer::Whole(json), true) => Events::telling(json).is_some(),
+            (Answer::Whole(json), true) => Events::streaming(json).is_some(),
         }
     }
 
@@ -239,7 +268,7 @@ impl Events {
         for _ in 0..count {
             let mark = Mark { end: input.u32()?, after: input.u32()?, flags: input.u8()? };
             let before = marks.last().map_or(0, |mark| mark.end);
-            (mark.end > before && mark.flags <= OUTPUT + USAGE_ONLY).then_some(())?;
+            (mark.end > before && mark.flags & !STORED == 0).then_some(())?;
             marks.push(mark);
         }
         let end = marks.last().map_or(0, |mark| mark.end);
@@ -284,20 +313,24 @@ mod tests {
         (Asked::new(request.as_bytes(), owner).key(&Route::new("m", "u", "b", "m")), owner)
     }
 
-    fn events() -> impl Strategy<Value = Vec<Event>> {
-        let event = (prop::collection::vec(any::<u8>(), 1..40), any::<u32>(), any::<bool>(), any::<bool>());
-        let event = event.prop_map(|(block, after, output, usage_only)| Event {
-            block: block.into(),
-            after,
-            output,
-            usage_only,
-        });
+    type Written = (Vec<u8>, u32, u8);
+
+    fn events() -> impl Strategy<Value = Vec<Written>> {
+        let event = (prop::collection::vec(any::<u8>(), 1..40), any::<u32>(), 0..=STORED);
         prop::collection::vec(event, 0..20)
+    }
+
+    fn collect(events: &[Written]) -> Events {
+        let mut collector = Collector::default();
+        for (block, after, flags) in events {
+            collector.add(Event { block, after: *after, flags: Flags::from_bits(*flags) });
+        }
+        collector.finish().unwrap()
     }
 
     fn entry() -> impl Strategy<Value = Entry> {
         let answer = prop_oneof![
-            events().prop_map(|events| Answer::Streamed(Events::collect(&events).unwrap())),
+            events().prop_map(|events| Answer::Streamed(collect(&events))),
             prop::collection::vec(any::<u8>(), 0..200).prop_map(|json| Answer::Whole(json.into())),
         ];
         let usage = prop::option::of((any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()));
@@ -318,8 +351,9 @@ mod tests {
     proptest! {
         #[test]
         fn events_come_out_as_they_went_in(events in events()) {
-            let kept = Events::collect(&events).unwrap();
-            prop_assert_eq!(kept.iter().collect::<Vec<_>>(), events);
+            let kept = collect(&events);
+            let read = kept.iter().map(|event| (event.block.to_vec(), event.after, event.flags.bits()));
+            prop_assert_eq!(read.collect::<Vec<_>>(), events);
         }
 
         #[test]

@@ -7,6 +7,7 @@ use http::header::ORIGIN;
 use ring::digest::{Context, SHA256};
 
 use crate::auth::caller::{Caller, Kind};
+use crate::stream::log::coalescer::CoalescingKey;
 
 /// Changes whenever entries of earlier versions must not be found any more.
 const FORMAT: &str = "tokenway cache 1";
@@ -30,13 +31,9 @@ pub struct Asked {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(pub Digest);
 
-/// Which requests in flight can share one answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FlightKey(pub Digest);
-
-/// What sets flights of one request apart.
+/// What sets the coalesced answers to one request apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FlightKind {
+pub struct CoalescingKind {
     /// Its answer is streamed.
     pub streamed: bool,
     /// It was asked of `auto`, and is still to be decided: in the name of this caller, at whose limits the decision may fail.
@@ -83,10 +80,10 @@ impl Asked {
         Key(Digest::of(FORMAT, &[&self.request.0, &self.owner.0.0, &route.0.0]))
     }
 
-    /// The flight of this request. `candidates` are all that may answer, in their order, for this caller: whoever may not
-    /// use one of them must not get its answer by joining. Streamed and whole answers are different flights, and so are those
-    /// of a model that is still to be decided on.
-    pub fn flight(&self, candidates: &[Route], kind: FlightKind) -> FlightKey {
+    /// The key under which this request shares an answer that comes in. `candidates` are all that may answer, in their order, for this caller: whoever may not
+    /// use one of them must not get its answer by joining. Streamed and complete answers have different keys, and so have
+    /// those of a model that is still to be decided on.
+    pub fn coalescing_key(&self, candidates: &[Route], kind: CoalescingKind) -> CoalescingKey {
         let mut parts: Vec<&[u8]> = vec![&self.request.0, &self.owner.0.0];
         parts.extend(kind.undecided.as_ref().map(|caller| caller.0.0.as_slice()));
         parts.extend(candidates.iter().map(|route| route.0.0.as_slice()));
@@ -96,7 +93,7 @@ impl Asked {
             (true, true) => "streamed flight of auto",
             (false, true) => "whole flight of auto",
         };
-        FlightKey(Digest::of(purpose, &parts))
+        CoalescingKey(Digest::of(purpose, &parts).0)
     }
 }
 
@@ -191,22 +188,22 @@ mod tests {
     }
 
     #[test]
-    fn a_flight_is_of_one_form_and_of_the_same_candidates_in_the_same_order() {
+    fn a_coalesced_answer_is_of_one_form_and_of_the_same_candidates_in_the_same_order() {
         let asked = Asked::new(b"{}", Owner::everybody());
         let [a, b] = ["a", "b"].map(|name| Route::new(name, "up", "https://up.example/v1", name));
-        let [streamed, whole] = [true, false].map(|streamed| FlightKind { streamed, undecided: None });
+        let [streamed, whole] = [true, false].map(|streamed| CoalescingKind { streamed, undecided: None });
         let anonymous = |last| Owner::caller(&Caller::anonymous([192, 0, 2, last].into()), &page(None));
-        let of_auto = FlightKind { undecided: Some(anonymous(1)), ..streamed };
-        let flights = [
-            asked.flight(&[a], of_auto),
-            asked.flight(&[a], FlightKind { undecided: Some(anonymous(2)), ..streamed }),
-            asked.flight(&[a], FlightKind { undecided: Some(anonymous(1)), ..whole }),
-            asked.flight(&[a], streamed),
-            asked.flight(&[a], whole),
-            asked.flight(&[a, b], streamed),
-            asked.flight(&[b, a], streamed),
+        let of_auto = CoalescingKind { undecided: Some(anonymous(1)), ..streamed };
+        let keys = [
+            asked.coalescing_key(&[a], of_auto),
+            asked.coalescing_key(&[a], CoalescingKind { undecided: Some(anonymous(2)), ..streamed }),
+            asked.coalescing_key(&[a], CoalescingKind { undecided: Some(anonymous(1)), ..whole }),
+            asked.coalescing_key(&[a], streamed),
+            asked.coalescing_key(&[a], whole),
+            asked.coalescing_key(&[a, b], streamed),
+            asked.coalescing_key(&[b, a], streamed),
         ];
-        assert_eq!(flights.iter().collect::<HashSet<_>>().len(), flights.len());
+        assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A kept answer, told again: at once, or in the rhythm in which it once came.
+//! Streams a cached answer: at once, or at the pace at which it once came.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,17 +6,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::entry::{Answer, Entry, Event, Events};
-use super::flight::{Logged, Step};
+use super::entry::{Answer, Entry, Events};
 use crate::spend::tally::Tally;
+use crate::stream::log::marked::Event;
+use crate::stream::log::reader::{Read, Then};
+use crate::stream::timer::Timer;
 
 /// The longest pause between two events of a paced replay: nobody gains by a model's stumbling.
 pub const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// One telling of an entry.
+/// One reading of an entry.
 pub struct Replay {
     entry: Arc<Entry>,
     events: Events,
@@ -27,7 +29,8 @@ pub struct Replay {
 struct Pace {
     /// When the last event was due, and when it once had come.
     last: Option<(Instant, u32)>,
-    timer: Pin<Box<Sleep>>,
+    due: Instant,
+    timer: Timer,
     /// While the gateway shuts down, nobody waits for a rhythm.
     hurry: Pin<Box<WaitForCancellationFutureOwned>>,
     hurried: bool,
@@ -38,7 +41,7 @@ impl Replay {
     pub fn instant(entry: Arc<Entry>) -> Option<Self> {
         let events = match &entry.answer {
             Answer::Streamed(events) => events.clone(),
-            Answer::Whole(json) => Events::telling(json)?,
+            Answer::Whole(json) => Events::streaming(json)?,
         };
         Some(Self { entry, events, next: 0, pace: None })
     }
@@ -46,9 +49,11 @@ impl Replay {
     /// In its rhythm, with the first event at once and no pause over [`LONGEST_PAUSE`]; at once from `hurry` on.
     #[must_use]
     pub fn paced(mut self, hurry: &CancellationToken) -> Self {
+        let now = Instant::now();
         self.pace = Some(Pace {
             last: None,
-            timer: Box::pin(sleep_until(Instant::now())),
+            due: now,
+            timer: Timer::at(now),
             hurry: Box::pin(hurry.clone().cancelled_owned()),
             hurried: false,
         });
@@ -60,36 +65,45 @@ impl Replay {
         &self.entry.tally
     }
 
-    /// The next event, once it is due.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
-        let Some(event) = self.events.get(self.next) else { return Poll::Ready(Step::Ended) };
-        if let Some(pace) = &mut self.pace
-            && pace.poll_due(&event, cx).is_pending()
-        {
-            return Poll::Pending;
+    /// Shows the events that are due to `each`, about `limit` bytes of them but at least one.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize, mut each: impl FnMut(Event<'_>)) -> Poll<Read> {
+        let (mut shown, mut bytes) = (false, 0);
+        loop {
+            let Some(event) = self.events.get(self.next) else {
+                return Poll::Ready(if shown { Read::Events(Then::End) } else { Read::Ended });
+            };
+            if shown && bytes + event.block.len() > limit {
+                return Poll::Ready(Read::Events(Then::More));
+            }
+            if self.pace.as_mut().is_some_and(|pace| pace.poll_due(event.after, cx).is_pending()) {
+                return if shown { Poll::Ready(Read::Events(Then::Wait)) } else { Poll::Pending };
+            }
+            shown = true;
+            bytes += event.block.len();
+            self.next += 1;
+            each(Event { number: self.next as u64, bytes: event.block, flags: event.flags, complete: None });
         }
-        self.next += 1;
-        Poll::Ready(Step::Event(Logged { event, at: Instant::now(), error: false }))
     }
 }
 
 impl Pace {
-    fn poll_due(&mut self, event: &Event, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_due(&mut self, at: u32, cx: &mut Context<'_>) -> Poll<()> {
         self.hurried = self.hurried || self.hurry.as_mut().poll(cx).is_ready();
         if self.hurried {
             return Poll::Ready(());
         }
         let Some((last, after)) = self.last else {
-            self.last = Some((Instant::now(), event.after));
+            self.last = Some((Instant::now(), at));
             return Poll::Ready(());
         };
-        let pause = Duration::from_millis(u64::from(event.after.saturating_sub(after))).min(LONGEST_PAUSE);
+        let pause = Duration::from_millis(u64::from(at.saturating_sub(after))).min(LONGEST_PAUSE);
         let due = last + pause;
-        if self.timer.deadline() != due {
-            self.timer.as_mut().reset(due);
+        if self.due != due {
+            self.due = due;
+            self.timer.set(due);
         }
-        if pause.is_zero() || self.timer.as_mut().poll(cx).is_ready() {
-            self.last = Some((due, event.after));
+        if pause.is_zero() || self.timer.poll(cx).is_ready() {
+            self.last = Some((due, at));
             return Poll::Ready(());
         }
         Poll::Pending

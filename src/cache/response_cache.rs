@@ -1,23 +1,24 @@
-//! The cache as the gateway uses it: what is kept, here and in Redis, and what is in flight.
+//! The cache as the gateway uses it: the cached answers, here and in Redis, and the coalesced answers that are coming in.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::directives::RequestCacheControl;
 use super::entry::{Answer, Entry};
-use super::flight::{self, Bounds, Flights, Follower, Pilot};
-use super::key::{Asked, FlightKey, Key, Route};
+use super::key::{Asked, Key, Route};
 use super::memory::Memory;
 use super::remote::Remote;
 use crate::config::Cache as Rules;
 use crate::redis::store::Store;
 use crate::spend::tally::Tally;
+use crate::stream::log::coalescer::{self, Coalescer, CoalescingKey, Leader, Subscriber};
+use crate::stream::log::core::Bounds;
 
-/// All that is kept and all that is in flight. It lives as long as the process: a reload keeps it.
+/// All cached and all coalesced answers. It lives as long as the process: a reload keeps it.
 pub struct ResponseCache {
     memory: Memory,
     remote: Remote,
-    flights: Arc<Flights>,
+    coalescer: Arc<Coalescer>,
 }
 
 /// A kept answer and its age.
@@ -33,7 +34,7 @@ pub enum Reuse {
     /// It is kept.
     Hit(Found),
     /// It is just coming in.
-    Coalesced(Follower),
+    Coalesced(Subscriber),
 }
 
 /// What entering gives.
@@ -41,7 +42,7 @@ pub enum Entered {
     /// There is an answer.
     Reuse(Reuse),
     /// It is to be asked for; the first reader is there already.
-    Leads(Pilot, Follower),
+    Leads(Leader, Subscriber),
 }
 
 /// What is looked for.
@@ -50,10 +51,10 @@ pub struct Lookup<'a> {
     pub asked: Asked,
     /// Where the answer of the model that is asked first is kept; `None` while it is not known which one that is.
     pub key: Option<Key>,
-    /// The flight that the request may join, or is to begin.
-    pub flight: FlightKey,
-    /// Others that will do as well.
-    pub also: Vec<FlightKey>,
+    /// Of the answer that the request may join, or is to lead.
+    pub coalescing_key: CoalescingKey,
+    /// Of other answers that will do as well.
+    pub also: Vec<CoalescingKey>,
     /// It wants a stream.
     pub streamed: bool,
     /// Its `cache-control`.
@@ -66,7 +67,7 @@ impl ResponseCache {
     /// Empty, under these rules; what other instances keep is in this store, wherever that is.
     pub fn new(rules: Option<&Rules>, store: Arc<Store>) -> Arc<Self> {
         let (max_bytes, ttl) = rules.map(|rules| (rules.max_bytes as u64, rules.ttl)).unwrap_or_default();
-        Arc::new(Self { memory: Memory::new(max_bytes, ttl), remote: Remote::new(store), flights: Arc::default() })
+        Arc::new(Self { memory: Memory::new(max_bytes, ttl), remote: Remote::new(store), coalescer: Arc::default() })
     }
 
     /// From now on these rules hold.
@@ -75,22 +76,22 @@ impl ResponseCache {
         self.memory.set_bounds(max_bytes, ttl);
     }
 
-    /// A kept answer, or a flight.
+    /// A cached answer, or a coalesced one.
     pub async fn enter(&self, lookup: &Lookup<'_>) -> Entered {
         let Lookup { rules, wishes, .. } = lookup;
         let bounds = Bounds { one: rules.max_entry, all: rules.max_bytes };
         if wishes.no_cache {
             // others may join: what they get is new to them as well
-            let (pilot, follower) = self.flights.begin_anew(lookup.flight, bounds);
-            return Entered::Leads(pilot, follower);
+            let (leader, subscriber) = self.coalescer.lead(lookup.coalescing_key, bounds);
+            return Entered::Leads(leader, subscriber);
         }
         if let Some(free) = self.free(lookup).await {
             return Entered::Reuse(free);
         }
-        match self.flights.enter(lookup.flight, bounds, || self.here(lookup)) {
-            flight::Entered::Joined(follower) => Entered::Reuse(Reuse::Coalesced(follower)),
-            flight::Entered::Instead(found) => Entered::Reuse(Reuse::Hit(found)),
-            flight::Entered::Leads(pilot, follower) => Entered::Leads(pilot, follower),
+        match self.coalescer.enter(lookup.coalescing_key, bounds, || self.here(lookup)) {
+            coalescer::Entered::Joined(subscriber) => Entered::Reuse(Reuse::Coalesced(subscriber)),
+            coalescer::Entered::Instead(found) => Entered::Reuse(Reuse::Hit(found)),
+            coalescer::Entered::Leads(leader, subscriber) => Entered::Leads(leader, subscriber),
         }
     }
 
@@ -104,9 +105,9 @@ impl ResponseCache {
         if let Some(found) = self.here(lookup) {
             return Some(Reuse::Hit(found));
         }
-        let mut flights = std::iter::once(&lookup.flight).chain(&lookup.also).filter(|_| !only_if_cached);
-        if let Some(follower) = flights.find_map(|flight| self.flights.join(*flight)) {
-            return Some(Reuse::Coalesced(follower));
+        let mut keys = std::iter::once(&lookup.coalescing_key).chain(&lookup.also).filter(|_| !only_if_cached);
+        if let Some(subscriber) = keys.find_map(|key| self.coalescer.join(*key)) {
+            return Some(Reuse::Coalesced(subscriber));
         }
         self.elsewhere(lookup).await.map(Reuse::Hit)
     }

@@ -44,6 +44,8 @@ impl Splicer {
     }
 
     fn put(&self, text: &[u8], place: &Range<usize>, out: &mut BytesMut) {
+        // exactly, so that bytes that are not added to need no second allocation
+        out.reserve(text.len() - place.len() + self.fresh.len());
         out.put_slice(&text[..place.start]);
         out.put_slice(&self.fresh);
         out.put_slice(&text[place.end..]);

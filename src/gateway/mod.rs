@@ -4,12 +4,11 @@
 
 mod admit;
 pub mod answers;
-mod begun;
-mod cached;
 mod exchange;
 mod handle;
 pub mod head;
 pub mod live;
+mod lookup;
 mod models;
 mod plan;
 mod process;
@@ -18,7 +17,6 @@ mod reserve;
 mod respond;
 pub mod routes;
 mod session;
-mod sharing;
 mod source;
 mod streams;
 
@@ -61,7 +59,7 @@ impl Gateway {
         shared.store.move_to(place);
         shared.streams.set_rules(config.resume.clone());
         shared.cache.set_rules(config.cache.as_ref());
-        let routes = sharing::routes(&config);
+        let routes = lookup::routes(&config);
         Ok(Self { config, upstreams, router, routes, signatures: Signatures::default(), shared })
     }
 

@@ -1,18 +1,51 @@
 //! Stage 6: the response to a completion, in the form that the request asks for.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::Response;
+use http::{HeaderValue, Response};
+use tokio::time::timeout;
 
 use super::answers;
-use super::begun::Begun;
 use super::exchange::Exchange;
-use super::sharing::Sharing;
+use super::source::{AnswerSource, Origin, Share, splicer};
 use super::streams;
-use crate::body::Body;
+use crate::body::{Body, Frames};
+use crate::cache::replay::Replay;
 use crate::cache::response_cache::Reuse;
-use crate::error::Reject;
+use crate::cache::source::{self, CacheSource, whole};
+use crate::error::{Code, Reject};
+use crate::metering::meter::Meter;
 use crate::routing::plan::Plan;
+use crate::spend::tally::Tally;
+use crate::stream::body::Body as StreamBody;
+use crate::stream::log::coalescer::Subscriber;
+use crate::stream::upstream_source::{Sink, Start, UpstreamSource};
+use crate::stream::upstreams::Whole;
+use crate::upstream::failure::Failure;
+
+/// When the head goes out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Commit {
+    /// With the first output, or at `stream.commit_after`.
+    FirstOutput,
+    /// At once: the response is no stream.
+    Now,
+}
+
+/// What the head of a stream depends on.
+#[derive(Default)]
+pub(super) struct Head {
+    /// Of the upstream's answer.
+    vary: Option<HeaderValue>,
+    /// The first output has come in.
+    has_output: bool,
+    /// No other model will be asked.
+    answerer_is_known: bool,
+    /// Of a cached answer.
+    age: Option<Duration>,
+}
 
 impl Exchange {
     /// A stream, a resumable stream or a whole answer.
@@ -22,18 +55,157 @@ impl Exchange {
     pub(super) async fn respond(&self, plan: Plan, reuse: Option<Reuse>) -> Result<Response<Body>, Reject> {
         let streaming = plan.request.stream();
         if streams::is_wanted(&self.parts.headers, streaming)? {
-            return Box::pin(self.complete_resumably(plan, reuse)).await;
+            return Box::pin(self.respond_resumable(plan, reuse)).await;
         }
-        let plan = match self.share(plan, reuse).await? {
-            Sharing::Alone(plan) => *plan,
-            Sharing::Shared(shared) => return self.tell(*shared, streaming).await,
-        };
+        let origin = self.source(plan, reuse).await?;
         if !streaming {
-            let whole = Box::pin(Arc::clone(&self.gateway.router).whole(plan, self.meter.clone())).await;
-            let whole = whole.map_err(|failure| answers::failed(&failure, &self.meter))?;
-            return answers::whole(self.route, whole, &self.meter);
+            return Box::pin(self.respond_whole(origin)).await;
         }
-        let Begun { source: relay, head } = self.begin(plan, self.gateway.upstreams.rules()).await?;
-        Ok(head.answer(Box::pin(relay), &self.meter))
+        let (source, head) = self.open(origin, Sink::Body, Commit::FirstOutput).await?;
+        let frames: Frames = match source {
+            AnswerSource::Upstream(source) => Box::pin(StreamBody::new(source)),
+            AnswerSource::Cache(source) => {
+                let every = self.gateway.upstreams.rules().heartbeat;
+                Box::pin(StreamBody::new(*source).with_heartbeat(every, head.first_heartbeat(every)))
+            }
+        };
+        Ok(head.response(frames, &self.meter))
     }
+
+    /// Opens a source for this sink, up to the moment at which the head goes out.
+    ///
+    /// # Errors
+    /// No upstream answers.
+    pub(super) async fn open(
+        &self,
+        origin: Origin,
+        sink: Sink,
+        commit: Commit,
+    ) -> Result<(AnswerSource, Head), Reject> {
+        let (gateway, meter) = (&self.gateway, &self.meter);
+        let (share, origin, head) = match origin {
+            Origin::Upstream(plan) => {
+                let one = plan.has_one_candidate();
+                let mut opening = Arc::clone(&gateway.router).stream(*plan, meter.clone());
+                let (start, head) = match self.committed(&mut opening, commit).await? {
+                    Some(opened) => {
+                        let head = Head::with_output(opened.feed.vary().cloned());
+                        (Start::Opened(opened), head)
+                    }
+                    // with a fallback, another model may still be the one that answers
+                    None => (Start::Opening(opening), Head { answerer_is_known: one, ..Head::default() }),
+                };
+                let source = UpstreamSource::new(start, sink, meter.clone(), gateway.streams());
+                return Ok((AnswerSource::Upstream(source), head));
+            }
+            Origin::Cached(share, entry, age) => {
+                let replay = Replay::instant(entry).ok_or_else(unreadable)?;
+                let paced = gateway.config.cache.as_ref().is_some_and(|rules| rules.paced);
+                let replay = match paced && commit == Commit::FirstOutput {
+                    true => replay.paced(&gateway.shared.drain.begun),
+                    false => replay,
+                };
+                self.reuses(share.model);
+                (share, source::Origin::Cached(replay), Head { age: Some(age), ..Head::with_output(None) })
+            }
+            Origin::Coalesced(mut share, subscriber) => {
+                let mut entering = self.enter(subscriber, share.joins.take());
+                let (origin, head) = match self.committed(&mut entering, commit).await? {
+                    Some(subscriber) => {
+                        let vary = subscriber.known_head().and_then(|head| head.vary.clone());
+                        (source::Origin::Coalesced(subscriber), Head::with_output(vary))
+                    }
+                    None => {
+                        let answerer_is_known = share.leads && share.has_one_candidate;
+                        (source::Origin::Entering(entering), Head { answerer_is_known, ..Head::default() })
+                    }
+                };
+                (share, origin, head)
+            }
+        };
+        let source = CacheSource::new(origin, self.part(&share), meter.clone(), share.wants_usage);
+        Ok((AnswerSource::Cache(Box::new(source.into_sink(sink))), head))
+    }
+
+    /// The commit decision. Nothing is sent before the first output, so that the status can be the right one; but not longer
+    /// than `stream.commit_after`, because then the client must hear something, and a failure becomes an event of the stream.
+    async fn committed<T>(
+        &self,
+        opening: &mut (impl Future<Output = Result<T, Failure>> + Unpin),
+        commit: Commit,
+    ) -> Result<Option<T>, Reject> {
+        if commit == Commit::Now {
+            return Ok(None);
+        }
+        match timeout(self.gateway.upstreams.rules().commit_after, opening).await {
+            Ok(opened) => opened.map(Some).map_err(|failure| answers::failed(&failure, &self.meter)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn respond_whole(&self, origin: Origin) -> Result<Response<Body>, Reject> {
+        let meter = &self.meter;
+        let failed = |failure| answers::failed(&failure, meter);
+        match origin {
+            Origin::Upstream(plan) => {
+                let whole = Arc::clone(&self.gateway.router).whole(*plan, meter.clone()).await;
+                answers::whole(self.route, whole.map_err(failed)?, meter)
+            }
+            Origin::Cached(share, entry, age) => {
+                let body = splicer().completion(&entry.completion().ok_or_else(unreadable)?);
+                self.reuses(share.model);
+                meter.record().reused(Tally { prompt_tokens: share.prompt_tokens, ..entry.tally.clone() }.tokens());
+                let mut response = answers::whole(self.route, Whole { body, vary: None }, meter)?;
+                answers::age(&mut response, age);
+                Ok(response)
+            }
+            Origin::Coalesced(share, subscriber) => {
+                let whole = self.coalesced_whole(*share, subscriber).await.map_err(failed)?;
+                answers::whole(self.route, whole, meter)
+            }
+        }
+    }
+
+    async fn coalesced_whole(&self, share: Share, subscriber: Subscriber) -> Result<Whole, Failure> {
+        let mut subscriber = self.enter(subscriber, share.joins).await?;
+        let head = subscriber.head().await?;
+        let (body, tally) = match &head.whole {
+            Some(body) => (body.clone(), subscriber.tally()),
+            None => whole(subscriber).await?,
+        };
+        if share.leads {
+            return Ok(Whole { body, vary: head.vary.clone() });
+        }
+        let id = self.gateway.upstreams.models().find(Some(&head.model));
+        id.into_iter().for_each(|id| self.reuses(id));
+        self.meter.record().reused(Tally { prompt_tokens: share.prompt_tokens, ..tally }.tokens());
+        Ok(Whole { body: splicer().completion(&body), vary: head.vary.clone() })
+    }
+}
+
+impl Head {
+    fn with_output(vary: Option<HeaderValue>) -> Self {
+        Self { vary, has_output: true, answerer_is_known: true, age: None }
+    }
+
+    /// When the first heartbeat is due: at once where the head goes out without output.
+    pub(super) fn first_heartbeat(&self, every: Option<Duration>) -> Duration {
+        every.filter(|_| self.has_output).unwrap_or_default()
+    }
+
+    /// The response whose body is `frames`.
+    pub(super) fn response(self, frames: Frames, meter: &Meter) -> Response<Body> {
+        let mut response = answers::stream(frames, self.vary);
+        match self.answerer_is_known {
+            true => answers::describe(&mut response, meter),
+            false => answers::name_cache(&mut response, meter),
+        }
+        self.age.into_iter().for_each(|age| answers::age(&mut response, age));
+        response
+    }
+}
+
+/// Entries are checked when they are cached and when they are read: this does not happen.
+fn unreadable() -> Reject {
+    Reject::new(Code::InternalError, "The gateway failed: this is a defect of it.")
 }

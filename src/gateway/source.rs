@@ -1,40 +1,206 @@
-//! Stage 5: where the answer comes from.
+//! Stage 5: where the answer comes from: the cache, another request, or an upstream.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
-
+use super::Gateway;
 use super::answers;
-use super::begun::{Begun, Head};
 use super::exchange::Exchange;
-use crate::config;
+use crate::cache::directives::RequestCacheControl;
+use crate::cache::entry::{Answer, Entry};
+use crate::cache::lead;
+use crate::cache::response_cache::{Entered, Found, Lookup, Reuse};
+use crate::cache::source::{CacheSource, Entering, Part};
+use crate::cache::splice::Splicer;
 use crate::error::Reject;
+use crate::metrics::Cached;
+use crate::models::ModelId;
 use crate::routing::plan::Plan;
-use crate::stream::relay::Relay;
+use crate::spend::tally::Tally;
+use crate::stream::log::coalescer::{Leader, Subscriber};
+use crate::stream::source::{Next, Source};
+use crate::stream::upstream_source::{Sink, Start, Streams, UpstreamSource};
+
+/// Where the answer to a request comes from.
+pub(super) enum Origin {
+    /// An upstream, for this request alone.
+    Upstream(Box<Plan>),
+    /// The cache.
+    Cached(Box<Share>, Arc<Entry>, Duration),
+    /// An answer that identical requests share.
+    Coalesced(Box<Share>, Subscriber),
+}
+
+/// What is known of a request whose answer the cache has part in.
+pub(super) struct Share {
+    /// The request, where another one leads.
+    pub(super) joins: Option<Plan>,
+    /// This request leads, and pays.
+    pub(super) leads: bool,
+    /// The model that is asked first.
+    pub(super) model: ModelId,
+    pub(super) has_one_candidate: bool,
+    pub(super) wants_usage: bool,
+    /// Tokens of the prompt, estimated.
+    pub(super) prompt_tokens: u64,
+}
+
+/// The source of a streamed answer.
+pub(super) enum AnswerSource {
+    Upstream(UpstreamSource),
+    Cache(Box<CacheSource>),
+}
+
+impl Source for AnswerSource {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        match self {
+            Self::Upstream(source) => source.poll_next(cx),
+            Self::Cache(source) => source.poll_next(cx),
+        }
+    }
+}
 
 impl Exchange {
-    /// Opens a stream, up to its first output or `commit_after`.
-    pub(super) async fn begin(&self, plan: Plan, rules: &config::Stream) -> Result<Begun<Relay>, Reject> {
-        let (gateway, meter) = (&self.gateway, &self.meter);
-        let only_one = plan.has_one_candidate();
-        let commit = sleep_until(Instant::now() + rules.commit_after);
-        let mut opening = Arc::clone(&gateway.router).stream(plan, meter.clone());
-        tokio::select! {
-            biased;
-            opened = &mut opening => {
-                let opened = opened.map_err(|failure| answers::failed(&failure, meter))?;
-                let vary = opened.feed.vary().cloned();
-                let relay = Relay::opened(opened, meter.clone(), rules, &gateway.shared.open);
-                let head = Head { vary, has_output: true, answerer_is_known: true, age: None };
-                Ok(Begun { source: relay, head })
+    /// Finds a cached answer, or a coalesced one to join; else an upstream is asked, for this request or for all identical
+    /// ones. `reuse` is what was found before.
+    ///
+    /// # Errors
+    /// The request wants a cached answer only, and there is none.
+    pub(super) async fn source(&self, plan: Plan, reuse: Option<Reuse>) -> Result<Origin, Reject> {
+        if let Some(reuse) = reuse {
+            return Ok(self.reuse(plan, reuse));
+        }
+        let (gateway, headers, meter) = (&self.gateway, &self.parts.headers, &self.meter);
+        let only_if_cached = RequestCacheControl::of(headers).only_if_cached;
+        let Some(lookup) = gateway.lookup(&plan, headers).await else {
+            if gateway.config.cache.is_some() {
+                meter.record().cached(Cached::Off);
             }
-            // nothing was sent until here, so that the status could be the right one: now the client must hear something
-            () = commit => {
-                let relay = Relay::opening(opening, meter.clone(), rules, &gateway.shared.open);
-                // with a fallback, another model may still be the one that answers
-                let head = Head { vary: None, has_output: false, answerer_is_known: only_one, age: None };
-                Ok(Begun { source: relay, head })
+            return if only_if_cached { Err(answers::not_cached()) } else { Ok(Origin::Upstream(Box::new(plan))) };
+        };
+        let entered = match only_if_cached {
+            true => gateway.shared.cache.free(&lookup).await.map(Entered::Reuse),
+            false => Some(gateway.shared.cache.enter(&lookup).await),
+        };
+        match entered {
+            Some(Entered::Reuse(reuse)) => Ok(self.reuse(plan, reuse)),
+            Some(Entered::Leads(leader, subscriber)) => {
+                meter.record().cached(Cached::Miss);
+                let share = Share { leads: true, ..Share::new(&plan) };
+                self.lead(leader, plan, lookup);
+                Ok(Origin::Coalesced(Box::new(share), subscriber))
+            }
+            None => {
+                meter.record().cached(Cached::Miss);
+                Err(answers::not_cached())
             }
         }
     }
+
+    fn reuse(&self, plan: Plan, reuse: Reuse) -> Origin {
+        let share = Share::new(&plan);
+        let (cached, origin) = match reuse {
+            Reuse::Hit(Found { entry, now }) => {
+                let age = entry.age(now);
+                (Cached::Hit, Origin::Cached(Box::new(share), entry, age))
+            }
+            Reuse::Coalesced(subscriber) => {
+                (Cached::Joined, Origin::Coalesced(Box::new(Share { joins: Some(plan), ..share }), subscriber))
+            }
+        };
+        self.meter.record().cached(cached);
+        origin
+    }
+
+    /// Gets the answer for all identical requests, in a task of its own.
+    fn lead(&self, leader: Leader, mut plan: Plan, lookup: Lookup<'_>) {
+        let (gateway, meter) = (Arc::clone(&self.gateway), self.meter.clone());
+        let (asked, rules) = (lookup.asked, lookup.rules.clone());
+        let cache = {
+            let gateway = Arc::clone(&gateway);
+            move |model: &str, tally: Tally, answer: Answer| {
+                // under the model that answered: a request for the model that failed gets that one, once it is back
+                if let Some(id) = gateway.upstreams.models().find(Some(model)) {
+                    gateway.shared.cache.keep(&asked, &gateway.routes[id.0], &rules, tally, answer);
+                }
+            }
+        };
+        let router = Arc::clone(&gateway.router);
+        if !plan.request.stream() {
+            let asking = router.whole(plan, meter.clone());
+            tokio::spawn(lead::whole(leader, asking, meter, cache));
+            return;
+        }
+        // a later request may ask for the usage
+        plan.request.keep_usage();
+        let opening = router.stream(plan, meter.clone());
+        let source = move |opened| {
+            let start = Start::Opened(opened);
+            (UpstreamSource::new(start, Sink::Log, meter.clone(), gateway.streams()), meter)
+        };
+        tokio::spawn(lead::streamed(leader, opening, source, cache));
+    }
+
+    /// The way into a coalesced answer. A request that joins learns how `auto` was decided, and passes its own limits at the
+    /// model that answers.
+    pub(super) fn enter(&self, mut subscriber: Subscriber, joins: Option<Plan>) -> Entering {
+        let (router, meter) = (Arc::clone(&self.gateway.router), self.meter.clone());
+        Box::pin(async move {
+            let head = subscriber.head().await?;
+            if let Some(plan) = joins {
+                if plan.selection.is_pending() {
+                    meter.record().shares_route(head.route);
+                }
+                router.admit_joiner(&plan, head.route, &meter).await?;
+            }
+            Ok(subscriber)
+        })
+    }
+
+    /// Tells the meter which model's answer is reused.
+    pub(super) fn reuses(&self, model: ModelId) {
+        let model = self.gateway.upstreams.models().get(model);
+        self.meter.record().reuses(model, &self.gateway.config.upstreams[model.upstream.0].name);
+    }
+
+    /// What the answer is to this request.
+    pub(super) fn part(&self, share: &Share) -> Part {
+        match share.leads {
+            true => Part::Leads,
+            false => Part::Reuses {
+                splicer: splicer(),
+                upstreams: Arc::clone(&self.gateway.upstreams),
+                prompt_tokens: share.prompt_tokens,
+            },
+        }
+    }
+}
+
+impl Gateway {
+    /// What holds for all streams.
+    pub(super) fn streams(&self) -> Streams<'_> {
+        Streams { rules: self.upstreams.rules(), open: &self.shared.open }
+    }
+}
+
+impl Share {
+    fn new(plan: &Plan) -> Self {
+        Self {
+            joins: None,
+            leads: false,
+            model: plan.selection.model,
+            has_one_candidate: plan.has_one_candidate(),
+            wants_usage: plan.request.wants_usage(),
+            prompt_tokens: plan.request.estimated_prompt_tokens(),
+        }
+    }
+}
+
+/// Writes a new completion id.
+pub(super) fn splicer() -> Splicer {
+    let mut random = [0; 16];
+    // without randomness ids may repeat: no reason to refuse a request
+    let _ = getrandom::fill(&mut random);
+    Splicer::new(random)
 }

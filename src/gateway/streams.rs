@@ -1,29 +1,25 @@
 //! Resumable streams: made, read, stopped.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::str::FromStr;
 
 use http::header::{HeaderMap, HeaderName};
 use http::{Response, StatusCode};
 
-use super::Gateway;
-use super::begun::{Begun, Head};
 use super::exchange::Exchange;
-use super::sharing::Sharing;
+use super::respond::Commit;
 use crate::body::Body;
 use crate::cache::response_cache::Reuse;
-use crate::config;
 use crate::error::{Code, Reject};
 use crate::gateway::answers;
 use crate::gateway::routes::stream_id;
 use crate::routing::plan::Plan;
+use crate::stream::log::cursor;
 use crate::stream::log::id::StreamId;
-use crate::stream::log::reader::Reader;
-use crate::stream::log::registry::Writer;
-use crate::stream::log::store::{Opened, Owner, Store, Unopened};
-use crate::stream::log::{cursor, writer};
-use crate::stream::relay::Relay;
+use crate::stream::log::owner::Owner;
+use crate::stream::log::registry::{Opened, Unopened, Writer};
+use crate::stream::log::render::Rendered;
+use crate::stream::log::writer::drive;
+use crate::stream::upstream_source::Sink;
 
 const TOKENWAY_RESUMABLE: HeaderName = HeaderName::from_static("tokenway-resumable");
 
@@ -50,60 +46,45 @@ impl Exchange {
         let request = self.read().await?;
         let mut plan = self.plan(caller, request).await?;
         let reuse = self.reserve(&mut plan).await?;
-        let (stream, log) = self.keep(owner).await?;
+        let (stream, log) = self.open_log(owner)?;
         self.meter.record().outlive_answer();
-        match self.share(plan, reuse).await? {
-            Sharing::Alone(plan) => {
-                let (gateway, meter) = (&self.gateway, &self.meter);
-                let opening = gateway.router.clone().stream(*plan, meter.clone());
-                let relay = Relay::opening(opening, meter.clone(), &gateway.quiet_rules(), &gateway.shared.open);
-                tokio::spawn(writer::drive(relay, log));
-            }
-            Sharing::Shared(shared) => drop(tokio::spawn(self.telling(*shared)?.record(log))),
-        }
+        let origin = self.source(plan, reuse).await?;
+        let (source, _) = self.open(origin, Sink::Log, Commit::Now).await?;
+        tokio::spawn(drive(source, log));
         Ok(answers::created(stream, &self.public_base()))
     }
 
     /// `POST /v1/chat/completions` with `tokenway-resumable: true`: streams as ever, through a log.
-    pub(super) async fn complete_resumably(&self, plan: Plan, reuse: Option<Reuse>) -> Result<Response<Body>, Reject> {
-        // first of all: without room nobody is asked
+    pub(super) async fn respond_resumable(&self, plan: Plan, reuse: Option<Reuse>) -> Result<Response<Body>, Reject> {
+        // first of all: without room no upstream is asked
         let owner = Owner::of(&plan.caller, &self.parts.headers);
-        let (stream, log) = self.keep(owner.clone()).await?;
-        let (writing, head): (Pin<Box<dyn Future<Output = ()> + Send>>, Head) = match self.share(plan, reuse).await? {
-            Sharing::Alone(plan) => {
-                let Begun { source: relay, head } = self.begin(*plan, &self.gateway.quiet_rules()).await?;
-                (Box::pin(writer::drive(relay, log)), head)
-            }
-            Sharing::Shared(shared) => {
-                let Begun { source: told, head } = self.begin_telling(*shared).await?;
-                (Box::pin(told.record(log)), head)
-            }
+        let (stream, log) = self.open_log(owner.clone())?;
+        let origin = self.source(plan, reuse).await?;
+        let (source, head) = self.open(origin, Sink::Log, Commit::FirstOutput).await?;
+        let shared = &self.gateway.shared;
+        let Ok(Opened::Reader(reader)) = shared.streams.open(stream, &owner, 0) else {
+            return Err(answers::no_such_stream());
         };
-        let opened = self.gateway.shared.streams.open(stream, &owner, 0).await;
-        let Ok(Opened::Reader(own)) = opened else { return Err(answers::no_such_stream()) };
-        tokio::spawn(writing);
-        let heartbeat = self.gateway.upstreams.rules().heartbeat;
-        let reader = match head.has_output {
-            true => Reader::plain(own, &self.gateway.shared.metrics, heartbeat),
-            false => Reader::plain_waiting(own, &self.gateway.shared.metrics, heartbeat),
-        };
-        let mut response = head.answer(Box::pin(reader), &self.meter);
+        tokio::spawn(drive(source, log));
+        let every = self.gateway.upstreams.rules().heartbeat;
+        let body = Rendered::plain(reader, &shared.metrics, every, head.first_heartbeat(every));
+        let mut response = head.response(Box::pin(body), &self.meter);
         answers::name_stream(&mut response, stream);
         Ok(response)
     }
 
     /// `GET /v1/streams/{id}`: replays what the reader misses, and goes on live.
-    pub(super) async fn read_stream(&self) -> Result<Response<Body>, Reject> {
+    pub(super) fn read_stream(&self) -> Result<Response<Body>, Reject> {
         let caller = self.admit()?;
         let (stream, parts) = (self.named()?, &self.parts);
         let place = cursor::place(&parts.headers, parts.uri.query())?.unwrap_or(0);
         let owner = Owner::of_get(&caller, &parts.headers, || self.public_base());
-        match self.gateway.shared.streams.open(stream, &owner, place).await {
+        match self.gateway.shared.streams.open(stream, &owner, place) {
             Ok(Opened::Reader(log)) => {
                 if place > 0 {
                     self.gateway.shared.metrics.stream_resumes.inc();
                 }
-                let reader = Reader::numbered(log, self.meter.clone(), self.gateway.upstreams.rules().heartbeat);
+                let reader = Rendered::numbered(log, self.meter.clone(), self.gateway.upstreams.rules().heartbeat);
                 Ok(answers::stream(Box::pin(reader), None))
             }
             // WHATWG HTML §9.2.3: EventSource reconnects after every end but this one
@@ -114,16 +95,16 @@ impl Exchange {
     }
 
     /// `DELETE /v1/streams/{id}`: stops the upstream now. Leaving does not.
-    pub(super) async fn stop_stream(&self) -> Result<Response<Body>, Reject> {
+    pub(super) fn stop_stream(&self) -> Result<Response<Body>, Reject> {
         let owner = Owner::of(&self.admit()?, &self.parts.headers);
-        let stopped = self.gateway.shared.streams.stop(self.named()?, &owner).await;
+        let stopped = self.gateway.shared.streams.stop(self.named()?, &owner);
         stopped.map_err(|_| answers::no_such_stream())?;
         Ok(answers::empty(StatusCode::NO_CONTENT))
     }
 
-    async fn keep(&self, owner: Owner) -> Result<(StreamId, Writer), Reject> {
+    fn open_log(&self, owner: Owner) -> Result<(StreamId, Writer), Reject> {
         let request_id = self.meter.record().request_id().into();
-        self.gateway.shared.streams.create(owner, request_id).await.map_err(|_| answers::no_room())
+        self.gateway.shared.streams.create(owner, request_id).map_err(|_| answers::no_room())
     }
 
     /// Where the client has reached this gateway: `https://host:port`.
@@ -142,12 +123,5 @@ impl Exchange {
     fn named(&self) -> Result<StreamId, Reject> {
         let text = stream_id(self.parts.uri.path()).unwrap_or_default();
         StreamId::from_str(text).map_err(|_| answers::no_such_stream())
-    }
-}
-
-impl Gateway {
-    /// The bounds of a stream that goes into a log: each of its readers has its own heartbeats.
-    pub(super) fn quiet_rules(&self) -> config::Stream {
-        config::Stream { heartbeat: None, ..self.upstreams.rules().clone() }
     }
 }

@@ -1,6 +1,7 @@
-//! An upstream's answer as events: read, cut, understood, and handed on in batches of whole events.
+//! An upstream's answer as events: read, framed and understood. Nothing frames or reads them again.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -8,34 +9,18 @@ use http::HeaderValue;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
+use super::event::{Batch, Flags};
 use crate::failover::health_registry::AttemptPermit;
 use crate::metering::attempt::Attempt;
 use crate::spend::tally::Tally;
 use crate::upstream::client::AnswerBody;
 use crate::upstream::failure::Failure;
 use families::chat::event::{Chunk, Inspector};
-use sse::event::{Event, Fields, Kind, Run};
+use sse::event::{Event, Fields, Kind};
 use sse::framer::Framer;
 
-/// Whole events, adjacent in the upstream's bytes.
-#[derive(Debug)]
-pub struct Batch {
-    /// The upstream's own bytes.
-    pub bytes: Bytes,
-    /// When the last of its bytes had come in.
-    pub complete: Instant,
-    /// Some event in it is output: content, reasoning, a refusal or a tool call.
-    pub output: bool,
-    /// It is the upstream's, and so measured.
-    pub measured: bool,
-}
-
-impl Batch {
-    /// The gateway's own bytes between the upstream's events.
-    pub fn own(bytes: Bytes) -> Self {
-        Self { bytes, complete: Instant::now(), output: false, measured: false }
-    }
-}
+/// A stream that is being opened.
+pub type Opening = Pin<Box<dyn Future<Output = Result<Opened, Failure>> + Send>>;
 
 /// A stream whose first output has come in.
 pub struct Opened {
@@ -49,14 +34,14 @@ impl Opened {
     /// What was held is complete, as far as the client is concerned, at the commit point: before it, nothing may leave.
     pub fn new(held: Vec<Batch>, feed: Box<Feed>) -> Self {
         match held.last().map(|batch| batch.complete) {
-            Some(committed) => Self { held, feed }.committed(committed),
-            None => Self { held, feed },
+            Some(Some(committed)) => Self { held, feed }.committed(committed),
+            _ => Self { held, feed },
         }
     }
 
     /// The same, where the commit point comes later than the first output.
     pub fn committed(mut self, at: Instant) -> Self {
-        self.held.iter_mut().for_each(|batch| batch.complete = at);
+        self.held.iter_mut().for_each(|batch| batch.complete = Some(at));
         self
     }
 }
@@ -66,6 +51,7 @@ pub struct Feed {
     body: AnswerBody,
     framer: Framer,
     inspector: Inspector,
+    /// Events of the last read that are still to be taken, one by one.
     ready: VecDeque<Batch>,
     failed: Option<Failure>,
     attempt: Attempt,
@@ -88,8 +74,8 @@ const MAX_CHUNKS: usize = 16;
 
 /// What is done with an event.
 enum Verdict {
-    Pass { output: bool },
-    Keep,
+    Pass(Flags),
+    Suppress,
     Fail(Failure),
 }
 
@@ -152,7 +138,7 @@ impl Feed {
         !self.framer.awaits_lf()
     }
 
-    /// The next batch of events: `None` at the proper end. Nothing waits: a batch holds what has come in, no more.
+    /// The next event: `None` at the proper end.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Batch>, Failure>> {
         for _ in 0..MAX_CHUNKS {
             if let Some(batch) = self.ready.pop_front() {
@@ -178,7 +164,16 @@ impl Feed {
         Poll::Pending
     }
 
-    /// The next batch of events, awaited.
+    /// Adds the events of the same read that follow this one directly: what a client gets in one write.
+    pub fn join_ready(&mut self, batch: &mut Batch) {
+        while let Some(next) = self.ready.pop_front() {
+            if let Err(next) = batch.join(next) {
+                return self.ready.push_front(next);
+            }
+        }
+    }
+
+    /// The next event, awaited.
     pub async fn next(&mut self) -> Result<Option<Batch>, Failure> {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
@@ -209,7 +204,6 @@ impl Feed {
         self.heard = complete;
         let length = chunk.len();
         self.framer.push(chunk);
-        let mut batch: Option<(Run, bool)> = None;
         while self.failed.is_none() && !self.tally().done {
             let event = match self.framer.next_event() {
                 Ok(Some(event)) => event,
@@ -220,24 +214,14 @@ impl Feed {
                 }
             };
             match self.judge(&event) {
-                Verdict::Pass { output } => {
+                Verdict::Pass(flags) => {
                     self.passed = true;
-                    batch = Some(match batch.take() {
-                        None => (event.into(), output),
-                        Some((mut run, before)) => match run.append(event) {
-                            Ok(()) => (run, before | output),
-                            Err(event) => {
-                                self.ready.push_back(Batch::of(run, complete, before));
-                                (event.into(), output)
-                            }
-                        },
-                    });
+                    self.ready.push_back(Batch::new(event, complete, flags));
                 }
-                Verdict::Keep => self.passed = false,
+                Verdict::Suppress => self.passed = false,
                 Verdict::Fail(failure) => self.failed = Some(failure),
             }
         }
-        self.ready.extend(batch.map(|(run, output)| Batch::of(run, complete, output)));
         if self.tally().output_events > 0 {
             return;
         }
@@ -251,26 +235,29 @@ impl Feed {
         let fields = event.fields();
         let data = match (fields.kind, fields.data) {
             (Kind::Data, Some(data)) => data,
-            (Kind::Comment, _) => return Verdict::Pass { output: false },
-            // a block without data tells a client nothing, and a lone `retry:` or `id:` breaks openai-python
-            (Kind::Field | Kind::Data, _) => return Verdict::Keep,
-            (Kind::Blank, _) if self.passed => return Verdict::Pass { output: false },
-            (Kind::Blank, _) => return Verdict::Keep,
+            (Kind::Comment, _) => return Verdict::Pass(Flags::default()),
+            // a block without data has no meaning to a client, and a lone `retry:` or `id:` breaks openai-python
+            (Kind::Field | Kind::Data, _) => return Verdict::Suppress,
+            (Kind::Blank, _) if self.passed => return Verdict::Pass(Flags::default()),
+            (Kind::Blank, _) => return Verdict::Suppress,
         };
+        let has_data = Flags::DATA | Flags::ID_OR_RETRY.when(fields.id_or_retry);
         match self.inspector.inspect(fields.name, &data) {
             Chunk::Done => {
                 self.attempt.tally_mut().done = true;
-                Verdict::Pass { output: false }
+                Verdict::Pass(has_data | Flags::DONE)
             }
             Chunk::Error(fault) => Verdict::Fail(Failure::InBody(fault)),
             Chunk::Delta(delta) => {
                 self.attempt.tally_mut().add(&delta);
                 match delta.usage_only && !self.pass_usage {
-                    true => Verdict::Keep,
-                    false => Verdict::Pass { output: delta.output },
+                    true => Verdict::Suppress,
+                    false => Verdict::Pass(
+                        has_data | Flags::OUTPUT.when(delta.output) | Flags::USAGE_ONLY.when(delta.usage_only),
+                    ),
                 }
             }
-            Chunk::Malformed => Verdict::Pass { output: false },
+            Chunk::Malformed => Verdict::Pass(has_data),
         }
     }
 
@@ -282,9 +269,10 @@ impl Feed {
             // some servers leave out the blank line at the very end
             Kind::Data if done => {
                 self.attempt.tally_mut().done = true;
+                let flags = Flags::DATA | Flags::DONE | Flags::UNENDED | Flags::ID_OR_RETRY.when(rest.id_or_retry);
                 let bytes = Bytes::copy_from_slice(self.framer.unfinished());
                 self.body.keep();
-                Ok(Some(Batch { bytes, complete: Instant::now(), output: false, measured: true }))
+                Ok(Some(Batch::new(bytes, Instant::now(), flags)))
             }
             Kind::Blank | Kind::Comment if self.tally().finished => {
                 self.body.keep();
@@ -292,11 +280,5 @@ impl Feed {
             }
             _ => Err(Failure::Broken),
         }
-    }
-}
-
-impl Batch {
-    fn of(run: Run, complete: Instant, output: bool) -> Self {
-        Self { bytes: run.into_bytes(), complete, output, measured: true }
     }
 }

@@ -1,8 +1,13 @@
-//! One stream on its way to the browser: read from the upstream, relayed, ended honestly.
+//! One stream on its way to the client. A [`source`](source::Source) yields events: a completion that an upstream streams ([`upstream_source`]),
+//! a reader of a [`log`], or what the cache makes. Its sink is a [`body`] or the [writer](log::writer) of a log.
 
-pub mod alarm;
+pub mod body;
+pub mod upstream_source;
+pub mod deadlines;
+pub mod event;
 pub mod feed;
 pub mod log;
 pub mod open;
-pub mod relay;
+pub mod source;
+pub mod timer;
 pub mod upstreams;

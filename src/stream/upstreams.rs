@@ -22,6 +22,7 @@ use crate::metering::meter::Meter;
 use crate::metrics::Metrics;
 use crate::models::{ModelId, Table};
 use crate::routing::plan::Plan;
+use crate::stream::event::Flags;
 use crate::stream::feed::{Feed, Opened};
 use crate::upstream::client::{AnswerBody, Call, Client};
 use crate::upstream::failure::Failure;
@@ -231,7 +232,7 @@ async fn first_output(
         let Some(batch) = next else {
             return if feed.tally().finished { Ok(Opened::new(held, feed)) } else { Err(Failure::Empty) };
         };
-        let output = batch.output;
+        let output = batch.flags.has(Flags::OUTPUT);
         held.push(batch);
         if output || feed.is_done() && feed.tally().finished {
             return Ok(Opened::new(held, feed));

@@ -28,6 +28,8 @@ pub struct Fields<'a> {
     pub name: Option<&'a [u8]>,
     /// What kind of lines the event has.
     pub kind: Kind,
+    /// It has an `id` or a `retry` field.
+    pub id_or_retry: bool,
 }
 
 /// What kind of lines an event has; of several kinds the last one in this list.
@@ -72,7 +74,7 @@ impl Event {
 impl<'a> Fields<'a> {
     /// Reads the lines of these bytes, the last of which may lack its end.
     pub fn of(bytes: &'a [u8]) -> Self {
-        let mut fields = Fields { data: None, name: None, kind: Kind::Blank };
+        let mut fields = Fields { data: None, name: None, kind: Kind::Blank, id_or_retry: false };
         for line in lines(bytes) {
             fields.read(line);
         }
@@ -106,26 +108,32 @@ impl<'a> Fields<'a> {
                 }
             }
             b"event" => self.name = Some(value),
+            b"id" | b"retry" => self.id_or_retry = true,
             _ => {}
         }
     }
 }
 
 impl Run {
-    /// Adds the event that follows this run in the same chunk without a gap.
+    /// Adds the events that follow this run in the same chunk without a gap.
     ///
     /// # Errors
-    /// The event, if it is elsewhere: a new run begins with it.
-    pub fn append(&mut self, event: Event) -> Result<(), Event> {
-        let run = &mut self.0;
+    /// The events, if they are elsewhere: a new run begins with them.
+    pub fn append(&mut self, next: impl Into<Run>) -> Result<(), Run> {
+        let (run, next) = (&mut self.0, next.into());
         // both are alive, so that equal addresses mean the same memory
-        let same = run.source.as_ptr() == event.source.as_ptr() && run.source.len() == event.source.len();
-        if same && run.range.end == event.range.start {
-            run.range.end = event.range.end;
+        let same = run.source.as_ptr() == next.0.source.as_ptr() && run.source.len() == next.0.source.len();
+        if same && run.range.end == next.0.range.start {
+            run.range.end = next.0.range.end;
             Ok(())
         } else {
-            Err(event)
+            Err(next)
         }
+    }
+
+    /// All bytes of the run.
+    pub fn as_slice(&self) -> &[u8] {
+        self.0.as_slice()
     }
 
     /// The bytes, as one slice of their chunk.
@@ -137,6 +145,14 @@ impl Run {
 impl From<Event> for Run {
     fn from(event: Event) -> Self {
         Self(event)
+    }
+}
+
+impl From<Bytes> for Run {
+    /// All of these bytes, which are not part of a chunk.
+    fn from(bytes: Bytes) -> Self {
+        let range = 0..bytes.len();
+        Self(Event::new(bytes, range))
     }
 }
 

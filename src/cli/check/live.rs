@@ -27,8 +27,9 @@ use tokenway::metrics::Metrics;
 use tokenway::models::ModelId;
 use tokenway::request_id::RequestId;
 use tokenway::routing::plan::Plan;
+use tokenway::stream::body::Body;
 use tokenway::stream::open::OpenStreams;
-use tokenway::stream::relay::Relay;
+use tokenway::stream::upstream_source::{Sink, Start, Streams, UpstreamSource};
 use tokenway::stream::upstreams::Upstreams;
 use tokenway::upstream::failure;
 
@@ -126,8 +127,9 @@ async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId)
     let plan = Plan::to_model(model, Caller::operator(), request, id.header());
     let opened = Arc::clone(&upstreams).stream(plan, meter.clone()).await.map_err(|failure| reason(&failure))?;
     let first_output = started.elapsed();
-    let relay = Relay::opened(opened, meter, upstreams.rules(), &open);
-    let mut events = BodyDataStream::new(relay).eventsource();
+    let streams = Streams { rules: upstreams.rules(), open: &open };
+    let body = Body::new(UpstreamSource::new(Start::Opened(opened), Sink::Body, meter, streams));
+    let mut events = BodyDataStream::new(body).eventsource();
     let mut inspector = Inspector::default();
     let mut probed = Probed { first_output, events: 0, done: false };
     while let Some(Ok(event)) = events.next().await {

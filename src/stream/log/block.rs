@@ -1,48 +1,20 @@
-//! Events of an event stream as they go into a log: those with data, without the fields that the log itself writes, and
-//! each with its end. Pure.
+//! The form in which a resumable log has an event. Pure.
+//!
+//! The bytes are the upstream's, with two exceptions. Lines of the fields `id` and `retry` are removed: a reader gets the
+//! log's own, and the upstream's would overrule them. An event that lacks its blank line, as the last one of some servers
+//! does, gets it: without it no client dispatches the event (WHATWG HTML §9.2.6), nor learns its id.
 
 use std::borrow::Cow;
 
 use memchr::memchr2;
 
-/// The blocks of whole events that are kept, in order. What has no data is not: no client dispatches it.
-///
-/// The upstream's bytes are kept as they are but for two things. Lines of the fields `id` and `retry` are left out: a
-/// reader gets the log's own, and the upstream's would overrule them. A block that lacks its blank line, as the last one
-/// of some servers does, gets it: without it no client dispatches the block (WHATWG HTML §9.2.6), nor learns its id.
-pub fn blocks(events: &[u8]) -> Blocks<'_> {
-    Blocks(events)
-}
-
-/// See [`blocks`]. No byte is looked at twice, unless there is something to leave out.
-#[derive(Debug, Clone)]
-pub struct Blocks<'a>(&'a [u8]);
-
-impl<'a> Iterator for Blocks<'a> {
-    type Item = Cow<'a, [u8]>;
-
-    fn next(&mut self) -> Option<Cow<'a, [u8]>> {
-        while !self.0.is_empty() {
-            let (mut length, mut has_data, mut has_own, mut is_ended) = (0, false, false, false);
-            for line in Lines(self.0) {
-                length += line.len();
-                if matches!(line, b"\n" | b"\r" | b"\r\n") {
-                    is_ended = true;
-                    break;
-                }
-                has_data |= is_field(line, b"data");
-                has_own |= is_own(line);
-            }
-            let (block, rest) = self.0.split_at(length);
-            self.0 = rest;
-            match (has_data, has_own) {
-                (false, _) => {}
-                (true, false) if is_ended => return Some(Cow::Borrowed(block)),
-                (true, false) => return Some(Cow::Owned(ended(block.to_vec()))),
-                (true, true) => return Some(Cow::Owned(without_own(block))),
-            }
-        }
-        None
+/// An event with these bytes; `has_own` where it has fields that the log writes itself, `is_ended` where its blank line is
+/// there. No byte is looked at unless there is something to remove.
+pub fn stored(event: &[u8], has_own: bool, is_ended: bool) -> Cow<'_, [u8]> {
+    match (has_own, is_ended) {
+        (false, true) => Cow::Borrowed(event),
+        (false, false) => Cow::Owned(ended(event.to_vec())),
+        (true, _) => Cow::Owned(without_own(event)),
     }
 }
 
@@ -95,14 +67,19 @@ impl<'a> Iterator for Lines<'a> {
 mod tests {
     use proptest::prelude::*;
 
+    use sse::event::{Fields, Kind};
+    use sse::framer::Framer;
+
     use super::*;
 
-    /// What is kept of one block.
-    fn kept(block: &str) -> Option<String> {
-        let mut kept = blocks(block.as_bytes()).map(|kept| String::from_utf8(kept.into_owned()).unwrap());
-        let one = kept.next();
-        assert_eq!(kept.next(), None, "{block:?}");
-        one
+    /// How the log has an event, as the reader of the upstream knows it.
+    fn kept(event: &str) -> Option<String> {
+        let fields = Fields::of(event.as_bytes());
+        let mut framer = Framer::new(usize::MAX);
+        framer.push(bytes::Bytes::copy_from_slice(event.as_bytes()));
+        let is_ended = matches!(framer.next_event(), Ok(Some(first)) if first.as_slice() == event.as_bytes());
+        let stored = stored(event.as_bytes(), fields.id_or_retry, is_ended).into_owned();
+        (fields.kind == Kind::Data).then(|| String::from_utf8(stored).unwrap())
     }
 
     #[test]
@@ -110,10 +87,12 @@ mod tests {
         for block in
             ["data: x\n\n", "event: a\r\ndata:x\r\ndata: y\r\n\r\n", ": hi\rdata\r\r", "idea: 1\ndata: id: 5\n\n"]
         {
+            assert!(!Fields::of(block.as_bytes()).id_or_retry, "{block:?}");
             assert!(
-                matches!(blocks(block.as_bytes()).next(), Some(Cow::Borrowed(same)) if same == block.as_bytes()),
+                matches!(stored(block.as_bytes(), false, true), Cow::Borrowed(same) if same == block.as_bytes()),
                 "{block:?}"
             );
+            assert_eq!(kept(block).as_deref(), Some(block));
         }
     }
 
@@ -141,46 +120,31 @@ mod tests {
         assert_eq!(kept("data: x\rid: 3\n\n").as_deref(), Some("data: x\r\n\n\n"), "CR and LF have met");
     }
 
-    #[test]
-    fn each_block_of_a_batch_is_one_of_its_own() {
-        let batch = b"data: a\n\n: c\n\ndata: b\r\n\r\n\nid: 9\ndata: c\r\rdata: d\n\n";
-        let kept: Vec<_> = blocks(batch).collect();
-        let expected: [&[u8]; 4] = [b"data: a\n\n", b"data: b\r\n\r\n", b"data: c\r\r", b"data: d\n\n"];
-        assert_eq!(kept, expected);
-    }
-
     proptest! {
-        #[test]
-        fn blocks_are_cut_where_the_framer_cuts_them(batch in "(data: ?[a-z]?|id:1|event: x|:|)(\n|\r|\r\n){1,3}(data:y|:c|)(\n|\r|\r\n){2}") {
-            use sse::framer::Framer;
-            let mut framer = Framer::new(usize::MAX);
-            framer.push(bytes::Bytes::copy_from_slice(batch.as_bytes()));
-            let mut one_by_one = Vec::new();
-            while let Ok(Some(event)) = framer.next_event() {
-                one_by_one.extend(blocks(event.as_slice()).map(Cow::into_owned));
-            }
-            one_by_one.extend(blocks(framer.unfinished()).map(Cow::into_owned));
-            prop_assert_eq!(blocks(batch.as_bytes()).map(Cow::into_owned).collect::<Vec<_>>(), one_by_one);
-        }
-
         #[test]
         fn a_client_reads_the_same_data_and_no_other_id(
             lines in prop::collection::vec(("(data|id|retry|event|x|)", "(: ?)?", "[a-z:]{0,5}", "\n|\r|\r\n"), 0..6),
             end in "\n|\r|\r\n|",
         ) {
-            let block: String = lines.iter().map(|(name, colon, value, end)| format!("{name}{colon}{value}{end}")).collect::<String>() + &end;
+            let text: String = lines.iter().map(|(name, colon, value, end)| format!("{name}{colon}{value}{end}")).collect::<String>() + &end;
             let data = |block: &str| -> Vec<String> {
                 let lines = block.split(['\r', '\n']).filter(|line| !line.is_empty());
                 lines.filter(|line| line.split(':').next() == Some("data")).map(str::to_owned).collect()
             };
-            let kept: Vec<String> =
-                blocks(block.as_bytes()).map(|kept| String::from_utf8(kept.into_owned()).unwrap()).collect();
-            prop_assert_eq!(data(&kept.concat()), data(&block));
+            // a blank line within the text begins another event
+            let mut framer = Framer::new(usize::MAX);
+            framer.push(bytes::Bytes::copy_from_slice(text.as_bytes()));
+            let mut events = Vec::new();
+            while let Ok(Some(event)) = framer.next_event() {
+                events.push(String::from_utf8(event.as_slice().to_vec()).unwrap());
+            }
+            events.push(String::from_utf8(framer.unfinished().to_vec()).unwrap());
+            let stored: Vec<String> = events.iter().filter_map(|event| kept(event)).collect();
+            prop_assert_eq!(data(&stored.concat()), data(&text));
             let ends = ["\n\n", "\r\r", "\r\n\r\n", "\n\r\n", "\r\r\n", "\n\r"];
-            for kept in &kept {
-                prop_assert!(kept.split(['\r', '\n']).all(|line| !matches!(line.split(':').next(), Some("id" | "retry"))));
-                prop_assert!(ends.iter().any(|end| kept.ends_with(end)), "{:?}", kept);
-                prop_assert_eq!(blocks(kept.as_bytes()).count(), 1);
+            for event in &stored {
+                prop_assert!(event.split(['\r', '\n']).all(|line| !matches!(line.split(':').next(), Some("id" | "retry"))));
+                prop_assert!(ends.iter().any(|end| event.ends_with(end)), "{:?}", event);
             }
         }
     }

@@ -1,17 +1,22 @@
-//! Streams that outlive their readers: a completion goes into a bounded log, and whoever owns it reads from any place of
-//! it, as often as the network makes necessary.
+//! Logs: one writer appends the events of an answer, and any number of readers follow it, each from its own place.
 //!
-//! [`writer`] drives the relay of one completion into a log of the [`store`]; [`reader`] is the body of an answer that
-//! replays from it and then follows it. [`registry`] is the store of this process. The semantics stand in docs/STREAMS.md.
+//! A [log](core) packs its events in a [`ring`]. The [`registry`] has the resumable streams: a completion goes on without
+//! readers, and its owner reads it from any event, as often as the network makes necessary (docs/STREAMS.md). The
+//! [`coalescer`] has the answers that identical requests share (docs/CACHE.md). [`writer`] is the sink of a source that goes
+//! into a log; [`render`] makes the source of a resumable
+//! stream's answer of a [`reader`].
 
 pub mod block;
+pub mod coalescer;
+pub mod core;
 pub mod cursor;
-mod entry;
 pub mod id;
+pub mod marked;
+pub mod owner;
 pub mod reader;
 pub mod registry;
+pub mod render;
 pub mod ring;
-pub mod store;
 pub mod writer;
 
 #[cfg(test)]

@@ -1,245 +1,137 @@
-//! The body of an answer that reads a resumable stream: what is there at once, the rest as it comes.
+//! One reader of a log, at its place.
 
-use std::convert::Infallible;
-use std::fmt::Write as _;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use http_body::{Body, Frame};
-use prometheus::IntCounter;
 use tokio::time::Instant;
 
-use super::store::{Follow, Followed, Then};
-use crate::error::{Code, Reject};
-use crate::metering::meter::Meter;
-use crate::metrics::{Metrics, Outcome};
-use crate::stream::alarm::Alarm;
-use crate::stream::relay::HEARTBEAT;
+use super::core::{Log, Phase, Slot, State, WINDOW};
+use super::marked::Event;
+use super::ring::Place;
+use crate::error::Reject;
 use crate::upstream::failure::Failure;
 
-/// About the most bytes of one frame: a replay is taken from the log piece by piece, as the client takes it.
-const FRAME: usize = 16 * 1024;
-
-/// The same of a replay's first frame; each further one may have twice as many. Nothing of a TLS record can be read until it
-/// is whole, and a network that always breaks before that would never get on.
-const FIRST_FRAME: usize = 1024;
-
-/// After how many milliseconds an `EventSource` that lost its connection comes back.
-const RETRY: u32 = 1000;
-
-/// The body.
-pub struct Reader<F> {
-    log: F,
-    form: Form,
-    /// Settled at the end; a reader that goes before has left.
-    meter: Option<Meter>,
-    /// Counts what the reader is told of as lost.
-    gaps: IntCounter,
-    heartbeat: Option<Heartbeat>,
-    /// About the most bytes of the next frame.
-    limit: usize,
-    /// The last frame leaves before there is another one: what is there at once shares a TLS record.
-    pausing: bool,
-    ended: bool,
-}
-
-/// How events are written.
-enum Form {
-    /// As the upstream wrote them: for the request that made the stream.
-    Plain,
-    /// With the number of each as its `id:`.
-    Numbered {
-        /// `retry:` was sent. It goes out within the first block that has data: alone, it breaks openai-python.
-        told: bool,
+/// What a reader has met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// Events, which were shown.
+    Events(Then),
+    /// These events, from the first to the last, were evicted.
+    Gap {
+        /// The number of the first one.
+        from: u64,
+        /// The number of the last one.
+        to: u64,
     },
+    /// The stream has ended, and the reader has all of it.
+    Ended,
+    /// The writer is gone and has left the stream without its end.
+    Lost,
+    /// No upstream has answered.
+    Failed(Failure),
+    /// The upstream broke after these events.
+    Broken(Reject),
 }
 
-impl<F: Follow> Reader<F> {
-    /// The body of the answer that the stream was made with. What the meter measures is the stream itself, so that this
-    /// reader has none.
-    pub fn plain(log: F, metrics: &Metrics, heartbeat: Option<Duration>) -> Self {
-        let gaps = metrics.stream_gaps.clone();
-        Self::new(log, Form::Plain, None, gaps, heartbeat.map(|every| Heartbeat::new(every, every)))
+/// What follows the events that were shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Others, which did not fit into the limit.
+    More,
+    /// Whatever comes.
+    Wait,
+    /// Nothing: they were the last ones.
+    End,
+}
+
+/// One reader of a log, at its place. Dropping it is leaving.
+pub struct Reader {
+    log: Arc<Log>,
+    slot: usize,
+    place: Place,
+}
+
+impl Reader {
+    /// A reader of this log behind the event `after`; `state` is the log's, which is locked.
+    pub(super) fn new(log: &Arc<Log>, state: &mut State, after: u64) -> Self {
+        let slot = state.readers.insert(Slot { waker: None, after, read: 0 });
+        Self { log: Arc::clone(log), slot, place: Place::behind(after) }
     }
 
-    /// The same, where there is no output yet: its heartbeats begin at once.
-    pub fn plain_waiting(log: F, metrics: &Metrics, heartbeat: Option<Duration>) -> Self {
-        let gaps = metrics.stream_gaps.clone();
-        Self::new(log, Form::Plain, None, gaps, heartbeat.map(|every| Heartbeat::new(every, Duration::ZERO)))
-    }
-
-    /// The body of an answer for `EventSource`: with the number of each event.
-    pub fn numbered(log: F, meter: Meter, heartbeat: Option<Duration>) -> Self {
-        let heartbeat = heartbeat.map(|every| Heartbeat::new(every, Duration::ZERO));
-        let gaps = meter.record().metrics().stream_gaps.clone();
-        Self::new(log, Form::Numbered { told: false }, Some(meter), gaps, heartbeat)
-    }
-
-    fn new(log: F, form: Form, meter: Option<Meter>, gaps: IntCounter, heartbeat: Option<Heartbeat>) -> Self {
-        Self { log, form, meter, gaps, heartbeat, limit: FIRST_FRAME, pausing: false, ended: false }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if self.ended {
-            return Poll::Ready(None);
+    /// Shows to `each` what follows the reader's place, about `limit` bytes of it but at least one event, and moves the place
+    /// behind that.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize, mut each: impl FnMut(Event<'_>)) -> Poll<Read> {
+        let mut guard = self.log.state();
+        let state = &mut *guard;
+        let (after, first) = (self.place.after(), state.ring.first());
+        if after + 1 < first {
+            self.place = Place::behind(first - 1);
+            return Poll::Ready(Read::Gap { from: after + 1, to: first - 1 });
         }
-        if std::mem::take(&mut self.pausing) {
-            cx.waker().wake_by_ref();
+        if after == state.ring.last() {
+            return poll_end(state, self.slot, cx);
+        }
+        let Some(slot) = state.readers.get_mut(self.slot) else { return Poll::Ready(Read::Lost) };
+        match state.began.filter(|_| self.log.is_coalesced()) {
+            Some(began) => state.ring.read(&mut self.place, limit, |number, marked| {
+                let event = Event::marked(number, marked, began);
+                slot.read += event.bytes.len() as u64;
+                each(event);
+            }),
+            None => state.ring.read(&mut self.place, limit, |number, bytes| each(Event::plain(number, bytes))),
+        }
+        slot.after = self.place.after();
+        let then = match state.phase {
+            _ if slot.after < state.ring.last() => Then::More,
+            Phase::Ended => Then::End,
+            _ => Then::Wait,
+        };
+        // only a writer that waits for room has a reason to be woken by a reader
+        let waits = !state.whole && state.written <= slot.read + WINDOW;
+        let writer = if waits { state.writer.take() } else { None };
+        drop(guard);
+        writer.into_iter().for_each(Waker::wake);
+        Poll::Ready(Read::Events(then))
+    }
+
+    /// How the log has ended, whether the reader has all of it or not. Until then the reader is woken by whatever comes.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
+        poll_end(&mut self.log.state(), self.slot, cx)
+    }
+
+    /// The id of the request that made the log.
+    pub fn request_id(&self) -> &str {
+        &self.log.request_id
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.log.state();
+        state.readers.try_remove(self.slot);
+        state.left = Instant::now();
+        let first = state.ring.first();
+        let is_followed = state.readers.iter().any(|(_, slot)| slot.after + 1 >= first);
+        state.abandoned |= self.log.is_coalesced() && !is_followed;
+        let writer = if state.abandoned { state.writer.take() } else { None };
+        drop(state);
+        writer.into_iter().for_each(Waker::wake);
+    }
+}
+
+fn poll_end(state: &mut State, slot: usize, cx: &mut Context<'_>) -> Poll<Read> {
+    Poll::Ready(match &state.phase {
+        Phase::Running => {
+            match state.readers.get_mut(slot).map(|slot| &mut slot.waker) {
+                Some(Some(waker)) => waker.clone_from(cx.waker()),
+                Some(waker) => *waker = Some(cx.waker().clone()),
+                None => {}
+            }
             return Poll::Pending;
         }
-        let mut out = BytesMut::new();
-        let form = &mut self.form;
-        let followed = self.log.poll_follow(cx, self.limit, &mut |number, block| form.write(&mut out, number, block));
-        match followed {
-            Poll::Ready(Followed::Events(Then::More)) => {
-                self.pausing = self.limit < FRAME;
-                self.limit = FRAME.min(self.limit * 2);
-            }
-            Poll::Ready(Followed::Events(Then::Wait)) => {}
-            Poll::Ready(Followed::Events(Then::End)) => self.end(Outcome::Ok),
-            Poll::Ready(Followed::Gap { from, to }) => {
-                self.gaps.inc();
-                match self.form {
-                    // OpenAI's SDKs know no such event: they would take what is left for the whole answer
-                    Form::Plain => {
-                        out.put_slice(&gap(from, to).event(self.log.request_id()));
-                        self.end(Outcome::Truncated);
-                    }
-                    Form::Numbered { .. } => {
-                        self.form.write_own(&mut out, "gap", &format!("{{\"from\":{from},\"to\":{to}}}"));
-                    }
-                }
-            }
-            Poll::Ready(Followed::Ended) => {
-                self.end(Outcome::Ok);
-                return Poll::Ready(None);
-            }
-            Poll::Ready(Followed::Lost) => {
-                let reject = Failure::Draining.reject();
-                let error = reject.json(self.log.request_id());
-                match self.form {
-                    Form::Plain => out.put_slice(&reject.event(self.log.request_id())),
-                    Form::Numbered { .. } => {
-                        self.form.write_own(&mut out, "draining", &String::from_utf8_lossy(&error));
-                    }
-                }
-                self.lost();
-            }
-            Poll::Pending => match self.heartbeat.as_mut().map(|heartbeat| heartbeat.poll(cx)) {
-                Some(Poll::Ready(())) => return Poll::Ready(Some(HEARTBEAT)),
-                Some(Poll::Pending) | None => return Poll::Pending,
-            },
-        }
-        if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.sent();
-        }
-        Poll::Ready(Some(out.freeze()))
-    }
-
-    fn lost(&mut self) {
-        if let Some(meter) = &self.meter {
-            meter.record().error(Failure::Draining.reason());
-        }
-        self.end(Outcome::Truncated);
-    }
-
-    fn end(&mut self, outcome: Outcome) {
-        self.ended = true;
-        if let Some(meter) = &self.meter {
-            meter.record().settle(outcome);
-        }
-    }
-}
-
-impl Form {
-    /// Writes an event of the upstream.
-    fn write(&mut self, out: &mut BytesMut, number: u64, block: &[u8]) {
-        if let Form::Numbered { told } = self {
-            out.reserve(block.len() + 64);
-            put(out, format_args!("id: {number}\n"));
-            tell(out, told);
-        }
-        out.put_slice(block);
-    }
-
-    /// Writes an event of the gateway's own. It has no number: a client that comes back asks from the last that has one.
-    fn write_own(&mut self, out: &mut BytesMut, name: &str, data: &str) {
-        if let Form::Numbered { told } = self {
-            tell(out, told);
-        }
-        put(out, format_args!("event: {name}\ndata: {data}\n\n"));
-    }
-}
-
-fn gap(from: u64, to: u64) -> Reject {
-    let place = from.saturating_sub(1);
-    let message = format!(
-        "This connection was too slow: the events {from} to {to} were given up before it took them. \
-         `GET /v1/streams/{{id}}?from={place}` tells what is kept of the rest."
-    );
-    Reject::new(Code::Gap, message)
-}
-
-fn tell(out: &mut BytesMut, told: &mut bool) {
-    if !std::mem::replace(told, true) {
-        put(out, format_args!("retry: {RETRY}\n"));
-    }
-}
-
-fn put(out: &mut BytesMut, text: std::fmt::Arguments<'_>) {
-    // a BytesMut grows: writing to it cannot fail
-    let _ = out.write_fmt(text);
-}
-
-impl<F: Follow> Body for Reader<F> {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.get_mut().poll(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.ended
-    }
-}
-
-/// A comment line after so much silence. The first one may be due at once: some proxies hold the head back until a body
-/// begins.
-pub struct Heartbeat {
-    every: Duration,
-    due: Instant,
-    /// Armed for what was due when it was last looked at; what is due only ever moves later, so that an event costs no
-    /// timer work.
-    timer: Alarm,
-}
-
-impl Heartbeat {
-    /// Each after so much silence, the first one after `first`.
-    pub fn new(every: Duration, first: Duration) -> Self {
-        let due = Instant::now() + first;
-        Self { every, due, timer: Alarm::at(due) }
-    }
-
-    /// Something was sent: it was not silent.
-    pub fn sent(&mut self) {
-        self.due = Instant::now() + self.every;
-    }
-
-    /// Ready when one is due.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.timer.poll(cx).is_ready() {
-            let due = Instant::now() >= self.due;
-            if due {
-                self.sent();
-            }
-            self.timer.set(self.due);
-            if due {
-                return Poll::Ready(());
-            }
-        }
-        Poll::Pending
-    }
+        Phase::Ended => Read::Ended,
+        Phase::Lost => Read::Lost,
+        Phase::Failed(failure) => Read::Failed(failure.clone()),
+        Phase::Broken(reject) => Read::Broken(reject.clone()),
+    })
 }

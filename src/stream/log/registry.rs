@@ -1,4 +1,12 @@
-//! The store of this process: every resumable stream by its id, within one budget of memory.
+//! The resumable streams of this process by their ids, within one budget of memory.
+//!
+//! - **Ordering.** The events of a stream have the numbers 1, 2, 3 … without a hole; every reader gets them in this order.
+//!   One that is too late for some of them is told which ([`Read::Gap`](super::reader::Read::Gap)), once, in their place.
+//! - **Fencing.** A stream has one writer, the value that [`Registry::create`] returned. Once the stream has ended, by its
+//!   writer or by a stop, nothing is appended any more.
+//! - **Expiry.** A stream without readers is stopped after `resume.grace`; one that has ended is removed after
+//!   `resume.retention`, or earlier where memory is short, the one that ended first before the others.
+//! - **Owner.** To anybody but its owner a stream does not exist.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,14 +16,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use super::entry::Reader as Log;
-use super::entry::{Entry, Reader, Resized};
+use super::core::{Fenced, Log, Phase, Resized};
 use super::id::StreamId;
-use super::store::{Append, Fenced, Full, Opened, Owner, Store, Unknown, Unopened};
+use super::owner::Owner;
+use super::reader::Reader;
+use super::writer::Append;
 use crate::config::Resume as Rules;
 use crate::drain::Drain;
 use crate::error::{Code, Reject};
 use crate::metrics::Metrics;
+use crate::spend::tally::Tally;
+use crate::stream::event::Batch;
+use crate::stream::source::Broken;
 
 /// All resumable streams of this process. Clones are the same registry.
 #[derive(Clone)]
@@ -32,11 +44,45 @@ struct Shared {
 }
 
 struct Streams {
-    by_id: HashMap<StreamId, Arc<Entry>>,
+    by_id: HashMap<StreamId, Entry>,
     /// Those that have ended, and when, the earliest first.
     finished: VecDeque<(Instant, StreamId)>,
     rules: Rules,
 }
+
+/// One stream.
+struct Entry {
+    owner: Owner,
+    log: Arc<Log>,
+}
+
+/// What opening gives.
+pub enum Opened {
+    /// There is something to read, or will be.
+    Reader(Reader),
+    /// The stream has ended, and the place is its end.
+    AtEnd,
+}
+
+/// Why there is no reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unopened {
+    /// No such stream, or not this owner's.
+    Unknown,
+    /// The place lies beyond the stream's last event so far.
+    TooLarge {
+        /// The number of that event.
+        last: u64,
+    },
+}
+
+/// No such stream, or not this owner's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unknown;
+
+/// No room for another stream, and nothing that could make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
 
 /// Why a stream is stopped before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,24 +126,28 @@ impl Registry {
         let mut streams = shared.streams();
         let retention = streams.rules.retention;
         while let Some(id) = streams.take_finished(|ended| now.saturating_duration_since(ended) >= retention) {
-            shared.forget(&mut streams, id);
+            shared.remove(&mut streams, id);
         }
         let draining = shared.drain.begun.is_cancelled();
         let grace = if draining { Duration::ZERO } else { streams.rules.grace };
-        let late =
-            |entry: &Entry| entry.unattended_since().is_some_and(|since| now.saturating_duration_since(since) >= grace);
-        let late: Vec<(StreamId, Arc<Entry>)> =
-            streams.by_id.iter().filter(|(_, entry)| late(entry)).map(|(id, entry)| (*id, Arc::clone(entry))).collect();
+        let late = |entry: &Entry| {
+            entry.log.unattended_since().is_some_and(|since| now.saturating_duration_since(since) >= grace)
+        };
+        let late: Vec<(StreamId, Arc<Log>)> = streams
+            .by_id
+            .iter()
+            .filter(|(_, entry)| late(entry))
+            .map(|(id, entry)| (*id, Arc::clone(&entry.log)))
+            .collect();
         drop(streams);
-        late.into_iter().for_each(|(id, entry)| shared.stop(id, &entry, Stop::Unattended));
+        late.into_iter().for_each(|(id, log)| shared.stop(id, &log, Stop::Unattended));
     }
-}
 
-impl Store for Registry {
-    type Writer = Writer;
-    type Reader = Reader;
-
-    async fn create(&self, owner: Owner, request_id: Arc<str>) -> Result<(StreamId, Writer), Full> {
+    /// Makes an empty stream. Errors that end it name `request_id`.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn create(&self, owner: Owner, request_id: Arc<str>) -> Result<(StreamId, Writer), Full> {
         let mut bits = [0; 16];
         // without randomness ids could be guessed: rather no stream at all
         getrandom::fill(&mut bits).map_err(|_| Full)?;
@@ -110,37 +160,52 @@ impl Store for Registry {
         }
         if streams.by_id.len() >= streams.rules.max_streams {
             let oldest = streams.take_expendable().ok_or(Full)?;
-            shared.forget(&mut streams, oldest);
+            shared.remove(&mut streams, oldest);
         }
-        let max = streams.rules.max_stream_bytes;
-        let entry = Arc::new(Entry::new(owner, request_id, max, Instant::now()));
-        streams.by_id.insert(id, Arc::clone(&entry));
+        let log = Arc::new(Log::resumable(request_id, streams.rules.max_stream_bytes));
+        streams.by_id.insert(id, Entry { owner, log: Arc::clone(&log) });
         shared.count(&streams);
         drop(streams);
-        Ok((id, Writer { id, entry, registry: self.clone(), woken: Vec::new() }))
+        Ok((id, Writer { id, log, registry: self.clone(), woken: Vec::new() }))
     }
 
-    async fn open(&self, id: StreamId, owner: &Owner, place: u64) -> Result<Opened<Reader>, Unopened> {
-        let entry = self.0.find(id, owner).ok_or(Unopened::Unknown)?;
-        entry.open(place).map_err(|last| Unopened::TooLarge { last })
+    /// A reader that goes on behind the event `place`, 0 for the beginning.
+    ///
+    /// # Errors
+    /// There is no such stream, or no such place in it.
+    pub fn open(&self, id: StreamId, owner: &Owner, place: u64) -> Result<Opened, Unopened> {
+        let log = self.0.find(id, owner).ok_or(Unopened::Unknown)?;
+        let mut state = log.state();
+        let last = state.ring.last();
+        if place > last {
+            return Err(Unopened::TooLarge { last });
+        }
+        if place == last && state.phase == Phase::Ended {
+            return Ok(Opened::AtEnd);
+        }
+        Ok(Opened::Reader(Reader::new(&log, &mut state, place)))
     }
 
-    async fn stop(&self, id: StreamId, owner: &Owner) -> Result<(), Unknown> {
-        let entry = self.0.find(id, owner).ok_or(Unknown)?;
-        self.0.stop(id, &entry, Stop::Asked);
+    /// Stops the writer and ends the stream with an error event; nothing to do where it has ended.
+    ///
+    /// # Errors
+    /// There is no such stream.
+    pub fn stop(&self, id: StreamId, owner: &Owner) -> Result<(), Unknown> {
+        let log = self.0.find(id, owner).ok_or(Unknown)?;
+        self.0.stop(id, &log, Stop::Asked);
         Ok(())
     }
 }
 
 impl Shared {
     /// An unknown stream and somebody else's are the same to whoever asks.
-    fn find(&self, id: StreamId, owner: &Owner) -> Option<Arc<Entry>> {
-        self.streams().by_id.get(&id).filter(|entry| entry.owner == *owner).cloned()
+    fn find(&self, id: StreamId, owner: &Owner) -> Option<Arc<Log>> {
+        self.streams().by_id.get(&id).filter(|entry| entry.owner == *owner).map(|entry| Arc::clone(&entry.log))
     }
 
-    fn stop(&self, id: StreamId, entry: &Entry, why: Stop) {
-        let event = why.event(&entry.request_id);
-        if let Some(resized) = entry.end(Some(&event)) {
+    fn stop(&self, id: StreamId, log: &Log, why: Stop) {
+        let event = why.event(&log.request_id);
+        if let Some(resized) = log.finish(Phase::Ended, Some(&event)) {
             self.ended(id, resized);
         }
     }
@@ -154,9 +219,9 @@ impl Shared {
         self.make_room();
     }
 
-    fn forget(&self, streams: &mut Streams, id: StreamId) {
+    fn remove(&self, streams: &mut Streams, id: StreamId) {
         let gone = streams.by_id.remove(&id);
-        gone.into_iter().for_each(|entry| self.resize(entry.clear()));
+        gone.into_iter().for_each(|entry| self.resize(entry.log.clear()));
         self.count(streams);
     }
 
@@ -168,7 +233,7 @@ impl Shared {
         let mut streams = self.streams();
         while self.is_over_budget() {
             let Some(oldest) = streams.take_expendable() else { break };
-            self.forget(&mut streams, oldest);
+            self.remove(&mut streams, oldest);
         }
     }
 
@@ -202,7 +267,7 @@ impl Streams {
 
     /// Takes the stream that ended first off the list, of those that nobody is just reading; if all are read, of all.
     fn take_expendable(&mut self) -> Option<StreamId> {
-        let is_read = |id: &StreamId| self.by_id.get(id).is_some_and(|entry| entry.is_read());
+        let is_read = |id: &StreamId| self.by_id.get(id).is_some_and(|entry| entry.log.is_read());
         let place = self.finished.iter().position(|(_, id)| !is_read(id)).unwrap_or(0);
         self.finished.remove(place).map(|(_, id)| id)
     }
@@ -211,31 +276,37 @@ impl Streams {
 /// The writer of one stream.
 pub struct Writer {
     id: StreamId,
-    entry: Arc<Entry>,
+    log: Arc<Log>,
     registry: Registry,
-    /// Taken turns with by the stream's own list.
-    woken: Vec<(u64, Waker)>,
+    /// Used again for each event.
+    woken: Vec<Waker>,
 }
 
 impl Append for Writer {
-    async fn append(&mut self, events: &[u8]) -> Result<(), Fenced> {
+    fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.log.poll_until(cx, |state| state.phase != Phase::Running)
+    }
+
+    fn append(&mut self, event: Batch, _: impl FnOnce() -> Tally) -> Result<(), Fenced> {
         let shared = &self.registry.0;
-        shared.resize(self.entry.append(events, &mut self.woken)?);
+        shared.resize(self.log.append(&event, &Tally::default(), &mut self.woken)?);
         shared.make_room();
-        // nobody else's to give: the oldest of its own
+        // no other stream can give memory: the oldest of its own events go
         while shared.is_over_budget() {
-            let Some(resized) = self.entry.evict() else { break };
+            let Some(resized) = self.log.evict() else { break };
             shared.resize(resized);
         }
         Ok(())
     }
 
-    fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.entry.poll_stopped(cx)
+    fn end(self, _: Tally) {
+        if let Some(resized) = self.log.finish(Phase::Ended, None) {
+            self.registry.0.ended(self.id, resized);
+        }
     }
 
-    async fn end(self) {
-        if let Some(resized) = self.entry.end(None) {
+    fn fail(self, broken: Broken) {
+        if let Some(resized) = self.log.finish(Phase::Ended, Some(&broken.event)) {
             self.registry.0.ended(self.id, resized);
         }
     }
@@ -243,12 +314,12 @@ impl Append for Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        let Some(resized) = self.entry.lose() else { return };
+        let Some(resized) = self.log.finish(Phase::Lost, None) else { return };
         let shared = &self.registry.0;
-        if self.entry.is_empty() {
-            // nothing was ever in it: nobody misses it
+        if self.log.is_empty() {
+            // it never had an event
             shared.resize(resized);
-            shared.forget(&mut shared.streams(), self.id);
+            shared.remove(&mut shared.streams(), self.id);
         } else {
             shared.ended(self.id, resized);
         }

@@ -19,6 +19,8 @@ pub struct Ring {
     last: u64,
     /// Memory of all segments.
     held: usize,
+    /// Bytes that are packed in them.
+    bytes: usize,
     max: usize,
 }
 
@@ -33,40 +35,48 @@ struct Segment {
 impl Ring {
     /// An empty log that takes up to `max` bytes of memory, or one event where that is larger.
     pub fn new(max: usize) -> Self {
-        Self { segments: VecDeque::new(), last: 0, held: 0, max }
+        Self { segments: VecDeque::new(), last: 0, held: 0, bytes: 0, max }
     }
 
-    /// Adds an event, under the next number. The oldest events go where there is no room for it.
-    pub fn append(&mut self, event: &[u8]) {
+    /// Adds an event under the next number, as these two parts. The oldest events are evicted where there is no room for it.
+    pub fn append(&mut self, head: &[u8], event: &[u8]) {
         self.last += 1;
         let mut prefix = [0; MAX_PREFIX];
-        let prefix = write_length(event.len(), &mut prefix);
-        let needed = prefix.len() + event.len();
+        let prefix = write_length(head.len() + event.len(), &mut prefix);
+        let needed = prefix.len() + head.len() + event.len();
         if self.segments.back().is_none_or(|open| open.packed.capacity() - open.packed.len() < needed) {
             self.open_segment(needed);
         }
         if let Some(open) = self.segments.back_mut() {
             open.packed.extend_from_slice(prefix);
+            open.packed.extend_from_slice(head);
             open.packed.extend_from_slice(event);
         }
+        self.bytes += needed;
         while self.memory() > self.max && self.evict() {}
     }
 
-    /// Gives up the oldest segment; false where there is but one left.
+    /// Evicts the oldest segment; false where it is the only one.
     pub fn evict(&mut self) -> bool {
         if self.segments.len() < 2 {
             return false;
         }
         if let Some(oldest) = self.segments.pop_front() {
             self.held -= oldest.packed.capacity();
+            self.bytes -= oldest.packed.len();
         }
         true
     }
 
-    /// Gives up all events. Their numbers are not given out again.
+    /// Evicts the segments whose events all have smaller numbers than this one.
+    pub fn evict_before(&mut self, number: u64) {
+        while self.segments.get(1).is_some_and(|next| next.first <= number) && self.evict() {}
+    }
+
+    /// Evicts all events. Their numbers are not used again.
     pub fn clear(&mut self) {
         self.segments = VecDeque::new();
-        self.held = 0;
+        (self.held, self.bytes) = (0, 0);
     }
 
     /// Gives back what is kept for events that will not come.
@@ -83,6 +93,11 @@ impl Ring {
     /// The number of the latest event; 0 before the first.
     pub fn last(&self) -> u64 {
         self.last
+    }
+
+    /// Bytes of all events that are here, with their lengths.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Bytes of memory that the log takes.
@@ -224,7 +239,7 @@ mod tests {
             let mut ring = Ring::new(usize::MAX);
             let event = vec![b'x'; size];
             for _ in 0..1000 {
-                ring.append(&event);
+                ring.append(b"", &event);
             }
             let open = ring.memory() as f64 / (1000 * size) as f64;
             ring.seal();
@@ -236,21 +251,21 @@ mod tests {
     #[test]
     fn the_latest_event_stays_however_large_it_is() {
         let mut ring = Ring::new(100);
-        ring.append(b"small");
-        ring.append(&[b'x'; 10_000]);
+        ring.append(b"", b"small");
+        ring.append(b"", &[b'x'; 10_000]);
         assert_eq!((ring.first(), ring.last()), (2, 2));
         assert_eq!(all(&ring, 1, 1)[&2].len(), 10_000);
-        ring.append(&[b'y'; 10_000]);
+        ring.append(b"", &[b'y'; 10_000]);
         assert_eq!((ring.first(), ring.last()), (3, 3));
     }
 
     #[test]
     fn a_cleared_log_gives_out_no_number_twice() {
         let mut ring = Ring::new(1000);
-        ring.append(b"a");
+        ring.append(b"", b"a");
         ring.clear();
         assert_eq!((ring.first(), ring.last(), ring.memory()), (2, 1, 0));
-        ring.append(b"b");
+        ring.append(b"", b"b");
         assert_eq!((ring.first(), ring.last()), (2, 2));
     }
 
@@ -270,7 +285,7 @@ mod tests {
             let mut ring = Ring::new(max);
             let events: Vec<Vec<u8>> = (1u8..).zip(&sizes).map(|(i, size)| vec![i; *size]).collect();
             for (number, event) in (1..).zip(&events) {
-                ring.append(event);
+                ring.append(b"", event);
                 prop_assert_eq!(ring.last(), number);
                 let latest = all(&ring, number - 1, 0);
                 prop_assert_eq!(latest.get(&number), Some(event), "the latest is there");
@@ -279,6 +294,8 @@ mod tests {
             }
             let held: usize = ring.segments.iter().map(|segment| segment.packed.capacity()).sum();
             prop_assert_eq!(held, ring.held);
+            let packed: usize = ring.segments.iter().map(|segment| segment.packed.len()).sum();
+            prop_assert_eq!(packed, ring.bytes());
             let read = all(&ring, after, limit);
             let wanted: BTreeMap<u64, Vec<u8>> =
                 (1..).zip(events).filter(|(number, _)| *number >= ring.first() && *number > after).collect();
@@ -301,7 +318,7 @@ mod tests {
             let mut ring = Ring::new(max);
             let mut place = Place::behind(0);
             for (size, reads) in steps {
-                ring.append(&vec![b'x'; size]);
+                ring.append(b"", &vec![b'x'; size]);
                 if reads {
                     let looked_for = all(&ring, place.after(), limit);
                     prop_assert_eq!(read(&ring, &mut place, limit), looked_for);

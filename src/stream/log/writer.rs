@@ -1,31 +1,62 @@
-//! Drives one completion into its log, whoever reads it and however slowly.
+//! The sink of a source that goes into a log, whoever reads the log and however slowly.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
-use super::store::Append;
-use crate::stream::relay::{Next, Relay};
+use super::core::Fenced;
+use crate::spend::tally::Tally;
+use crate::stream::event::Batch;
+use crate::stream::source::{Broken, Next, Source};
 
-/// Reads the relay to its end, into the log. A stop ends it before, and drops the relay, which cancels the upstream's
-/// completion and settles the meter as it does for a client that leaves.
-///
-/// The relay should send no heartbeats: each reader has its own.
-pub async fn drive<A: Append>(mut relay: Relay, mut log: A) {
+/// The one writer of a log. Dropped before its end, it leaves a log that is lost, and its readers are told so.
+pub trait Append: Send + 'static {
+    /// Ready once the source may be read on.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
+
+    /// Ready once nobody wants the rest of the stream.
+    fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Adds one event; `tally` is what the completion has produced up to it.
+    ///
+    /// # Errors
+    /// The stream has ended.
+    fn append(&mut self, event: Batch, tally: impl FnOnce() -> Tally) -> Result<(), Fenced>;
+
+    /// The stream is whole: its last event is the last there will be.
+    fn end(self, tally: Tally);
+
+    /// The stream breaks here.
+    fn fail(self, broken: Broken);
+}
+
+/// Reads the source to its end, into the log. A stop drops the source, which cancels the upstream's completion and settles
+/// the meter as for a client that leaves.
+pub async fn drive(mut source: impl Source, mut log: impl Append) {
     loop {
-        let next = poll_fn(|cx| match relay.poll_next(cx) {
-            // while there are events, appending them tells of a stop
-            Poll::Pending if log.poll_stopped(cx).is_ready() => Poll::Ready(None),
-            next => next.map(Some),
+        let next = poll_fn(|cx| {
+            if log.poll_room(cx).is_pending() {
+                return Poll::Pending;
+            }
+            match source.poll_next(cx) {
+                // while there are events, appending them tells of a stop
+                Poll::Pending if log.poll_stopped(cx).is_ready() => Poll::Ready(None),
+                next => next.map(Some),
+            }
         });
         match next.await {
-            Some(Next::Events(events)) => {
-                if log.append(&events).await.is_err() {
+            Some(Next::Events(event)) => {
+                if log.append(event, || source.tally()).is_err() {
                     return;
                 }
             }
-            Some(Next::End) => return log.end().await,
-            // the gateway shuts down: no word of that belongs into the log of the completion
-            Some(Next::Cut) | None => return,
+            Some(Next::End) => return log.end(source.tally()),
+            // a shutdown is no part of the completion
+            Some(Next::Broken(broken)) if broken.is_shutdown => return,
+            Some(Next::Broken(broken)) => return log.fail(*broken),
+            None => return,
         }
     }
 }

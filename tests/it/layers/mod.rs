@@ -281,6 +281,19 @@ fn pure_files_touch_no_clock_lock_task_socket_or_file() {
     assert!(impurities.is_empty(), "{}", impurities.join("\n"));
 }
 
+/// A byte of the upstream is framed once on each path, direct, resumable, coalesced or cached: no other file has a framer.
+#[test]
+fn events_are_framed_and_read_where_they_come_in_and_nowhere_else() {
+    let sources = Sources::of_this_crate();
+    for once in ["sse::framer", "families::chat::event::Inspector"] {
+        let uses = |source: &Source| source.says.paths.iter().any(|path| is_in(&path.join("::"), once));
+        // the commands are clients
+        let gateway = sources.files.iter().filter(|(module, _)| !is_in(module, "cli"));
+        let users: Vec<&String> = gateway.filter(|(_, source)| uses(source)).map(|(module, _)| module).collect();
+        assert_eq!(users, ["stream::feed"], "{once}");
+    }
+}
+
 mod on_small_crates {
     use super::Sources;
 

@@ -4,29 +4,29 @@ use tokio::time::{Instant, advance};
 
 use super::*;
 use crate::auth::caller::Terms;
-use crate::stream::log::store::{Fenced, Full, Unknown};
+use crate::stream::log::registry::{Full, Unknown};
 
 const SITE: http::HeaderName = http::HeaderName::from_static("sec-fetch-site");
 
-async fn is_known(registry: &Registry, id: StreamId) -> bool {
-    !matches!(registry.open(id, &page(), 0).await, Err(Unopened::Unknown))
+fn is_known(registry: &Registry, id: StreamId) -> bool {
+    !matches!(registry.open(id, &page(), 0), Err(Unopened::Unknown))
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_exists_for_its_owner_alone() {
     let (registry, ..) = registry(rules());
-    let (id, mut writer) = create(&registry).await;
-    writer.append(&event(1, 5)).await.unwrap();
+    let (id, mut writer) = create(&registry);
+    append(&mut writer, &event(1, 5)).unwrap();
     let nobody = Owner::of(&anyone(), &HeaderMap::new());
     let named = Owner::Caller("key:bot".into());
     for stranger in [owner("https://evil.example"), owner("https://app.example.com:444"), nobody, named] {
-        assert_eq!(registry.open(id, &stranger, 0).await.err(), Some(Unopened::Unknown));
+        assert_eq!(registry.open(id, &stranger, 0).err(), Some(Unopened::Unknown));
         // and is not told by it that the place is wrong
-        assert_eq!(registry.open(id, &stranger, 9).await.err(), Some(Unopened::Unknown));
-        assert_eq!(registry.stop(id, &stranger).await, Err(Unknown));
+        assert_eq!(registry.open(id, &stranger, 9).err(), Some(Unopened::Unknown));
+        assert_eq!(registry.stop(id, &stranger), Err(Unknown));
     }
-    assert_eq!(registry.open(id, &page(), 9).await.err(), Some(Unopened::TooLarge { last: 1 }));
-    assert_eq!(registry.stop(id, &page()).await, Ok(()));
+    assert_eq!(registry.open(id, &page(), 9).err(), Some(Unopened::TooLarge { last: 1 }));
+    assert_eq!(registry.stop(id, &page()), Ok(()));
 }
 
 #[test]
@@ -69,28 +69,28 @@ fn a_get_without_an_origin_is_of_the_gateway_s_own_page_where_the_browser_says_s
 #[tokio::test(start_paused = true)]
 async fn a_stream_without_a_reader_is_stopped_after_the_grace_time() {
     let (registry, ..) = registry(rules());
-    let (id, mut writer) = create(&registry).await;
-    writer.append(&event(1, 5)).await.unwrap();
-    let reader = open(&registry, id, 0).await;
+    let (id, mut writer) = create(&registry);
+    append(&mut writer, &event(1, 5)).unwrap();
+    let reader = open(&registry, id, 0);
     advance(2 * GRACE).await;
     registry.sweep(Instant::now());
-    writer.append(&event(2, 5)).await.expect("it has a reader");
+    append(&mut writer, &event(2, 5)).expect("it has a reader");
     drop(reader);
     advance(GRACE - Duration::from_millis(1)).await;
     registry.sweep(Instant::now());
-    writer.append(&event(3, 5)).await.expect("its reader may come back");
-    let back = open(&registry, id, 2).await;
+    append(&mut writer, &event(3, 5)).expect("its reader may come back");
+    let back = open(&registry, id, 2);
     advance(GRACE).await;
     drop(back);
     registry.sweep(Instant::now());
-    writer.append(&event(4, 5)).await.expect("the reader was there until now");
+    append(&mut writer, &event(4, 5)).expect("the reader was there until now");
     advance(GRACE).await;
     registry.sweep(Instant::now());
-    assert_eq!(writer.append(&event(5, 5)).await, Err(Fenced));
+    assert_eq!(append(&mut writer, &event(5, 5)), Err(Fenced));
     assert!(writer.poll_stopped(&mut Context::from_waker(Waker::noop())).is_ready());
     // whoever comes late all the same is told
-    let (followed, seen) = look(&mut open(&registry, id, 4).await, 1000);
-    assert_eq!(followed, Poll::Ready(Followed::Events(Then::End)));
+    let (read, seen) = look(&mut open(&registry, id, 4), 1000);
+    assert_eq!(read, Poll::Ready(Read::Events(Then::End)));
     let last = String::from_utf8(seen[0].1.clone()).unwrap();
     assert!(
         last.starts_with("data: {\"error\":") && last.contains("stream_stopped") && last.contains("req_1"),
@@ -101,52 +101,52 @@ async fn a_stream_without_a_reader_is_stopped_after_the_grace_time() {
 #[tokio::test(start_paused = true)]
 async fn while_the_process_shuts_down_there_is_no_grace() {
     let (registry, _, drain) = registry(rules());
-    let (id, mut read) = create(&registry).await;
-    let (_, mut unread) = create(&registry).await;
-    let _reader = open(&registry, id, 0).await;
+    let (id, mut read) = create(&registry);
+    let (_, mut unread) = create(&registry);
+    let _reader = open(&registry, id, 0);
     drain.begun.cancel();
     registry.sweep(Instant::now());
-    assert_eq!(unread.append(&event(1, 5)).await, Err(Fenced));
-    assert_eq!(read.append(&event(1, 5)).await, Ok(()));
+    assert_eq!(append(&mut unread, &event(1, 5)), Err(Fenced));
+    assert_eq!(append(&mut read, &event(1, 5)), Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_has_ended_is_kept_for_its_retention() {
     let (registry, metrics, _) = registry(rules());
-    let (id, mut writer) = create(&registry).await;
-    writer.append(&event(1, 5)).await.unwrap();
-    writer.end().await;
+    let (id, mut writer) = create(&registry);
+    append(&mut writer, &event(1, 5)).unwrap();
+    end(writer);
     advance(RETENTION - Duration::from_millis(1)).await;
     registry.sweep(Instant::now());
-    assert!(is_known(&registry, id).await);
-    assert!(matches!(registry.open(id, &page(), 1).await, Ok(Opened::AtEnd)));
-    let mut reader = open(&registry, id, 0).await;
+    assert!(is_known(&registry, id));
+    assert!(matches!(registry.open(id, &page(), 1), Ok(Opened::AtEnd)));
+    let mut reader = open(&registry, id, 0);
     advance(Duration::from_millis(1)).await;
     registry.sweep(Instant::now());
-    assert!(!is_known(&registry, id).await);
+    assert!(!is_known(&registry, id));
     assert_eq!((metrics.streams_resumable.get(), metrics.resumable_bytes.get()), (0, 0));
     // who was reading it is not left in the dark
-    assert_eq!(look(&mut reader, 100).0, Poll::Ready(Followed::Gap { from: 1, to: 1 }));
-    assert_eq!(look(&mut reader, 100).0, Poll::Ready(Followed::Ended));
+    assert_eq!(look(&mut reader, 100).0, Poll::Ready(Read::Gap { from: 1, to: 1 }));
+    assert_eq!(look(&mut reader, 100).0, Poll::Ready(Read::Ended));
 }
 
 #[tokio::test(start_paused = true)]
 async fn when_there_are_as_many_streams_as_there_may_be_the_one_that_ended_first_goes() {
     let (registry, metrics, _) = registry(Rules { max_streams: 3, ..rules() });
-    let (first, one) = create(&registry).await;
-    let (second, mut two) = create(&registry).await;
-    let (third, mut three) = create(&registry).await;
-    assert_eq!(registry.create(page(), "r".into()).await.err(), Some(Full), "all of them run");
-    two.append(&event(1, 5)).await.unwrap();
-    three.append(&event(1, 5)).await.unwrap();
-    three.end().await;
+    let (first, one) = create(&registry);
+    let (second, mut two) = create(&registry);
+    let (third, mut three) = create(&registry);
+    assert_eq!(registry.create(page(), "r".into()).err(), Some(Full), "all of them run");
+    append(&mut two, &event(1, 5)).unwrap();
+    append(&mut three, &event(1, 5)).unwrap();
+    end(three);
     advance(Duration::from_secs(1)).await;
-    two.end().await;
-    let (_, fourth) = create(&registry).await;
-    assert_eq!([is_known(&registry, first).await, is_known(&registry, second).await], [true, true]);
-    assert!(!is_known(&registry, third).await);
-    let (_, fifth) = create(&registry).await;
-    assert!(!is_known(&registry, second).await);
+    end(two);
+    let (_, fourth) = create(&registry);
+    assert_eq!([is_known(&registry, first), is_known(&registry, second)], [true, true]);
+    assert!(!is_known(&registry, third));
+    let (_, fifth) = create(&registry);
+    assert!(!is_known(&registry, second));
     assert_eq!(metrics.streams_resumable.get(), 3);
     drop((one, fourth, fifth));
     assert_eq!(metrics.streams_resumable.get(), 0, "a stream that never had an event is not kept");
@@ -158,89 +158,85 @@ async fn a_stream_that_is_being_read_is_given_up_after_those_that_nobody_reads()
     let mut ids = Vec::new();
     let mut reader = None;
     for _ in 0..2 {
-        let (id, mut writer) = create(&registry).await;
-        writer.append(&event(1, 5)).await.unwrap();
-        writer.append(&event(2, 5)).await.unwrap();
-        reader.get_or_insert(open(&registry, id, 0).await);
-        writer.end().await;
+        let (id, mut writer) = create(&registry);
+        append(&mut writer, &event(1, 5)).unwrap();
+        append(&mut writer, &event(2, 5)).unwrap();
+        reader.get_or_insert(open(&registry, id, 0));
+        end(writer);
         ids.push(id);
         advance(Duration::from_secs(1)).await;
     }
     let mut reader = reader.unwrap();
     assert_eq!(look(&mut reader, 1).1.len(), 1);
-    let (_, third) = create(&registry).await;
-    assert_eq!([is_known(&registry, ids[0]).await, is_known(&registry, ids[1]).await], [true, false]);
+    let (_, third) = create(&registry);
+    assert_eq!([is_known(&registry, ids[0]), is_known(&registry, ids[1])], [true, false]);
     assert_eq!(look(&mut reader, 100).1.len(), 1, "it reads on to the end");
     // but it is given up where there is nothing else
-    let (_, fourth) = create(&registry).await;
-    assert!(!is_known(&registry, ids[0]).await);
+    let (_, fourth) = create(&registry);
+    assert!(!is_known(&registry, ids[0]));
     drop((third, fourth));
 }
 
 #[tokio::test(start_paused = true)]
 async fn when_memory_is_short_ended_streams_go_first_and_then_a_stream_s_own_oldest_events() {
     let (registry, metrics, _) = registry(Rules { max_bytes: 100_000, max_stream_bytes: 80_000, ..rules() });
-    let (ended, mut writer) = create(&registry).await;
+    let (ended, mut writer) = create(&registry);
     for number in 1..=60 {
-        writer.append(&event(number, 1000)).await.unwrap();
+        append(&mut writer, &event(number, 1000)).unwrap();
     }
-    writer.end().await;
-    let (running, mut writer) = create(&registry).await;
+    end(writer);
+    let (running, mut writer) = create(&registry);
     let mut number = 0;
-    while is_known(&registry, ended).await {
+    while is_known(&registry, ended) {
         number += 1;
-        writer.append(&event(number, 1000)).await.unwrap();
+        append(&mut writer, &event(number, 1000)).unwrap();
     }
     assert!((30..=45).contains(&number), "{number}");
-    assert_eq!(look(&mut open(&registry, running, 0).await, usize::MAX).1.len(), number as usize, "all of its own");
+    assert_eq!(look(&mut open(&registry, running, 0), usize::MAX).1.len(), number as usize, "all of its own");
 
-    let (_, mut greedy) = create(&registry).await;
+    let (_, mut greedy) = create(&registry);
     for number in 1..=200 {
-        greedy.append(&event(number, 1000)).await.unwrap();
+        append(&mut greedy, &event(number, 1000)).unwrap();
         assert!(metrics.resumable_bytes.get() <= 100_000);
     }
-    assert_eq!(
-        look(&mut open(&registry, running, 0).await, usize::MAX).1.len(),
-        number as usize,
-        "not its neighbour's"
-    );
-    assert_eq!(registry.create(page(), "r".into()).await.err(), None, "the budget holds");
+    assert_eq!(look(&mut open(&registry, running, 0), usize::MAX).1.len(), number as usize, "not its neighbour's");
+    assert_eq!(registry.create(page(), "r".into()).err(), None, "the budget holds");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_budget_that_was_lowered_refuses_new_streams_until_it_holds() {
     let (registry, ..) = registry(rules());
-    let (_, mut writer) = create(&registry).await;
+    let (_, mut writer) = create(&registry);
     for number in 1..=200 {
-        writer.append(&event(number, 1000)).await.unwrap();
+        append(&mut writer, &event(number, 1000)).unwrap();
     }
     registry.set_rules(Rules { max_bytes: 100_000, ..rules() });
-    assert_eq!(registry.create(page(), "r".into()).await.err(), Some(Full));
-    writer.append(&event(201, 1000)).await.unwrap();
-    assert!(registry.create(page(), "r".into()).await.is_ok(), "the next event gave up the oldest");
+    assert_eq!(registry.create(page(), "r".into()).err(), Some(Full));
+    append(&mut writer, &event(201, 1000)).unwrap();
+    assert!(registry.create(page(), "r".into()).is_ok(), "the next event gave up the oldest");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_writer_that_goes_without_an_end_leaves_a_lost_stream() {
     let (registry, ..) = registry(rules());
-    let (id, mut writer) = create(&registry).await;
-    writer.append(&event(1, 5)).await.unwrap();
-    let mut reader = open(&registry, id, 0).await;
+    let (id, mut writer) = create(&registry);
+    append(&mut writer, &event(1, 5)).unwrap();
+    let mut reader = open(&registry, id, 0);
     drop(writer);
-    assert_eq!(look(&mut reader, 100).0, Poll::Ready(Followed::Events(Then::Wait)));
-    assert_eq!(look(&mut reader, 100).0, Poll::Ready(Followed::Lost));
-    assert_eq!(look(&mut open(&registry, id, 1).await, 100).0, Poll::Ready(Followed::Lost), "and is no whole one");
+    assert_eq!(look(&mut reader, 100).0, Poll::Ready(Read::Events(Then::Wait)));
+    assert_eq!(look(&mut reader, 100).0, Poll::Ready(Read::Lost));
+    assert_eq!(look(&mut open(&registry, id, 1), 100).0, Poll::Ready(Read::Lost), "and is no whole one");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_wins_over_the_end_that_comes_after_it() {
     let (registry, ..) = registry(rules());
-    let (id, mut writer) = create(&registry).await;
-    writer.append(&event(1, 5)).await.unwrap();
-    registry.stop(id, &page()).await.unwrap();
-    registry.stop(id, &page()).await.unwrap();
-    assert_eq!(writer.append(b"data: [DONE]\n\n").await, Err(Fenced));
-    writer.end().await;
-    let (_, seen) = look(&mut open(&registry, id, 0).await, 1000);
+    let (id, mut writer) = create(&registry);
+    append(&mut writer, &event(1, 5)).unwrap();
+    registry.stop(id, &page()).unwrap();
+    registry.stop(id, &page()).unwrap();
+    assert_eq!(append(&mut writer, b"data: [DONE]\n\n"), Err(Fenced));
+    end(writer);
+    let (_, seen) = look(&mut open(&registry, id, 0), 1000);
     assert_eq!(seen.len(), 2);
 }

@@ -1,7 +1,9 @@
-//! The registry and its readers, as one process has them.
+//! The logs and their readers, as one process has them.
 
 mod body;
+mod coalescing;
 mod lives;
+mod scale;
 mod schedules;
 
 use std::sync::Arc;
@@ -10,14 +12,20 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 
-use super::entry::Reader;
+use bytes::Bytes;
+
+use super::core::Fenced;
 use super::id::StreamId;
-use super::registry::{Registry, Writer};
-use super::store::{Append, Follow, Followed, Opened, Owner, Store, Then, Unopened};
+use super::owner::Owner;
+use super::reader::{Read, Reader, Then};
+use super::registry::{Opened, Registry, Unopened, Writer};
+use super::writer::Append;
 use crate::auth::caller::Caller;
 use crate::config::Resume as Rules;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
+use crate::spend::tally::Tally;
+use crate::stream::event::{Batch, Flags};
 
 const GRACE: Duration = Duration::from_secs(30);
 const RETENTION: Duration = Duration::from_secs(300);
@@ -43,15 +51,25 @@ fn page() -> Owner {
     owner("https://app.example.com")
 }
 
-async fn create(registry: &Registry) -> (StreamId, Writer) {
-    registry.create(page(), "req_1".into()).await.unwrap()
+fn create(registry: &Registry) -> (StreamId, Writer) {
+    registry.create(page(), "req_1".into()).unwrap()
 }
 
-async fn open(registry: &Registry, id: StreamId, place: u64) -> Reader {
-    match registry.open(id, &page(), place).await {
+fn open(registry: &Registry, id: StreamId, place: u64) -> Reader {
+    match registry.open(id, &page(), place) {
         Ok(Opened::Reader(reader)) => reader,
         other => panic!("no reader: {:?}", other.map(|_| "at the end")),
     }
+}
+
+/// Appends one event that has data.
+fn append(writer: &mut Writer, event: impl AsRef<[u8]>) -> Result<(), Fenced> {
+    let event = Batch::own(Bytes::copy_from_slice(event.as_ref()), Flags::DATA);
+    writer.append(event, Tally::default)
+}
+
+fn end(writer: Writer) {
+    writer.end(Tally::default());
 }
 
 /// An event of so many bytes, or a little more, that tells its number.
@@ -60,9 +78,9 @@ fn event(number: u64, bytes: usize) -> Vec<u8> {
 }
 
 /// What a reader sees now, without waiting.
-fn look(reader: &mut Reader, limit: usize) -> (Poll<Followed>, Vec<(u64, Vec<u8>)>) {
+fn look(reader: &mut Reader, limit: usize) -> (Poll<Read>, Vec<(u64, Vec<u8>)>) {
     let mut seen = Vec::new();
     let mut cx = Context::from_waker(Waker::noop());
-    let followed = reader.poll_follow(&mut cx, limit, &mut |number, block| seen.push((number, block.to_vec())));
-    (followed, seen)
+    let read = reader.poll_read(&mut cx, limit, |event| seen.push((event.number, event.bytes.to_vec())));
+    (read, seen)
 }

@@ -2,7 +2,6 @@
 //! order, or was told which it has not.
 
 use std::future::poll_fn;
-use std::pin::pin;
 
 use proptest::prelude::*;
 use tokio::task::JoinHandle;
@@ -53,13 +52,13 @@ struct Page {
 }
 
 impl Page {
-    fn see(&mut self, followed: Followed, seen: Vec<(u64, Vec<u8>)>) {
+    fn see(&mut self, read: &Read, seen: Vec<(u64, Vec<u8>)>) {
         for (number, block) in seen {
             assert_eq!(number, self.place + 1, "in order, once, without a hole");
             self.place = number;
             self.events.push((number, block));
         }
-        if let Followed::Gap { from, to } = followed {
+        if let Read::Gap { from, to } = *read {
             assert_eq!(from, self.place + 1, "exactly what is missing");
             assert!(from <= to);
             self.place = to;
@@ -83,11 +82,10 @@ fn follow_live(mut reader: Reader) -> JoinHandle<Page> {
         let mut page = Page::default();
         loop {
             let mut seen = Vec::new();
-            let next =
-                poll_fn(|cx| reader.poll_follow(cx, 5000, &mut |number, block| seen.push((number, block.to_vec()))));
-            let followed = pin!(next).await;
-            page.see(followed, std::mem::take(&mut seen));
-            if matches!(followed, Followed::Ended | Followed::Lost | Followed::Events(Then::End)) {
+            let read =
+                poll_fn(|cx| reader.poll_read(cx, 5000, |event| seen.push((event.number, event.bytes.to_vec())))).await;
+            page.see(&read, std::mem::take(&mut seen));
+            if matches!(read, Read::Ended | Read::Lost | Read::Events(Then::End)) {
                 return page;
             }
         }
@@ -97,17 +95,17 @@ fn follow_live(mut reader: Reader) -> JoinHandle<Page> {
 async fn run(steps: Vec<Step>, whole: bool) -> (usize, usize) {
     let (registry, metrics, _) =
         registry(Rules { max_bytes: 60_000, max_stream_bytes: 25_000, max_streams: 3, ..rules() });
-    let (id, writer) = create(&registry).await;
+    let (id, writer) = create(&registry);
     let mut writer = Some(writer);
     let mut written: Vec<Vec<u8>> = Vec::new();
-    let mut pages: Vec<(Page, Option<Reader>)> = vec![(Page::default(), Some(open(&registry, id, 0).await))];
-    let live = follow_live(open(&registry, id, 0).await);
+    let mut pages: Vec<(Page, Option<Reader>)> = vec![(Page::default(), Some(open(&registry, id, 0)))];
+    let live = follow_live(open(&registry, id, 0));
     for step in steps {
         match step {
             Step::Append(bytes) => {
                 let block = event(written.len() as u64 + 1, bytes);
                 if let Some(writer) = &mut writer {
-                    writer.append(&block).await.expect("the live reader keeps it running");
+                    append(writer, &block).expect("the live reader keeps it running");
                     written.push(block);
                 }
             }
@@ -115,13 +113,13 @@ async fn run(steps: Vec<Step>, whole: bool) -> (usize, usize) {
                 let count = pages.len();
                 let (page, reader) = &mut pages[reader % count];
                 if let Some(reader) = reader
-                    && let (Poll::Ready(followed), seen) = look(reader, limit)
+                    && let (Poll::Ready(read), seen) = look(reader, limit)
                 {
-                    page.see(followed, seen);
+                    page.see(&read, seen);
                 }
             }
             Step::Join if pages.len() < 5 => {
-                pages.push((Page::default(), Some(open(&registry, id, 0).await)));
+                pages.push((Page::default(), Some(open(&registry, id, 0))));
             }
             Step::Join => {}
             Step::Cut(reader) => {
@@ -131,13 +129,13 @@ async fn run(steps: Vec<Step>, whole: bool) -> (usize, usize) {
             Step::Return(reader) => {
                 let count = pages.len();
                 let (page, reader) = &mut pages[reader % count];
-                *reader = Some(open(&registry, id, page.place).await);
+                *reader = Some(open(&registry, id, page.place));
             }
             Step::Neighbour(bytes) => {
-                let (_, mut neighbour) = registry.create(owner("https://other.example"), "r".into()).await.unwrap();
-                neighbour.append(&event(1, bytes)).await.unwrap();
-                neighbour.append(&event(2, 10)).await.unwrap();
-                neighbour.end().await;
+                let (_, mut neighbour) = registry.create(owner("https://other.example"), "r".into()).unwrap();
+                append(&mut neighbour, &event(1, bytes)).unwrap();
+                append(&mut neighbour, &event(2, 10)).unwrap();
+                end(neighbour);
             }
             Step::Wait(millis) => {
                 advance(Duration::from_millis(millis)).await;
@@ -150,7 +148,7 @@ async fn run(steps: Vec<Step>, whole: bool) -> (usize, usize) {
     }
     let writer = writer.take().unwrap();
     if whole {
-        writer.end().await;
+        end(writer);
     } else {
         drop(writer);
     }
@@ -161,7 +159,7 @@ async fn run(steps: Vec<Step>, whole: bool) -> (usize, usize) {
     for (mut page, reader) in pages {
         let mut reader = match reader {
             Some(reader) => reader,
-            None => match registry.open(id, &super::page(), page.place).await {
+            None => match registry.open(id, &super::page(), page.place) {
                 Ok(Opened::Reader(reader)) => reader,
                 // it has all, or nothing was ever written
                 Ok(Opened::AtEnd) | Err(Unopened::Unknown) => {
@@ -172,13 +170,14 @@ async fn run(steps: Vec<Step>, whole: bool) -> (usize, usize) {
             },
         };
         loop {
-            let (followed, seen) = look(&mut reader, 3000);
-            let Poll::Ready(followed) = followed else { panic!("a stream that has ended does not let wait") };
-            page.see(followed, seen);
-            match followed {
-                Followed::Ended => break assert!(whole),
-                Followed::Lost => break assert!(!whole),
-                Followed::Events(_) | Followed::Gap { .. } => {}
+            let (read, seen) = look(&mut reader, 3000);
+            let Poll::Ready(read) = read else { panic!("a stream that has ended does not let wait") };
+            page.see(&read, seen);
+            match read {
+                Read::Ended => break assert!(whole),
+                Read::Lost => break assert!(!whole),
+                Read::Events(_) | Read::Gap { .. } => {}
+                Read::Failed(_) | Read::Broken(_) => panic!("{read:?}"),
             }
         }
         assert_eq!(page.place, written.len() as u64);

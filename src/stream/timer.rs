@@ -1,4 +1,5 @@
-//! A timer that costs next to nothing while it is not due: a stream is polled some times an event, its deadlines come rarely.
+//! The one timer type of the streams. It costs little while it is not due: a stream is polled a few times per event, and its
+//! deadlines come rarely.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -8,13 +9,13 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A deadline that can be moved.
-pub struct Alarm {
+pub struct Timer {
     sleep: Pin<Box<Sleep>>,
-    /// Whom it wakes; nobody since it was set, until it is polled.
+    /// The task that it wakes; `None` from each `set` to the next poll.
     waker: Option<Waker>,
 }
 
-impl Alarm {
+impl Timer {
     /// Due at this instant.
     pub fn at(deadline: Instant) -> Self {
         Self { sleep: Box::pin(sleep_until(deadline)), waker: None }
@@ -61,8 +62,8 @@ mod tests {
     }
 
     impl Task {
-        fn poll(self: &Arc<Self>, alarm: &mut Alarm) -> Poll<()> {
-            alarm.poll(&mut Context::from_waker(&Waker::from(Arc::clone(self))))
+        fn poll(self: &Arc<Self>, timer: &mut Timer) -> Poll<()> {
+            timer.poll(&mut Context::from_waker(&Waker::from(Arc::clone(self))))
         }
 
         fn woken(&self) -> usize {
@@ -73,34 +74,34 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_wakes_the_task_that_polled_last_each_time_it_is_due() {
         let (first, second) = (Arc::new(Task::default()), Arc::new(Task::default()));
-        let mut alarm = Alarm::at(Instant::now() + SECOND);
-        assert!(first.poll(&mut alarm).is_pending());
+        let mut timer = Timer::at(Instant::now() + SECOND);
+        assert!(first.poll(&mut timer).is_pending());
         for task in [&first, &second, &first, &first] {
             for _ in 0..3 {
-                assert!(task.poll(&mut alarm).is_pending());
+                assert!(task.poll(&mut timer).is_pending());
             }
             advance(SECOND).await;
             assert_eq!((task.woken(), first.woken() + second.woken()), (1, 0));
-            assert!(task.poll(&mut alarm).is_ready());
-            assert!(task.poll(&mut alarm).is_ready(), "until it is set anew");
-            alarm.set(Instant::now() + SECOND);
+            assert!(task.poll(&mut timer).is_ready());
+            assert!(task.poll(&mut timer).is_ready(), "until it is set anew");
+            timer.set(Instant::now() + SECOND);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_is_set_anew_is_due_then_and_not_before() {
         let task = Arc::new(Task::default());
-        let mut alarm = Alarm::at(Instant::now() + SECOND);
-        assert!(task.poll(&mut alarm).is_pending());
-        alarm.set(Instant::now() + 3 * SECOND);
+        let mut timer = Timer::at(Instant::now() + SECOND);
+        assert!(task.poll(&mut timer).is_pending());
+        timer.set(Instant::now() + 3 * SECOND);
         advance(2 * SECOND).await;
-        assert!(task.poll(&mut alarm).is_pending());
+        assert!(task.poll(&mut timer).is_pending());
         advance(SECOND).await;
         assert_eq!(task.woken(), 1);
-        assert!(task.poll(&mut alarm).is_ready());
+        assert!(task.poll(&mut timer).is_ready());
         // due before anybody asked
-        alarm.set(Instant::now() + SECOND);
+        timer.set(Instant::now() + SECOND);
         advance(2 * SECOND).await;
-        assert!(task.poll(&mut alarm).is_ready());
+        assert!(task.poll(&mut timer).is_ready());
     }
 }

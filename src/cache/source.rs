@@ -1,0 +1,239 @@
+//! The source of an answer that the cache has part in: a cached one, or one that several requests share.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::time::Instant;
+
+use super::entry::completion;
+use super::replay::Replay;
+use super::splice::Splicer;
+use crate::error::{Code, Reject};
+use crate::metering::meter::Meter;
+use crate::metrics::Outcome;
+use crate::spend::tally::Tally;
+use crate::stream::event::{Batch, Flags};
+use crate::stream::log::coalescer::Subscriber;
+use crate::stream::log::marked::Event;
+use crate::stream::log::reader::{Read, Then};
+use crate::stream::source::{Broken, Next, Source};
+use crate::stream::upstream_source::Sink;
+use crate::stream::upstreams::Upstreams;
+use crate::upstream::failure::Failure;
+
+/// About the most bytes of one batch for a body.
+const FRAME: usize = 16 * 1024;
+/// Most bytes of a complete answer that is joined from a stream.
+const MAX_WHOLE: usize = 32 * 1024 * 1024;
+
+/// Where the events come from.
+pub enum Origin {
+    /// A cached answer.
+    Cached(Replay),
+    /// An answer that comes in.
+    Coalesced(Subscriber),
+    /// The same, while it is not known yet who answers.
+    Entering(Entering),
+}
+
+/// Ends with the place in a coalesced answer, once it is known who answers, and that this request may have the answer.
+pub type Entering = Pin<Box<dyn Future<Output = Result<Subscriber, Failure>> + Send>>;
+
+/// What the answer is to this request.
+pub enum Part {
+    /// It pays for the answer. Its meter is settled where the upstream is read.
+    Leads,
+    /// Another request has paid for the answer.
+    Reuses {
+        /// Gives the answer an id of its own.
+        splicer: Splicer,
+        /// Knows the model that answers, once that is known.
+        upstreams: Arc<Upstreams>,
+        /// Tokens of the prompt, estimated.
+        prompt_tokens: u64,
+    },
+}
+
+/// The source.
+pub struct CacheSource {
+    origin: Origin,
+    part: Part,
+    meter: Meter,
+    pass_usage: bool,
+    /// About the most bytes of a batch.
+    limit: usize,
+    /// The last byte was the CR of a line end whose LF is still to come.
+    awaits_lf: bool,
+    ended: bool,
+}
+
+impl CacheSource {
+    /// From this origin, for one client. Events with nothing but the usage are passed on if the client asks for the usage.
+    pub fn new(origin: Origin, part: Part, meter: Meter, pass_usage: bool) -> Self {
+        let source = Self { origin, part, meter, pass_usage, limit: FRAME, awaits_lf: false, ended: false };
+        source.identify();
+        source
+    }
+
+    /// For this sink: a log gets event by event, a body what is there.
+    #[must_use]
+    pub fn into_sink(self, sink: Sink) -> Self {
+        let limit = if sink == Sink::Log { 0 } else { FRAME };
+        Self { limit, ..self }
+    }
+
+    /// Tells the meter whose answer is reused, once that is known.
+    fn identify(&self) {
+        let (Origin::Coalesced(subscriber), Part::Reuses { upstreams, .. }) = (&self.origin, &self.part) else {
+            return;
+        };
+        let Some(head) = subscriber.known_head() else { return };
+        let models = upstreams.models();
+        if let Some(id) = models.find(Some(&head.model)) {
+            self.meter.record().reuses(models.get(id), &head.upstream);
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut BytesMut, flags: &mut Flags) -> Poll<Read> {
+        if let Origin::Entering(entering) = &mut self.origin {
+            match ready!(entering.as_mut().poll(cx)) {
+                Ok(subscriber) => {
+                    self.origin = Origin::Coalesced(subscriber);
+                    self.identify();
+                }
+                // the gateway shuts down: what is under way is lost
+                Err(Failure::Draining) => return Poll::Ready(Read::Lost),
+                Err(failure) => return Poll::Ready(Read::Failed(failure)),
+            }
+        }
+        let Self { origin, part, meter, pass_usage, limit, .. } = self;
+        let each = |event: Event<'_>| {
+            if event.flags.has(Flags::USAGE_ONLY) && !*pass_usage {
+                return;
+            }
+            *flags = *flags | event.flags;
+            match part {
+                Part::Leads => out.put_slice(event.bytes),
+                Part::Reuses { splicer, .. } => {
+                    let now = Instant::now();
+                    meter.record().taken(event.complete.unwrap_or(now), now, event.flags.has(Flags::OUTPUT));
+                    splicer.event(event.bytes, out);
+                }
+            }
+        };
+        match origin {
+            Origin::Cached(replay) => replay.poll_read(cx, *limit, each),
+            Origin::Coalesced(subscriber) => subscriber.poll_read(cx, *limit, each),
+            Origin::Entering(_) => Poll::Pending,
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.ended = true;
+        if let Part::Reuses { prompt_tokens, .. } = &self.part {
+            let tally = Tally { prompt_tokens: *prompt_tokens, ..self.tally() };
+            let mut record = self.meter.record();
+            record.reused(tally.tokens());
+            record.settle(outcome);
+        }
+    }
+
+    fn fail(&mut self, failure: &Failure) -> Next {
+        self.meter.record().error(failure.reason());
+        self.end(Outcome::Truncated);
+        let mut record = self.meter.record();
+        record.settle(Outcome::Truncated);
+        Next::Broken(Broken::new(failure.reject(), record.request_id()))
+    }
+
+    /// The stream breaks for this request. The meter of a leader is settled where the upstream is read.
+    fn break_off(&mut self, reject: Reject, reason: &'static str) -> Next {
+        if matches!(self.part, Part::Reuses { .. }) {
+            self.meter.record().error(reason);
+        }
+        self.end(Outcome::Truncated);
+        Next::Broken(Broken::new(reject, self.meter.record().request_id()))
+    }
+
+    fn lost(&mut self) -> Next {
+        self.meter.record().error(Failure::Draining.reason());
+        self.end(Outcome::Truncated);
+        Next::Broken(Broken::shutdown(Failure::Draining.reject(), self.meter.record().request_id()))
+    }
+}
+
+impl Source for CacheSource {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        let (mut out, mut flags) = (BytesMut::new(), Flags::default());
+        while !self.ended {
+            match ready!(self.poll_read(cx, &mut out, &mut flags)) {
+                Read::Events(then) => {
+                    if then == Then::End {
+                        self.end(Outcome::Ok);
+                    }
+                    if !out.is_empty() {
+                        self.awaits_lf = out.ends_with(b"\r") && out.contains(&b'\n');
+                        return Poll::Ready(Next::Events(Batch::own(out.freeze(), flags)));
+                    }
+                }
+                Read::Ended => self.end(Outcome::Ok),
+                Read::Gap { .. } => return Poll::Ready(self.break_off(too_slow(), "gap")),
+                Read::Failed(failure) => return Poll::Ready(self.fail(&failure)),
+                Read::Broken(reject) => return Poll::Ready(self.break_off(reject, "joined_stream_broke")),
+                Read::Lost => return Poll::Ready(self.lost()),
+            }
+        }
+        Poll::Ready(Next::End)
+    }
+
+    fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    fn is_between_events(&self) -> bool {
+        !self.awaits_lf
+    }
+
+    fn tally(&self) -> Tally {
+        match &self.origin {
+            Origin::Cached(replay) => replay.tally().clone(),
+            Origin::Coalesced(subscriber) => subscriber.tally(),
+            Origin::Entering(_) => Tally::default(),
+        }
+    }
+}
+
+/// The complete answer that a coalesced stream makes.
+///
+/// # Errors
+/// The upstream broke, the events are no completion, or the gateway shuts down.
+pub async fn whole(mut subscriber: Subscriber) -> Result<(Bytes, Tally), Failure> {
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    loop {
+        let read = poll_fn(|cx| {
+            subscriber.poll_read(cx, FRAME, |event| {
+                bytes += event.bytes.len();
+                events.push(Bytes::copy_from_slice(event.bytes));
+            })
+        });
+        match read.await {
+            Read::Events(Then::End) | Read::Ended => break,
+            Read::Events(_) if bytes > MAX_WHOLE => return Err(Failure::BadBody("it is too large")),
+            Read::Events(_) => {}
+            Read::Broken(_) | Read::Gap { .. } => return Err(Failure::Broken),
+            Read::Failed(failure) => return Err(failure),
+            Read::Lost => return Err(Failure::Draining),
+        }
+    }
+    let json = completion(events).ok_or(Failure::BadBody("it is no chat completion"))?;
+    Ok((json.into(), subscriber.tally()))
+}
+
+fn too_slow() -> Reject {
+    let message = "This connection was too slow: the identical requests that share this answer have gone on, and events that \
+                   this connection still lacks were discarded. Send the request again.";
+    Reject::new(Code::Gap, message)
+}

@@ -1,0 +1,128 @@
+//! What the cache is asked for: the key of a request, and the keys of the coalesced answers that it may join.
+
+use std::sync::Arc;
+
+use http::header::HeaderMap;
+
+use super::Gateway;
+use super::exchange::Exchange;
+use crate::auth::caller::Caller;
+use crate::cache::canonical::canonical;
+use crate::cache::directives::RequestCacheControl;
+use crate::cache::key::{Asked, CoalescingKind, Owner, Route as AnswerRoute};
+use crate::cache::response_cache::{Lookup, Reuse};
+use crate::config;
+use crate::models::{Model, ModelId};
+use crate::routing::plan::{Plan, Scope, Selection};
+use crate::stream::log::coalescer::CoalescingKey;
+
+/// A larger body is brought into its canonical form beside the worker threads, as it is parsed.
+const DONE_IN_PLACE: usize = 256 * 1024;
+
+/// How far it is known which model is to answer.
+#[derive(Clone, Copy)]
+enum Standing {
+    /// The request names it.
+    Named,
+    /// It was asked of `auto`, and is decided.
+    Decided,
+    /// It was asked of `auto`, and is still to be decided.
+    Undecided,
+}
+
+impl Exchange {
+    /// For whom is kept what is kept of this request; `None` where nothing is to be.
+    pub(super) fn scope(&self, caller: &Caller) -> Option<Scope> {
+        let headers = &self.parts.headers;
+        let rules = self.gateway.config.cache.as_ref().filter(|_| !RequestCacheControl::of(headers).no_store)?;
+        Some(owner(caller, headers, rules).0.0)
+    }
+
+    /// An answer for which nobody has to be paid, if there is one.
+    pub(super) async fn find_reuse(&self, plan: &Plan) -> Option<Reuse> {
+        let lookup = self.gateway.lookup(plan, &self.parts.headers).await?;
+        self.gateway.shared.cache.free(&lookup).await
+    }
+}
+
+impl Gateway {
+    /// What is looked for; `None` where the cache has no part in it.
+    pub(super) async fn lookup(&self, plan: &Plan, headers: &HeaderMap) -> Option<Lookup<'_>> {
+        let (model, standing) = (plan.selection.model, Standing::new(&plan.selection));
+        let rules = self.config.cache.as_ref()?;
+        let wishes = RequestCacheControl::of(headers);
+        if wishes.no_store {
+            return None;
+        }
+        let asked = asked(plan, headers, rules).await?;
+        let streamed = plan.request.stream();
+        let decided = |streamed| {
+            asked.coalescing_key(&self.answerers(&plan.candidates, plan), CoalescingKind { streamed, undecided: None })
+        };
+        let undecided = |streamed| self.undecided_key(&asked, plan, streamed, headers);
+        // a whole answer can be joined from a stream, and not the other way round
+        let streamed_too = || Some(true).filter(|_| !streamed);
+        let (key, coalescing_key, also) = match standing {
+            Standing::Named => (Some(model), decided(streamed), streamed_too().map(decided).into_iter().collect()),
+            // somebody may have asked before it was decided, for whom it then was
+            Standing::Decided => {
+                let before = std::iter::once(streamed).chain(streamed_too()).map(undecided);
+                (Some(model), decided(streamed), streamed_too().map(decided).into_iter().chain(before).collect())
+            }
+            // which model's answer is wanted is not known yet: none is read
+            Standing::Undecided => (None, undecided(streamed), streamed_too().map(undecided).into_iter().collect()),
+        };
+        let key = key.map(|model| asked.key(&self.routes[model.0]));
+        Some(Lookup { asked, key, coalescing_key, also, streamed, wishes, rules })
+    }
+
+    /// The key of a request whose model is still to be decided: the candidates of both may answer.
+    fn undecided_key(&self, asked: &Asked, plan: &Plan, streamed: bool, headers: &HeaderMap) -> CoalescingKey {
+        let both = self.config.auto.iter().flat_map(|auto| [auto.easy, auto.hard]);
+        let of = |first| self.answerers(&self.upstreams.candidates(first, &plan.request, &plan.caller), plan);
+        let candidates: Vec<AnswerRoute> = both.flat_map(of).collect();
+        let undecided = Some(Owner::caller(&plan.caller, headers));
+        asked.coalescing_key(&candidates, CoalescingKind { streamed, undecided })
+    }
+
+    /// The routes of those that the caller may use.
+    fn answerers(&self, candidates: &[ModelId], plan: &Plan) -> Vec<AnswerRoute> {
+        let allowed = |id: &&ModelId| plan.caller.may_use(&self.upstreams.models().get(**id).name);
+        candidates.iter().filter(allowed).map(|id| self.routes[id.0]).collect()
+    }
+}
+
+impl Standing {
+    fn new(selection: &Selection) -> Self {
+        match (selection.is_auto(), selection.is_pending()) {
+            (_, true) => Self::Undecided,
+            (true, false) => Self::Decided,
+            (false, false) => Self::Named,
+        }
+    }
+}
+
+/// Under which key each model's answers are kept; empty where none are.
+pub(super) fn routes(config: &config::Config) -> Arc<[AnswerRoute]> {
+    let route = |model: &Model| {
+        let upstream = &config.upstreams[model.upstream.0];
+        AnswerRoute::new(&model.name, &upstream.name, &upstream.base.to_string(), &model.upstream_model)
+    };
+    let models = config.cache.iter().flat_map(|_| config.models.models());
+    models.map(route).collect()
+}
+
+/// What is asked, and by whom; `None` for what has no key.
+async fn asked(plan: &Plan, headers: &HeaderMap, rules: &config::Cache) -> Option<Asked> {
+    let owner = owner(&plan.caller, headers, rules);
+    let body = plan.request.body().clone();
+    let of = move || canonical(&body).map(|form| Asked::new(&form, owner));
+    match plan.request.body().len() <= DONE_IN_PLACE {
+        true => of(),
+        false => tokio::task::spawn_blocking(of).await.ok().flatten(),
+    }
+}
+
+fn owner(caller: &Caller, headers: &HeaderMap, rules: &config::Cache) -> Owner {
+    if rules.shared { Owner::everybody() } else { Owner::caller(caller, headers) }
+}

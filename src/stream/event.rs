@@ -1,0 +1,103 @@
+//! Events on their way from a source to a sink. They are framed and read once, where they come in; later stages use the flags.
+
+use std::ops::BitOr;
+
+use bytes::Bytes;
+use sse::event::Run;
+use tokio::time::Instant;
+
+/// One event, or several adjacent events of one read where the sink is a body.
+#[derive(Debug)]
+pub struct Batch {
+    run: Run,
+    /// When the last byte came in. `None` for the gateway's own bytes, which are not measured.
+    pub complete: Option<Instant>,
+    /// What is known of the events.
+    pub flags: Flags,
+}
+
+/// What is known of an event. A batch has the flags of all of its events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// It has output: content, reasoning, a refusal or a tool call.
+    pub const OUTPUT: Self = Self(1);
+    /// It has nothing but the usage. Only clients that ask for it get it.
+    pub const USAGE_ONLY: Self = Self(1 << 1);
+    /// It has data: a client dispatches it.
+    pub const DATA: Self = Self(1 << 2);
+    /// It has an `id` or a `retry` field.
+    pub const ID_OR_RETRY: Self = Self(1 << 3);
+    /// It lacks its blank line: the stream ended without it.
+    pub const UNENDED: Self = Self(1 << 4);
+    /// It is `[DONE]`.
+    pub const DONE: Self = Self(1 << 5);
+
+    /// The bits of these flags.
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The flags of these bits.
+    pub const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// Whether all of these flags are set.
+    pub const fn has(self, flags: Self) -> bool {
+        self.0 & flags.0 == flags.0
+    }
+
+    /// These flags, or none.
+    #[must_use]
+    pub const fn when(self, condition: bool) -> Self {
+        Self(self.0 * condition as u8)
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl Batch {
+    /// Events of an upstream.
+    pub fn new(run: impl Into<Run>, complete: Instant, flags: Flags) -> Self {
+        Self { run: run.into(), complete: Some(complete), flags }
+    }
+
+    /// Bytes that the gateway writes itself, or has measured before.
+    pub fn own(bytes: Bytes, flags: Flags) -> Self {
+        Self { run: bytes.into(), complete: None, flags }
+    }
+
+    /// The bytes of all events.
+    pub fn as_slice(&self) -> &[u8] {
+        self.run.as_slice()
+    }
+
+    /// The bytes of all events, as one slice of the chunk.
+    pub fn into_bytes(self) -> Bytes {
+        self.run.into_bytes()
+    }
+
+    /// Adds events that follow these directly in the same chunk.
+    ///
+    /// # Errors
+    /// Returns the events if they do not.
+    pub fn join(&mut self, next: Batch) -> Result<(), Batch> {
+        let Batch { run, complete, flags } = next;
+        match self.run.append(run) {
+            Ok(()) => {
+                self.complete = self.complete.max(complete);
+                self.flags = self.flags | flags;
+                Ok(())
+            }
+            Err(run) => Err(Batch { run, complete, flags }),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Request coalescing: identical requests at the same time share one upstream stream. The first request leads, and the
+//! others subscribe to its log.
+//!
+//! While the log is whole, a request joins from the beginning. When the last subscriber leaves, the leader stops.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use super::core::{Bounds, Fenced, Log, Phase};
+use super::marked::Event;
+use super::reader::{Read, Reader};
+use super::writer::Append;
+use crate::routing::verdict::Decision;
+use crate::spend::tally::Tally;
+use crate::stream::event::Batch;
+use crate::stream::source::Broken;
+use crate::upstream::failure::Failure;
+
+/// Requests with the same key share one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CoalescingKey(pub [u8; 32]);
+
+/// The coalesced answers that are coming in.
+#[derive(Default)]
+pub struct Coalescer {
+    running: Mutex<HashMap<CoalescingKey, Arc<Answer>>>,
+    /// Bytes of all logs.
+    held: Arc<AtomicUsize>,
+}
+
+/// One answer that is coming in.
+struct Answer {
+    log: Arc<Log>,
+    head: Mutex<Option<Arc<Head>>>,
+}
+
+/// Who answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The model's name.
+    pub model: String,
+    /// Its upstream's name.
+    pub upstream: String,
+    /// How `auto` was decided, if it was asked of `auto`.
+    pub route: Option<Decision>,
+    /// The upstream's `vary`.
+    pub vary: Option<HeaderValue>,
+    /// The complete answer, where it is not streamed.
+    pub whole: Option<Bytes>,
+}
+
+/// What entering gives.
+pub enum Entered<T> {
+    /// Another request leads.
+    Joined(Subscriber),
+    /// This request leads. Its own subscriber is there already.
+    Leads(Leader, Subscriber),
+    /// There was something better.
+    Instead(T),
+}
+
+impl Coalescer {
+    /// Joins the answer of this key, or leads it. An answer leaves the list only after it can be found in the cache, so
+    /// `instead` is asked once more before this request leads.
+    pub fn enter<T>(
+        self: &Arc<Self>,
+        key: CoalescingKey,
+        bounds: Bounds,
+        instead: impl FnOnce() -> Option<T>,
+    ) -> Entered<T> {
+        let mut running = self.running();
+        if let Some(subscriber) = running.get(&key).and_then(Answer::join) {
+            return Entered::Joined(subscriber);
+        }
+        if let Some(instead) = instead() {
+            return Entered::Instead(instead);
+        }
+        let (leader, subscriber) = self.start(bounds, Some(key));
+        running.insert(key, Arc::clone(&leader.answer));
+        Entered::Leads(leader, subscriber)
+    }
+
+    /// Joins the answer of this key, if there is one.
+    pub fn join(&self, key: CoalescingKey) -> Option<Subscriber> {
+        self.running().get(&key).and_then(Answer::join)
+    }
+
+    /// Leads a new answer, whatever there is. Where one of this key is running already, nobody joins the new one.
+    pub fn lead(self: &Arc<Self>, key: CoalescingKey, bounds: Bounds) -> (Leader, Subscriber) {
+        let mut running = self.running();
+        let vacant = !running.contains_key(&key);
+        let (leader, subscriber) = self.start(bounds, Some(key).filter(|_| vacant));
+        if vacant {
+            running.insert(key, Arc::clone(&leader.answer));
+        }
+        (leader, subscriber)
+    }
+
+    fn start(self: &Arc<Self>, bounds: Bounds, key: Option<CoalescingKey>) -> (Leader, Subscriber) {
+        // each subscriber has a request id of its own
+        let log = Arc::new(Log::coalesced(Arc::default(), bounds, Arc::clone(&self.held)));
+        let reader = Reader::new(&log, &mut log.state(), 0);
+        let answer = Arc::new(Answer { log, head: Mutex::default() });
+        let leader = Leader { answer: Arc::clone(&answer), coalescer: Arc::clone(self), key, woken: Vec::new() };
+        (leader, Subscriber { answer, reader })
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<CoalescingKey, Arc<Answer>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes of all logs.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.held.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+impl Answer {
+    fn join(self: &Arc<Self>) -> Option<Subscriber> {
+        let mut state = self.log.state();
+        let open = state.whole && !state.abandoned;
+        open.then(|| Subscriber { answer: Arc::clone(self), reader: Reader::new(&self.log, &mut state, 0) })
+    }
+
+    fn head(&self) -> MutexGuard<'_, Option<Arc<Head>>> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The one who writes a coalesced answer. Dropped before its end, it leaves subscribers that are told so.
+pub struct Leader {
+    answer: Arc<Answer>,
+    coalescer: Arc<Coalescer>,
+    key: Option<CoalescingKey>,
+    /// Used again for each event.
+    woken: Vec<Waker>,
+}
+
+impl Leader {
+    /// Returns once the last subscriber has left.
+    pub async fn abandoned(&mut self) {
+        poll_fn(|cx| self.poll_stopped(cx)).await;
+    }
+
+    /// Says who answers.
+    pub fn open(&self, head: Head, tally: Tally) {
+        *self.answer.head() = Some(Arc::new(head));
+        let mut state = self.answer.log.state();
+        state.tally = tally;
+        self.answer.log.wake_all(state);
+    }
+
+    /// Shows all events so far to `each`; false where some were evicted, and then none is shown.
+    pub fn recorded(&self, mut each: impl FnMut(Event<'_>)) -> bool {
+        self.answer.log.show_whole(&mut each)
+    }
+
+    /// Adds one event; `tally` is of all up to it.
+    ///
+    /// # Errors
+    /// The last subscriber has left.
+    pub fn publish(&mut self, event: &Batch, tally: &Tally) -> Result<(), Fenced> {
+        self.answer.log.append(event, tally, &mut self.woken)?;
+        if self.key.is_some() && !self.answer.log.state().whole {
+            self.close();
+        }
+        Ok(())
+    }
+
+    /// From here on nobody joins.
+    pub fn close(&mut self) {
+        let Some(key) = self.key.take() else { return };
+        let mut running = self.coalescer.running();
+        // after an answer that was abandoned another one may have its place
+        if running.get(&key).is_some_and(|answer| Arc::ptr_eq(answer, &self.answer)) {
+            running.remove(&key);
+        }
+    }
+
+    /// No upstream has answered.
+    pub fn fail_before_output(mut self, failure: Failure) {
+        self.finish(Phase::Failed(failure));
+    }
+
+    fn finish(&mut self, phase: Phase) {
+        self.close();
+        self.answer.log.finish(phase, None);
+    }
+}
+
+impl Append for Leader {
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.answer.log.poll_until(cx, super::core::State::has_room)
+    }
+
+    fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.answer.log.poll_until(cx, |state| state.abandoned)
+    }
+
+    fn append(&mut self, event: Batch, tally: impl FnOnce() -> Tally) -> Result<(), Fenced> {
+        self.publish(&event, &tally())
+    }
+
+    fn end(mut self, _: Tally) {
+        self.finish(Phase::Ended);
+    }
+
+    fn fail(mut self, broken: Broken) {
+        self.finish(Phase::Broken(broken.reject));
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        self.finish(Phase::Lost);
+    }
+}
+
+/// One request's place in a coalesced answer. Dropping it is leaving.
+pub struct Subscriber {
+    answer: Arc<Answer>,
+    reader: Reader,
+}
+
+impl Subscriber {
+    /// Waits until it is known who answers.
+    ///
+    /// # Errors
+    /// No upstream does.
+    pub async fn head(&mut self) -> Result<Arc<Head>, Failure> {
+        poll_fn(|cx| {
+            if let Some(head) = self.known_head() {
+                return Poll::Ready(Ok(head));
+            }
+            match self.reader.poll_end(cx) {
+                // the head may have come between the two looks
+                Poll::Pending => self.known_head().map_or(Poll::Pending, |head| Poll::Ready(Ok(head))),
+                Poll::Ready(Read::Failed(failure)) => Poll::Ready(Err(failure)),
+                Poll::Ready(_) => Poll::Ready(self.known_head().ok_or(Failure::Draining)),
+            }
+        })
+        .await
+    }
+
+    /// Who answers, if that is known.
+    pub fn known_head(&self) -> Option<Arc<Head>> {
+        self.answer.head().clone()
+    }
+
+    /// What the completion has produced so far.
+    pub fn tally(&self) -> Tally {
+        self.answer.log.state().tally.clone()
+    }
+
+    /// What follows the subscriber's place, as [`Reader::poll_read`]. A gap is an end: the subscriber was too slow, and is
+    /// detached.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize, each: impl FnMut(Event<'_>)) -> Poll<Read> {
+        self.reader.poll_read(cx, limit, each)
+    }
+}

@@ -1,0 +1,288 @@
+//! One log: a writer appends events, and any number of readers follow it, each from its own place.
+//!
+//! Readers cost O(1) each per event: an event is copied into the ring once, and each reader that waits is woken once.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use slab::Slab;
+use tokio::time::Instant;
+
+use super::block::stored;
+use super::marked::{Event, Mark};
+use super::ring::{Place, Ring};
+use crate::error::Reject;
+use crate::spend::tally::Tally;
+use crate::stream::event::{Batch, Flags};
+use crate::upstream::failure::Failure;
+
+/// How far the writer may be ahead of the foremost reader of a coalesced log that is not whole, and the least that a reader
+/// may be behind the foremost one; bytes.
+pub const WINDOW: u64 = 64 * 1024;
+
+/// One log.
+pub struct Log {
+    /// The id of the request that made it.
+    pub(super) request_id: Arc<str>,
+    policy: Policy,
+    state: Mutex<State>,
+}
+
+/// What happens to the events, and to the slowest reader.
+enum Policy {
+    /// The oldest events are evicted where memory is short, and a reader that misses them is told which. Only events with
+    /// data are stored: their numbers are the clients' event ids.
+    Resumable,
+    /// All events are stored, with what is known of them. Beyond its bounds the log is whole no longer: nobody joins, and a
+    /// reader too far behind the foremost one loses its events.
+    Coalesced { bounds: Bounds, held: Arc<AtomicUsize> },
+}
+
+/// How much one coalesced log may hold, and all of them together, to stay whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of one.
+    pub one: usize,
+    /// Bytes of all.
+    pub all: usize,
+}
+
+pub(super) struct State {
+    pub(super) ring: Ring,
+    pub(super) phase: Phase,
+    pub(super) readers: Slab<Slot>,
+    /// When the last reader left, or the log was made.
+    pub(super) left: Instant,
+    /// The writer, while it waits.
+    pub(super) writer: Option<Waker>,
+    /// The first event of the stream is still there, and the log is within its bounds.
+    pub(super) whole: bool,
+    /// The last reader of a coalesced log has left, or all that are there have lost events: nobody joins any more.
+    pub(super) abandoned: bool,
+    /// When the first event came in.
+    pub(super) began: Option<Instant>,
+    /// Bytes of all events that were ever appended.
+    pub(super) written: u64,
+    /// What the completion has produced so far.
+    pub(super) tally: Tally,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its writer is at work.
+    Running,
+    /// Its last event is the last there is.
+    Ended,
+    /// Its writer is gone without an end.
+    Lost,
+    /// No upstream has answered.
+    Failed(Failure),
+    /// The upstream broke.
+    Broken(Reject),
+}
+
+/// One reader.
+pub(super) struct Slot {
+    /// The reader, while it waits.
+    pub(super) waker: Option<Waker>,
+    /// The number of the last event that it has.
+    pub(super) after: u64,
+    /// Bytes of the events up to that one.
+    pub(super) read: u64,
+}
+
+/// How the memory of a log has changed: before, after.
+pub(super) type Resized = (usize, usize);
+
+/// The stream has ended: its writer may not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fenced;
+
+impl Log {
+    /// An empty log of up to `max` bytes of memory that evicts its oldest events.
+    pub(super) fn resumable(request_id: Arc<str>, max: usize) -> Self {
+        Self::new(request_id, Policy::Resumable, max)
+    }
+
+    /// An empty log that is whole within these bounds. `held` counts the bytes of all such logs.
+    pub(super) fn coalesced(request_id: Arc<str>, bounds: Bounds, held: Arc<AtomicUsize>) -> Self {
+        Self::new(request_id, Policy::Coalesced { bounds, held }, usize::MAX)
+    }
+
+    fn new(request_id: Arc<str>, policy: Policy, max: usize) -> Self {
+        let state = State {
+            ring: Ring::new(max),
+            phase: Phase::Running,
+            readers: Slab::new(),
+            left: Instant::now(),
+            writer: None,
+            whole: true,
+            abandoned: false,
+            began: None,
+            written: 0,
+            tally: Tally::default(),
+        };
+        Self { request_id, policy, state: Mutex::new(state) }
+    }
+
+    /// Adds one event, and wakes the readers that wait for it. `woken` is empty before and after.
+    pub(super) fn append(&self, event: &Batch, tally: &Tally, woken: &mut Vec<Waker>) -> Result<Resized, Fenced> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        if state.phase != Phase::Running || state.abandoned {
+            return Err(Fenced);
+        }
+        let (before, flags) = (state.ring.memory(), event.flags);
+        match &self.policy {
+            Policy::Resumable if !flags.has(Flags::DATA) => return Ok((before, before)),
+            Policy::Resumable => {
+                let (has_own, is_ended) = (flags.has(Flags::ID_OR_RETRY), !flags.has(Flags::UNENDED));
+                state.ring.append(b"", &stored(event.as_slice(), has_own, is_ended));
+            }
+            Policy::Coalesced { bounds, held } => {
+                let bytes = state.ring.bytes();
+                let complete = event.complete.unwrap_or_else(Instant::now);
+                let began = *state.began.get_or_insert(complete);
+                let mark = Mark::new(flags, complete.saturating_duration_since(began));
+                state.ring.append(&mark.bytes(), event.as_slice());
+                state.written += event.as_slice().len() as u64;
+                state.tally.clone_from(tally);
+                state.bound(*bounds, held, bytes);
+            }
+        }
+        let after = state.ring.memory();
+        woken.extend(state.readers.iter_mut().filter_map(|(_, slot)| slot.waker.take()));
+        drop(guard);
+        woken.drain(..).for_each(Waker::wake);
+        Ok((before, after))
+    }
+
+    /// Ends a running stream, with a last event if there is one; `None` where it has ended.
+    pub(super) fn finish(&self, phase: Phase, last: Option<&[u8]>) -> Option<Resized> {
+        let mut state = self.state();
+        if state.phase != Phase::Running {
+            return None;
+        }
+        let before = state.ring.memory();
+        if let Some(event) = last {
+            state.ring.append(b"", event);
+        }
+        state.ring.seal();
+        state.phase = phase;
+        let after = state.ring.memory();
+        self.wake_all(state);
+        Some((before, after))
+    }
+
+    /// Wakes all readers and the writer.
+    pub(super) fn wake_all(&self, mut state: MutexGuard<'_, State>) {
+        let mut wakers: Vec<Waker> = state.readers.iter_mut().filter_map(|(_, slot)| slot.waker.take()).collect();
+        wakers.extend(state.writer.take());
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Shows all events of a coalesced log to `each`; false where some were evicted, and then none is shown.
+    pub(super) fn show_whole(&self, each: &mut impl FnMut(Event<'_>)) -> bool {
+        let state = self.state();
+        if let Some(began) = state.began.filter(|_| state.whole) {
+            let mut place = Place::behind(0);
+            state.ring.read(&mut place, usize::MAX, |number, marked| each(Event::marked(number, marked, began)));
+        }
+        state.whole
+    }
+
+    /// Evicts all events, to make room for others.
+    pub(super) fn clear(&self) -> Resized {
+        let mut state = self.state();
+        let before = state.ring.memory();
+        state.ring.clear();
+        (before, 0)
+    }
+
+    /// Evicts the oldest events, a few kilobytes of them; `None` where only the latest are left.
+    pub(super) fn evict(&self) -> Option<Resized> {
+        let mut state = self.state();
+        let before = state.ring.memory();
+        state.ring.evict().then(|| (before, state.ring.memory()))
+    }
+
+    /// Whether identical requests share it. Then its events have marks.
+    pub(super) fn is_coalesced(&self) -> bool {
+        matches!(self.policy, Policy::Coalesced { .. })
+    }
+
+    /// Since when it has no reader; `None` where it has one, or where it does not run.
+    pub(super) fn unattended_since(&self) -> Option<Instant> {
+        let state = self.state();
+        (state.phase == Phase::Running && state.readers.is_empty()).then_some(state.left)
+    }
+
+    /// Whether it has a reader now.
+    pub(super) fn is_read(&self) -> bool {
+        !self.state().readers.is_empty()
+    }
+
+    /// Whether not one event was ever appended.
+    pub(super) fn is_empty(&self) -> bool {
+        self.state().ring.last() == 0
+    }
+
+    /// Ready once this holds; until then the writer is woken by an end, and by readers that read or leave.
+    pub(super) fn poll_until(&self, cx: &mut Context<'_>, holds: impl Fn(&State) -> bool) -> Poll<()> {
+        let mut state = self.state();
+        if holds(&state) {
+            return Poll::Ready(());
+        }
+        if !state.writer.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            state.writer = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // every change leaves the state usable
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let bytes = self.state().ring.bytes();
+        if let Policy::Coalesced { held, .. } = &self.policy {
+            held.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+impl State {
+    /// Holds the bounds of a coalesced log that had so many bytes before the latest event.
+    fn bound(&mut self, bounds: Bounds, held: &AtomicUsize, before: usize) {
+        let added = self.ring.bytes() - before;
+        let all = held.fetch_add(added, Ordering::Relaxed) + added;
+        self.whole &= self.ring.bytes() <= bounds.one && all <= bounds.all;
+        if self.whole {
+            return;
+        }
+        // a reader that was within the bounds may be as far behind, but not while memory is short
+        let window = if all > bounds.all { WINDOW } else { WINDOW.max(bounds.one as u64) };
+        let foremost = self.foremost();
+        let within = self.readers.iter().filter(|(_, slot)| slot.read + window >= foremost);
+        let slowest = within.map(|(_, slot)| slot.after).min().unwrap_or(0);
+        let bytes = self.ring.bytes();
+        self.ring.evict_before(slowest + 1);
+        held.fetch_sub(bytes - self.ring.bytes(), Ordering::Relaxed);
+    }
+
+    /// How many bytes the foremost reader has read.
+    fn foremost(&self) -> u64 {
+        self.readers.iter().map(|(_, slot)| slot.read).max().unwrap_or(0)
+    }
+
+    /// Whether the writer may go on: it waits for the foremost reader of a log that is not whole, as it waits for the client
+    /// of a direct answer. The others are detached before they would throttle it.
+    pub(super) fn has_room(&self) -> bool {
+        self.whole || self.abandoned || self.written <= self.foremost() + WINDOW
+    }
+}

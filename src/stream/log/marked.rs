@@ -1,0 +1,77 @@
+//! An event as a log shows it, and what a coalesced log stores of it beside its bytes. Pure but for the type of its times.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::stream::event::Flags;
+
+/// An event that a reader is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Event<'a> {
+    /// Its number, from 1.
+    pub number: u64,
+    /// All of its bytes, the blank line included.
+    pub bytes: &'a [u8],
+    /// What is known of it; nothing where a resumable log has it.
+    pub flags: Flags,
+    /// When it had come in, where that is stored.
+    pub complete: Option<Instant>,
+}
+
+impl<'a> Event<'a> {
+    /// An event without a mark.
+    pub fn plain(number: u64, bytes: &'a [u8]) -> Self {
+        Self { number, bytes, flags: Flags::default(), complete: None }
+    }
+
+    /// An event behind its mark, in a stream that began then.
+    pub(super) fn marked(number: u64, marked: &'a [u8], began: Instant) -> Self {
+        let (mark, bytes) =
+            marked.split_first_chunk().map_or((Mark([0; MARK]), marked), |(mark, bytes)| (Mark(*mark), bytes));
+        Self { number, bytes, flags: mark.flags(), complete: Some(began + mark.after()) }
+    }
+}
+
+/// Bytes of a mark.
+const MARK: usize = 6;
+
+/// The flags of an event, and how long after the first event it came in: microseconds, up to twelve days.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark([u8; MARK]);
+
+impl Mark {
+    pub(super) fn new(flags: Flags, after: Duration) -> Self {
+        let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX).min((1 << 40) - 1).to_le_bytes();
+        Self([flags.bits(), micros[0], micros[1], micros[2], micros[3], micros[4]])
+    }
+
+    pub(super) fn bytes(self) -> [u8; MARK] {
+        self.0
+    }
+
+    fn flags(self) -> Flags {
+        Flags::from_bits(self.0[0])
+    }
+
+    fn after(self) -> Duration {
+        let [_, a, b, c, d, e] = self.0;
+        Duration::from_micros(u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_mark_is_read_back(bits: u8, micros in 0..1_u64 << 40) {
+            let (flags, after) = (Flags::from_bits(bits), Duration::from_micros(micros));
+            let mark = Mark::new(flags, after);
+            prop_assert_eq!((mark.flags(), mark.after()), (flags, after));
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What the client of a resumable stream gets: what is there at once, the rest as it comes.
+
+use std::fmt::Write as _;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use prometheus::IntCounter;
+
+use super::marked::Event;
+use super::reader::{Read, Reader, Then};
+use crate::error::{Code, Reject};
+use crate::metering::meter::Meter;
+use crate::metrics::{Metrics, Outcome};
+use crate::stream::body::Body;
+use crate::stream::event::{Batch, Flags};
+use crate::stream::source::{Next, Source};
+use crate::upstream::failure::Failure;
+
+/// About the most bytes of one frame: a replay is taken from the log piece by piece, as the client takes it.
+const FRAME: usize = 16 * 1024;
+
+/// The same of a replay's first frame; each further one may have twice as many. Nothing of a TLS record can be read until it
+/// is whole, and a network that always breaks before that would never get on.
+const FIRST_FRAME: usize = 1024;
+
+/// After how many milliseconds an `EventSource` that lost its connection comes back.
+const RETRY: u32 = 1000;
+
+/// The source of one reader's answer.
+pub struct Rendered {
+    reader: Reader,
+    form: Form,
+    /// Settled at the end; a reader that goes before has left.
+    meter: Option<Meter>,
+    /// Counts the gaps that the reader is told of.
+    gaps: IntCounter,
+    /// About the most bytes of the next frame.
+    limit: usize,
+    /// The last frame leaves before there is another one: what is there at once shares a TLS record.
+    pausing: bool,
+    ended: bool,
+}
+
+/// How events are written.
+enum Form {
+    /// As the upstream wrote them: for the request that made the stream.
+    Plain,
+    /// With the number of each as its `id:`.
+    Numbered {
+        /// `retry:` was sent. It goes out within the first block that has data: alone, it breaks openai-python.
+        told: bool,
+    },
+}
+
+impl Rendered {
+    /// The body of the answer that the stream was made with, its first heartbeat after `first`. What the meter measures is
+    /// the stream itself, so that this reader has none.
+    pub fn plain(reader: Reader, metrics: &Metrics, heartbeat: Option<Duration>, first: Duration) -> Body<Self> {
+        let gaps = metrics.stream_gaps.clone();
+        Body::new(Self::new(reader, Form::Plain, None, gaps)).with_heartbeat(heartbeat, first)
+    }
+
+    /// The body of an answer for `EventSource`: with the number of each event.
+    pub fn numbered(reader: Reader, meter: Meter, heartbeat: Option<Duration>) -> Body<Self> {
+        let gaps = meter.record().metrics().stream_gaps.clone();
+        let rendered = Self::new(reader, Form::Numbered { told: false }, Some(meter), gaps);
+        Body::new(rendered).with_heartbeat(heartbeat, Duration::ZERO)
+    }
+
+    fn new(reader: Reader, form: Form, meter: Option<Meter>, gaps: IntCounter) -> Self {
+        Self { reader, form, meter, gaps, limit: FIRST_FRAME, pausing: false, ended: false }
+    }
+
+    fn gap(&mut self, out: &mut BytesMut, from: u64, to: u64) {
+        self.gaps.inc();
+        match self.form {
+            // OpenAI's SDKs know no such event: they would take what is left for the whole answer
+            Form::Plain => {
+                out.put_slice(&gap(from, to).event(self.reader.request_id()));
+                self.end(Outcome::Truncated);
+            }
+            Form::Numbered { .. } => self.form.write_own(out, "gap", &format!("{{\"from\":{from},\"to\":{to}}}")),
+        }
+    }
+
+    fn lost(&mut self, out: &mut BytesMut) {
+        let (reject, id) = (Failure::Draining.reject(), self.reader.request_id());
+        match self.form {
+            Form::Plain => out.put_slice(&reject.event(id)),
+            Form::Numbered { .. } => {
+                let error = reject.json(id);
+                self.form.write_own(out, "draining", &String::from_utf8_lossy(&error));
+            }
+        }
+        if let Some(meter) = &self.meter {
+            meter.record().error(Failure::Draining.reason());
+        }
+        self.end(Outcome::Truncated);
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.ended = true;
+        if let Some(meter) = &self.meter {
+            meter.record().settle(outcome);
+        }
+    }
+}
+
+impl Source for Rendered {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        if self.ended {
+            return Poll::Ready(Next::End);
+        }
+        if std::mem::take(&mut self.pausing) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let (mut out, form) = (BytesMut::new(), &mut self.form);
+        let Poll::Ready(read) = self.reader.poll_read(cx, self.limit, |event| form.write(&mut out, event)) else {
+            return Poll::Pending;
+        };
+        match read {
+            Read::Events(Then::More) => {
+                self.pausing = self.limit < FRAME;
+                self.limit = FRAME.min(self.limit * 2);
+            }
+            Read::Events(Then::Wait) => {}
+            Read::Events(Then::End) => self.end(Outcome::Ok),
+            Read::Gap { from, to } => self.gap(&mut out, from, to),
+            Read::Ended => {
+                self.end(Outcome::Ok);
+                return Poll::Ready(Next::End);
+            }
+            // a resumable log has its errors as events
+            Read::Lost | Read::Failed(_) | Read::Broken(_) => self.lost(&mut out),
+        }
+        Poll::Ready(Next::Events(Batch::own(out.freeze(), Flags::default())))
+    }
+
+    fn is_ended(&self) -> bool {
+        self.ended
+    }
+}
+
+impl Form {
+    /// Writes an event of the upstream.
+    fn write(&mut self, out: &mut BytesMut, event: Event<'_>) {
+        if let Form::Numbered { told } = self {
+            out.reserve(event.bytes.len() + 64);
+            put(out, format_args!("id: {}\n", event.number));
+            tell(out, told);
+        }
+        out.put_slice(event.bytes);
+    }
+
+    /// Writes an event of the gateway's own. It has no number: a client that comes back asks from the last that has one.
+    fn write_own(&mut self, out: &mut BytesMut, name: &str, data: &str) {
+        if let Form::Numbered { told } = self {
+            tell(out, told);
+        }
+        put(out, format_args!("event: {name}\ndata: {data}\n\n"));
+    }
+}
+
+fn gap(from: u64, to: u64) -> Reject {
+    let place = from.saturating_sub(1);
+    let message = format!(
+        "This connection was too slow: the events {from} to {to} were given up before it took them. \
+         `GET /v1/streams/{{id}}?from={place}` tells what is kept of the rest."
+    );
+    Reject::new(Code::Gap, message)
+}
+
+fn tell(out: &mut BytesMut, told: &mut bool) {
+    if !std::mem::replace(told, true) {
+        put(out, format_args!("retry: {RETRY}\n"));
+    }
+}
+
+fn put(out: &mut BytesMut, text: std::fmt::Arguments<'_>) {
+    // a BytesMut grows: writing to it cannot fail
+    let _ = out.write_fmt(text);
+}

@@ -1,0 +1,283 @@
+//! A completion that an upstream streams: the source of a direct answer, and of what goes into a log.
+//!
+//! It is read when it is polled, so a sink that takes nothing stops the reading upstream. Every end is honest: the
+//! upstream's own, or one error event.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+
+use tokio::time::Instant;
+
+use super::deadlines::{Deadlines, Due, HEARTBEAT};
+use super::event::{Batch, Flags};
+use super::feed::{Feed, Opened, Opening};
+use super::open::{Cut, OpenStreams, Ticket};
+use super::source::{Broken, Next, Source};
+use crate::config;
+use crate::error::{Code, Reject};
+use crate::metering::meter::Meter;
+use crate::metrics::Outcome;
+use crate::spend::tally::Tally;
+use crate::upstream::failure::Failure;
+
+/// The source. Dropping it cancels the upstream's completion and settles the meter.
+pub struct UpstreamSource {
+    core: Arc<Mutex<Core>>,
+    _ticket: Ticket,
+}
+
+/// How far a completion has come.
+pub enum Start {
+    /// Its first output is there.
+    Opened(Opened),
+    /// The head goes out before the first output.
+    Opening(Opening),
+}
+
+/// Where a completion goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sink {
+    /// To one client: events of one read go out in one batch, and heartbeats between them.
+    Body,
+    /// Into a log, event by event. Its readers have heartbeats of their own.
+    Log,
+}
+
+/// What holds for all streams of a gateway.
+#[derive(Clone, Copy)]
+pub struct Streams<'a> {
+    /// The deadlines.
+    pub rules: &'a config::Stream,
+    /// The list of open streams.
+    pub open: &'a Arc<OpenStreams>,
+}
+
+struct Core {
+    phase: Phase,
+    /// What is to be sent before anything else.
+    held: VecDeque<Batch>,
+    broken: Option<Box<Broken>>,
+    sink: Sink,
+    meter: Meter,
+    deadlines: Deadlines,
+    waker: Waker,
+}
+
+enum Phase {
+    /// The head went out at `commit_after`; no output yet.
+    Opening(Opening),
+    Reading(Box<Feed>),
+    /// It ends here; what it has produced.
+    Ended(Tally),
+}
+
+impl UpstreamSource {
+    /// A completion from here on. Without output, the heartbeats of a body begin at once, and a failure is an event of the
+    /// stream.
+    pub fn new(start: Start, sink: Sink, meter: Meter, streams: Streams<'_>) -> Self {
+        let heard = match &start {
+            Start::Opened(opened) => Some(opened.feed.heard()),
+            Start::Opening(_) => None,
+        };
+        let deadlines = Deadlines::of_upstream(streams.rules, meter.started(), sink == Sink::Body, heard);
+        let (phase, held) = match start {
+            Start::Opened(Opened { held, feed }) => (Phase::Reading(feed), held.into()),
+            Start::Opening(opening) => {
+                let heartbeat = streams.rules.heartbeat.filter(|_| sink == Sink::Body);
+                (
+                    Phase::Opening(opening),
+                    heartbeat.map(|_| Batch::own(HEARTBEAT, Flags::default())).into_iter().collect(),
+                )
+            }
+        };
+        let core = Core { phase, held, broken: None, sink, meter, deadlines, waker: Waker::noop().clone() };
+        let core = Arc::new(Mutex::new(core));
+        let weak: Weak<Mutex<Core>> = Arc::downgrade(&core);
+        Self { _ticket: streams.open.enter(weak), core }
+    }
+}
+
+impl Source for UpstreamSource {
+    #[inline(always)] // for each event, of every stream
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        let mut core = lock(&self.core);
+        let polled = catch_unwind(AssertUnwindSafe(|| core.poll(cx)));
+        polled.unwrap_or_else(|_| Poll::Ready(core.panicked()))
+    }
+
+    fn is_ended(&self) -> bool {
+        let core = lock(&self.core);
+        matches!(core.phase, Phase::Ended(_)) && core.held.is_empty() && core.broken.is_none()
+    }
+
+    fn tally(&self) -> Tally {
+        match &lock(&self.core).phase {
+            Phase::Opening(_) => Tally::default(),
+            Phase::Reading(feed) => feed.tally().clone(),
+            Phase::Ended(tally) => tally.clone(),
+        }
+    }
+}
+
+fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
+    // a panic inside is caught in poll_next and ends the stream: the state stays usable
+    core.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Core {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        loop {
+            if let Some(batch) = self.held.pop_front() {
+                return Poll::Ready(Next::Events(self.hand_over(batch)));
+            }
+            match self.poll_upstream(cx) {
+                Poll::Ready(Ok(Some(batch))) => return Poll::Ready(Next::Events(self.hand_over(batch))),
+                Poll::Ready(Ok(None)) => {}
+                Poll::Ready(Err(failure)) => return Poll::Ready(self.fail(&failure)),
+                Poll::Pending => return self.poll_deadlines(cx),
+            }
+            if matches!(self.phase, Phase::Ended(_)) {
+                return Poll::Ready(self.broken.take().map_or(Next::End, Next::Broken));
+            }
+        }
+    }
+
+    /// The upstream's next events; `None` where that has changed the phase.
+    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Batch>, Failure>> {
+        match &mut self.phase {
+            Phase::Reading(feed) => {
+                let Poll::Ready(batch) = feed.poll(cx) else { return Poll::Pending };
+                let Some(batch) = batch? else {
+                    self.end(Outcome::Ok);
+                    return Poll::Ready(Ok(None));
+                };
+                // an upstream that always has more never lets the timer have its turn
+                if batch.complete.is_some_and(|complete| self.deadlines.is_over(complete)) {
+                    return Poll::Ready(Err(Failure::TooLong));
+                }
+                Poll::Ready(Ok(Some(batch)))
+            }
+            Phase::Opening(opening) => {
+                let Poll::Ready(opened) = opening.as_mut().poll(cx) else { return Poll::Pending };
+                let Opened { held, feed } = opened?;
+                self.deadlines.watch_idle(feed.heard());
+                self.held = held.into();
+                self.phase = Phase::Reading(feed);
+                Poll::Ready(Ok(None))
+            }
+            Phase::Ended(_) => Poll::Ready(Ok(None)),
+        }
+    }
+
+    fn hand_over(&mut self, mut batch: Batch) -> Batch {
+        if self.sink == Sink::Body {
+            self.join(&mut batch);
+        }
+        let now = Instant::now();
+        self.deadlines.sent(now);
+        if let Some(complete) = batch.complete {
+            self.meter.record().taken(complete, now, batch.flags.has(Flags::OUTPUT));
+        }
+        // the end is known with the last event: it leaves in the same write
+        if let Phase::Reading(feed) = &self.phase
+            && self.held.is_empty()
+            && feed.is_done()
+        {
+            self.end(Outcome::Ok);
+        }
+        batch
+    }
+
+    /// Adds what is there of the same read.
+    fn join(&mut self, batch: &mut Batch) {
+        while let Some(next) = self.held.pop_front() {
+            if let Err(next) = batch.join(next) {
+                return self.held.push_front(next);
+            }
+        }
+        if let Phase::Reading(feed) = &mut self.phase {
+            feed.join_ready(batch);
+        }
+    }
+
+    fn poll_deadlines(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        let feed = match &mut self.phase {
+            Phase::Reading(feed) => Some(feed),
+            // silence while the stream is being opened is watched there
+            Phase::Opening(_) | Phase::Ended(_) => None,
+        };
+        let may_write = || feed.as_ref().is_none_or(|feed| feed.is_between_events());
+        let failure = match self.deadlines.poll(cx, feed.as_ref().map(|feed| feed.heard()), may_write) {
+            Poll::Ready(Due::Heartbeat) => return Poll::Ready(Next::Events(Batch::own(HEARTBEAT, Flags::default()))),
+            Poll::Ready(Due::Idle) => Failure::SilentBetweenEvents,
+            Poll::Ready(Due::End) => Failure::TooLong,
+            Poll::Pending => {
+                if !self.waker.will_wake(cx.waker()) {
+                    self.waker = cx.waker().clone();
+                }
+                return Poll::Pending;
+            }
+        };
+        if let Some(feed) = feed {
+            feed.failed(&failure);
+        }
+        Poll::Ready(self.fail(&failure))
+    }
+
+    fn fail(&mut self, failure: &Failure) -> Next {
+        Next::Broken(self.break_off(failure.reject(), failure.reason()))
+    }
+
+    /// Ends the stream with one error event, and no `[DONE]`.
+    fn break_off(&mut self, reject: Reject, reason: &'static str) -> Box<Broken> {
+        self.held.clear();
+        self.meter.record().error(reason);
+        self.end(Outcome::Truncated);
+        Broken::new(reject, self.meter.record().request_id())
+    }
+
+    fn panicked(&mut self) -> Next {
+        if matches!(self.phase, Phase::Ended(_)) {
+            return Next::End;
+        }
+        self.meter.record().metrics().panics.inc();
+        let reject = Reject::new(Code::InternalError, "The gateway failed: this is a defect of it.");
+        Next::Broken(self.break_off(reject, "panic"))
+    }
+
+    /// Releases the upstream and settles the meter.
+    fn end(&mut self, outcome: Outcome) {
+        let tally = match &self.phase {
+            Phase::Reading(feed) => feed.tally().clone(),
+            Phase::Opening(_) => Tally::default(),
+            Phase::Ended(_) => return,
+        };
+        match std::mem::replace(&mut self.phase, Phase::Ended(tally)) {
+            Phase::Reading(feed) => feed.finish(),
+            Phase::Opening(opening) => drop(opening),
+            Phase::Ended(_) => return,
+        }
+        // the attempts are settled by now: the bill is whole
+        self.meter.record().settle(outcome);
+    }
+}
+
+impl Cut for Mutex<Core> {
+    fn cut(&self) {
+        let mut core = lock(self);
+        if matches!(core.phase, Phase::Ended(_)) {
+            return;
+        }
+        let broken = core.break_off(Failure::Draining.reject(), Failure::Draining.reason());
+        core.broken = Some(Box::new(Broken { is_shutdown: true, ..*broken }));
+        core.waker.wake_by_ref();
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.end(Outcome::ClientGone);
+    }
+}
