@@ -11,9 +11,10 @@ use ring::digest::{SHA256, digest};
 use tokio::time::Instant;
 
 use super::key::{Key, Owner};
-use super::merge::{self, Part};
 use crate::spend::tally::Tally;
 use crate::stream::event::Flags;
+use families::answer::Piece;
+use families::family::Family;
 use families::usage::Usage;
 use sse::event::Fields;
 
@@ -118,21 +119,19 @@ impl Events {
         Some(Event { block, after: mark.after, flags: Flags::from_bits(mark.flags) })
     }
 
-    /// The events that stream this completion, `[DONE]` included; `None` where it is no completion.
-    pub fn streaming(completion: &[u8]) -> Option<Self> {
+    /// The events that stream this completion; `None` where its family does not split it.
+    pub fn streaming(completion: &[u8], family: &dyn Family) -> Option<Self> {
         let mut events = Collector::default();
-        for (json, part) in merge::chunks(completion)? {
-            let (output, usage_only) = (part == Part::Output, part == Part::Usage);
+        for Piece { event, output, usage_only } in family.split(completion)? {
             let flags = Flags::DATA | Flags::OUTPUT.when(output) | Flags::USAGE_ONLY.when(usage_only);
-            events.push(&[b"data: ", json.as_slice(), b"\n\n"].concat(), flags, None);
+            events.push(&event, flags, None);
         }
-        events.push(b"data: [DONE]\n\n", Flags::DATA, None);
         events.finish()
     }
 
-    /// The completion of these events; `None` where they have none.
-    pub fn completion(&self) -> Option<Vec<u8>> {
-        completion(self.iter().map(|event| event.block))
+    /// The completion of these events; `None` where their family does not join them.
+    pub fn completion(&self, family: &dyn Family) -> Option<Vec<u8>> {
+        completion(self.iter().map(|event| event.block), family)
     }
 
     /// All of them.
@@ -141,11 +140,11 @@ impl Events {
     }
 }
 
-/// The completion of these events; `None` where they have none.
-pub fn completion(events: impl IntoIterator<Item: AsRef<[u8]>>) -> Option<Vec<u8>> {
+/// The completion of these events; `None` where their family does not join them.
+pub fn completion(events: impl IntoIterator<Item: AsRef<[u8]>>, family: &dyn Family) -> Option<Vec<u8>> {
     let events: Vec<_> = events.into_iter().collect();
     let data: Vec<_> = events.iter().filter_map(|event| Fields::of(event.as_ref()).data).collect();
-    merge::completion(data.iter().map(AsRef::as_ref).filter(|data| !data.starts_with(b"[DONE]")))
+    family.join(&data.iter().map(AsRef::as_ref).collect::<Vec<_>>())
 }
 
 impl Entry {
@@ -156,10 +155,10 @@ impl Entry {
     }
 
     /// The complete answer; `None` where its events have none.
-    pub fn completion(&self) -> Option<Bytes> {
+    pub fn completion(&self, family: &dyn Family) -> Option<Bytes> {
         match &self.answer {
             Answer::Whole(json) => Some(json.clone()),
-            Answer::Streamed(events) => events.completion().map(Bytes::from),
+            Answer::Streamed(events) => events.completion(family).map(Bytes::from),
         }
     }
 
@@ -171,11 +170,11 @@ impl Entry {
 
     /// Whether it can be told in this form. Its own it always can; for the other one it must be read whole, and an upstream may
     /// say what a client passes over and no parser takes.
-    pub fn can_be_told(&self, streamed: bool) -> bool {
+    pub fn can_be_told(&self, streamed: bool, family: &dyn Family) -> bool {
         match (&self.answer, streamed) {
             (Answer::Streamed(_), true) | (Answer::Whole(_), false) => true,
-            (Answer::Streamed(events), false) => events.completion().is_some(),
-            (Answer::Whole(json), true) => Events::streaming(json).is_some(),
+            (Answer::Streamed(events), false) => events.completion(family).is_some(),
+            (Answer::Whole(json), true) => Events::streaming(json, family).is_some(),
         }
     }
 
@@ -310,7 +309,7 @@ mod tests {
 
     fn key(request: &str) -> (Key, Owner) {
         let owner = Owner::everybody();
-        (Asked::new(request.as_bytes(), owner).key(&Route::new("m", "u", "b", "m")), owner)
+        (Asked::new("chat", request.as_bytes(), owner).key(&Route::new("m", "u", "b", "m")), owner)
     }
 
     type Written = (Vec<u8>, u32, u8);

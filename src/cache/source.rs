@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use families::family::Family;
 use tokio::time::Instant;
 
 use super::entry::completion;
@@ -57,12 +58,21 @@ pub enum Part {
     },
 }
 
+/// What the client reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Client {
+    /// The family of the events.
+    pub family: &'static dyn Family,
+    /// It gets the events with nothing but the usage.
+    pub wants_usage: bool,
+}
+
 /// The source.
 pub struct CacheSource {
     origin: Origin,
     part: Part,
     meter: Meter,
-    pass_usage: bool,
+    client: Client,
     /// About the most bytes of a batch.
     limit: usize,
     /// The last byte was the CR of a line end whose LF is still to come.
@@ -71,9 +81,9 @@ pub struct CacheSource {
 }
 
 impl CacheSource {
-    /// From this origin, for one client. Events with nothing but the usage are passed on if the client asks for the usage.
-    pub fn new(origin: Origin, part: Part, meter: Meter, pass_usage: bool) -> Self {
-        let source = Self { origin, part, meter, pass_usage, limit: FRAME, awaits_lf: false, ended: false };
+    /// From this origin, for one client.
+    pub fn new(origin: Origin, part: Part, meter: Meter, client: Client) -> Self {
+        let source = Self { origin, part, meter, client, limit: FRAME, awaits_lf: false, ended: false };
         source.identify();
         source
     }
@@ -109,9 +119,9 @@ impl CacheSource {
                 Err(failure) => return Poll::Ready(Read::Failed(failure)),
             }
         }
-        let Self { origin, part, meter, pass_usage, limit, .. } = self;
+        let Self { origin, part, meter, client, limit, .. } = self;
         let each = |event: Event<'_>| {
-            if event.flags.has(Flags::USAGE_ONLY) && !*pass_usage {
+            if event.flags.has(Flags::USAGE_ONLY) && !client.wants_usage {
                 return;
             }
             *flags = *flags | event.flags;
@@ -146,7 +156,7 @@ impl CacheSource {
         self.end(Outcome::Truncated);
         let mut record = self.meter.record();
         record.settle(Outcome::Truncated);
-        Next::Broken(Broken::new(failure.reject(), record.request_id()))
+        Next::Broken(Broken::new(failure.reject(), &*self.client.family.reader(), record.request_id()))
     }
 
     /// The stream breaks for this request. The meter of a leader is settled where the upstream is read.
@@ -155,13 +165,14 @@ impl CacheSource {
             self.meter.record().error(reason);
         }
         self.end(Outcome::Truncated);
-        Next::Broken(Broken::new(reject, self.meter.record().request_id()))
+        Next::Broken(Broken::new(reject, &*self.client.family.reader(), self.meter.record().request_id()))
     }
 
     fn lost(&mut self) -> Next {
         self.meter.record().error(Failure::Draining.reason());
         self.end(Outcome::Truncated);
-        Next::Broken(Broken::shutdown(Failure::Draining.reject(), self.meter.record().request_id()))
+        let (reject, reader) = (Failure::Draining.reject(), self.client.family.reader());
+        Next::Broken(Broken::shutdown(reject, &*reader, self.meter.record().request_id()))
     }
 }
 
@@ -210,7 +221,7 @@ impl Source for CacheSource {
 ///
 /// # Errors
 /// The upstream broke, the events are no completion, or the gateway shuts down.
-pub async fn whole(mut subscriber: Subscriber) -> Result<(Bytes, Tally), Failure> {
+pub async fn whole(mut subscriber: Subscriber, family: &dyn Family) -> Result<(Bytes, Tally), Failure> {
     let (mut events, mut bytes) = (Vec::new(), 0);
     loop {
         let read = poll_fn(|cx| {
@@ -228,7 +239,7 @@ pub async fn whole(mut subscriber: Subscriber) -> Result<(Bytes, Tally), Failure
             Read::Lost => return Err(Failure::Draining),
         }
     }
-    let json = completion(events).ok_or(Failure::BadBody("it is no chat completion"))?;
+    let json = completion(events, family).ok_or(Failure::BadBody("it is no completion"))?;
     Ok((json.into(), subscriber.tally()))
 }
 

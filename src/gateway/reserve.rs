@@ -6,16 +6,16 @@ use super::Gateway;
 use super::answers;
 use super::exchange::Exchange;
 use crate::auth::caller::Caller;
+use crate::bounded_table::Key;
 use crate::cache::response_cache::Reuse;
 use crate::error::Reject;
-use crate::bounded_table::Key;
 use crate::limits::limiter::Asked;
 use crate::models::ModelId;
 use crate::routing::plan::{Plan, Selection};
 use crate::spend::budget::claim::Claim;
 use crate::spend::budget::{Decision, Hold};
 use crate::spend::price::{Cost, Count};
-use families::chat::request::Request;
+use families::request::Request;
 
 /// What happens to a request that exceeds its caller's budget.
 enum Exceeded {

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderValue, Response};
 use tokio::time::timeout;
 
@@ -14,7 +15,7 @@ use super::streams;
 use crate::body::{Body, Frames};
 use crate::cache::replay::Replay;
 use crate::cache::response_cache::Reuse;
-use crate::cache::source::{self, CacheSource, whole};
+use crate::cache::source::{self, CacheSource, Client, whole};
 use crate::error::{Code, Reject};
 use crate::metering::meter::Meter;
 use crate::routing::plan::Plan;
@@ -65,8 +66,8 @@ impl Exchange {
         let frames: Frames = match source {
             AnswerSource::Upstream(source) => Box::pin(StreamBody::new(source)),
             AnswerSource::Cache(source) => {
-                let every = self.gateway.upstreams.rules().heartbeat;
-                Box::pin(StreamBody::new(*source).with_heartbeat(every, head.first_heartbeat(every)))
+                let (every, line) = (self.gateway.upstreams.rules().heartbeat, self.route.family().heartbeat(false));
+                Box::pin(StreamBody::new(*source).with_heartbeat(line, every, head.first_heartbeat(every)))
             }
         };
         Ok(head.response(frames, &self.meter))
@@ -93,13 +94,16 @@ impl Exchange {
                         (Start::Opened(opened), head)
                     }
                     // with a fallback, another model may still be the one that answers
-                    None => (Start::Opening(opening), Head { answerer_is_known: one, ..Head::default() }),
+                    None => (
+                        Start::Opening(opening, self.route.family()),
+                        Head { answerer_is_known: one, ..Head::default() },
+                    ),
                 };
                 let source = UpstreamSource::new(start, sink, meter.clone(), gateway.streams());
                 return Ok((AnswerSource::Upstream(source), head));
             }
             Origin::Cached(share, entry, age) => {
-                let replay = Replay::instant(entry).ok_or_else(unreadable)?;
+                let replay = Replay::instant(entry, self.route.family()).ok_or_else(unreadable)?;
                 let paced = gateway.config.cache.as_ref().is_some_and(|rules| rules.paced);
                 let replay = match paced && commit == Commit::FirstOutput {
                     true => replay.paced(&gateway.shared.drain.begun),
@@ -123,7 +127,8 @@ impl Exchange {
                 (share, origin, head)
             }
         };
-        let source = CacheSource::new(origin, self.part(&share), meter.clone(), share.wants_usage);
+        let client = Client { family: self.route.family(), wants_usage: share.wants_usage };
+        let source = CacheSource::new(origin, self.part(&share), meter.clone(), client);
         Ok((AnswerSource::Cache(Box::new(source.into_sink(sink))), head))
     }
 
@@ -149,37 +154,44 @@ impl Exchange {
         match origin {
             Origin::Upstream(plan) => {
                 let whole = Arc::clone(&self.gateway.router).whole(*plan, meter.clone()).await;
-                answers::whole(self.route, whole.map_err(failed)?, meter)
+                let Whole { body, vary, .. } = whole.map_err(failed)?;
+                answers::whole(self.route, body, vary, meter)
             }
             Origin::Cached(share, entry, age) => {
-                let body = splicer().completion(&entry.completion().ok_or_else(unreadable)?);
+                let body = splicer(self.route.family())
+                    .completion(&entry.completion(self.route.family()).ok_or_else(unreadable)?);
                 self.reuses(share.model);
                 meter.record().reused(Tally { prompt_tokens: share.prompt_tokens, ..entry.tally.clone() }.tokens());
-                let mut response = answers::whole(self.route, Whole { body, vary: None }, meter)?;
+                let mut response = answers::whole(self.route, body, None, meter)?;
                 answers::age(&mut response, age);
                 Ok(response)
             }
             Origin::Coalesced(share, subscriber) => {
-                let whole = self.coalesced_whole(*share, subscriber).await.map_err(failed)?;
-                answers::whole(self.route, whole, meter)
+                let (body, vary) = self.coalesced_whole(*share, subscriber).await.map_err(failed)?;
+                answers::whole(self.route, body, vary, meter)
             }
         }
     }
 
-    async fn coalesced_whole(&self, share: Share, subscriber: Subscriber) -> Result<Whole, Failure> {
+    /// A coalesced answer as one body, and its `vary`.
+    async fn coalesced_whole(
+        &self,
+        share: Share,
+        subscriber: Subscriber,
+    ) -> Result<(Bytes, Option<HeaderValue>), Failure> {
         let mut subscriber = self.enter(subscriber, share.joins).await?;
         let head = subscriber.head().await?;
         let (body, tally) = match &head.whole {
             Some(body) => (body.clone(), subscriber.tally()),
-            None => whole(subscriber).await?,
+            None => whole(subscriber, self.route.family()).await?,
         };
         if share.leads {
-            return Ok(Whole { body, vary: head.vary.clone() });
+            return Ok((body, head.vary.clone()));
         }
         let id = self.gateway.upstreams.models().find(Some(&head.model));
         id.into_iter().for_each(|id| self.reuses(id));
         self.meter.record().reused(Tally { prompt_tokens: share.prompt_tokens, ..tally }.tokens());
-        Ok(Whole { body: splicer().completion(&body), vary: head.vary.clone() })
+        Ok((splicer(self.route.family()).completion(&body), head.vary.clone()))
     }
 }
 

@@ -26,9 +26,10 @@ use crate::spend::bill::Purpose;
 use crate::stream::feed::{Opened, Opening};
 use crate::stream::upstreams::{Upstreams, Whole};
 use crate::upstream::failure::{Blame, Failure};
-use families::chat::answer;
-use families::chat::request::Request;
+use families::chat::{Chat, answer};
+use families::family::{Family, Form};
 use families::prompt::Prompt;
+use families::request::Request;
 
 use super::classifier_breaker::ClassifierBreaker;
 use super::verdict_cache::VerdictCache;
@@ -193,7 +194,7 @@ impl Router {
         question: &Question,
         meter: &Meter,
     ) -> Result<Verdict, NoVerdict> {
-        let request = Request::parse(question.body().into()).map_err(|_| NoVerdict::Unclear)?;
+        let request = Chat.parse(question.body().into(), Form::Full).map_err(|_| NoVerdict::Unclear)?;
         let own = Plan::to_model(classifier.model, plan.caller.clone(), request, plan.request_id.clone());
         let own = Plan { purpose: Purpose::Decide, ..own };
         let asked = Arc::clone(&self.upstreams).whole(own, meter.clone());

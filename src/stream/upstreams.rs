@@ -27,8 +27,9 @@ use crate::stream::feed::{Feed, Opened};
 use crate::upstream::client::{AnswerBody, Call, Client};
 use crate::upstream::failure::Failure;
 use crate::upstream::idempotency;
-use families::chat::answer::{self, NoAnswer};
-use families::chat::request::Request;
+use families::answer::Answer;
+use families::family::Family;
+use families::request::Request;
 
 /// Most bytes of an answer that is not streamed.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
@@ -53,6 +54,8 @@ type Once<T> = for<'a> fn(&'a Upstreams, ModelId, &'a Plan, &'a Meter) -> Work<'
 pub struct Whole {
     /// The upstream's own bytes.
     pub body: Bytes,
+    /// What is in it.
+    pub answer: Answer,
     /// The answer's `vary`.
     pub vary: Option<HeaderValue>,
 }
@@ -141,7 +144,7 @@ impl Upstreams {
         let mut attempt = self.begin(id, plan, meter);
         let (sent, patience) = (Instant::now(), self.rules.first_event_timeout);
         let body = self.send(id, plan, &mut attempt, patience, Failure::SilentBeforeFirstEvent).await?;
-        let feed = Box::new(Feed::new(body, self.rules.max_event, plan.request.wants_usage(), attempt));
+        let feed = Box::new(Feed::new(body, self.rules.max_event, &plan.request, attempt));
         let mut opened = first_output(feed, sent, &self.rules).await?;
         opened.feed.attempt_mut().first_output_came();
         Ok(opened)
@@ -152,11 +155,14 @@ impl Upstreams {
         // a whole answer has no events: silence is all the time until its head, then between its bytes
         let patience = self.rules.idle_timeout;
         let mut body = self.send(id, plan, &mut attempt, patience, Failure::SilentBetweenEvents).await?;
-        let whole = take_whole(&mut body, patience, &mut attempt).await;
-        let bytes = whole.inspect_err(|failure| attempt.failed(failure))?;
+        let whole = take_whole(&mut body, patience, plan.request.family()).await;
+        let (bytes, answer) = whole.inspect_err(|failure| attempt.failed(failure))?;
+        let tally = attempt.tally_mut();
+        tally.usage = answer.usage;
+        tally.output_bytes = answer.text_bytes;
         attempt.answers();
         body.keep();
-        Ok(Whole { body: bytes, vary: body.vary.take() })
+        Ok(Whole { body: bytes, answer, vary: body.vary.take() })
     }
 
     fn begin(&self, id: ModelId, plan: &Plan, meter: &Meter) -> Attempt {
@@ -174,6 +180,7 @@ impl Upstreams {
         silent: Failure,
     ) -> Result<AnswerBody, Failure> {
         let call = Call {
+            path: plan.request.family().upstream_path(),
             body: plan.request.to_upstream(&self.models.get(id).upstream_model),
             streaming: plan.request.stream(),
             request_id: plan.request_id.clone(),
@@ -241,17 +248,15 @@ async fn first_output(
     }
 }
 
-/// Reads an answer that is not streamed to its end, and what it says of itself.
-async fn take_whole(body: &mut AnswerBody, patience: Duration, attempt: &mut Attempt) -> Result<Bytes, Failure> {
+/// Reads an answer that is not streamed to its end, and what is in it.
+async fn take_whole(
+    body: &mut AnswerBody,
+    patience: Duration,
+    family: &dyn Family,
+) -> Result<(Bytes, Answer), Failure> {
     let bytes = collect(body, patience).await?;
-    let answer = answer::inspect_answer(&bytes).map_err(|error| match error {
-        NoAnswer::Error(fault) => Failure::InBody(fault),
-        NoAnswer::Malformed => Failure::BadBody("it is no chat completion"),
-    })?;
-    let tally = attempt.tally_mut();
-    tally.usage = answer.usage;
-    tally.output_bytes = answer.text_bytes;
-    Ok(bytes)
+    let answer = family.read_answer(&bytes)?;
+    Ok((bytes, answer))
 }
 
 async fn collect(body: &mut AnswerBody, patience: Duration) -> Result<Bytes, Failure> {

@@ -18,6 +18,17 @@ pub struct Answer {
     pub finished: bool,
 }
 
+/// One event of the stream that a whole answer is split into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The event, with the blank line that ends it.
+    pub event: Vec<u8>,
+    /// It has output, as [`Meaning::output`](crate::event::Meaning::output).
+    pub output: bool,
+    /// It has nothing but usage, as [`Meaning::usage_only`](crate::event::Meaning::usage_only).
+    pub usage_only: bool,
+}
+
 /// Why a body that came with a status of success is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoAnswer {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::answer::{Answer, NoAnswer};
+use crate::answer::{Answer, NoAnswer, Piece};
 use crate::api_error::ApiError;
 use crate::event::EventReader;
 use crate::prompt::Prompt;
@@ -18,6 +18,11 @@ pub trait Family: fmt::Debug + Send + Sync {
 
     /// The public paths on which requests of this family come in, all by `POST`.
     fn endpoints(&self) -> &'static [Endpoint];
+
+    /// The endpoint of this path.
+    fn endpoint(&self, path: &str) -> Option<&'static Endpoint> {
+        self.endpoints().iter().find(|endpoint| endpoint.path == path)
+    }
 
     /// The path of a request at the upstream, behind its base URL; begins with a slash.
     fn upstream_path(&self) -> &'static str;
@@ -48,6 +53,20 @@ pub trait Family: fmt::Debug + Send + Sync {
     fn write_answer(&self, body: Bytes, form: Form, model: &str) -> Result<Bytes, NoAnswer> {
         let _ = (form, model);
         Ok(body)
+    }
+
+    /// Joins the events of a stream to the whole answer. `events` has the data of each event, in order. `None` where they make no
+    /// answer, or where this family has no such conversion.
+    fn join(&self, events: &[&[u8]]) -> Option<Vec<u8>> {
+        let _ = events;
+        None
+    }
+
+    /// Splits a whole answer into the events of a stream, up to its terminal event. `None` where it is no answer, or where this
+    /// family has no such conversion.
+    fn split(&self, answer: &[u8]) -> Option<Vec<Piece>> {
+        let _ = answer;
+        None
     }
 
     /// The JSON body of an answer that is an error.

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::labelled::Labelled;
 use super::report::{Effort, Judge};
-use families::chat::request::Request;
+use families::chat::Chat;
+use families::family::{Family, Form};
 use tokenway::auth::caller::Caller;
 use tokenway::config::Config;
 use tokenway::failover::health_registry::HealthRegistry;
@@ -47,7 +48,7 @@ pub(super) async fn judged(
     let router = Router::new(config, upstreams, Limiter::local(1, Arc::clone(&metrics)));
     let ask_about = async |prompt: &Labelled| -> Result<Asked, String> {
         let question = Question::about(&prompt.prompt);
-        let request = Request::parse(question.body().into()).map_err(|invalid| invalid.to_string())?;
+        let request = Chat.parse(question.body().into(), Form::Full).map_err(|invalid| invalid.to_string())?;
         let (id, started) = (RequestId::random(), Instant::now());
         let address = std::net::Ipv4Addr::LOCALHOST.into();
         let meter = Meter::start(Arc::clone(&metrics), started, id.text(), "route_eval", None, address);

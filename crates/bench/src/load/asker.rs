@@ -20,7 +20,8 @@ use crate::report::sample::{Cors, Failure, Kind, Outcome, Sample};
 use browser::answer::Answer;
 use browser::block::Block;
 use dial::{Dialer, SendError, Target};
-use families::chat::event::{Chunk, Inspector};
+use families::chat::Chat;
+use families::family::Family;
 
 /// Most bytes of one event: larger than any tool call in one piece.
 const MAX_EVENT: usize = 4 * 1024 * 1024;
@@ -141,7 +142,7 @@ impl Asker {
         let (chunks, notes) = Chunks::new(body, lease.connection.tap.clone());
         taking.notes = Arc::clone(&notes);
         let mut events = Events::new(chunks, MAX_EVENT);
-        let (mut inspector, mut done) = (Inspector::default(), false);
+        let (mut reader, mut done) = (Chat.reader(), false);
         loop {
             // what comes after [DONE] is nobody's, but its end frees the connection
             let next = match done {
@@ -150,13 +151,14 @@ impl Asker {
             };
             match next {
                 Some(Ok(_)) if done => {}
-                Some(Ok(event)) => match inspector.inspect(Some(event.event.as_bytes()), event.data.as_bytes()) {
-                    Chunk::Error(_) => return Err(self.error_event()),
-                    chunk => {
-                        taking.arrived(&chunk);
-                        done = chunk == Chunk::Done;
+                Some(Ok(event)) => {
+                    let meaning = reader.read(Some(event.event.as_bytes()), event.data.as_bytes());
+                    if meaning.fault.is_some() {
+                        return Err(self.error_event());
                     }
-                },
+                    taking.arrived(&meaning);
+                    done = meaning.terminal;
+                }
                 None => {
                     self.pool.give_back(lease);
                     return self.over(done || taking.finished, taking);

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::body::Notes;
 use super::pool::Lease;
 use crate::report::sample::{Arrival, Connect, Outcome, Sample};
-use families::chat::event::Chunk;
 use families::estimate;
+use families::event::Meaning;
 use families::usage::Usage;
 
 /// Most events of which a sample keeps the arrival, so that a stream without end has one: ten times the longest answers.
@@ -85,17 +85,13 @@ impl Taking {
         self.sample.reused = lease.reused;
     }
 
-    pub(super) fn arrived(&mut self, chunk: &Chunk) {
-        let at = self.now();
-        let mut output = false;
-        if let Chunk::Delta(delta) = chunk {
-            output = delta.output;
-            self.outputs += u64::from(delta.output);
-            self.text_bytes += delta.text_bytes;
-            self.finished |= delta.finished;
-            // some servers send a running count with every chunk: the last one holds
-            self.usage = delta.usage.or(self.usage);
-        }
+    pub(super) fn arrived(&mut self, event: &Meaning) {
+        let (at, output) = (self.now(), event.output);
+        self.outputs += u64::from(output);
+        self.text_bytes += event.text_bytes;
+        self.finished |= event.finished;
+        // some servers send a running count with every event: the last one holds
+        self.usage = event.usage.or(self.usage);
         self.last = Some(at);
         let (read, bytes) = (self.notes.read(), self.notes.bytes());
         if self.sample.events.len() < MAX_EVENTS {

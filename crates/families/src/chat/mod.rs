@@ -3,6 +3,7 @@
 pub mod answer;
 mod contents;
 mod id;
+mod merge;
 mod messages;
 mod prompt;
 mod quick;
@@ -15,12 +16,13 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::answer::{Answer, NoAnswer};
+use crate::answer::{Answer, NoAnswer, Piece};
 use crate::event::EventReader;
 use crate::family::{Endpoint, Family, Form};
 use crate::prompt::Prompt;
 use crate::request::{Invalid, Request};
 
+use self::merge::Part;
 use self::reader::Reader;
 
 /// What is sent to a client that has received nothing for a while: one comment line, without a blank line after it, so that a
@@ -70,6 +72,20 @@ impl Family for Chat {
             Form::Short => answer::to_short(&body, model).map(Bytes::from),
             Form::Full | Form::Stream => Ok(body),
         }
+    }
+
+    fn join(&self, events: &[&[u8]]) -> Option<Vec<u8>> {
+        merge::completion(events.iter().copied().filter(|data| !data.starts_with(b"[DONE]")))
+    }
+
+    fn split(&self, answer: &[u8]) -> Option<Vec<Piece>> {
+        let piece = |(json, part): (Vec<u8>, Part)| Piece {
+            event: [b"data: ", json.as_slice(), b"\n\n"].concat(),
+            output: part == Part::Output,
+            usage_only: part == Part::Usage,
+        };
+        let done = Piece { event: b"data: [DONE]\n\n".to_vec(), output: false, usage_only: false };
+        Some(merge::chunks(answer)?.into_iter().map(piece).chain([done]).collect())
     }
 
     fn heartbeat(&self, _numbered: bool) -> &'static [u8] {
