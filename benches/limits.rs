@@ -23,7 +23,7 @@ use tokenway::auth::signatures::Signatures;
 use tokenway::auth::token::Tokens;
 use tokenway::auth::token_key::{SigningKey, TokenKey};
 use tokenway::config::{Access, Config};
-use tokenway::limits::limiter::{Asked, Limiter};
+use tokenway::limits::limiter::{Demand, Limiter};
 use tokenway::limits::policy::{Limits, Rules};
 use tokenway::metrics::Metrics;
 
@@ -116,7 +116,7 @@ fn by_address(number: u32) -> Caller {
 
 /// Whether the caller may: all that a request pays before the upstream is asked, and what it is charged at its end.
 async fn decide(limiter: &Arc<Limiter>, rules: &Rules, caller: &Caller) {
-    let asked = Asked { caller, model: "dear", tokens: 1500 };
+    let asked = Demand { caller, model: "dear", tokens: 1500 };
     let decision = limiter.admit(rules, asked).await;
     black_box(&decision.fields);
     if let Ok(grant) = decision.outcome {

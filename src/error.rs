@@ -1,4 +1,4 @@
-//! A refusal is a value: [`Reject`] holds what the client may see of it, and nothing else.
+//! A refusal is a value: [`Reject`] holds what the client may see of it, and nothing else. Pure.
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -1,6 +1,10 @@
-//! The table of models: what a client may name, who serves it, what it costs, and who is asked next.
+//! The table of models: what a client may name, which upstream serves it, what it costs, and its fallback.
 
-use crate::spend::price::{Price, Prices};
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::price::{Price, Prices};
 
 /// The place of an upstream in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,17 +55,38 @@ impl Model {
     }
 }
 
-/// Every model, checked: names are unique and each reference resolves.
+/// A model and its upstream, as requests, bills and response heads name them. Made once a configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The model, and with it its prices.
+    pub model: Model,
+    /// The upstream's name.
+    pub upstream: String,
+    /// The model's name as `tokenway-model`.
+    pub model_header: Option<HeaderValue>,
+    /// The upstream's name as `tokenway-upstream`.
+    pub upstream_header: Option<HeaderValue>,
+}
+
+impl Target {
+    /// A model at the upstream of this name. The configuration allows in names only what a header can hold.
+    pub fn new(model: Model, upstream: &str) -> Self {
+        let [model_header, upstream_header] = [&model.name, upstream].map(|name| HeaderValue::from_str(name).ok());
+        Self { model, upstream: upstream.to_owned(), model_header, upstream_header }
+    }
+}
+
+/// Every model, checked: names are unique and each reference resolves. Clones share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
-    models: Vec<Model>,
+    models: Arc<[Model]>,
     default: Option<ModelId>,
 }
 
 impl Table {
     /// A table of these models; `default` answers when a request names none. References must lie within the table.
     pub fn new(models: Vec<Model>, default: Option<ModelId>) -> Self {
-        Self { models, default }
+        Self { models: models.into(), default }
     }
 
     /// The model that a request asks for: the named one, or the default.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ring::digest;
 
 use crate::address;
-use crate::spend::price::Cost;
+use crate::price::Cost;
 
 /// Who calls. Clones share it.
 ///

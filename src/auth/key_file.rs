@@ -11,7 +11,7 @@ use super::caller::{Allowance, Terms};
 use super::date;
 use super::key::KeyHash;
 use super::keyring::KeyRecord;
-use crate::spend::price::Cost;
+use crate::price::Cost;
 
 /// Names that are labels of other callers in the metrics.
 const RESERVED: [&str; 5] = ["token", "session", "anonymous", "operator", "other"];

@@ -18,7 +18,7 @@ use super::caller::{Allowance, Caller, SessionId, Terms};
 use super::cookie;
 use super::refusal::Refusal;
 use super::token::Verified;
-use crate::spend::price::Cost;
+use crate::price::Cost;
 
 /// Least bytes of a session secret.
 pub const MIN_SECRET: usize = 32;

@@ -14,7 +14,7 @@ use super::caller::{Allowance, Terms};
 use super::claims::{Audience, Claims};
 use super::refusal::Refusal;
 use super::token_key::TokenKey;
-use crate::spend::price::Cost;
+use crate::price::Cost;
 
 /// How far the clocks of backend and gateway may be apart.
 pub const LEEWAY: Duration = Duration::from_secs(10);

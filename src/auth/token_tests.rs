@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::auth::token_key::SigningKey;
-use crate::spend::price::Cost;
+use crate::price::Cost;
 
 const SECRET: &[u8] = b"a secret that backend and gateway share";
 const OTHER: &[u8] = b"a secret that somebody else has thought of";

@@ -13,9 +13,9 @@ use crate::stream::feed::{Opened, Opening};
 use crate::stream::log::coalescer::{Head, Leader};
 use crate::stream::log::core::Fenced;
 use crate::stream::log::writer::{Append, drive};
+use crate::stream::model_clients::Whole;
 use crate::stream::source::Broken;
 use crate::stream::upstream_source::UpstreamSource;
-use crate::stream::upstreams::Whole;
 use crate::upstream::failure::Failure;
 use families::answer::Answer as Contents;
 
@@ -122,6 +122,10 @@ impl<C: FnOnce(&str, Tally, Answer) + Send + 'static> Append for Recorder<C> {
             self.cache(Some(&event), tally.clone());
         }
         self.leader.publish(&event, &tally)
+    }
+
+    fn wake(&mut self) {
+        self.leader.wake();
     }
 
     fn end(mut self, tally: Tally) {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use families::family::Family;
+use families::request::Request;
 use tokio::time::Instant;
 
 use super::entry::completion;
@@ -16,13 +17,13 @@ use crate::error::{Code, Reject};
 use crate::metering::meter::Meter;
 use crate::metrics::Outcome;
 use crate::spend::tally::Tally;
+use crate::stream::completions::Completions;
 use crate::stream::event::{Batch, Flags};
 use crate::stream::log::coalescer::Subscriber;
 use crate::stream::log::marked::Event;
 use crate::stream::log::reader::{Read, Then};
 use crate::stream::source::{Broken, Next, Source};
 use crate::stream::upstream_source::Sink;
-use crate::stream::upstreams::Upstreams;
 use crate::upstream::failure::Failure;
 
 /// About the most bytes of one batch for a body.
@@ -52,19 +53,10 @@ pub enum Part {
         /// Gives the answer an id of its own.
         splicer: Splicer,
         /// Knows the model that answers, once that is known.
-        upstreams: Arc<Upstreams>,
+        completions: Arc<Completions>,
         /// Tokens of the prompt, estimated.
         prompt_tokens: u64,
     },
-}
-
-/// What the client reads.
-#[derive(Debug, Clone, Copy)]
-pub struct Client {
-    /// The family of the events.
-    pub family: &'static dyn Family,
-    /// It gets the events with nothing but the usage.
-    pub wants_usage: bool,
 }
 
 /// The source.
@@ -72,7 +64,9 @@ pub struct CacheSource {
     origin: Origin,
     part: Part,
     meter: Meter,
-    client: Client,
+    family: &'static dyn Family,
+    /// The client asks for the events with nothing but the usage.
+    pass_usage: bool,
     /// About the most bytes of a batch.
     limit: usize,
     /// The last byte was the CR of a line end whose LF is still to come.
@@ -81,9 +75,10 @@ pub struct CacheSource {
 }
 
 impl CacheSource {
-    /// From this origin, for one client.
-    pub fn new(origin: Origin, part: Part, meter: Meter, client: Client) -> Self {
-        let source = Self { origin, part, meter, client, limit: FRAME, awaits_lf: false, ended: false };
+    /// From this origin, for the client of this request.
+    pub fn new(origin: Origin, part: Part, meter: Meter, request: &Request) -> Self {
+        let (family, pass_usage) = (request.family(), request.wants_usage());
+        let source = Self { origin, part, meter, family, pass_usage, limit: FRAME, awaits_lf: false, ended: false };
         source.identify();
         source
     }
@@ -97,11 +92,11 @@ impl CacheSource {
 
     /// Tells the meter whose answer is reused, once that is known.
     fn identify(&self) {
-        let (Origin::Coalesced(subscriber), Part::Reuses { upstreams, .. }) = (&self.origin, &self.part) else {
+        let (Origin::Coalesced(subscriber), Part::Reuses { completions, .. }) = (&self.origin, &self.part) else {
             return;
         };
         let Some(head) = subscriber.known_head() else { return };
-        let models = upstreams.models();
+        let models = completions.models();
         if let Some(id) = models.find(Some(&head.model)) {
             self.meter.record().reuses(models.get(id), &head.upstream);
         }
@@ -119,9 +114,9 @@ impl CacheSource {
                 Err(failure) => return Poll::Ready(Read::Failed(failure)),
             }
         }
-        let Self { origin, part, meter, client, limit, .. } = self;
+        let Self { origin, part, meter, pass_usage, limit, .. } = self;
         let each = |event: Event<'_>| {
-            if event.flags.has(Flags::USAGE_ONLY) && !client.wants_usage {
+            if event.flags.has(Flags::USAGE_ONLY) && !*pass_usage {
                 return;
             }
             *flags = *flags | event.flags;
@@ -156,7 +151,7 @@ impl CacheSource {
         self.end(Outcome::Truncated);
         let mut record = self.meter.record();
         record.settle(Outcome::Truncated);
-        Next::Broken(Broken::new(failure.reject(), &*self.client.family.reader(), record.request_id()))
+        Next::Broken(Broken::new(failure.reject(), &*self.family.reader(), record.request_id()))
     }
 
     /// The stream breaks for this request. The meter of a leader is settled where the upstream is read.
@@ -165,13 +160,13 @@ impl CacheSource {
             self.meter.record().error(reason);
         }
         self.end(Outcome::Truncated);
-        Next::Broken(Broken::new(reject, &*self.client.family.reader(), self.meter.record().request_id()))
+        Next::Broken(Broken::new(reject, &*self.family.reader(), self.meter.record().request_id()))
     }
 
     fn lost(&mut self) -> Next {
         self.meter.record().error(Failure::Draining.reason());
         self.end(Outcome::Truncated);
-        let (reject, reader) = (Failure::Draining.reject(), self.client.family.reader());
+        let (reject, reader) = (Failure::Draining.reject(), self.family.reader());
         Next::Broken(Broken::shutdown(reject, &*reader, self.meter.record().request_id()))
     }
 }

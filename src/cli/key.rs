@@ -17,7 +17,7 @@ use tokenway::auth::key::Key;
 use tokenway::auth::key_file;
 use tokenway::auth::keyring::KeyRecord;
 use tokenway::config::parse_duration;
-use tokenway::spend::price::Cost;
+use tokenway::price::Cost;
 
 /// Makes, lists and revokes gateway keys: the credentials of servers and scripts.
 ///

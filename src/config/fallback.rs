@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::failover::health::CoolDown;
+use crate::failover::circuit::CoolDown;
 use crate::failover::retry_budget::Terms;
 
 /// `[fallback]`

@@ -46,8 +46,8 @@ use crate::auth::token::Tokens;
 use crate::limits::policy::Rules;
 use crate::models::Table;
 use crate::percent::Percent;
+use crate::price::{Cost, Prices};
 use crate::routing::auto::Auto;
-use crate::spend::price::{Cost, Prices};
 use cors::policy::Policy;
 
 /// Reads environment variables: `std::env::var` in the program, a closure in tests.

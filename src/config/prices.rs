@@ -2,7 +2,7 @@
 
 use super::problem::Problems;
 use super::raw::Raw;
-use crate::spend::price::Prices;
+use crate::price::Prices;
 
 /// A model that has a price.
 #[derive(Debug, Clone, PartialEq, Eq)]

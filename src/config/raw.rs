@@ -19,7 +19,7 @@ use super::raw_fallback;
 use super::raw_limits::{Limits, Redis};
 use super::section::{self, Section};
 use super::values::{EnvName, Name, Size, Value};
-use crate::spend::price::Price;
+use crate::price::Price;
 
 /// A deadline: zero would cut off everybody.
 const DEADLINE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);

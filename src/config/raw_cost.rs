@@ -5,7 +5,7 @@ use toml::de::DeValue;
 use super::problem::{Field, Mistake};
 use super::section::Section;
 use super::values::Value;
-use crate::spend::price::{Cost, Price};
+use crate::price::{Cost, Price};
 
 /// `[cost]`
 #[derive(Debug, PartialEq)]

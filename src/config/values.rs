@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::problem::{Mistake, quoted};
-use crate::spend::price::Price;
+use crate::price::Price;
 
 /// A type that a TOML value can be read as.
 pub(super) trait Value: Sized {

@@ -11,13 +11,13 @@ const HIGHEST: u32 = 30;
 const BUCKETS: usize = ((HIGHEST - LOWEST) * PER_DOUBLING) as usize;
 
 /// Fewer answers than that say nothing of their slowest twentieth.
-pub const FEWEST: u32 = 40;
+pub(super) const FEWEST: u32 = 40;
 /// When so many are remembered, each counts half from then on.
 const MOST: u32 = 2000;
 
 /// The times of the last answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Latency {
+pub(super) struct Latency {
     counts: [u16; BUCKETS],
     total: u32,
 }
@@ -30,7 +30,7 @@ impl Default for Latency {
 
 impl Latency {
     /// Another answer's first output came after this time.
-    pub fn observe(&mut self, time: Duration) {
+    pub(super) fn observe(&mut self, time: Duration) {
         if self.total >= MOST {
             self.counts.iter_mut().for_each(|count| *count /= 2);
             self.total = self.counts.iter().map(|count| u32::from(*count)).sum();
@@ -40,7 +40,7 @@ impl Latency {
     }
 
     /// The time that nineteen of twenty answers were within, rounded up to a bucket; `None` before there were [`FEWEST`].
-    pub fn p95(&self) -> Option<Duration> {
+    pub(super) fn p95(&self) -> Option<Duration> {
         if self.total < FEWEST {
             return None;
         }

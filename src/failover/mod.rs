@@ -1,6 +1,10 @@
-//! What happens when a model fails: circuit breakers, retry budgets, latency for hedged requests.
+//! What happens when a model fails: attempts at one candidate after another, circuit breakers, retry budgets and hedging.
 
+pub mod attempts;
+pub mod breaker;
+pub mod circuit;
 pub mod health;
 pub mod health_registry;
-pub mod latency;
+mod hedge;
+mod latency;
 pub mod retry_budget;

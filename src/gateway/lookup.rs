@@ -79,7 +79,7 @@ impl Gateway {
     /// The key of a request whose model is still to be decided: the candidates of both may answer.
     fn undecided_key(&self, asked: &Asked, plan: &Plan, streamed: bool, headers: &HeaderMap) -> CoalescingKey {
         let both = self.config.auto.iter().flat_map(|auto| [auto.easy, auto.hard]);
-        let of = |first| self.answerers(&self.upstreams.candidates(first, &plan.request, &plan.caller), plan);
+        let of = |first| self.answerers(&self.completions.candidates(first, &plan.request, &plan.caller), plan);
         let candidates: Vec<AnswerRoute> = both.flat_map(of).collect();
         let undecided = Some(Owner::caller(&plan.caller, headers));
         asked.coalescing_key(&candidates, CoalescingKind { streamed, undecided })
@@ -87,7 +87,7 @@ impl Gateway {
 
     /// The routes of those that the caller may use.
     fn answerers(&self, candidates: &[ModelId], plan: &Plan) -> Vec<AnswerRoute> {
-        let allowed = |id: &&ModelId| plan.caller.may_use(&self.upstreams.models().get(**id).name);
+        let allowed = |id: &&ModelId| plan.caller.may_use(&self.completions.models().get(**id).name);
         candidates.iter().filter(allowed).map(|id| self.routes[id.0]).collect()
     }
 }

@@ -30,14 +30,14 @@ use crate::auth::signatures::Signatures;
 use crate::cache::key::Route as AnswerRoute;
 use crate::config::Config;
 use crate::routing::router::Router;
-use crate::stream::upstreams::Upstreams;
+use crate::stream::completions::Completions;
 
 /// Everything that a request needs of one configuration. A reload replaces it as a whole; a request keeps the one that it
 /// began with.
 pub struct Gateway {
     /// The checked configuration.
     pub config: Config,
-    upstreams: Arc<Upstreams>,
+    completions: Arc<Completions>,
     /// Valid for the keys of this configuration: a reload begins with an empty cache.
     signatures: Signatures,
     router: Arc<Router>,
@@ -52,20 +52,20 @@ impl Gateway {
     pub fn new(config: Config, shared: Shared) -> Result<Self, String> {
         let (health_registry, metrics) = (Arc::clone(&shared.health_registry), Arc::clone(&shared.metrics));
         let place = shared.store.place(process::shares_answers(&config))?;
-        let upstreams = Arc::new(Upstreams::new(&config, health_registry, metrics)?);
-        let router = Router::new(&config, Arc::clone(&upstreams), Arc::clone(&shared.limiter));
-        let router = Arc::new(router.sharing(Arc::clone(&shared.store), &config));
+        let router = Arc::new(Router::new(&config, metrics).sharing(Arc::clone(&shared.store), &config));
+        let limiter = Arc::clone(&shared.limiter);
+        let completions = Arc::new(Completions::new(&config, Arc::clone(&router), health_registry, limiter)?);
         // nothing fails from here on: what outlives a reload follows the new configuration
         shared.store.move_to(place);
         shared.streams.set_rules(config.resume.clone());
         shared.cache.set_rules(config.cache.as_ref());
         let routes = lookup::routes(&config);
-        Ok(Self { config, upstreams, router, routes, signatures: Signatures::default(), shared })
+        Ok(Self { config, completions, router, routes, signatures: Signatures::default(), shared })
     }
 
     /// Closes upstream connections whose idle timeout is over, and ends and evicts resumable streams that are due.
     pub fn sweep(&self, now: Instant) {
-        self.upstreams.sweep(now);
+        self.completions.sweep(now);
         self.shared.streams.sweep(now);
     }
 }

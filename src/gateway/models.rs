@@ -10,8 +10,8 @@ use crate::body::Body;
 use crate::config::Config;
 use crate::error::Reject;
 use crate::models::Model;
+use crate::price::Price;
 use crate::routing::auto::AUTO;
-use crate::spend::price::Price;
 
 impl Exchange {
     /// The list for this request's caller.

@@ -14,12 +14,12 @@ impl Exchange {
     /// # Errors
     /// 404 `model_not_found`, or 400 if the request names no model and there is no default.
     pub(super) async fn plan(&self, caller: Caller, request: Request) -> Result<Plan, Reject> {
-        let (router, upstreams) = (&self.gateway.router, &self.gateway.upstreams);
+        let (router, completions) = (&self.gateway.router, &self.gateway.completions);
         let scope = || self.scope(&caller);
         let Some(selection) = router.select(&caller, &request, scope).await else {
             return Err(answers::no_such_model(&request));
         };
-        let candidates = upstreams.candidates(selection.model, &request, &caller);
+        let candidates = completions.candidates(selection.model, &request, &caller);
         let idempotency_key = self.parts.headers.get("idempotency-key").cloned();
         let (request_id, purpose) = (self.id.header(), Purpose::Answer);
         Ok(Plan { caller, request, selection, candidates, request_id, idempotency_key, purpose })

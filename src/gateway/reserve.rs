@@ -9,12 +9,12 @@ use crate::auth::caller::Caller;
 use crate::bounded_table::Key;
 use crate::cache::response_cache::Reuse;
 use crate::error::Reject;
-use crate::limits::limiter::Asked;
+use crate::limits::limiter::Demand;
 use crate::models::ModelId;
+use crate::price::{Cost, Count};
 use crate::routing::plan::{Plan, Selection};
 use crate::spend::budget::claim::Claim;
-use crate::spend::budget::{Decision, Hold};
-use crate::spend::price::{Cost, Count};
+use crate::spend::budget::{Admission, Hold};
 use families::request::Request;
 
 /// What happens to a request that exceeds its caller's budget.
@@ -67,17 +67,15 @@ impl Exchange {
             budget: budget.nano(),
             // nothing is reserved for a model without a price
             estimate: gateway.estimate(model, request).unwrap_or_default().nano(),
-            otherwise: cheapest.map(|(_, estimate)| estimate.nano()),
+            cheaper: cheapest.map(|(_, estimate)| estimate.nano()),
         };
         match gateway.shared.budgets.admit(claim).await {
-            Decision::Within(hold) => {
+            Admission::Within(hold) => {
                 self.meter.record().hold_budget(hold, false);
                 Ok(())
             }
-            Decision::Otherwise(hold) => {
-                Err(Exceeded::Cheapest(cheapest.map_or(model, |(cheapest, _)| cheapest), hold))
-            }
-            Decision::Over(until_midnight) => Err(Exceeded::Refused(until_midnight)),
+            Admission::Cheaper(hold) => Err(Exceeded::Cheapest(cheapest.map_or(model, |(cheapest, _)| cheapest), hold)),
+            Admission::Exceeded(until_midnight) => Err(Exceeded::Refused(until_midnight)),
         }
     }
 
@@ -98,10 +96,10 @@ impl Exchange {
 
     /// Reserves one request, one concurrency permit and the tokens that the request may use.
     async fn reserve_tokens(&self, plan: &Plan) -> Result<(), Reject> {
-        let (rules, model) = (&self.gateway.config.limits, self.gateway.upstreams.models().get(plan.selection.model));
+        let (rules, model) = (&self.gateway.config.limits, self.gateway.completions.models().get(plan.selection.model));
         let tokens = rules.reserve(&plan.request, model.context);
-        let asked = Asked { caller: &plan.caller, model: &model.name, tokens };
-        let decision = self.gateway.shared.limiter.admit(rules, asked).await;
+        let demand = Demand { caller: &plan.caller, model: &model.name, tokens };
+        let decision = self.gateway.shared.limiter.admit(rules, demand).await;
         let mut record = self.meter.record();
         record.limited(decision.fields);
         record.hold(decision.outcome?);
@@ -112,7 +110,7 @@ impl Exchange {
 impl Gateway {
     /// The model on which this request costs least, of those that the caller may use and whose context holds it.
     fn cheapest(&self, caller: &Caller, request: &Request) -> Option<(ModelId, Cost)> {
-        let models = self.upstreams.models();
+        let models = self.completions.models();
         let tokens = request.least_context();
         let usable = (0..models.models().len()).map(ModelId).filter(|id| {
             let model = models.get(*id);
@@ -123,7 +121,7 @@ impl Gateway {
 
     /// The estimated cost of the request on this model; `None` for a model without a price.
     fn estimate(&self, model: ModelId, request: &Request) -> Option<Cost> {
-        let model = self.upstreams.models().get(model);
+        let model = self.completions.models().get(model);
         let prompt = request.estimated_prompt_tokens();
         let output = self.config.limits.reserve(request, model.context).saturating_sub(prompt);
         Some(model.prices()?.of(Count { input: prompt, output, ..Count::default() }))

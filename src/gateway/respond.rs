@@ -10,20 +10,20 @@ use tokio::time::timeout;
 
 use super::answers;
 use super::exchange::Exchange;
-use super::source::{AnswerSource, Origin, Share, splicer};
+use super::source::{AnswerSource, Origin, Role, splicer};
 use super::streams;
 use crate::body::{Body, Frames};
 use crate::cache::replay::Replay;
 use crate::cache::response_cache::Reuse;
-use crate::cache::source::{self, CacheSource, Client, whole};
+use crate::cache::source::{self, CacheSource, whole};
 use crate::error::{Code, Reject};
 use crate::metering::meter::Meter;
 use crate::routing::plan::Plan;
 use crate::spend::tally::Tally;
 use crate::stream::body::Body as StreamBody;
 use crate::stream::log::coalescer::Subscriber;
+use crate::stream::model_clients::Whole;
 use crate::stream::upstream_source::{Sink, Start, UpstreamSource};
-use crate::stream::upstreams::Whole;
 use crate::upstream::failure::Failure;
 
 /// When the head goes out.
@@ -66,7 +66,7 @@ impl Exchange {
         let frames: Frames = match source {
             AnswerSource::Upstream(source) => Box::pin(StreamBody::new(source)),
             AnswerSource::Cache(source) => {
-                let (every, line) = (self.gateway.upstreams.rules().heartbeat, self.route.family().heartbeat(false));
+                let (every, line) = (self.gateway.completions.rules().heartbeat, self.route.family().heartbeat(false));
                 Box::pin(StreamBody::new(*source).with_heartbeat(line, every, head.first_heartbeat(every)))
             }
         };
@@ -84,10 +84,10 @@ impl Exchange {
         commit: Commit,
     ) -> Result<(AnswerSource, Head), Reject> {
         let (gateway, meter) = (&self.gateway, &self.meter);
-        let (share, origin, head) = match origin {
+        let (plan, role, origin, head) = match origin {
             Origin::Upstream(plan) => {
                 let one = plan.has_one_candidate();
-                let mut opening = Arc::clone(&gateway.router).stream(*plan, meter.clone());
+                let mut opening = Arc::clone(&gateway.completions).stream(*plan, meter.clone());
                 let (start, head) = match self.committed(&mut opening, commit).await? {
                     Some(opened) => {
                         let head = Head::with_output(opened.feed.vary().cloned());
@@ -102,33 +102,33 @@ impl Exchange {
                 let source = UpstreamSource::new(start, sink, meter.clone(), gateway.streams());
                 return Ok((AnswerSource::Upstream(source), head));
             }
-            Origin::Cached(share, entry, age) => {
+            Origin::Cached(plan, entry, age) => {
                 let replay = Replay::instant(entry, self.route.family()).ok_or_else(unreadable)?;
                 let paced = gateway.config.cache.as_ref().is_some_and(|rules| rules.paced);
                 let replay = match paced && commit == Commit::FirstOutput {
                     true => replay.paced(&gateway.shared.drain.begun),
                     false => replay,
                 };
-                self.reuses(share.model);
-                (share, source::Origin::Cached(replay), Head { age: Some(age), ..Head::with_output(None) })
+                self.reuses(plan.selection.model);
+                let head = Head { age: Some(age), ..Head::with_output(None) };
+                (plan, Role::Reuses, source::Origin::Cached(replay), head)
             }
-            Origin::Coalesced(mut share, subscriber) => {
-                let mut entering = self.enter(subscriber, share.joins.take());
+            Origin::Coalesced(plan, subscriber, role) => {
+                let mut entering = self.enter(&plan, subscriber, role);
                 let (origin, head) = match self.committed(&mut entering, commit).await? {
                     Some(subscriber) => {
                         let vary = subscriber.known_head().and_then(|head| head.vary.clone());
                         (source::Origin::Coalesced(subscriber), Head::with_output(vary))
                     }
                     None => {
-                        let answerer_is_known = share.leads && share.has_one_candidate;
+                        let answerer_is_known = role == Role::Leads && plan.has_one_candidate();
                         (source::Origin::Entering(entering), Head { answerer_is_known, ..Head::default() })
                     }
                 };
-                (share, origin, head)
+                (plan, role, origin, head)
             }
         };
-        let client = Client { family: self.route.family(), wants_usage: share.wants_usage };
-        let source = CacheSource::new(origin, self.part(&share), meter.clone(), client);
+        let source = CacheSource::new(origin, self.part(&plan, role), meter.clone(), &plan.request);
         Ok((AnswerSource::Cache(Box::new(source.into_sink(sink))), head))
     }
 
@@ -142,7 +142,7 @@ impl Exchange {
         if commit == Commit::Now {
             return Ok(None);
         }
-        match timeout(self.gateway.upstreams.rules().commit_after, opening).await {
+        match timeout(self.gateway.completions.rules().commit_after, opening).await {
             Ok(opened) => opened.map(Some).map_err(|failure| answers::failed(&failure, &self.meter)),
             Err(_) => Ok(None),
         }
@@ -153,21 +153,21 @@ impl Exchange {
         let failed = |failure| answers::failed(&failure, meter);
         match origin {
             Origin::Upstream(plan) => {
-                let whole = Arc::clone(&self.gateway.router).whole(*plan, meter.clone()).await;
+                let whole = Arc::clone(&self.gateway.completions).whole(*plan, meter.clone()).await;
                 let Whole { body, vary, .. } = whole.map_err(failed)?;
                 answers::whole(self.route, body, vary, meter)
             }
-            Origin::Cached(share, entry, age) => {
-                let body = splicer(self.route.family())
-                    .completion(&entry.completion(self.route.family()).ok_or_else(unreadable)?);
-                self.reuses(share.model);
-                meter.record().reused(Tally { prompt_tokens: share.prompt_tokens, ..entry.tally.clone() }.tokens());
+            Origin::Cached(plan, entry, age) => {
+                let family = self.route.family();
+                let body = splicer(family).completion(&entry.completion(family).ok_or_else(unreadable)?);
+                self.reuses(plan.selection.model);
+                self.reused(&plan, &entry.tally);
                 let mut response = answers::whole(self.route, body, None, meter)?;
                 answers::age(&mut response, age);
                 Ok(response)
             }
-            Origin::Coalesced(share, subscriber) => {
-                let (body, vary) = self.coalesced_whole(*share, subscriber).await.map_err(failed)?;
+            Origin::Coalesced(plan, subscriber, role) => {
+                let (body, vary) = self.coalesced_whole(&plan, subscriber, role).await.map_err(failed)?;
                 answers::whole(self.route, body, vary, meter)
             }
         }
@@ -176,22 +176,29 @@ impl Exchange {
     /// A coalesced answer as one body, and its `vary`.
     async fn coalesced_whole(
         &self,
-        share: Share,
+        plan: &Plan,
         subscriber: Subscriber,
+        role: Role,
     ) -> Result<(Bytes, Option<HeaderValue>), Failure> {
-        let mut subscriber = self.enter(subscriber, share.joins).await?;
+        let mut subscriber = self.enter(plan, subscriber, role).await?;
         let head = subscriber.head().await?;
         let (body, tally) = match &head.whole {
             Some(body) => (body.clone(), subscriber.tally()),
             None => whole(subscriber, self.route.family()).await?,
         };
-        if share.leads {
+        if role == Role::Leads {
             return Ok((body, head.vary.clone()));
         }
-        let id = self.gateway.upstreams.models().find(Some(&head.model));
+        let id = self.gateway.completions.models().find(Some(&head.model));
         id.into_iter().for_each(|id| self.reuses(id));
-        self.meter.record().reused(Tally { prompt_tokens: share.prompt_tokens, ..tally }.tokens());
+        self.reused(plan, &tally);
         Ok((splicer(self.route.family()).completion(&body), head.vary.clone()))
+    }
+
+    /// Tells the meter how much the answer has that is reused.
+    fn reused(&self, plan: &Plan, tally: &Tally) {
+        let tally = Tally { prompt_tokens: plan.request.estimated_prompt_tokens(), ..tally.clone() };
+        self.meter.record().reused(tally.tokens());
     }
 }
 

@@ -27,24 +27,19 @@ use families::family::Family;
 pub(super) enum Origin {
     /// An upstream, for this request alone.
     Upstream(Box<Plan>),
-    /// The cache.
-    Cached(Box<Share>, Arc<Entry>, Duration),
+    /// The cache, with the age of the answer.
+    Cached(Box<Plan>, Arc<Entry>, Duration),
     /// An answer that identical requests share.
-    Coalesced(Box<Share>, Subscriber),
+    Coalesced(Box<Plan>, Subscriber, Role),
 }
 
-/// What is known of a request whose answer the cache has part in.
-pub(super) struct Share {
-    /// The request, where another one leads.
-    pub(super) joins: Option<Plan>,
-    /// This request leads, and pays.
-    pub(super) leads: bool,
-    /// The model that is asked first.
-    pub(super) model: ModelId,
-    pub(super) has_one_candidate: bool,
-    pub(super) wants_usage: bool,
-    /// Tokens of the prompt, estimated.
-    pub(super) prompt_tokens: u64,
+/// What an answer that the cache has part in is to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The upstream is asked for it, and it pays.
+    Leads,
+    /// The answer is there, or on its way: it pays nothing.
+    Reuses,
 }
 
 /// The source of a streamed answer.
@@ -88,9 +83,8 @@ impl Exchange {
             Some(Entered::Reuse(reuse)) => Ok(self.reuse(plan, reuse)),
             Some(Entered::Leads(leader, subscriber)) => {
                 meter.record().cached(Cached::Miss);
-                let share = Share { leads: true, ..Share::new(&plan) };
-                self.lead(leader, plan, lookup);
-                Ok(Origin::Coalesced(Box::new(share), subscriber))
+                self.lead(leader, plan.clone(), lookup);
+                Ok(Origin::Coalesced(Box::new(plan), subscriber, Role::Leads))
             }
             None => {
                 meter.record().cached(Cached::Miss);
@@ -100,15 +94,13 @@ impl Exchange {
     }
 
     fn reuse(&self, plan: Plan, reuse: Reuse) -> Origin {
-        let share = Share::new(&plan);
+        let plan = Box::new(plan);
         let (cached, origin) = match reuse {
             Reuse::Hit(Found { entry, now }) => {
                 let age = entry.age(now);
-                (Cached::Hit, Origin::Cached(Box::new(share), entry, age))
+                (Cached::Hit, Origin::Cached(plan, entry, age))
             }
-            Reuse::Coalesced(subscriber) => {
-                (Cached::Joined, Origin::Coalesced(Box::new(Share { joins: Some(plan), ..share }), subscriber))
-            }
+            Reuse::Coalesced(subscriber) => (Cached::Joined, Origin::Coalesced(plan, subscriber, Role::Reuses)),
         };
         self.meter.record().cached(cached);
         origin
@@ -122,20 +114,20 @@ impl Exchange {
             let gateway = Arc::clone(&gateway);
             move |model: &str, tally: Tally, answer: Answer| {
                 // under the model that answered: a request for the model that failed gets that one, once it is back
-                if let Some(id) = gateway.upstreams.models().find(Some(model)) {
+                if let Some(id) = gateway.completions.models().find(Some(model)) {
                     gateway.shared.cache.keep(&asked, &gateway.routes[id.0], &rules, tally, answer);
                 }
             }
         };
-        let router = Arc::clone(&gateway.router);
+        let completions = Arc::clone(&gateway.completions);
         if !plan.request.stream() {
-            let asking = router.whole(plan, meter.clone());
+            let asking = completions.whole(plan, meter.clone());
             tokio::spawn(lead::whole(leader, asking, meter, cache));
             return;
         }
         // a later request may ask for the usage
         plan.request.keep_usage();
-        let opening = router.stream(plan, meter.clone());
+        let opening = completions.stream(plan, meter.clone());
         let source = move |opened| {
             let start = Start::Opened(opened);
             (UpstreamSource::new(start, Sink::Log, meter.clone(), gateway.streams()), meter)
@@ -143,17 +135,18 @@ impl Exchange {
         tokio::spawn(lead::streamed(leader, opening, source, cache));
     }
 
-    /// The way into a coalesced answer. A request that joins learns how `auto` was decided, and passes its own limits at the
-    /// model that answers.
-    pub(super) fn enter(&self, mut subscriber: Subscriber, joins: Option<Plan>) -> Entering {
-        let (router, meter) = (Arc::clone(&self.gateway.router), self.meter.clone());
+    /// The way into a coalesced answer. A subscriber learns how `auto` was decided, and passes its own limits at the model
+    /// that answers.
+    pub(super) fn enter(&self, plan: &Plan, mut subscriber: Subscriber, role: Role) -> Entering {
+        let (completions, meter) = (Arc::clone(&self.gateway.completions), self.meter.clone());
+        let joins = Some(plan).filter(|_| role == Role::Reuses).cloned();
         Box::pin(async move {
             let head = subscriber.head().await?;
             if let Some(plan) = joins {
                 if plan.selection.is_pending() {
                     meter.record().shares_route(head.route);
                 }
-                router.admit_joiner(&plan, head.route, &meter).await?;
+                completions.admit_subscriber(&plan, head.route, &meter).await?;
             }
             Ok(subscriber)
         })
@@ -161,18 +154,18 @@ impl Exchange {
 
     /// Tells the meter which model's answer is reused.
     pub(super) fn reuses(&self, model: ModelId) {
-        let model = self.gateway.upstreams.models().get(model);
+        let model = self.gateway.completions.models().get(model);
         self.meter.record().reuses(model, &self.gateway.config.upstreams[model.upstream.0].name);
     }
 
     /// What the answer is to this request.
-    pub(super) fn part(&self, share: &Share) -> Part {
-        match share.leads {
-            true => Part::Leads,
-            false => Part::Reuses {
+    pub(super) fn part(&self, plan: &Plan, role: Role) -> Part {
+        match role {
+            Role::Leads => Part::Leads,
+            Role::Reuses => Part::Reuses {
                 splicer: splicer(self.route.family()),
-                upstreams: Arc::clone(&self.gateway.upstreams),
-                prompt_tokens: share.prompt_tokens,
+                completions: Arc::clone(&self.gateway.completions),
+                prompt_tokens: plan.request.estimated_prompt_tokens(),
             },
         }
     }
@@ -181,20 +174,7 @@ impl Exchange {
 impl Gateway {
     /// What holds for all streams.
     pub(super) fn streams(&self) -> Streams<'_> {
-        Streams { rules: self.upstreams.rules(), open: &self.shared.open }
-    }
-}
-
-impl Share {
-    fn new(plan: &Plan) -> Self {
-        Self {
-            joins: None,
-            leads: false,
-            model: plan.selection.model,
-            has_one_candidate: plan.has_one_candidate(),
-            wants_usage: plan.request.wants_usage(),
-            prompt_tokens: plan.request.estimated_prompt_tokens(),
-        }
+        Streams { rules: self.completions.rules(), open: &self.shared.open }
     }
 }
 

@@ -67,7 +67,7 @@ impl Exchange {
             return Err(answers::no_such_stream());
         };
         tokio::spawn(drive(source, log));
-        let every = self.gateway.upstreams.rules().heartbeat;
+        let every = self.gateway.completions.rules().heartbeat;
         let body = Rendered::plain(reader, &shared.metrics, every, head.first_heartbeat(every));
         let mut response = head.response(Box::pin(body), &self.meter);
         answers::name_stream(&mut response, stream);
@@ -85,7 +85,7 @@ impl Exchange {
                 if place > 0 {
                     self.gateway.shared.metrics.stream_resumes.inc();
                 }
-                let reader = Rendered::numbered(log, self.meter.clone(), self.gateway.upstreams.rules().heartbeat);
+                let reader = Rendered::numbered(log, self.meter.clone(), self.gateway.completions.rules().heartbeat);
                 Ok(answers::stream(Box::pin(reader), None))
             }
             // WHATWG HTML §9.2.3: EventSource reconnects after every end but this one

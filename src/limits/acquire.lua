@@ -1,8 +1,8 @@
--- Takes what one request wants of all its caller's limits, or nothing.
+-- Takes the claim of one request from all its caller's limits, or nothing.
 -- KEYS: one for each limit, all of one slot.
 -- ARGV: the lease's name, its microseconds, then for each key
---   "rate" cost tolerance   microseconds; the key holds a TAT (GCRA, see src/limit/gcra.rs)
---   "slots" most 0          the key holds leases, scored with the time at which they end
+--   "rate" cost tolerance   microseconds; the key holds a TAT (GCRA, see src/limits/gcra.rs)
+--   "slots" most 0          the key holds the leases of concurrency permits, scored with their ends
 -- Returns 1 or 0, the time, and the value of each key: a TAT, or how many leases there are.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]

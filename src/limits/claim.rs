@@ -1,52 +1,52 @@
-//! What one request takes of its caller's quota, decided as a whole: all of it or nothing. Pure.
+//! The claim of one request on its caller's quota: granted as a whole, or refused. Pure.
 
 use super::gcra::{Charge, Correction, Rate, Reserved};
 use crate::bounded_table::Key;
 
-/// What a caller may use, in all or at one model.
+/// The quota of a caller, for all models or at one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Quota {
-    /// Requests a minute, and the rate that they make.
+    /// Requests per minute, and the rate that they make.
     pub requests: Option<(u64, Rate)>,
-    /// Tokens.
+    /// The rate of tokens.
     pub tokens: Option<Rate>,
-    /// Completions at once.
+    /// Concurrency permits.
     pub streams: Option<u64>,
 }
 
-/// What one request wants of one scope.
+/// The claim of one request on one scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
-    /// Whose counts.
+    /// The key of the counts.
     pub key: Key,
-    /// What the caller may use.
+    /// The quota of the scope.
     pub quota: Quota,
-    /// One request.
+    /// The charge for one request.
     pub requests: Option<Charge>,
-    /// Its tokens, as far as they are known.
+    /// The charge for its tokens, as far as they are known.
     pub tokens: Option<Charge>,
 }
 
-/// What one request wants: of its caller's quota in all, and of that at the model.
+/// The claims of one request: on its caller's quota for all models, and on the quota at the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
-    /// Names the caller; the keys of a store are kept together by it.
+    /// The caller; all keys of one caller are in one slot of a cluster.
     pub caller: Key,
-    /// In all, and at the model.
+    /// For all models, and at the model.
     pub scopes: Scoped<Claim>,
 }
 
-/// Something of a caller in all, and of the same caller at one model; `None` where nothing is limited.
+/// A value of a caller for all models, and one at the model; `None` without a limit.
 pub type Scoped<T> = [Option<T>; 2];
 
-/// The counts of one scope. The default is that of a caller who was never here.
+/// The counts of one scope. The default is that of a new caller.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// The TAT of its requests: [`super::gcra`].
+    /// The TAT of requests: see [`super::gcra`].
     pub requests: u64,
-    /// The TAT of its tokens.
+    /// The TAT of tokens.
     pub tokens: u64,
-    /// Its completions under way.
+    /// Permits in use: completions under way.
     pub streams: u32,
 }
 
@@ -61,22 +61,22 @@ pub enum Limit {
     Streams,
 }
 
-/// Why a claim does not pass.
+/// Why a claim is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    /// The limit that has to be waited for longest.
+    /// The limit with the longest wait.
     pub limit: Limit,
-    /// It is that of a model.
+    /// It is a limit at a model.
     pub of_model: bool,
-    /// Microseconds after which it would pass, if nothing else is taken until then.
+    /// Microseconds after which the claim would be granted if no other claim came before.
     pub wait: u64,
 }
 
-/// Nobody knows when a stream will end: two seconds, in microseconds.
+/// The wait for a permit: nothing says when a stream will end. Two seconds, in microseconds.
 const STREAM_WAIT: u64 = 2_000_000;
 
 impl Claims {
-    /// One request of this caller that may use this many tokens; `None` where nothing is limited.
+    /// The claims of a request that may use this many tokens; `None` without limits.
     pub fn new(caller: &str, model: &str, quotas: Scoped<Quota>, tokens: u64) -> Option<Self> {
         let [all, at_model] = quotas;
         if all.is_none() && at_model.is_none() {
@@ -93,7 +93,7 @@ impl Claims {
     /// The counts after it.
     ///
     /// # Errors
-    /// Which limit is reached, and how long to wait; nothing is taken then, of neither scope.
+    /// The limit that is reached, and the wait; nothing is taken then, of neither scope.
     pub fn admit(&self, counts: Scoped<Counts>, now: u64) -> Result<Scoped<Counts>, Refusal> {
         let mut after = counts;
         let mut refusal: Option<Refusal> = None;
@@ -110,7 +110,7 @@ impl Claims {
         refusal.map_or(Ok(after), Err)
     }
 
-    /// What is written at the end of what was admitted at `at`, when it really used this many tokens.
+    /// The settlements of a request that was admitted at `at` and has used this many tokens.
     pub fn settlements(&self, at: u64, used: u64) -> impl Iterator<Item = Settlement> {
         self.scopes.iter().flatten().map(move |claim| claim.settlement(at, used))
     }
@@ -166,14 +166,14 @@ impl Claim {
     }
 }
 
-/// What is written to the counts of one scope when a completion has ended.
+/// The change of the counts of one scope at the end of a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settlement {
-    /// Whose counts.
+    /// The key of the counts.
     pub key: Key,
-    /// The tokens that were really used.
+    /// The correction by the tokens that were used.
     pub tokens: Option<Correction>,
-    /// A completion is no longer under way.
+    /// A permit is returned.
     pub stream: bool,
 }
 
@@ -194,14 +194,14 @@ impl Settlement {
 }
 
 impl Counts {
-    /// From when on they are those of a caller who was never here, so that nothing is lost with them.
+    /// From then on the counts are those of a new caller, so that their eviction loses nothing.
     pub fn forgettable_at(&self) -> u64 {
         if self.streams > 0 { u64::MAX } else { self.requests.max(self.tokens) }
     }
 }
 
 impl Limit {
-    /// The label's value, and the name of the policy in the header fields but for the `_`.
+    /// The value of the label.
     pub fn as_str(self, of_model: bool) -> &'static str {
         match (self, of_model) {
             (Limit::Requests, false) => "requests",

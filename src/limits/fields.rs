@@ -1,4 +1,4 @@
-//! What a caller is told of its limits. Pure.
+//! The `ratelimit` header fields of a response. Pure.
 //!
 //! `RateLimit-Policy` and `RateLimit` as draft-ietf-httpapi-ratelimit-headers-10 has them, and the three fields of that
 //! draft's early versions, which most clients still read.
@@ -13,59 +13,59 @@ const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
-/// The five header fields of one answer.
+/// The five header fields of one response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fields {
     policy: String,
     state: String,
-    nearest: Standing,
+    nearest: Usage,
 }
 
-/// One limit, and how much of it is left.
+/// One limit and what remains of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Standing {
+struct Usage {
     name: &'static str,
     limit: u64,
     remaining: u64,
-    /// Seconds until all of it is there again; `None` for streams, whose end nobody knows.
+    /// Seconds until all of it is available again; `None` for permits: nothing says when a stream will end.
     reset: Option<u64>,
     unit: Unit,
 }
 
-/// What a limit counts.
+/// The unit of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unit {
-    /// Requests a minute, the draft's default unit.
+    /// Requests per minute, the draft's default unit.
     Requests,
-    /// Tokens a minute: a unit of our own.
+    /// Tokens per minute: a unit of our own.
     Tokens,
-    /// Requests at once.
+    /// Concurrent requests.
     Concurrent,
 }
 
 impl Fields {
-    /// Of what these claims are about, once the counts have become these; `None` where nothing is limited.
+    /// The fields for these claims and the counts after them; `None` without limits.
     pub fn new(claims: &Claims, counts: Scoped<Counts>, now: u64) -> Option<Self> {
         let scopes = claims.scopes.iter().zip(counts).zip([false, true]);
-        let health_registry = scopes.filter_map(|((claim, counts), of_model)| {
-            claim.as_ref().map(|claim| health_registry(claim, counts.unwrap_or_default(), of_model, now))
+        let usages = scopes.filter_map(|((claim, counts), of_model)| {
+            claim.as_ref().map(|claim| usages(claim, counts.unwrap_or_default(), of_model, now))
         });
         let (mut policy, mut state) = (String::with_capacity(160), String::with_capacity(96));
-        let mut nearest: Option<Standing> = None;
-        for standing in health_registry.flatten() {
-            standing.write(&mut policy, &mut state);
-            if nearest.is_none_or(|other| standing.is_nearer_than(&other)) {
-                nearest = Some(standing);
+        let mut nearest: Option<Usage> = None;
+        for usage in usages.flatten() {
+            usage.write(&mut policy, &mut state);
+            if nearest.is_none_or(|other| usage.is_nearer_than(&other)) {
+                nearest = Some(usage);
             }
         }
         Some(Self { policy, state, nearest: nearest? })
     }
 
-    /// Writes them into the head of an answer.
+    /// Writes the fields into the head of a response.
     pub fn write(&self, headers: &mut HeaderMap) {
         let texts = [(RATELIMIT_POLICY, &self.policy), (RATELIMIT, &self.state)];
         for (name, text) in texts {
-            // digits and fixed names
+            // only digits and fixed names
             HeaderValue::from_str(text).into_iter().for_each(|value| drop(headers.insert(&name, value)));
         }
         headers.insert(RATELIMIT_LIMIT, self.nearest.limit.into());
@@ -74,7 +74,7 @@ impl Fields {
     }
 }
 
-impl Standing {
+impl Usage {
     /// RFC 9651 Lists of Strings with parameters.
     fn write(&self, policy: &mut String, state: &mut String) {
         let comma = if policy.is_empty() { "" } else { ", " };
@@ -82,7 +82,7 @@ impl Standing {
         for piece in [comma, "\"", name, "\";q="] {
             policy.push_str(piece);
         }
-        push_number(policy, *limit);
+        policy.push_str(itoa::Buffer::new().format(*limit));
         policy.push_str(match self.unit {
             Unit::Requests => ";w=60",
             Unit::Tokens => ";qu=\"tokens\";w=60",
@@ -91,49 +91,36 @@ impl Standing {
         for piece in [comma, "\"", name, "\";r="] {
             state.push_str(piece);
         }
-        push_number(state, *remaining);
+        state.push_str(itoa::Buffer::new().format(*remaining));
         if let Some(reset) = self.reset {
             state.push_str(";t=");
-            push_number(state, reset);
+            state.push_str(itoa::Buffer::new().format(reset));
         }
     }
 
-    /// Whether less of it is left, in proportion.
+    /// Whether a smaller share of it remains.
     fn is_nearer_than(&self, other: &Self) -> bool {
         u128::from(self.remaining) * u128::from(other.limit) < u128::from(other.remaining) * u128::from(self.limit)
     }
 }
 
-/// As `write!` would: that costs three thousand instructions more per request.
-fn push_number(text: &mut String, number: u64) {
-    let mut power = 1;
-    while number / power >= 10 {
-        power *= 10;
-    }
-    while power > 0 {
-        // a digit
-        text.push(char::from(b'0' + (number / power % 10) as u8));
-        power /= 10;
-    }
-}
-
-fn health_registry(claim: &Claim, counts: Counts, of_model: bool, now: u64) -> impl Iterator<Item = Standing> {
+fn usages(claim: &Claim, counts: Counts, of_model: bool, now: u64) -> impl Iterator<Item = Usage> {
     let seconds = |tat: u64| tat.saturating_sub(now).div_ceil(1_000_000);
-    let requests = claim.quota.requests.map(|(limit, rate)| Standing {
+    let requests = claim.quota.requests.map(|(limit, rate)| Usage {
         name: policy_name(Limit::Requests, of_model),
         limit,
         remaining: rate.remaining(counts.requests, now),
         reset: Some(seconds(counts.requests)),
         unit: Unit::Requests,
     });
-    let tokens = claim.quota.tokens.map(|rate| Standing {
+    let tokens = claim.quota.tokens.map(|rate| Usage {
         name: policy_name(Limit::Tokens, of_model),
         limit: rate.burst(),
         remaining: rate.remaining(counts.tokens, now),
         reset: Some(seconds(counts.tokens)),
         unit: Unit::Tokens,
     });
-    let streams = claim.quota.streams.map(|limit| Standing {
+    let streams = claim.quota.streams.map(|limit| Usage {
         name: policy_name(Limit::Streams, of_model),
         limit,
         remaining: limit.saturating_sub(counts.streams.into()),
@@ -190,15 +177,6 @@ mod tests {
             ("ratelimit-reset", "50"),
         ];
         assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    }
-
-    #[test]
-    fn a_number_is_written_in_decimal() {
-        for number in [0, 1, 9, 10, 11, 60, 99, 100, 1_000_000_007, u64::MAX - 1, u64::MAX] {
-            let mut text = String::new();
-            push_number(&mut text, number);
-            assert_eq!(text, number.to_string());
-        }
     }
 
     #[test]

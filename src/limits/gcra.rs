@@ -1,18 +1,18 @@
 //! The generic cell rate algorithm, in its virtual scheduling form (ITU-T I.371 Annex A, ATM Forum TM 4.0 §4.4.2). Pure.
 //!
-//! All that is kept of a caller is one number, the *theoretical arrival time* (TAT): when the bucket will be full again.
-//! What is taken moves it later by its cost, and is refused if that would be further ahead than the tolerance.
+//! The state of a bucket is one number, the *theoretical arrival time* (TAT): when the bucket will be full again. A charge moves it
+//! later by its cost, and is refused if that would be further ahead than the tolerance.
 //!
-//! Times and costs are whole microseconds, of whatever clock the store has. Every value stays below 2⁵³, so that Lua's
+//! Times and costs are whole microseconds, by the clock of the store. Every value stays below 2⁵³, so that Lua's
 //! doubles in Redis compute the same.
 
 /// Microseconds in a minute, in which limits are written.
 const MINUTE: u64 = 60_000_000;
 
-/// How far ahead late charges can move a TAT: an upstream that reports an absurd usage must not lock a caller out for good.
+/// How far ahead late charges can move a TAT: a wrong usage that an upstream reports must not lock a caller out for ever.
 pub const MOST_DEBT: u64 = 60 * MINUTE;
 
-/// How fast something may be used: `micros` for each `per` units, and `burst` units at once.
+/// A rate: `per` units in `micros`, and `burst` units at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     micros: u64,
@@ -21,7 +21,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// So many requests a minute, each of which costs the same; `None` for 0, which is no limit.
+    /// This many requests per minute, each at the same cost; `None` for 0, which means no limit.
     ///
     /// A request costs whole microseconds, rounded up, and the tolerance is `burst` times that: exactly `burst` pass at
     /// once, and never more than the rate afterwards.
@@ -29,12 +29,12 @@ impl Rate {
         (per_minute > 0).then(|| Self { micros: MINUTE.div_ceil(per_minute), per: 1, burst: burst.max(1) })
     }
 
-    /// So many tokens a minute, a minute's worth of them at once; `None` for 0, which is no limit.
+    /// This many tokens per minute, all of them at once if they are there; `None` for 0, which means no limit.
     pub fn of_tokens(per_minute: u64) -> Option<Self> {
         (per_minute > 0).then_some(Self { micros: MINUTE, per: per_minute, burst: per_minute })
     }
 
-    /// What `units` cost: the time in which they come back, rounded up.
+    /// The cost of `units`: the time in which they refill, rounded up.
     pub fn cost(self, units: u64) -> u64 {
         let exact = u128::from(units) * u128::from(self.micros);
         u64::try_from(exact.div_ceil(u128::from(self.per))).unwrap_or(u64::MAX)
@@ -45,20 +45,20 @@ impl Rate {
         self.cost(self.burst)
     }
 
-    /// How many units could be taken at once now.
+    /// The units that could be taken at once now.
     pub fn remaining(self, tat: u64, now: u64) -> u64 {
         let free = self.tolerance().saturating_sub(tat.saturating_sub(now));
         let units = u128::from(free) * u128::from(self.per) / u128::from(self.micros);
         u64::try_from(units).unwrap_or(u64::MAX).min(self.burst)
     }
 
-    /// How many units may be taken at once.
+    /// The units of a full bucket.
     pub fn burst(self) -> u64 {
         self.burst
     }
 }
 
-/// What is to be taken from one bucket.
+/// A charge to one bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Charge {
     /// Microseconds; at most the tolerance, so that it can pass at all.
@@ -68,7 +68,7 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// These units at this rate. More than a burst is bounded to a burst: what it really was is settled afterwards.
+    /// These units at this rate. More than a burst counts as a burst: the real use is settled afterwards.
     pub fn new(rate: Rate, units: u64) -> Self {
         let tolerance = rate.tolerance();
         Self { cost: rate.cost(units).min(tolerance), tolerance }
@@ -77,7 +77,7 @@ impl Charge {
     /// The TAT after this charge.
     ///
     /// # Errors
-    /// How many microseconds later it would pass, if nothing else is taken until then: exactly, not one earlier.
+    /// The microseconds after which the charge would pass if no other came before: exactly, not one earlier.
     pub fn admit(self, tat: u64, now: u64) -> Result<u64, u64> {
         let after = tat.max(now).saturating_add(self.cost);
         match after.saturating_sub(self.tolerance).checked_sub(now) {
@@ -87,10 +87,10 @@ impl Charge {
     }
 }
 
-/// What was taken and will be settled.
+/// A charge that is to be settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reserved {
-    /// When, by the clock of the store.
+    /// When it was charged, by the clock of the store.
     pub at: u64,
     /// Microseconds.
     pub cost: u64,
@@ -99,16 +99,16 @@ pub struct Reserved {
 /// How a TAT is corrected once the real cost is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Correction {
-    /// Moves the TAT back, unless that time has passed already.
+    /// Moves the TAT back, but not before now.
     pub back: u64,
-    /// Up to then there is something to move back: what would have come back by itself, had less been taken, is gone.
+    /// Until then the TAT can move back: later, the units would have refilled by themselves.
     pub until: u64,
     /// Moves the TAT ahead.
     pub ahead: u64,
 }
 
 impl Reserved {
-    /// The correction if it really `cost` that.
+    /// The correction if the real cost is `cost`.
     pub fn correction(self, cost: u64) -> Correction {
         Correction {
             back: self.cost.saturating_sub(cost),
@@ -121,9 +121,9 @@ impl Reserved {
 impl Correction {
     /// The TAT after it.
     ///
-    /// A bucket that took `used` instead of `reserved` at `at` was busy with that until `at + used` at least; what lies
-    /// between then and now it may have spent full, gaining nothing. So no more than `at + reserved − now` comes back:
-    /// that keeps the bound of the burst also for those who reserve much, use little, and settle late.
+    /// A bucket that was charged `used` instead of `reserved` at `at` refills until `at + used` at least; from then until now it
+    /// may have been full. So no more than `at + reserved − now` is given back: this keeps the bound of the burst also for a caller
+    /// that reserves much, uses little and settles late.
     pub fn apply(self, tat: u64, now: u64) -> u64 {
         let back = self.back.min(self.until.saturating_sub(now));
         let tat = tat.saturating_sub(back);

@@ -1,7 +1,7 @@
-//! Counts what callers use, and refuses what is over their limits: in Redis where there is one, else in this process.
+//! Rate limits of callers: counted in Redis if `[redis]` is configured, else in this process.
 //!
-//! What [`Limiter::admit`] grants is a [`Grant`]: it moves along with the completion and is settled once, at its end,
-//! whatever the end is. Whoever drops it unsettled has used nothing.
+//! [`Limiter::admit`] gives a [`Grant`], which moves along with the completion and is settled once, at its end. A grant that is
+//! dropped unsettled gives its tokens back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,38 +16,38 @@ use crate::metrics::Metrics;
 use crate::percent::Percent;
 use crate::redis::connection::Connection;
 
-use super::local::{Answer, Table};
+use super::local::{Reply, Table};
 use super::shared::{Lease, Shared};
 
-/// The counts of all callers. They live as long as the process: a reload keeps them.
+/// The counts of all callers. A reload keeps them.
 pub struct Limiter {
     table: Table,
     shared: Option<Arc<Shared>>,
-    /// What one instance lets pass by itself while Redis gives no answer.
+    /// The part of every limit that one instance grants while Redis gives no answer.
     local_share: Percent,
     metrics: Arc<Metrics>,
 }
 
-/// What is to be decided: one request for a completion.
+/// What one completion request demands of its caller's limits.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
-    /// Who asks.
+pub struct Demand<'a> {
+    /// The caller.
     pub caller: &'a Caller,
-    /// The model, as the caller names it.
+    /// The model's name.
     pub model: &'a str,
-    /// Tokens that it may use, prompt and answer: [`Rules::reservation`].
+    /// The tokens that it may use, prompt and answer: see [`Rules::reserve`].
     pub tokens: u64,
 }
 
-/// The decision.
-pub struct Decision {
-    /// What the answer's head tells of it; `None` where nothing is limited.
+/// The decision on one request.
+pub struct Admission {
+    /// The `ratelimit` fields of the response; `None` without limits.
     pub fields: Option<Fields>,
-    /// What was granted, or 429.
+    /// The grant, or 429.
     pub outcome: Result<Grant, Reject>,
 }
 
-/// What one completion may use. Dropping it unsettled gives all of its tokens back.
+/// What one completion may use: its tokens, and its concurrency permit. Dropped unsettled, it has used no tokens.
 pub struct Grant(Option<Box<Held>>);
 
 struct Held {
@@ -55,13 +55,13 @@ struct Held {
     claims: Claims,
     /// When it was granted, by the clock of the store.
     at: u64,
-    place: Place,
+    store: Store,
 }
 
-/// Where it is counted, and so settled.
-enum Place {
-    Here,
-    Shared(Lease),
+/// Where the grant is counted and settled.
+enum Store {
+    Local,
+    Redis(Lease),
 }
 
 impl Limiter {
@@ -70,10 +70,10 @@ impl Limiter {
         Arc::new(Self { table: Table::new(most_callers), shared: None, local_share: Percent::WHOLE, metrics })
     }
 
-    /// Counts in Redis, and in this process, at its share, while there is none.
+    /// Counts in Redis; while Redis gives no answer, in this process, at its share.
     ///
     /// # Errors
-    /// The machine gives no random number.
+    /// The system gives no random number.
     pub fn shared(
         most_callers: usize,
         link: Arc<Connection>,
@@ -84,49 +84,48 @@ impl Limiter {
         Ok(Arc::new(Self { table, shared, local_share: redis.local_share, metrics }))
     }
 
-    /// Whether the caller may ask now; if so, what it may use is taken until the grant is settled.
-    pub async fn admit(self: &Arc<Self>, rules: &Rules, asked: Asked<'_>) -> Decision {
-        self.admit_claims(|part| claims_of(rules, asked, part)).await
+    /// Decides by all limits of the caller, and takes what the request may use until the grant is settled.
+    pub async fn admit(self: &Arc<Self>, rules: &Rules, demand: Demand<'_>) -> Admission {
+        self.admit_claims(|part| claims_of(rules, demand, part)).await
     }
 
-    /// The same by what limits the caller at this model alone: for a request that was admitted before it was decided which
-    /// model answers.
-    pub async fn admit_at_model(self: &Arc<Self>, rules: &Rules, asked: Asked<'_>) -> Decision {
+    /// Decides by the limits of the caller at this model alone: for a request that was admitted before its model was selected.
+    pub async fn admit_at_model(self: &Arc<Self>, rules: &Rules, demand: Demand<'_>) -> Admission {
         self.admit_claims(|part| {
-            let [_, at_model] = rules.quotas(asked.caller.allowance(), asked.model, part);
-            Claims::new(asked.caller.id(), asked.model, [None, at_model], asked.tokens)
+            let [_, at_model] = rules.quotas(demand.caller.allowance(), demand.model, part);
+            Claims::new(demand.caller.id(), demand.model, [None, at_model], demand.tokens)
         })
         .await
     }
 
-    async fn admit_claims(self: &Arc<Self>, claims_of: impl Fn(Percent) -> Option<Claims>) -> Decision {
-        let Some(claims) = claims_of(Percent::WHOLE) else { return Decision::unlimited() };
+    async fn admit_claims(self: &Arc<Self>, claims_of: impl Fn(Percent) -> Option<Claims>) -> Admission {
+        let Some(claims) = claims_of(Percent::WHOLE) else { return Admission::unlimited() };
         let Some(shared) = &self.shared else { return self.admit_here(claims) };
         let (limiter, shared) = (Arc::clone(self), Arc::clone(shared));
-        // a task of its own: if the client leaves now, the reply is still taken, and the grant in it given back
+        // a task of its own: if the client leaves now, the reply is still read, and its grant given back
         let reply = tokio::spawn(async move {
-            let (answer, lease) = shared.admit(&claims).await.ok()?;
-            Some(limiter.decided(claims, answer, Place::Shared(lease)))
+            let (reply, lease) = shared.admit(&claims).await.ok()?;
+            Some(limiter.decided(claims, reply, Store::Redis(lease)))
         });
         match reply.await {
             Ok(Some(decision)) => decision,
             _ => match claims_of(self.local_share) {
                 Some(claims) => self.admit_here(claims),
-                None => Decision::unlimited(),
+                None => Admission::unlimited(),
             },
         }
     }
 
-    fn admit_here(self: &Arc<Self>, claims: Claims) -> Decision {
-        let answer = self.table.admit(&claims);
-        self.decided(claims, answer, Place::Here)
+    fn admit_here(self: &Arc<Self>, claims: Claims) -> Admission {
+        let reply = self.table.admit(&claims);
+        self.decided(claims, reply, Store::Local)
     }
 
-    fn decided(self: &Arc<Self>, claims: Claims, answer: Answer, place: Place) -> Decision {
-        let fields = Fields::new(&claims, answer.counts, answer.now);
-        let outcome = match answer.refusal {
+    fn decided(self: &Arc<Self>, claims: Claims, reply: Reply, store: Store) -> Admission {
+        let fields = Fields::new(&claims, reply.counts, reply.now);
+        let outcome = match reply.refusal {
             None => {
-                let held = Held { limiter: Arc::clone(self), claims, at: answer.now, place };
+                let held = Held { limiter: Arc::clone(self), claims, at: reply.now, store };
                 Ok(Grant(Some(Box::new(held))))
             }
             Some(refusal) => {
@@ -135,27 +134,27 @@ impl Limiter {
                 Err(reject(refusal))
             }
         };
-        Decision { fields, outcome }
+        Admission { fields, outcome }
     }
 }
 
-impl Decision {
+impl Admission {
     fn unlimited() -> Self {
         Self { fields: None, outcome: Ok(Grant(None)) }
     }
 }
 
 impl Grant {
-    /// The completion is over, and used this many tokens.
+    /// The completion has ended and has used this many tokens.
     pub fn settle(mut self, used: u64) {
         self.give_back(used);
     }
 
     fn give_back(&mut self, used: u64) {
         let Some(held) = self.0.take() else { return };
-        let Held { limiter, claims, at, place } = *held;
-        match (place, &limiter.shared) {
-            (Place::Shared(lease), Some(shared)) => shared.settle(&claims, lease, at, used),
+        let Held { limiter, claims, at, store } = *held;
+        match (store, &limiter.shared) {
+            (Store::Redis(lease), Some(shared)) => shared.settle(&claims, lease, at, used),
             _ => claims.settlements(at, used).for_each(|settlement| limiter.table.settle(&settlement)),
         }
     }
@@ -167,9 +166,9 @@ impl Drop for Grant {
     }
 }
 
-fn claims_of(rules: &Rules, asked: Asked<'_>, part: Percent) -> Option<Claims> {
-    let quotas = rules.quotas(asked.caller.allowance(), asked.model, part);
-    Claims::new(asked.caller.id(), asked.model, quotas, asked.tokens)
+fn claims_of(rules: &Rules, demand: Demand<'_>, part: Percent) -> Option<Claims> {
+    let quotas = rules.quotas(demand.caller.allowance(), demand.model, part);
+    Claims::new(demand.caller.id(), demand.model, quotas, demand.tokens)
 }
 
 fn reject(refusal: Refusal) -> Reject {

@@ -21,13 +21,13 @@ fn caller() -> Caller {
 }
 
 async fn ask(limiter: &Arc<Limiter>, rules: &Rules, tokens: u64) -> Result<Grant, Reject> {
-    limiter.admit(rules, Asked { caller: &caller(), model: "m", tokens }).await.outcome
+    limiter.admit(rules, Demand { caller: &caller(), model: "m", tokens }).await.outcome
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_limited_without_limits() {
     let (limiter, _) = limiter();
-    let decision = limiter.admit(&Rules::default(), Asked { caller: &caller(), model: "m", tokens: u64::MAX }).await;
+    let decision = limiter.admit(&Rules::default(), Demand { caller: &caller(), model: "m", tokens: u64::MAX }).await;
     assert!(decision.outcome.is_ok() && decision.fields.is_none());
 }
 

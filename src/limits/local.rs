@@ -1,8 +1,7 @@
 //! The counts of all callers in one process.
 //!
-//! Whoever is counted for the first time takes the place of one whose limits have all recovered, for whom being forgotten
-//! changes nothing; if there is none, of the one who recovers next. So a million addresses with one request each push out
-//! each other, and never the one who has used up its burst.
+//! If a set is full, a new caller evicts one whose limits have all recovered, which loses nothing; if there is none, the one that
+//! recovers next. So a million addresses with one request each evict each other, and never a caller that has used up its burst.
 
 use std::sync::MutexGuard;
 
@@ -17,14 +16,14 @@ pub(super) struct Table {
     epoch: Instant,
 }
 
-/// What a store answers to a claim.
+/// The reply of a store to a claim.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Answer {
+pub(super) struct Reply {
     /// The store's time, microseconds.
     pub(super) now: u64,
-    /// The counts: after the claim, or as they are where it was refused.
+    /// The counts after the claim; unchanged if it was refused.
     pub(super) counts: Scoped<Counts>,
-    /// `None` where all of it was taken.
+    /// `None` if the claim was granted.
     pub(super) refusal: Option<Refusal>,
 }
 
@@ -34,26 +33,26 @@ impl Table {
         Self { places: BoundedTable::new(callers), epoch: Instant::now() }
     }
 
-    /// Takes what is claimed, all of it or nothing.
-    pub(super) fn admit(&self, claims: &Claims) -> Answer {
+    /// Decides a claim, and takes all of it or nothing.
+    pub(super) fn admit(&self, claims: &Claims) -> Reply {
         let places = claims.scopes.map(|claim| claim.map(|claim| (self.places.set_of(claim.key), claim.key)));
         let mut sets = self.lock(places.map(|place| place.map(|(set, _)| set)));
         // read under the locks, so that no two claims are out of order
         let now = self.now();
         let counts = [0, 1].map(|scope| places[scope].map(|(set, key)| sets.counts(set, key)));
         match claims.admit(counts, now) {
-            Err(refusal) => Answer { now, counts, refusal: Some(refusal) },
+            Err(refusal) => Reply { now, counts, refusal: Some(refusal) },
             Ok(after) => {
                 for ((set, key), counts) in places.into_iter().zip(after).filter_map(|(place, after)| place.zip(after))
                 {
                     sets.write(set, key, counts);
                 }
-                Answer { now, counts: after, refusal: None }
+                Reply { now, counts: after, refusal: None }
             }
         }
     }
 
-    /// Writes what is known at the end. A caller that was forgotten meanwhile stays so.
+    /// Settles at the end. An evicted caller stays evicted.
     pub(super) fn settle(&self, settlement: &Settlement) {
         let mut set = self.places.lock(self.places.set_of(settlement.key));
         if let Some(counts) = set.find(settlement.key) {
@@ -66,7 +65,7 @@ impl Table {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Locks these sets, the lower one first, so that no two requests wait for each other.
+    /// Locks these sets, the lower one first, so that there is no deadlock.
     fn lock(&self, sets: Scoped<usize>) -> Locked<'_> {
         let lock = |set: usize| (set, self.places.lock(set));
         match sets {
@@ -80,7 +79,7 @@ impl Table {
     }
 }
 
-/// The sets that a request is about.
+/// The locked sets of a request.
 struct Locked<'t>([Option<(usize, MutexGuard<'t, Set<Counts>>)>; 2]);
 
 impl Locked<'_> {

@@ -1,6 +1,6 @@
 //! Rate limits: requests and tokens per minute and concurrent completions, per caller and per model.
 //!
-//! [`policy`] says what a caller may use, [`gcra`] and [`claim`] decide, given the counts. [`limiter`] counts in this process
+//! [`policy`] has the quotas of a caller, [`gcra`] and [`claim`] decide, given the counts. [`limiter`] counts in this process
 //! ([`local`]) or in Redis ([`shared`]). [`fields`] writes the `ratelimit` response headers.
 
 pub mod claim;

@@ -1,4 +1,4 @@
-//! What the configuration and the caller's own terms allow. Pure.
+//! The quotas of a caller, from `[limits]` and from the caller's own terms. Pure.
 
 use crate::auth::caller::Allowance;
 use crate::percent::Percent;
@@ -12,27 +12,27 @@ use super::gcra::Rate;
 pub struct Limits {
     /// Requests per minute.
     pub requests_per_minute: u64,
-    /// Requests that may come at once; 0 = a minute's worth of them.
+    /// Requests at once; 0 = those of a minute.
     pub burst: u64,
     /// Tokens per minute, prompt and completion together.
     pub tokens_per_minute: u64,
-    /// Completions at once.
+    /// Concurrent completions.
     pub concurrent_streams: u64,
 }
 
 /// `[limits]`, checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// For each caller, unless it has limits of its own.
+    /// The limits of each caller that has none of its own.
     pub caller: Limits,
-    /// For each caller at one model, on top of that: by the name that clients ask for.
+    /// Additional limits of each caller at one model, by the model's name.
     pub models: Vec<(String, Limits)>,
-    /// Tokens that are reserved for an answer whose request sets no bound.
+    /// The tokens that are reserved for the answer to a request without `max_tokens`.
     pub reserve_tokens: u64,
 }
 
 impl Limits {
-    /// The same, where the caller has no limits of its own.
+    /// These limits, replaced by the caller's own.
     pub fn with(self, own: Allowance) -> Self {
         Self {
             requests_per_minute: own.requests_per_minute.unwrap_or(self.requests_per_minute),
@@ -42,7 +42,7 @@ impl Limits {
         }
     }
 
-    /// A part of it, ready to be counted; `None` where nothing is limited.
+    /// The quota of this part of the limits; `None` without limits.
     pub fn quota(self, part: Percent) -> Option<Quota> {
         let requests = part.of(self.requests_per_minute);
         let burst = if self.burst == 0 { requests } else { part.of(self.burst) };
@@ -56,19 +56,18 @@ impl Limits {
 }
 
 impl Rules {
-    /// What a caller with this allowance may use at this model: in all, and at the model.
+    /// The quotas of a caller with this allowance: for all models, and at this model.
     pub fn quotas(&self, own: Allowance, model: &str, part: Percent) -> Scoped<Quota> {
         let at_model = self.models.iter().find(|(name, _)| name == model);
         [self.caller.with(own).quota(part), at_model.and_then(|(_, limits)| limits.quota(part))]
     }
 
-    /// How many tokens a request may use at a model with this context, as far as one can know before.
+    /// The tokens that a request may use at a model with this context, estimated.
     pub fn reserve(&self, request: &Request, context: Option<u64>) -> u64 {
         self.reservation(request.estimated_prompt_tokens(), request.max_tokens(), request.choices(), context)
     }
 
-    /// Those of its prompt, and those that its answer may have, in each of its `choices`. The model's context bounds a choice,
-    /// whatever the request says.
+    /// The tokens of the prompt and of the answer, in each of its `choices`. The model's context is the bound of each choice.
     fn reservation(&self, prompt: u64, max_tokens: Option<u64>, choices: u64, context: Option<u64>) -> u64 {
         let choice = max_tokens.unwrap_or(self.reserve_tokens).min(context.unwrap_or(u64::MAX));
         prompt.saturating_add(choice.saturating_mul(choices))

@@ -1,4 +1,4 @@
--- Renews a lease whose stream is still open; one that was lost with a server's data is there again.
+-- Renews the lease of an open stream; a lease that was lost with a server's data is set again.
 -- KEYS: sets of leases. ARGV: the lease's name, its microseconds.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]

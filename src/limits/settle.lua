@@ -1,7 +1,7 @@
--- Writes what is known at the end of a completion.
+-- Settles a completion at its end.
 -- KEYS: as in acquire.lua, without those that do not change.
 -- ARGV: the lease's name, the most that a TAT may be ahead, then for each key
---   "rate" back until ahead   microseconds: `Correction` of src/limit/gcra.rs
+--   "rate" back until ahead   microseconds: `Correction` of src/limits/gcra.rs
 --   "slots" 0 0 0             the lease ends
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]

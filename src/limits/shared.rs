@@ -1,4 +1,4 @@
-//! The counts in Redis: one script for each decision, on Redis's own clock, so that instances agree.
+//! The counts in Redis: one script a decision, on the clock of Redis, so that all instances agree.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -12,25 +12,25 @@ use redis::Value;
 use crate::bounded_table::Key;
 use crate::limits::claim::{Claims, Counts};
 use crate::limits::gcra::MOST_DEBT;
-use crate::limits::local::Answer;
+use crate::limits::local::Reply;
 use crate::redis::connection::{Connection, Script};
 use crate::redis::error::RedisError;
 
-/// How often in its time a lease is renewed: one attempt, or two, may fail.
+/// Renewals within the time of a lease: one or two of them may fail.
 const RENEWALS: u32 = 3;
-/// Renewals under way at once.
+/// Concurrent renewals.
 const RENEWED_AT_ONCE: usize = 64;
 
 /// The counts that all instances share.
 pub(super) struct Shared {
     link: Arc<Connection>,
     scripts: Scripts,
-    /// After this long the slot of a stream is free again, if the instance that held it is gone.
+    /// After this time the permit of a stream is free again if its instance is gone.
     lease: Duration,
-    /// Distinguishes this process from all others.
+    /// The id of this process.
     instance: u64,
     next_lease: AtomicU64,
-    /// The leases of the streams that are open here, and the keys that they stand in.
+    /// The leases of this process's open streams, and their keys.
     leases: Mutex<HashMap<u64, Arc<[String]>>>,
 }
 
@@ -40,15 +40,15 @@ struct Scripts {
     renew: Script,
 }
 
-/// What was taken, to be settled at the end.
+/// The lease of a granted permit, for the settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lease(u64);
 
 impl Shared {
-    /// Counts over this link, and keeps leases alive for as long as the result lives.
+    /// Counts over this connection, and renews leases as long as the result lives.
     ///
     /// # Errors
-    /// The machine gives no random number.
+    /// The system gives no random number.
     pub(super) fn start(link: Arc<Connection>, lease: Duration) -> Result<Arc<Self>, String> {
         let mut instance = [0; 8];
         getrandom::fill(&mut instance).map_err(|error| format!("no random number: {error}"))?;
@@ -76,25 +76,25 @@ impl Shared {
         Ok(shared)
     }
 
-    /// Takes what is claimed, all of it or nothing.
+    /// Decides a claim, and takes all of it or nothing.
     ///
     /// # Errors
-    /// Redis did not say: nothing is known of what it took.
-    pub(super) async fn admit(&self, claims: &Claims) -> Result<(Answer, Lease), RedisError> {
+    /// There is no reply: what Redis has taken is not known.
+    pub(super) async fn admit(&self, claims: &Claims) -> Result<(Reply, Lease), RedisError> {
         let lease = Lease(self.next_lease.fetch_add(1, Ordering::Relaxed));
         let (keys, arguments) = acquisition(claims, self.name(lease), self.lease);
-        let reply = self.link.run(&self.scripts.acquire, &keys, &arguments).await?;
-        let answer = read(claims, &reply).ok_or_else(|| self.link.misunderstood())?;
-        if answer.refusal.is_none() {
+        let value = self.link.run(&self.scripts.acquire, &keys, &arguments).await?;
+        let reply = read(claims, &value).ok_or_else(|| self.link.misunderstood())?;
+        if reply.refusal.is_none() {
             let slots: Arc<[String]> = keys.into_iter().filter(|key| key.ends_with(STREAMS)).collect();
             if !slots.is_empty() {
                 self.leases().insert(lease.0, slots);
             }
         }
-        Ok((answer, lease))
+        Ok((reply, lease))
     }
 
-    /// Writes, in the background, what is known at the end of what was admitted at `at`.
+    /// Settles in the background what was admitted at `at`.
     pub(super) fn settle(self: &Arc<Self>, claims: &Claims, lease: Lease, at: u64, used: u64) {
         // at once, so that no renewal brings it back
         self.leases().remove(&lease.0);
@@ -104,7 +104,7 @@ impl Shared {
         }
         let shared = Arc::clone(self);
         self.link.runtime().spawn(async move {
-            // what went wrong is told of there; a lease ends by itself, and a reservation stands as it is
+            // the connection logs and counts errors; a lease ends by itself, and a reservation stays
             let _ = shared.link.run(&shared.scripts.settle, &keys, &arguments).await;
         });
     }
@@ -113,7 +113,7 @@ impl Shared {
         let open: Vec<(u64, Arc<[String]>)> =
             self.leases().iter().map(|(lease, keys)| (*lease, Arc::clone(keys))).collect();
         let renew = |(lease, keys): (u64, Arc<[String]>)| async move {
-            // one that ends between this look and the call comes back, but only until its time is over
+            // a stream that ends before the call leaves a lease until its time is over
             if self.leases().contains_key(&lease) {
                 let arguments = [self.name(Lease(lease)), self.lease.as_micros().to_string()];
                 let _ = self.link.run(&self.scripts.renew, &keys, &arguments).await;
@@ -131,7 +131,7 @@ impl Shared {
     }
 }
 
-/// The ends of the keys of one scope.
+/// The suffixes of the keys of one scope.
 const REQUESTS: &str = ":requests";
 const TOKENS: &str = ":tokens";
 const STREAMS: &str = ":streams";
@@ -159,7 +159,7 @@ fn acquisition(claims: &Claims, lease: String, lives: Duration) -> (Vec<String>,
     (keys, arguments)
 }
 
-/// Keys and arguments of `settle.lua`; no keys where nothing changes.
+/// Keys and arguments of `settle.lua`; no keys if nothing changes.
 fn settlement(claims: &Claims, lease: String, at: u64, used: u64) -> (Vec<String>, Vec<String>) {
     let mut keys = Vec::with_capacity(4);
     let mut arguments = vec![lease, MOST_DEBT.to_string()];
@@ -193,9 +193,9 @@ fn key_name(caller: Key, scope: Key, what: &str) -> String {
     name
 }
 
-/// The reply of `acquire.lua`; `None` where it is something else.
-fn read(claims: &Claims, reply: &Value) -> Option<Answer> {
-    let Value::Array(items) = reply else { return None };
+/// Reads the reply of `acquire.lua`; `None` if it has another form.
+fn read(claims: &Claims, value: &Value) -> Option<Reply> {
+    let Value::Array(items) = value else { return None };
     let mut numbers = items.iter().map(|item| match item {
         Value::Int(number) => u64::try_from(*number).ok(),
         _ => None,
@@ -220,9 +220,9 @@ fn read(claims: &Claims, reply: &Value) -> Option<Answer> {
     if numbers.next().is_some() {
         return None;
     }
-    // the script refuses by the same arithmetic: what it refused is refused here, too
+    // the script uses the same arithmetic: a claim that it refused is refused here, too
     let refusal = if passed { None } else { Some(claims.admit(counts, now).err()?) };
-    Some(Answer { now, counts, refusal })
+    Some(Reply { now, counts, refusal })
 }
 
 #[cfg(test)]
@@ -265,16 +265,16 @@ mod tests {
 
     #[test]
     fn a_reply_is_read_as_the_script_writes_it() {
-        let reply = |numbers: &[i64]| Value::Array(numbers.iter().copied().map(Value::Int).collect());
+        let value = |numbers: &[i64]| Value::Array(numbers.iter().copied().map(Value::Int).collect());
         let claims = claims([ALL, Limits { concurrent_streams: 1, ..Limits::default() }]);
-        let answer = read(&claims, &reply(&[1, 1000, 2000, 3000, 1, 1])).unwrap();
-        assert!(answer.refusal.is_none() && answer.now == 1000);
-        assert_eq!(answer.counts[0], Some(Counts { requests: 2000, tokens: 3000, streams: 1 }));
-        let refused = read(&claims, &reply(&[0, 1000, 2000, 3000, 1, 1])).unwrap();
+        let reply = read(&claims, &value(&[1, 1000, 2000, 3000, 1, 1])).unwrap();
+        assert!(reply.refusal.is_none() && reply.now == 1000);
+        assert_eq!(reply.counts[0], Some(Counts { requests: 2000, tokens: 3000, streams: 1 }));
+        let refused = read(&claims, &value(&[0, 1000, 2000, 3000, 1, 1])).unwrap();
         assert_eq!(refused.refusal.unwrap().limit.as_str(true), "model_streams");
         // refused, and yet there is room
-        assert!(read(&claims, &reply(&[0, 1000, 2000, 3000, 1, 0])).is_none());
-        for bad in [reply(&[]), reply(&[1, 2, 3]), reply(&[1, 2, 3, 4, 5, 6, 7]), Value::Nil, Value::Okay] {
+        assert!(read(&claims, &value(&[0, 1000, 2000, 3000, 1, 0])).is_none());
+        for bad in [value(&[]), value(&[1, 2, 3]), value(&[1, 2, 3, 4, 5, 6, 7]), Value::Nil, Value::Okay] {
             assert!(read(&claims, &bad).is_none(), "{bad:?}");
         }
     }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::meter::Meter;
-use crate::models::Model;
-use crate::spend::bill::{Charge, Purpose, Who};
+use crate::models::Target;
+use crate::spend::bill::{Charge, Purpose};
 use crate::spend::tally::Tally;
 use crate::upstream::failure::Failure;
 
@@ -19,7 +19,7 @@ pub struct Attempt {
     /// Which of its request's attempts it is, from 1.
     number: u32,
     purpose: Purpose,
-    who: Arc<Who>,
+    who: Arc<Target>,
     asked: Instant,
     /// Its upstream has still to say something.
     waiting: bool,
@@ -43,8 +43,8 @@ enum Stage {
 
 impl Attempt {
     /// Begins now; `prompt_tokens` feeds the estimate.
-    pub fn begin(meter: &Meter, model: &Model, upstream: &str, prompt_tokens: u64, purpose: Purpose) -> Self {
-        let who = Arc::new(Who { model: model.clone(), upstream: upstream.to_owned() });
+    pub fn begin(meter: &Meter, target: &Arc<Target>, prompt_tokens: u64, purpose: Purpose) -> Self {
+        let who = Arc::clone(target);
         let asked = Instant::now();
         let number = meter.record().attempt_began(&who, purpose, asked);
         Self {
@@ -58,6 +58,11 @@ impl Attempt {
             tally: Tally::new(prompt_tokens),
             settled: false,
         }
+    }
+
+    /// When it began.
+    pub fn began(&self) -> Instant {
+        self.asked
     }
 
     /// The request is about to leave: whoever cancels from here on pays its prompt.

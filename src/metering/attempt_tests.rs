@@ -8,9 +8,9 @@ use tokio::time::{Instant, advance};
 use super::attempt::Attempt;
 use super::meter::Meter;
 use crate::metrics::{Cached, Metrics, Outcome};
-use crate::models::{Fallback, Model, UpstreamId};
+use crate::models::{Fallback, Model, Target, UpstreamId};
+use crate::price::Price;
 use crate::spend::bill::Purpose;
-use crate::spend::price::Price;
 use crate::upstream::failure::Failure;
 use families::event::Meaning;
 use families::fault::Fault;
@@ -32,6 +32,10 @@ fn model(name: &str, dollars: &str) -> Model {
     }
 }
 
+fn target(name: &str, dollars: &str) -> Arc<Target> {
+    Arc::new(Target::new(model(name, dollars), "up"))
+}
+
 fn meter() -> (Meter, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new().unwrap());
     let meter = Meter::start(metrics.clone(), Instant::now(), "req_1".into(), "chat", None, [127, 0, 0, 1].into());
@@ -39,7 +43,7 @@ fn meter() -> (Meter, Arc<Metrics>) {
 }
 
 fn begin(meter: &Meter, name: &str, purpose: Purpose) -> Attempt {
-    Attempt::begin(meter, &model(name, "1"), "up", PROMPT, purpose)
+    Attempt::begin(meter, &target(name, "1"), PROMPT, purpose)
 }
 
 fn output(bytes: u64) -> Meaning {
@@ -173,7 +177,7 @@ async fn a_sum_with_a_price_that_nobody_knows_is_not_known() {
     let (meter, _) = meter();
     assert_eq!(meter.record().cost(), None);
     let bill = |dollars| {
-        let mut attempt = Attempt::begin(&meter, &model("m", dollars), "up", PROMPT, Purpose::Answer);
+        let mut attempt = Attempt::begin(&meter, &target("m", dollars), PROMPT, Purpose::Answer);
         attempt.sent();
     };
     bill("1");
@@ -195,7 +199,7 @@ async fn what_auto_saves_is_the_baseline_less_the_whole_bill_and_may_be_a_loss()
         decision.sent();
         decision.tally_mut().add(&usage(9, 1));
         drop(decision);
-        let mut attempt = Attempt::begin(&meter, &model("answerer", answerer), "up", PROMPT, Purpose::Answer);
+        let mut attempt = Attempt::begin(&meter, &target("answerer", answerer), PROMPT, Purpose::Answer);
         attempt.sent();
         attempt.tally_mut().add(&usage(60, 40));
         attempt.first_output_came();

@@ -17,11 +17,11 @@ use crate::auth::caller::Caller;
 use crate::limits::fields::Fields;
 use crate::limits::limiter::Grant;
 use crate::metrics::{Cached, Metrics, Outcome};
-use crate::models::Model;
+use crate::models::{Model, Target};
+use crate::price::{Cost, Prices};
 use crate::routing::verdict::Decision;
-use crate::spend::bill::{Bill, Charge, Purpose, Who};
+use crate::spend::bill::{Bill, Charge, Purpose};
 use crate::spend::budget::Hold;
-use crate::spend::price::{Cost, Prices};
 use crate::spend::savings::{Cause, Reuse};
 use crate::spend::tally::Tokens;
 
@@ -74,7 +74,7 @@ pub struct Record {
 struct Answering {
     /// Which of the attempts it is.
     number: u32,
-    who: Arc<Who>,
+    who: Arc<Target>,
     first_output: Option<Instant>,
     last_output: Option<Instant>,
 }
@@ -190,7 +190,7 @@ impl Record {
 
     /// The answer is not asked for anew: it comes from the cache, or from a request in flight. Names who answered.
     pub fn reuses(&mut self, model: &Model, upstream: &str) {
-        let who = Arc::new(Who { model: model.clone(), upstream: upstream.into() });
+        let who = Arc::new(Target::new(model.clone(), upstream));
         let cause = if self.cached == Cached::Joined { Cause::Joining } else { Cause::Cache };
         self.answering = Some(Answering { number: 0, who: Arc::clone(&who), first_output: None, last_output: None });
         self.reuse = Some(Box::new(Reuse { cause, who, tokens: None }));
@@ -233,7 +233,7 @@ impl Record {
     }
 
     /// An attempt begins; its number. Until another one has output, the latest is the one that may answer.
-    pub(super) fn attempt_began(&mut self, who: &Arc<Who>, purpose: Purpose, now: Instant) -> u32 {
+    pub(super) fn attempt_began(&mut self, who: &Arc<Target>, purpose: Purpose, now: Instant) -> u32 {
         self.begun += 1;
         self.waiting.begin(now);
         if purpose == Purpose::Answer {
@@ -245,7 +245,7 @@ impl Record {
     }
 
     /// From here on this is the attempt that answers, unless the client has had output of another.
-    pub(super) fn answers(&mut self, number: u32, who: &Arc<Who>) {
+    pub(super) fn answers(&mut self, number: u32, who: &Arc<Target>) {
         let settled = |answering: &Answering| answering.number == number || answering.first_output.is_some();
         if !self.answering.as_ref().is_some_and(settled) {
             self.answering = Some(Answering { number, who: Arc::clone(who), first_output: None, last_output: None });

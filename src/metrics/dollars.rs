@@ -6,7 +6,7 @@ use prometheus::Opts;
 use prometheus::core::{Collector, Desc, Describer};
 use prometheus::proto;
 
-use crate::spend::price::Cost;
+use crate::price::Cost;
 
 /// A counter of dollars with labels. Clones share it.
 #[derive(Clone)]
@@ -96,7 +96,7 @@ mod tests {
     use prometheus::{Encoder, Registry, TextEncoder};
 
     use super::*;
-    use crate::spend::price::Price;
+    use crate::price::Price;
 
     #[test]
     fn a_billion_small_amounts_lose_nothing() {

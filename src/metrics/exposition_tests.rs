@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::spend::price::Price;
+use crate::price::Price;
 
 /// The exposition of [`populated`], without the line that differs at each start.
 const EXPOSITION: &str = include_str!("exposition.txt");

@@ -1,8 +1,8 @@
-//! One connection to Redis or to a cluster of it, kept up in the background.
+//! One supervised connection to Redis or to a Redis cluster.
 //!
-//! A call is made over the connection that there is, and given up after the budget. Whoever calls never connects, and never
-//! waits for another one: commands are pipelined. A connection whose reply was given up is dropped with all that may still
-//! come over it, so that no reply can be taken for another's.
+//! A call uses the connection that is open, and fails after its timeout. A caller never connects, and never waits for another
+//! call: commands are pipelined. A connection is closed after a reply that was not waited for, so that no reply can be taken for
+//! that of another call.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,14 +24,14 @@ use crate::config;
 use crate::metrics::Metrics;
 use crate::redis::error::RedisError;
 
-/// How long connecting may take, TLS and authentication included.
+/// The timeout of a connection attempt, with TLS and authentication.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Between two attempts to connect: at first, and at most.
+/// The time between two connection attempts: the first, and the longest.
 const BACK_OFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
-/// One kind of error is told of once in this time.
+/// One kind of error is logged once in this time.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// The way to Redis. Dropping it closes the connection.
+/// The connection. Dropping it closes it.
 pub struct Connection {
     inner: Arc<Inner>,
     connecting: JoinHandle<()>,
@@ -46,16 +46,16 @@ struct Inner {
     metrics: Arc<Metrics>,
     runtime: Handle,
     state: Mutex<State>,
-    /// Whether there is a connection.
+    /// Whether the connection is open.
     connected: watch::Sender<bool>,
 }
 
 #[derive(Default)]
 struct State {
     connection: Option<Multiplexed>,
-    /// Counts the connections, so that error with an old one does not end its successor.
+    /// The number of connections so far, so that an error of an old one does not close its successor.
     generation: u64,
-    /// Failures since the last reply, whatever it was.
+    /// Failures since the last reply.
     in_a_row: u32,
     told: [Option<Instant>; RedisError::ALL.len()],
 }
@@ -78,10 +78,10 @@ enum Multiplexed {
 }
 
 impl Connection {
-    /// Begins to connect, on this runtime; `serves` names in the log what it is for.
+    /// Begins to connect, on this runtime; `serves` is the purpose, for the log.
     ///
     /// # Errors
-    /// What in the configuration cannot be used.
+    /// The setting that cannot be used.
     pub fn start(config: &config::Redis, serves: &'static str, metrics: Arc<Metrics>) -> Result<Self, String> {
         let inner = Arc::new(Inner {
             target: Target::new(config).map_err(|error| format!("redis.url cannot be used: {error}"))?,
@@ -97,26 +97,26 @@ impl Connection {
         Ok(Self { inner, connecting })
     }
 
-    /// Waits for the connection, but no longer than this; false if there is none then.
+    /// Waits for the connection within this time; false if there is none then.
     pub async fn is_ready_within(&self, patience: Duration) -> bool {
         let mut connected = self.inner.connected.subscribe();
         timeout(patience, connected.wait_for(|connected| *connected)).await.is_ok_and(|changed| changed.is_ok())
     }
 
-    /// Where work goes on that no request waits for.
+    /// The runtime for work in the background.
     pub fn runtime(&self) -> &Handle {
         &self.inner.runtime
     }
 
-    /// Which connection there is, or was last: another one may lead to another server.
+    /// The number of the connection: another one may lead to another server.
     pub fn generation(&self) -> u64 {
         self.inner.state().generation
     }
 
-    /// Runs a script: one round trip, but for the first time that a server sees it. All keys must be of one slot.
+    /// Runs a script in one round trip, or in two if the server does not have it. All keys must be in one cluster slot.
     ///
     /// # Errors
-    /// What went wrong; it is counted and told of already.
+    /// The error; it is counted and logged already.
     pub async fn run(&self, script: &Script, keys: &[String], arguments: &[String]) -> Result<Value, RedisError> {
         let (generation, mut connection) = self.inner.connection()?;
         let reply = async {
@@ -130,16 +130,16 @@ impl Connection {
         self.inner.within(self.inner.budget, generation, reply).await
     }
 
-    /// Runs one command, and gives it up after this budget instead of `redis.timeout`.
+    /// Runs one command within this timeout instead of `redis.timeout`.
     ///
     /// # Errors
-    /// What went wrong; it is counted and told of already.
+    /// The error; it is counted and logged already.
     pub async fn call(&self, command: &Cmd, budget: Duration) -> Result<Value, RedisError> {
         let (generation, mut connection) = self.inner.connection()?;
         self.inner.within(budget, generation, connection.send(command)).await
     }
 
-    /// A reply was no reply to what was asked.
+    /// The reply has not the form of a reply to this command.
     pub fn misunderstood(&self) -> RedisError {
         let generation = self.inner.state().generation;
         self.inner.failed_over(generation, RedisError::Reply)
@@ -153,7 +153,7 @@ impl Drop for Connection {
 }
 
 impl Inner {
-    /// The connection that there is, and its number.
+    /// The open connection and its number.
     fn connection(&self) -> Result<(u64, Multiplexed), RedisError> {
         let state = self.state();
         match &state.connection {
@@ -190,7 +190,7 @@ impl Inner {
             }
             let opened = async {
                 let mut connection = self.target.connect().await?;
-                // a server that lets one in and then stays silent is none
+                // a server that accepts and then stays silent counts as unavailable
                 let ping = timeout(self.budget, connection.send(&redis::cmd("PING"))).await;
                 let slow = |_| Err((ErrorKind::Io, "no reply within redis.timeout").into());
                 ping.unwrap_or_else(slow).map(|_| connection)
@@ -200,7 +200,7 @@ impl Inner {
                     let mut state = self.state();
                     state.connection = Some(connection);
                     state.generation += 1;
-                    // under the lock: it may be given up in the next moment
+                    // under the lock: the connection may be closed in the next moment
                     self.connected.send_replace(true);
                     drop(state);
                     tracing::info!(redis = self.place, serves = self.serves, "connected to Redis");
@@ -221,7 +221,7 @@ impl Inner {
         self.failed(error);
     }
 
-    /// RedisError with this connection, which may have to be given up for it.
+    /// An error of this connection, which may have to be closed for it.
     fn failed_over(&self, generation: u64, error: RedisError) -> RedisError {
         let mut state = self.state();
         state.in_a_row = if error.is_a_refusal() { 0 } else { state.in_a_row.saturating_add(1) };
@@ -234,7 +234,7 @@ impl Inner {
         self.failed(error)
     }
 
-    /// Counts it, and tells of it if that was not just done.
+    /// Counts an error, and logs it once in [`QUIET`].
     fn failed(&self, error: RedisError) -> RedisError {
         self.metrics.redis_failures.with_label_values(&[error.as_str()]).inc();
         let now = Instant::now();
@@ -254,12 +254,12 @@ impl Inner {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // each change is whole before anything could panic
+        // no change can panic half-way
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Twice as long after each failure; several instances that lost the same server come back apart.
+/// The back-off doubles after each failure, with jitter, so that several instances do not reconnect at the same moment.
 fn back_off(in_a_row: u32, jitter: u8) -> Duration {
     let [first, most] = BACK_OFF;
     let full = first.saturating_mul(1 << in_a_row.saturating_sub(1).min(16)).min(most);
@@ -268,7 +268,7 @@ fn back_off(in_a_row: u32, jitter: u8) -> Duration {
 
 fn jitter() -> u8 {
     let mut byte = [0];
-    // without randomness there is none
+    // without randomness there is no jitter
     let _ = getrandom::fill(&mut byte);
     byte[0]
 }
@@ -285,7 +285,7 @@ impl Target {
         }
         let mut builder = ClusterClient::builder([info])
             .connection_timeout(CONNECT_TIMEOUT)
-            // the budget is kept here, and a reply that is given up must be known to be so
+            // the timeout is enforced here: a reply that is not waited for must be known to be late
             .response_timeout(CONNECT_TIMEOUT)
             .retries(3)
             .min_retry_wait(1)
@@ -340,7 +340,7 @@ impl Multiplexed {
 }
 
 impl Script {
-    /// This text.
+    /// A script with this source.
     pub fn new(text: &'static str) -> Self {
         Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
     }

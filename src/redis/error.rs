@@ -1,25 +1,25 @@
-//! What goes wrong with Redis, as a closed set.
+//! The errors of Redis, as a closed set.
 
 use redis::{ErrorKind, ServerErrorKind};
 
-/// Why Redis gave no answer that can be used.
+/// Why there is no usable reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedisError {
     /// There is no connection now.
     NotConnected,
     /// No connection could be made.
     Connect,
-    /// No reply within the budget.
+    /// No reply within the timeout.
     Slow,
     /// The connection broke.
     Io,
-    /// It reads its data in from disk.
+    /// The server is loading its data.
     Loading,
-    /// It is a replica, or has become one.
+    /// The server is a replica, or has become one.
     ReadOnly,
     /// `maxmemory` is reached.
     OutOfMemory,
-    /// A key holds something else.
+    /// A key holds a value of another type.
     WrongType,
     /// The password is wrong or missing, or an ACL forbids it.
     Denied,
@@ -27,12 +27,12 @@ pub enum RedisError {
     Cluster,
     /// The reply is not what the script returns.
     Reply,
-    /// Any other error that it replied.
+    /// Any other error reply.
     Other,
 }
 
 impl RedisError {
-    /// Every trouble, for what is kept of each.
+    /// Every error.
     pub const ALL: [Self; 12] = [
         Self::NotConnected,
         Self::Connect,
@@ -48,7 +48,7 @@ impl RedisError {
         Self::Other,
     ];
 
-    /// What an error of the client means.
+    /// The class of an error of the client library.
     pub fn of(error: &redis::RedisError) -> Self {
         if error.is_timeout() {
             return Self::Slow;
@@ -95,16 +95,15 @@ impl RedisError {
         }
     }
 
-    /// Whether a server that is well said no.
+    /// Whether a healthy server refused the command.
     pub(super) fn is_a_refusal(self) -> bool {
         matches!(self, Self::OutOfMemory | Self::WrongType | Self::Denied | Self::Other)
     }
 
-    /// Whether the connection that it came over is given up.
+    /// Whether the connection is closed for it.
     ///
-    /// A reply that nobody waited for could be taken for another one; after a failover the address may lead elsewhere; and
-    /// while data is read in, nothing but waiting helps. A cluster's connection mends the way to single nodes by itself, and
-    /// is given up only when that does not help.
+    /// A late reply could be taken for another one; after a failover the address may lead to another server. The connection to a
+    /// cluster reconnects to single nodes by itself, and is closed only if that does not help.
     pub(super) fn ends_the_connection(self, cluster: bool, in_a_row: u32) -> bool {
         match self {
             Self::Slow | Self::Reply | Self::Loading | Self::ReadOnly => true,

@@ -1,7 +1,7 @@
-//! Redis, as state that several instances share: [`connection`] is the connection, [`error`] what can go wrong with it, [`store`]
-//! what is kept there by name.
+//! Redis as state that several instances share: [`connection`] is one supervised connection, [`error`] its errors, [`store`] a
+//! store of bytes by name.
 //!
-//! Nothing here is ever waited for longer than a budget: whoever asks has an answer of its own for the other case.
+//! Every wait has a timeout: each caller has an answer of its own for the case that Redis gives none.
 
 pub mod connection;
 pub mod error;

@@ -1,6 +1,6 @@
-//! Bytes by name, in the Redis that several instances share: read within a budget, written when nobody waits.
+//! Bytes by name, in the Redis that several instances share: read within a timeout, written in the background.
 //!
-//! A reload may lead it to another Redis, or to none. What is under way ends where it began.
+//! A reload may move the store to another Redis, or to none. Calls under way end where they began.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +15,18 @@ use super::connection::Connection;
 use crate::config;
 use crate::metrics::Metrics;
 
-/// Values on their way to Redis at once; beyond that they stay with this instance.
+/// Concurrent writes; a value beyond that is not written.
 const WRITES_AT_ONCE: usize = 8;
-/// How long a write may take. Nobody waits for it.
+/// The timeout of a write, which no request waits for.
 const WRITE_BUDGET: Duration = Duration::from_secs(1);
 
-/// The store. While it is nowhere, nothing is found in it, and nothing is kept.
+/// The store. Without a place it finds nothing and writes nothing.
 pub struct Store {
     place: ArcSwapOption<Place>,
     metrics: Arc<Metrics>,
 }
 
-/// One Redis. Dropping the last of these closes its connections.
+/// One Redis. Dropping the last clone closes its connections.
 pub struct Place {
     config: config::Redis,
     reads: Connection,
@@ -35,16 +35,16 @@ pub struct Place {
 }
 
 impl Store {
-    /// It is nowhere yet.
+    /// A store without a place.
     pub fn nowhere(metrics: Arc<Metrics>) -> Self {
         Self { place: ArcSwapOption::empty(), metrics }
     }
 
-    /// The place that this section means: the one that there is, if it is that, else a new one, which begins to connect on
-    /// this runtime. It is not used before [`Store::move_to`].
+    /// The place for this section: the present one if it is the same, else a new one, which begins to connect on this runtime. It
+    /// is not used before [`Store::move_to`].
     ///
     /// # Errors
-    /// What in the configuration cannot be used.
+    /// The setting that cannot be used.
     pub fn place(&self, redis: Option<&config::Redis>) -> Result<Option<Arc<Place>>, String> {
         let Some(redis) = redis else { return Ok(None) };
         match self.place.load_full() {
@@ -53,7 +53,7 @@ impl Store {
         }
     }
 
-    /// From now on it is there; `None` = nowhere.
+    /// Moves the store to this place; `None` = to none.
     pub fn move_to(&self, place: Option<Arc<Place>>) {
         let before = self.place.swap(place);
         if before.is_some() && self.place.load().is_none() {
@@ -61,15 +61,15 @@ impl Store {
         }
     }
 
-    /// Waits for its connections, but no longer than this.
+    /// Waits for its connections within this time.
     pub async fn is_ready_within(&self, patience: Duration) -> bool {
         let Some(place) = self.place.load_full() else { return true };
         let (reads, writes) = join!(place.reads.is_ready_within(patience), place.writes.is_ready_within(patience));
         reads && writes
     }
 
-    /// The value of this name, if it is there and comes within the budget. No more than `max` bytes are ever asked for: the
-    /// rest of a larger one is cut off.
+    /// The value of this name, if there is one and it comes within the timeout. No more than `max` bytes are read: a larger value
+    /// is cut off.
     pub async fn get(&self, name: &str, max: usize, budget: Duration) -> Option<Bytes> {
         let place = self.place.load_full()?;
         let mut command = cmd("GETRANGE");
@@ -83,7 +83,7 @@ impl Store {
         }
     }
 
-    /// Keeps a value for so long, if there is time for it. Nobody waits for that; `value` is made when it is sent.
+    /// Writes a value with this time to live, in the background; `value` is made when it is sent.
     pub fn put(&self, name: String, value: impl FnOnce() -> Vec<u8> + Send + 'static, ttl: Duration) {
         let Some(place) = self.place.load_full() else { return };
         let Ok(permit) = Arc::clone(&place.permits).try_acquire_owned() else { return };
@@ -91,7 +91,7 @@ impl Store {
             let mut command = cmd("SET");
             let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
             command.arg(name).arg(value()).arg("PX").arg(ttl);
-            // told of and counted by the link
+            // the connection logs and counts errors
             let _ = place.writes.call(&command, WRITE_BUDGET).await;
             drop(permit);
         });
@@ -99,8 +99,8 @@ impl Store {
 }
 
 impl Place {
-    /// Over links of its own: a large value on the way must delay neither a decision about limits nor a read, and a reply that
-    /// came too late must not cost the others their connection.
+    /// Connections of its own: a large value must delay neither a decision about limits nor a read, and a late reply must not close
+    /// the connection of others.
     fn start(redis: &config::Redis, metrics: &Arc<Metrics>) -> Result<Self, String> {
         let link = |serves| Connection::start(redis, serves, Arc::clone(metrics));
         let (reads, writes) = (link("cache reads")?, link("cache writes")?);

@@ -2,7 +2,6 @@
 
 pub mod auto;
 pub mod classifier;
-mod classifier_breaker;
 pub mod plan;
 pub mod router;
 pub mod rules;

@@ -6,6 +6,7 @@ use http::HeaderValue;
 
 use crate::auth::caller::Caller;
 use crate::models::ModelId;
+use crate::routing::auto::{Auto, Classifier};
 use crate::routing::classifier::Question;
 use crate::routing::verdict::Decision;
 use crate::spend::bill::Purpose;
@@ -46,8 +47,14 @@ pub struct Selection {
 
 /// A classification that the classifier has not made yet.
 pub struct Pending {
+    /// The two models.
+    pub auto: Arc<Auto>,
+    /// The model that decides.
+    pub classifier: Classifier,
+    /// What it is asked.
+    pub question: Question,
+    /// What the rules decide by if it gives no verdict.
     pub(super) prompt: Prompt,
-    pub(super) question: Question,
     /// The owner under which the shared store caches the verdict; `None` if it must not be cached there.
     pub(super) scope: Option<Scope>,
 }

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use super::pages::{Page, STYLE, Site};
 use crate::drain::Drain;
-use crate::failover::health::State;
+use crate::failover::circuit::State;
 use crate::failover::health_registry::{HealthRegistry, HealthStatus};
 use crate::metrics::Metrics;
 

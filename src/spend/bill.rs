@@ -1,43 +1,34 @@
-//! What one request owes: a charge for each attempt that an upstream charges for. Pure.
+//! The bill of one request: a charge for each attempt that an upstream charges for. Pure.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::tally::Tokens;
-use crate::models::Model;
-use crate::spend::price::Cost;
-
-/// Who was asked.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Who {
-    /// The model, and with it its prices.
-    pub model: Model,
-    /// The upstream's name.
-    pub upstream: String,
-}
+use crate::models::Target;
+use crate::price::Cost;
 
 /// What an attempt is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Its output may be the answer: it is counted in `tokenway-attempts`, and may be named in the answer's head.
+    /// Its output may be the answer: it counts in `tokenway-attempts`, and the response may name its model.
     Answer,
-    /// To decide who answers. It is billed like any other, and named nowhere.
+    /// It classifies a request for `auto`. It is billed like any other, and the response does not name it.
     Decide,
 }
 
-/// What one attempt is charged.
+/// The charge of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Charge {
-    /// Which attempt.
+    /// The number of the attempt, from 1.
     pub number: u32,
-    /// At whose prices.
-    pub who: Arc<Who>,
-    /// For what.
+    /// The model, and with it the prices.
+    pub who: Arc<Target>,
+    /// The tokens.
     pub tokens: Tokens,
 }
 
 impl Charge {
-    /// What it costs; `None` where the model has no price.
+    /// The cost; `None` for a model without prices.
     pub fn cost(&self) -> Option<Cost> {
         Some(self.who.model.prices()?.of(self.tokens.count))
     }
@@ -64,7 +55,7 @@ impl Bill {
         self.0.push(charge);
     }
 
-    /// All of them, in the order in which they became known.
+    /// All charges, in the order of their attempts' ends.
     pub fn charges(&self) -> &[Charge] {
         &self.0
     }
@@ -74,18 +65,18 @@ impl Bill {
         self.0.iter().find(|charge| charge.number == number)
     }
 
-    /// The sum; `None` where a model that is charged for has no price, so that the sum is not known.
+    /// The sum; `None` if a charged model has no price.
     pub fn total(&self) -> Option<Cost> {
         self.0.iter().map(Charge::cost).sum()
     }
 
-    /// The sum of what is known of it.
+    /// The sum of all charges with a price.
     pub fn known(&self) -> Cost {
         self.0.iter().filter_map(Charge::cost).sum()
     }
 
-    /// The charges but this one, as the log tells of them: `MODEL INPUT/OUTPUT COST`, or `-` for a cost that is not known,
-    /// with `, ` between them; `None` where there are none.
+    /// All other charges, as the log writes them: `MODEL INPUT/OUTPUT COST`, or `-` for an unknown cost, separated by `, `;
+    /// `None` if there are none.
     pub fn beside(&self, number: u32) -> Option<String> {
         let others = self.0.iter().filter(|charge| charge.number != number);
         let all: Vec<String> = others.map(ToString::to_string).collect();

@@ -1,8 +1,7 @@
-//! Money: prices, the bill of one request, what was saved, and the budget of each caller.
+//! Money: prices, the bill of one request, savings, and the daily budget of each caller.
 
 pub mod bill;
 pub mod budget;
-pub mod price;
 pub mod savings;
 pub mod tally;
 pub mod workload;

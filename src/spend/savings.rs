@@ -1,16 +1,15 @@
-//! What a request did not cost, and thanks to what. Pure; docs/COST.md defines it.
+//! The savings of one request, and their cause. Pure; docs/COST.md defines them.
 //!
-//! For a request that names `auto`, what is saved by all causes together is what its answer would have cost at the baseline
-//! model, less its bill. An answer that was not asked for anew is worth what its own model would have charged: that is the
-//! share of the cache, or of joining. The rest is the share of routing, and may be a loss.
+//! For a request to `auto`, all savings together are the cost of its answer at the baseline model, less its bill. A cached or
+//! coalesced answer saves what its own model would have charged. The rest is the saving of routing, which may be a loss.
 
 use std::sync::Arc;
 
-use super::bill::Who;
 use super::tally::Tokens;
-use crate::spend::price::{Cost, Prices};
+use crate::models::Target;
+use crate::price::{Cost, Prices};
 
-/// Thanks to what something was saved; the label `by`.
+/// The cause of a saving; the label `by`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// The answer was in the cache.
@@ -32,13 +31,13 @@ impl Cause {
     }
 }
 
-/// An answer that was not asked for anew.
+/// A cached or coalesced answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reuse {
     /// [`Cause::Cache`] or [`Cause::Joining`].
     pub cause: Cause,
-    /// Whose answer it is.
-    pub who: Arc<Who>,
+    /// The model whose answer it is.
+    pub who: Arc<Target>,
     /// Its tokens, once they are known.
     pub tokens: Option<Tokens>,
 }
@@ -48,18 +47,18 @@ pub struct Reuse {
 pub struct Request<'a> {
     /// The sum of its bill.
     pub billed: Cost,
-    /// Tokens of the answer; `None` where there was none.
+    /// Tokens of the answer; `None` if there was none.
     pub answer: Option<Tokens>,
-    /// Where it was not asked for anew.
+    /// Set if the answer was cached or coalesced.
     pub reuse: Option<&'a Reuse>,
-    /// Where the model was `auto`: the baseline's prices.
+    /// The prices of the baseline, if the request was to `auto`.
     pub baseline: Option<Prices>,
 }
 
-/// What was saved; nothing is counted under two causes.
+/// Savings by cause; no amount counts twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Savings {
-    /// By the cache or by joining.
+    /// By the cache or by request coalescing.
     pub reused: Option<(Cause, Cost)>,
     /// By routing.
     pub routed: Option<Difference>,
@@ -68,19 +67,19 @@ pub struct Savings {
 /// An amount, or its loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Difference {
-    /// So much less was paid.
+    /// The request cost less by this amount.
     Saved(Cost),
-    /// So much more.
+    /// The request cost more by this amount.
     Lost(Cost),
 }
 
 impl Savings {
-    /// Of one request.
+    /// The savings of one request.
     pub fn of(request: Request<'_>) -> Self {
         let Some(answer) = request.answer else { return Self::default() };
         let worth = |reuse: &Reuse| Some((reuse.cause, reuse.who.model.prices()?.of(answer.count)));
         let reused = request.reuse.and_then(worth);
-        // a price that is not known makes no difference that is known
+        // without a price there is no known difference
         let unknown = request.reuse.is_some() && reused.is_none();
         let routed = request.baseline.filter(|_| !unknown).map(|baseline| {
             let paid = request.billed + reused.map(|(_, cost)| cost).unwrap_or_default();
@@ -101,9 +100,9 @@ mod tests {
     use super::super::tally::Source;
     use super::*;
     use crate::models::{Fallback, Model, UpstreamId};
-    use crate::spend::price::{Count, Price};
+    use crate::price::{Count, Price};
 
-    fn who(dollars: &str) -> Arc<Who> {
+    fn who(dollars: &str) -> Arc<Target> {
         let price = Price::parse(dollars).ok();
         let model = Model {
             name: "m".into(),
@@ -116,7 +115,7 @@ mod tests {
             context: None,
             fallback: Fallback::Cheaper,
         };
-        Arc::new(Who { model, upstream: "up".into() })
+        Arc::new(Target::new(model, "up"))
     }
 
     fn tokens(input: u64, output: u64) -> Tokens {

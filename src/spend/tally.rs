@@ -1,6 +1,6 @@
-//! What a completion has produced so far, as its events tell. Pure.
+//! Running totals of a completion, counted from its events. Pure.
 
-use crate::spend::price::Count;
+use crate::price::Count;
 use families::estimate;
 use families::event::Meaning;
 use families::usage::Usage;
@@ -34,9 +34,9 @@ pub enum Source {
 /// Tokens of one completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tokens {
-    /// How many.
+    /// The numbers.
     pub count: Count,
-    /// How they are known.
+    /// Their source.
     pub source: Source,
 }
 
@@ -62,7 +62,7 @@ impl Tally {
         self.output_bytes += event.text_bytes;
         self.finished |= event.finished;
         self.done |= event.terminal;
-        // some servers send a running count with every event: the last one holds
+        // some servers send a running count with every event: the last one is the total
         self.usage = event.usage.or(self.usage);
     }
 

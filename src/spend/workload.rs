@@ -1,48 +1,48 @@
-//! What a workload costs a month: all of it on one model, and with cache and routing. Pure, in whole tokens and pico-dollars.
+//! The cost of a workload per month: on one model, and with cache and routing. Pure, in whole tokens and pico-dollars.
 //!
-//! Parts of tokens are rounded down, and what is left over stays with the dearer part: no token is lost, and no bill is made
-//! smaller by rounding.
+//! Shares of tokens are rounded down, and the remainder goes to the more expensive tier: no token is lost, and rounding makes no
+//! bill smaller.
 
-use super::price::{Cost, Count, Prices};
+use crate::price::{Cost, Count, Prices};
 
 /// A part of a whole, in millionths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Share(u32);
 
-/// So many tokens.
+/// Numbers of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tokens {
-    /// Of prompts.
+    /// Prompt tokens.
     pub input: u64,
-    /// Of completions.
+    /// Completion tokens.
     pub output: u64,
 }
 
-/// What is asked in a month, and how it divides.
+/// The tokens of a month, and the share of each tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Workload {
-    /// In a month.
+    /// Tokens in a month.
     pub tokens: Tokens,
-    /// Answered from the cache, prompts and completions alike.
+    /// The share that is answered from the cache, of prompts and completions alike.
     pub cache_hit: Share,
-    /// Of what is left: easy, and so answered by the cheap model.
+    /// The easy share of the rest, which the cheap model answers.
     pub easy: Share,
 }
 
-/// Who is paid what.
+/// The prices of the models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Models {
-    /// Answers what is easy.
+    /// The model for easy requests.
     pub cheap: Prices,
-    /// Answers what is hard, and everything in the naive bill.
+    /// The model for hard requests, and for all requests in the naive bill.
     pub strong: Prices,
-    /// Reads each prompt that is not in the cache; `None` = rules decide, for nothing.
+    /// The classifier, which reads each prompt that is not in the cache; `None` = the rules decide at no cost.
     pub classifier: Option<Prices>,
-    /// The cheap model is started before the decision: it has read the prompts of hard questions, too.
+    /// The cheap model begins before the decision: it reads the prompts of hard requests, too.
     pub speculative: bool,
 }
 
-/// What part of the bill a tier is.
+/// A tier of the bill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// Answered from the cache.
@@ -60,20 +60,20 @@ pub enum Part {
 /// One line of the bill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tier {
-    /// Which part.
+    /// The tier.
     pub part: Part,
     /// Its tokens in a month.
     pub tokens: Tokens,
-    /// What they cost.
+    /// Their cost.
     pub cost: Cost,
 }
 
 /// Both bills of a month.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bills {
-    /// All of it on the strong model.
+    /// All tokens on the strong model.
     pub naive: Cost,
-    /// By tier; those without tokens are left out.
+    /// By tier; tiers without tokens are omitted.
     pub tiers: Vec<Tier>,
     /// Their sum.
     pub routed: Cost,
@@ -85,7 +85,7 @@ impl Share {
     /// Reads `40%`, `33.3%` or `0.4`: at most four digits after the point of a percentage, six after that of a fraction.
     ///
     /// # Errors
-    /// What is expected.
+    /// The expected form.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is no share: write 40% or 0.4");
         let (number, digits) = text.strip_suffix('%').map_or((text, 6), |percent| (percent, 4));
@@ -113,7 +113,7 @@ impl std::fmt::Display for Share {
 /// Reads a number of tokens: `30M`, `1.5B`, `250k`, `12_000`.
 ///
 /// # Errors
-/// What is expected.
+/// The expected form.
 pub fn parse_tokens(text: &str) -> Result<u64, String> {
     let plain = text.replace('_', "");
     let (number, digits) = match plain.char_indices().next_back() {
@@ -122,7 +122,7 @@ pub fn parse_tokens(text: &str) -> Result<u64, String> {
         Some((at, 'B' | 'G')) => (&plain[..at], 9),
         _ => (plain.as_str(), 0),
     };
-    // more than that are in no bill
+    // no bill has more
     decimal(number, digits)
         .filter(|tokens| *tokens <= 1_000_000_000_000_000)
         .ok_or_else(|| format!("`{text}` is no number of tokens: write 30M, 250k or 12000"))
@@ -149,14 +149,14 @@ impl Tokens {
         Self { output: 0, ..self }
     }
 
-    /// What they cost at these prices.
+    /// Their cost at these prices.
     pub fn at(self, prices: Prices) -> Cost {
         prices.of(Count { input: self.input, output: self.output, ..Count::default() })
     }
 }
 
 impl Bills {
-    /// Of a month of this workload.
+    /// The bills of a month of this workload.
     pub fn of(workload: &Workload, models: &Models) -> Self {
         let cached = workload.tokens.part(workload.cache_hit);
         let asked = workload.tokens.without(cached);
@@ -185,8 +185,8 @@ impl Bills {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::price::Price;
     use super::*;
+    use crate::price::Price;
 
     fn prices(input: &str, output: &str) -> Prices {
         let (input, output) = (Price::parse(input).unwrap(), Price::parse(output).unwrap());

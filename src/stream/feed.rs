@@ -10,7 +10,7 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::event::{Batch, Flags};
-use crate::failover::health_registry::AttemptPermit;
+use crate::failover::health::AttemptPermit;
 use crate::metering::attempt::Attempt;
 use crate::spend::tally::Tally;
 use crate::upstream::client::AnswerBody;

@@ -2,12 +2,14 @@
 //! a reader of a [`log`], or what the cache makes. Its sink is a [`body`] or the [writer](log::writer) of a log.
 
 pub mod body;
+mod classification;
+pub mod completions;
 pub mod upstream_source;
 pub mod deadlines;
 pub mod event;
 pub mod feed;
 pub mod log;
+pub mod model_clients;
 pub mod open;
 pub mod source;
 pub mod timer;
-pub mod upstreams;

@@ -1,5 +1,5 @@
 //! The same bytes of an upstream, read here and by hyper's own client (`Connection` and `Incoming`): both see the same
-//! response, or this reader is stricter for a reason that stands in [`Stricter`].
+//! response, or this reader is stricter for one of the reasons of [`Stricter`].
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};

@@ -50,10 +50,11 @@ fn pieces(body: &mut ResponseBody<Script>) -> (Vec<Bytes>, bool) {
 }
 
 #[test]
-fn head_and_body_leave_with_one_write() {
+fn head_and_body_leave_with_one_write_and_a_flush() {
     let script = Script::new(HEAD.len() + BODY.len(), [bytes(ANSWER)]);
     assert_eq!(answered(&script).0, 200);
     assert_eq!(script.written(), ([HEAD, BODY].concat(), 1));
+    assert!(script.is_flushed());
 }
 
 #[test]
@@ -181,7 +182,7 @@ fn a_body_that_was_not_read_to_its_end_gives_no_connection_back() {
     assert!(matches!(next(&mut body), Some(Some(Ok(_)))) && next(&mut body).is_none());
     assert!(body.into_connection().is_none());
     let script = Script::new(1, [bytes(&format!("{ANSWER}ok"))]);
-    assert!(answered(&script).1.into_connection().is_none(), "content that nobody has read is still to come");
+    assert!(answered(&script).1.into_connection().is_none(), "content that was not read is still to come");
 }
 
 proptest! {

@@ -39,7 +39,7 @@ impl RequestHead {
     /// The heads of `POST` requests to paths behind `prefix` on `host`.
     ///
     /// # Errors
-    /// What cannot stand in a head.
+    /// The path, the host or the key has bytes that a head cannot have.
     pub(super) fn new(prefix: &str, host: &str, api_key: Option<&Secret>) -> Result<Self, String> {
         format!("{prefix}/").parse::<PathAndQuery>().map_err(|_| format!("`{prefix}` is no path"))?;
         let start = format!("POST {prefix}").into_bytes();

@@ -43,6 +43,7 @@ struct State {
     takes: VecDeque<Take>,
     written: Vec<u8>,
     writes: usize,
+    flushed: bool,
     reader: Option<Waker>,
 }
 
@@ -72,6 +73,11 @@ impl Script {
     pub(super) fn written(&self) -> (Vec<u8>, usize) {
         let state = self.0.lock().unwrap();
         (state.written.clone(), state.writes)
+    }
+
+    /// Whether nothing was written since the last flush.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.0.lock().unwrap().flushed
     }
 }
 
@@ -127,6 +133,7 @@ impl AsyncWrite for Script {
         }
         state.written.extend_from_slice(&bytes);
         state.writes += 1;
+        state.flushed = false;
         state.reader.take().into_iter().for_each(Waker::wake);
         Poll::Ready(Ok(bytes.len()))
     }
@@ -136,6 +143,7 @@ impl AsyncWrite for Script {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.lock().unwrap().flushed = true;
         Poll::Ready(Ok(()))
     }
 

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-/// Most bytes of all chunk extensions and of all trailers of one body: nobody reads them.
+/// Most bytes of all chunk extensions and all trailers of one body. They are discarded.
 const MAX_IGNORED: u32 = 16 * 1024;
 
 /// Takes the content out of a body's bytes.
@@ -61,13 +61,13 @@ enum At {
     Malformed,
 }
 
-/// A byte that cannot stand where it stands.
+/// The byte is not allowed at its place.
 struct Malformed;
 
 /// What a decoder has found in some bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Content {
-    /// Where the content now stands: pieces of it were moved together.
+    /// Where the content is: its pieces were moved together.
     pub(super) place: Range<usize>,
     /// How many of the bytes belong to the body. What is left, once the body has ended, was not asked for.
     pub(super) read: usize,
@@ -79,7 +79,7 @@ impl Decoder {
         Decoder::Chunked(Chunked { at: At::Size { value: 0, digits: 0 }, ignored: 0 })
     }
 
-    /// Whether all of the body has been read. Never, where only the end of the connection tells.
+    /// Whether all of the body has been read. Never true where the end of the connection is the end of the body.
     pub(super) fn is_ended(&self) -> bool {
         match self {
             Decoder::Length(left) => *left == 0,
@@ -93,7 +93,7 @@ impl Decoder {
         matches!(self, Decoder::Chunked(chunked) if chunked.at == At::Malformed)
     }
 
-    /// Reads on. Content that stands in several pieces is moved together, within `bytes`.
+    /// Reads the next bytes. Several pieces of content are moved together, within `bytes`.
     pub(super) fn decode(&mut self, bytes: &mut [u8]) -> Content {
         match self {
             Decoder::Length(left) => {
@@ -178,7 +178,7 @@ impl Chunked {
         })
     }
 
-    /// Counts a byte that nobody reads, and stays where it is.
+    /// Counts a byte that is discarded; the next byte is of the same kind.
     fn ignore(&mut self) -> Result<At, Malformed> {
         self.ignored += 1;
         if self.ignored > MAX_IGNORED { Err(Malformed) } else { Ok(self.at) }

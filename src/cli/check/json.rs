@@ -7,7 +7,7 @@ use crate::cli::failure::Failure;
 use tokenway::config::{Config, HedgeAfter, Problems, format_duration, format_size};
 use tokenway::limits::policy::Limits;
 use tokenway::models::Model;
-use tokenway::spend::price::Cost;
+use tokenway::price::Cost;
 
 /// The summary of a good configuration: the same facts as the text, durations and sizes as in the file, what is off `null`.
 pub(super) fn summary(config: &Config) -> Value {

@@ -22,15 +22,17 @@ use families::family::{Family, Form};
 use tokenway::auth::caller::Caller;
 use tokenway::config::Config;
 use tokenway::failover::health_registry::HealthRegistry;
+use tokenway::limits::limiter::Limiter;
 use tokenway::metering::meter::Meter;
 use tokenway::metrics::Metrics;
 use tokenway::models::ModelId;
 use tokenway::request_id::RequestId;
 use tokenway::routing::plan::Plan;
+use tokenway::routing::router::Router;
 use tokenway::stream::body::Body;
+use tokenway::stream::completions::Completions;
 use tokenway::stream::open::OpenStreams;
 use tokenway::stream::upstream_source::{Sink, Start, Streams, UpstreamSource};
-use tokenway::stream::upstreams::Upstreams;
 use tokenway::upstream::failure;
 
 /// What became of one model's hello. `Display` is one line.
@@ -60,13 +62,15 @@ pub(super) fn ask_all(config: &Config, told: impl FnMut(&Answer<'_>) -> io::Resu
 async fn ask_each(config: &Config, mut told: impl FnMut(&Answer<'_>) -> io::Result<()>) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::new().map_err(|error| Failure::failed(error.to_string()))?);
     let health_registry = Arc::new(HealthRegistry::new(Arc::clone(&metrics)));
-    let upstreams = Upstreams::new(config, health_registry, Arc::clone(&metrics)).map_err(Failure::failed)?;
-    let upstreams = Arc::new(upstreams);
+    let router = Arc::new(Router::new(config, Arc::clone(&metrics)));
+    let limiter = Limiter::local(1, Arc::clone(&metrics));
+    let completions = Completions::new(config, router, health_registry, limiter).map_err(Failure::failed)?;
+    let completions = Arc::new(completions);
     let mut bad = Vec::new();
     let models = config.models.models();
     for (place, model) in models.iter().enumerate() {
         let upstream = &config.upstreams[model.upstream.0].name;
-        let probed = probe(Arc::clone(&upstreams), Arc::clone(&metrics), ModelId(place)).await;
+        let probed = probe(Arc::clone(&completions), Arc::clone(&metrics), ModelId(place)).await;
         let answer = Answer { model: &model.name, upstream, probed };
         told(&answer).map_err(|error| Failure::failed(format!("standard output: {error}")))?;
         if !answer.is_whole() {
@@ -115,7 +119,7 @@ impl fmt::Display for Answer<'_> {
     }
 }
 
-async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId) -> Result<Probed, String> {
+async fn probe(completions: Arc<Completions>, metrics: Arc<Metrics>, model: ModelId) -> Result<Probed, String> {
     // no bound on tokens: models do not agree on its name, and refuse the other one
     let body = json!({ "messages": [{ "role": "user", "content": "Say hello." }], "stream": true });
     let request = Chat.parse(body.to_string().into(), Form::Full).map_err(|invalid| invalid.to_string())?;
@@ -125,9 +129,9 @@ async fn probe(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>, model: ModelId)
     let meter = Meter::start(metrics, started, id.text(), "probe", None, std::net::Ipv4Addr::LOCALHOST.into());
     // no fallback: each model answers for itself
     let plan = Plan::to_model(model, Caller::operator(), request, id.header());
-    let opened = Arc::clone(&upstreams).stream(plan, meter.clone()).await.map_err(|failure| reason(&failure))?;
+    let opened = Arc::clone(&completions).stream(plan, meter.clone()).await.map_err(|failure| reason(&failure))?;
     let first_output = started.elapsed();
-    let streams = Streams { rules: upstreams.rules(), open: &open };
+    let streams = Streams { rules: completions.rules(), open: &open };
     let body = Body::new(UpstreamSource::new(Start::Opened(opened), Sink::Body, meter, streams));
     let mut events = BodyDataStream::new(body).eventsource();
     let mut reader = Chat.reader();

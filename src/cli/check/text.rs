@@ -6,8 +6,8 @@ use doctor::text::wrapped;
 use tokenway::config::{Cache, Config, HedgeAfter, Resume, Stream, Upstream, format_duration, format_size};
 use tokenway::limits::policy::Limits;
 use tokenway::models::{Model, Table};
+use tokenway::price::Cost;
 use tokenway::routing::auto::{AUTO, Auto};
-use tokenway::spend::price::Cost;
 
 /// Lines are broken at blanks before this column.
 const WIDTH: usize = 100;

@@ -6,7 +6,7 @@ use super::{Args, Per, PriceTable, columns};
 use crate::cli::failure::Failure;
 use bench::report::format::plural;
 use tokenway::config::Priced;
-use tokenway::spend::price::Cost;
+use tokenway::price::Cost;
 use tokenway::spend::workload::{Bills, Models, Part, Tokens, Workload};
 
 /// Both bills, as a table or as JSON.

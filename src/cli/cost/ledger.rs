@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::line::{Kind, Line};
-use tokenway::spend::price::{Cost, Prices};
+use tokenway::price::{Cost, Prices};
 
 /// Sums over all lines.
 #[derive(Debug, Default)]
@@ -102,7 +102,7 @@ impl Ledger {
 mod tests {
     use super::super::line;
     use super::*;
-    use tokenway::spend::price::Price;
+    use tokenway::price::Price;
 
     fn strong() -> Prices {
         let (input, output) = (Price::parse("2.50").unwrap(), Price::parse("10").unwrap());

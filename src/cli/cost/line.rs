@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use tokenway::auth::key_file;
-use tokenway::spend::price::{Cost, Count};
+use tokenway::price::{Cost, Count};
 
 /// What the target of a request's line is called.
 const TARGET: &str = "tokenway::request";

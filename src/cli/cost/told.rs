@@ -12,7 +12,7 @@ use crate::cli::failure::Failure;
 use bench::report::format::plural;
 use tokenway::auth::key_file;
 use tokenway::config::Priced;
-use tokenway::spend::price::Cost;
+use tokenway::price::Cost;
 
 /// Longer lines are cut: no line of Tokenway is.
 const MAX_LINE: u64 = 64 << 10;

@@ -8,22 +8,19 @@ use tokio::time::Instant;
 
 use super::labelled::Labelled;
 use super::report::{Effort, Judge};
-use families::chat::Chat;
-use families::family::{Family, Form};
 use tokenway::auth::caller::Caller;
 use tokenway::config::Config;
 use tokenway::failover::health_registry::HealthRegistry;
 use tokenway::limits::limiter::Limiter;
 use tokenway::metering::meter::Meter;
 use tokenway::metrics::Metrics;
+use tokenway::price::Cost;
 use tokenway::request_id::RequestId;
 use tokenway::routing::auto::Classifier;
 use tokenway::routing::classifier::Question;
-use tokenway::routing::plan::Plan;
 use tokenway::routing::router::Router;
 use tokenway::routing::verdict::Verdict;
-use tokenway::spend::price::Cost;
-use tokenway::stream::upstreams::Upstreams;
+use tokenway::stream::completions::Completions;
 
 /// As many questions at a time: a small server of one's own takes no more.
 const AT_ONCE: usize = 4;
@@ -44,16 +41,17 @@ pub(super) async fn judged(
     let auto = config.auto.as_ref().ok_or("there is no [routing.auto]")?;
     let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
     let health_registry = Arc::new(HealthRegistry::new(Arc::clone(&metrics)));
-    let upstreams = Arc::new(Upstreams::new(config, health_registry, Arc::clone(&metrics))?);
-    let router = Router::new(config, upstreams, Limiter::local(1, Arc::clone(&metrics)));
+    let router = Arc::new(Router::new(config, Arc::clone(&metrics)));
+    let limiter = Limiter::local(1, Arc::clone(&metrics));
+    let completions = Arc::new(Completions::new(config, router, health_registry, limiter)?);
     let ask_about = async |prompt: &Labelled| -> Result<Asked, String> {
         let question = Question::about(&prompt.prompt);
-        let request = Chat.parse(question.body().into(), Form::Full).map_err(|invalid| invalid.to_string())?;
         let (id, started) = (RequestId::random(), Instant::now());
         let address = std::net::Ipv4Addr::LOCALHOST.into();
         let meter = Meter::start(Arc::clone(&metrics), started, id.text(), "route_eval", None, address);
-        let plan = Plan::to_model(classifier.model, Caller::operator(), request, id.header());
-        let verdict = router.classify(classifier, &plan, &question, &meter).await.ok();
+        let asked =
+            question.plan(classifier.model, Caller::operator(), id.header()).ok_or("the question cannot be read")?;
+        let verdict = completions.classify(asked, classifier.timeout, &meter).await.ok();
         let cost = meter.record().cost();
         Ok(Asked { verdict, took: started.elapsed(), cost })
     };

@@ -5,7 +5,7 @@ use crate::config::problem::{Field, Mistake, quoted};
 use crate::config::raw_cost::{OverBudget, Spending};
 use crate::config::{Budget, Costs, raw};
 use crate::models::Table;
-use crate::spend::price::Cost;
+use crate::price::Cost;
 
 impl Resolver<'_> {
     pub(super) fn costs(&mut self, cost: &Spending, models: &Field<Vec<raw::Model>>, table: &Table) -> Costs {

@@ -4,7 +4,7 @@ use super::Resolver;
 use crate::config::fallback::{Fallback, Hedge};
 use crate::config::problem::Mistake;
 use crate::config::{format_duration, raw, raw_fallback};
-use crate::failover::health::CoolDown;
+use crate::failover::circuit::CoolDown;
 use crate::failover::retry_budget::Terms;
 use crate::models::{ModelId, Table};
 

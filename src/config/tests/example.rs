@@ -16,7 +16,7 @@ fn the_example_is_good_and_says_what_the_reference_table_says() {
     let config = Config::parse(EXAMPLE, dir.path(), &env).unwrap();
     assert_eq!(config.warnings, ["cors.origins is empty: every cross-origin page is refused"]);
     let table = config.models.models().iter().map(|model| {
-        let price = |price: Option<crate::spend::price::Price>| price.unwrap().to_string();
+        let price = |price: Option<crate::price::Price>| price.unwrap().to_string();
         let numbers = (price(model.input_price), price(model.output_price), model.context.unwrap());
         format!("{} {} {} {}", model.name, numbers.0, numbers.1, numbers.2)
     });

@@ -1,4 +1,4 @@
-//! What one caller may spend in a day: taken by estimate before, corrected by what was spent after. Pure.
+//! The daily budget of one caller: the estimated cost of a request is reserved before it, and settled with its real cost. Pure.
 //!
 //! Amounts are whole nano-dollars (10⁻⁹ US dollars), rounded up, so that a Lua number (IEEE 754 binary64) holds each of them
 //! exactly up to nine million dollars.
@@ -7,49 +7,50 @@ use crate::bounded_table::Key;
 
 /// Seconds in a day of UTC.
 pub const DAY: u64 = 86_400;
-/// Beyond it Lua's numbers are no longer exact.
+/// The largest whole number below which Lua's numbers are exact.
 pub const MOST: u64 = 1 << 53;
 
-/// What one request wants of its caller's budget.
+/// One request's claim on its caller's budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
-    /// Whose budget.
+    /// The caller.
     pub key: Key,
-    /// Nano-dollars a day.
+    /// The budget: nano-dollars a day.
     pub budget: u64,
-    /// Nano-dollars that it may take.
+    /// The estimated cost: nano-dollars.
     pub estimate: u64,
-    /// What it takes instead, where that is more than is left; `None` = nothing, and it is refused.
-    pub otherwise: Option<u64>,
+    /// The estimate for the cheapest model, to which a request goes that exceeds the budget: nano-dollars; `None` = it is
+    /// refused.
+    pub cheaper: Option<u64>,
 }
 
-/// What one caller has spent. The default is that of a caller who was never here.
+/// What one caller has spent. The default is nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Spent {
-    /// On this day: days since the epoch.
+    /// The day: days since the epoch.
     pub day: u64,
-    /// Nano-dollars, estimates of what is under way included.
+    /// Nano-dollars, with the estimates of requests under way.
     pub nano: u64,
 }
 
-/// What comes of a claim.
+/// The verdict on a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is within the budget.
+    /// It is within the budget: the estimate is reserved.
     Within,
-    /// It is beyond it, and takes what it takes otherwise.
-    Otherwise,
-    /// It is beyond it.
-    Over,
+    /// It exceeds the budget: the estimate for the cheapest model is reserved.
+    Cheaper,
+    /// It exceeds the budget: nothing is reserved.
+    Exceeded,
 }
 
 impl Spent {
-    /// What was spent on this day.
+    /// The amount of this day.
     pub fn on(self, day: u64) -> u64 {
         if self.day == day { self.nano } else { 0 }
     }
 
-    /// What was taken on `day` for a request that has really cost this much. What began yesterday changes nothing today.
+    /// After a request for which `taken` was reserved on `day` has cost `used`. A request of yesterday changes nothing today.
     pub fn settled(self, day: u64, taken: u64, used: u64) -> Self {
         if self.day != day {
             return self;
@@ -59,25 +60,25 @@ impl Spent {
 }
 
 impl Claim {
-    /// What comes of it on this day, and what is spent then.
+    /// The verdict on this day, and what the caller has spent after it.
     pub fn admit(&self, spent: Spent, day: u64) -> (Verdict, Spent) {
         let so_far = spent.on(day);
         let after = |nano: u64| Spent { day, nano: so_far.saturating_add(nano).min(MOST) };
         if so_far.saturating_add(self.estimate) <= self.budget {
             return (Verdict::Within, after(self.estimate));
         }
-        match self.otherwise {
-            Some(nano) => (Verdict::Otherwise, after(nano)),
-            None => (Verdict::Over, after(0)),
+        match self.cheaper {
+            Some(nano) => (Verdict::Cheaper, after(nano)),
+            None => (Verdict::Exceeded, after(0)),
         }
     }
 
-    /// What is taken by a claim of which this came.
+    /// What is reserved after this verdict.
     pub fn taken(&self, verdict: Verdict) -> u64 {
         match verdict {
             Verdict::Within => self.estimate,
-            Verdict::Otherwise => self.otherwise.unwrap_or_default(),
-            Verdict::Over => 0,
+            Verdict::Cheaper => self.cheaper.unwrap_or_default(),
+            Verdict::Exceeded => 0,
         }
     }
 }
@@ -93,16 +94,16 @@ mod tests {
 
     use super::*;
 
-    fn claim(budget: u64, estimate: u64, otherwise: Option<u64>) -> Claim {
-        Claim { key: Key::of("key:a", ""), budget, estimate, otherwise }
+    fn claim(budget: u64, estimate: u64, cheaper: Option<u64>) -> Claim {
+        Claim { key: Key::of("key:a", ""), budget, estimate, cheaper }
     }
 
     #[test]
     fn a_new_day_begins_with_nothing_spent() {
         let full = Spent { day: 7, nano: 100 };
-        assert_eq!(claim(100, 1, None).admit(full, 7), (Verdict::Over, full));
+        assert_eq!(claim(100, 1, None).admit(full, 7), (Verdict::Exceeded, full));
         assert_eq!(claim(100, 1, None).admit(full, 8), (Verdict::Within, Spent { day: 8, nano: 1 }));
-        assert_eq!(claim(100, 1, Some(3)).admit(full, 7), (Verdict::Otherwise, Spent { day: 7, nano: 103 }));
+        assert_eq!(claim(100, 1, Some(3)).admit(full, 7), (Verdict::Cheaper, Spent { day: 7, nano: 103 }));
     }
 
     #[test]

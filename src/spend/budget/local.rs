@@ -1,5 +1,5 @@
-//! What callers have spent, in one process. Whoever comes new takes the place of one who spent on another day, for whom being
-//! forgotten changes nothing; if there is none, of the one who has spent least.
+//! The spending of callers in one process. If a set is full, a new caller evicts one whose spending is of another day, which loses
+//! nothing; if there is none, the one that has spent least.
 
 use crate::bounded_table::BoundedTable;
 use crate::spend::budget::claim::{Claim, Spent, Verdict};
@@ -13,7 +13,7 @@ impl Table {
         Self(BoundedTable::new(callers))
     }
 
-    /// Takes what is claimed on this day.
+    /// Decides a claim on this day, and reserves.
     pub(super) fn admit(&self, claim: &Claim, day: u64) -> Verdict {
         let mut set = self.0.lock(self.0.set_of(claim.key));
         let spent = set.find(claim.key).copied().unwrap_or_default();
@@ -22,7 +22,7 @@ impl Table {
         verdict
     }
 
-    /// Writes what was really spent. A caller that was forgotten meanwhile stays so.
+    /// Settles a request with its real cost. An evicted caller stays evicted.
     pub(super) fn settle(&self, claim: &Claim, day: u64, taken: u64, used: u64) {
         if let Some(spent) = self.0.lock(self.0.set_of(claim.key)).find(claim.key) {
             *spent = spent.settled(day, taken, used);
@@ -36,14 +36,14 @@ mod tests {
     use crate::bounded_table::{Entry, Key};
 
     fn claim(caller: &str, estimate: u64) -> Claim {
-        Claim { key: Key::of(caller, ""), budget: 100, estimate, otherwise: None }
+        Claim { key: Key::of(caller, ""), budget: 100, estimate, cheaper: None }
     }
 
     #[test]
     fn callers_spend_apart_and_are_settled() {
         let table = Table::new(1000);
         assert_eq!(table.admit(&claim("a", 60), 1), Verdict::Within);
-        assert_eq!(table.admit(&claim("a", 60), 1), Verdict::Over);
+        assert_eq!(table.admit(&claim("a", 60), 1), Verdict::Exceeded);
         assert_eq!(table.admit(&claim("b", 60), 1), Verdict::Within);
         table.settle(&claim("a", 60), 1, 60, 40);
         assert_eq!(table.admit(&claim("a", 60), 1), Verdict::Within);
@@ -58,7 +58,7 @@ mod tests {
         for number in 0..100_000 {
             table.admit(&claim(&format!("addr:{number}"), 1), 1);
         }
-        assert_eq!(table.admit(&claim("hog", 1), 1), Verdict::Over);
+        assert_eq!(table.admit(&claim("hog", 1), 1), Verdict::Exceeded);
         assert_eq!(table.0.made().unwrap(), 125);
     }
 }

@@ -1,7 +1,7 @@
-//! Keeps what callers spend within their budgets: in Redis where there is one, else in this process.
+//! Daily budgets of callers: in Redis if `[redis]` is configured, else in this process.
 //!
-//! What [`Budgets::admit`] takes by estimate is a [`Hold`]: it moves along with the request, and is settled with what that
-//! has cost. Whoever drops it unsettled has spent nothing.
+//! [`Budgets::admit`] reserves the estimated cost as a [`Hold`], which moves along with the request and is settled with its real
+//! cost. A hold that is dropped unsettled gives all of it back.
 
 pub mod claim;
 mod local;
@@ -11,32 +11,32 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::percent::Percent;
+use crate::price::Cost;
 use crate::redis::connection::Connection;
 use crate::spend::budget::claim::{Claim, DAY, Verdict, until_midnight};
-use crate::spend::price::Cost;
 
 use local::Table;
 use shared::Shared;
 
-/// What all callers have spent today. It lives as long as the process: a reload keeps it.
+/// What all callers have spent today. A reload keeps it.
 pub struct Budgets {
     table: Table,
     shared: Option<Arc<Shared>>,
-    /// What part of every budget one instance lets pass by itself while Redis gives no answer.
+    /// The part of every budget that one instance grants while Redis gives no answer.
     local_share: Percent,
 }
 
-/// The decision.
-pub enum Decision {
-    /// The request is within its caller's budget.
+/// The decision on one request.
+pub enum Admission {
+    /// The request is within the budget; its estimate is reserved.
     Within(Hold),
-    /// It is beyond it: what is done otherwise has been taken.
-    Otherwise(Hold),
-    /// It is beyond it, and refused; so long until the next day begins.
-    Over(Duration),
+    /// The request exceeds the budget; the estimate for the cheapest model is reserved.
+    Cheaper(Hold),
+    /// The request exceeds the budget and is refused; the time until the next day begins.
+    Exceeded(Duration),
 }
 
-/// What was taken for one request. Dropping it unsettled gives all of it back.
+/// What is reserved for one request. Dropped unsettled, it gives all of it back.
 pub struct Hold(Option<Box<Held>>);
 
 struct Held {
@@ -44,13 +44,13 @@ struct Held {
     claim: Claim,
     taken: u64,
     day: u64,
-    /// It was taken in Redis.
+    /// It is reserved in Redis.
     shared: bool,
 }
 
-/// What a store answers to a claim.
+/// The reply of a store to a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Answer {
+struct Reply {
     verdict: Verdict,
     /// The store's time: seconds since the epoch.
     now: u64,
@@ -69,7 +69,7 @@ impl Budgets {
     }
 
     /// Takes what the request may cost.
-    pub async fn admit(self: &Arc<Self>, claim: Claim) -> Decision {
+    pub async fn admit(self: &Arc<Self>, claim: Claim) -> Admission {
         let Some(shared) = &self.shared else { return self.admit_here(claim) };
         let (budgets, shared) = (Arc::clone(self), Arc::clone(shared));
         // a task of its own: if the client leaves now, the reply is still taken, and what was taken given back
@@ -83,19 +83,19 @@ impl Budgets {
         }
     }
 
-    fn admit_here(self: &Arc<Self>, claim: Claim) -> Decision {
+    fn admit_here(self: &Arc<Self>, claim: Claim) -> Admission {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let verdict = self.table.admit(&claim, now / DAY);
-        self.decided(claim, Answer { verdict, now }, false)
+        self.decided(claim, Reply { verdict, now }, false)
     }
 
-    fn decided(self: &Arc<Self>, claim: Claim, Answer { verdict, now }: Answer, shared: bool) -> Decision {
+    fn decided(self: &Arc<Self>, claim: Claim, Reply { verdict, now }: Reply, shared: bool) -> Admission {
         let taken = claim.taken(verdict);
         let hold = || Hold(Some(Box::new(Held { budgets: Arc::clone(self), claim, taken, day: now / DAY, shared })));
         match verdict {
-            Verdict::Within => Decision::Within(hold()),
-            Verdict::Otherwise => Decision::Otherwise(hold()),
-            Verdict::Over => Decision::Over(Duration::from_secs(until_midnight(now))),
+            Verdict::Within => Admission::Within(hold()),
+            Verdict::Cheaper => Admission::Cheaper(hold()),
+            Verdict::Exceeded => Admission::Exceeded(Duration::from_secs(until_midnight(now))),
         }
     }
 }

@@ -1,5 +1,5 @@
--- Writes what a request has really cost. What began yesterday changes nothing today.
--- KEYS: as in take.lua. ARGV: the day on which it was taken, what was taken, what it cost.
+-- Settles a request with its real cost. A request of yesterday changes nothing today.
+-- KEYS: as in take.lua. ARGV: the day of the reservation, the reserved amount, the real cost.
 local now = tonumber(redis.call('TIME')[1])
 local day, spent = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (%d+)$')
 if tonumber(day) ~= tonumber(ARGV[1]) then return now end

@@ -1,10 +1,10 @@
-//! What callers have spent, in Redis: one script for each decision, on Redis's own clock, so that instances agree on the day.
+//! The spending of callers in Redis: one script a decision, on the clock of Redis, so that all instances agree on the day.
 
 use std::sync::Arc;
 
 use redis::Value;
 
-use super::Answer;
+use super::Reply;
 use crate::redis::connection::{Connection, Script};
 use crate::redis::error::RedisError;
 use crate::spend::budget::claim::{Claim, MOST, Verdict};
@@ -22,18 +22,18 @@ impl Shared {
         Self { link, take: Script::new(take), settle: Script::new(settle) }
     }
 
-    /// Takes what is claimed.
+    /// Decides a claim, and reserves.
     ///
     /// # Errors
-    /// Redis did not say: nothing is known of what it took.
-    pub(super) async fn admit(&self, claim: &Claim) -> Result<Answer, RedisError> {
-        let otherwise = claim.otherwise.map_or("-1".to_owned(), |nano| nano.min(MOST).to_string());
-        let arguments = [claim.budget.min(MOST).to_string(), claim.estimate.min(MOST).to_string(), otherwise];
+    /// There is no reply: whether Redis has reserved is not known.
+    pub(super) async fn admit(&self, claim: &Claim) -> Result<Reply, RedisError> {
+        let cheaper = claim.cheaper.map_or("-1".to_owned(), |nano| nano.min(MOST).to_string());
+        let arguments = [claim.budget.min(MOST).to_string(), claim.estimate.min(MOST).to_string(), cheaper];
         let reply = self.link.run(&self.take, &[key(claim)], &arguments).await?;
         read(&reply).ok_or_else(|| self.link.misunderstood())
     }
 
-    /// Writes, in the background, what a request of this day has cost.
+    /// Settles in the background a request of this day with its real cost.
     pub(super) fn settle(self: &Arc<Self>, claim: &Claim, day: u64, taken: u64, used: u64) {
         if taken == used {
             return;
@@ -41,28 +41,28 @@ impl Shared {
         let (shared, key) = (Arc::clone(self), key(claim));
         let arguments = [day.to_string(), taken.min(MOST).to_string(), used.min(MOST).to_string()];
         self.link.runtime().spawn(async move {
-            // what went wrong is told of there; the estimate stands as it is
+            // the connection logs and counts errors; the estimate stays reserved
             let _ = shared.link.run(&shared.settle, &[key], &arguments).await;
         });
     }
 }
 
-/// Beside the keys of the caller's limits, in the same slot of a cluster.
+/// The key: in the same cluster slot as the keys of the caller's limits.
 fn key(claim: &Claim) -> String {
     format!("tokenway:{{{}}}:spent", claim.key)
 }
 
-/// The reply of `take.lua`; `None` where it is something else.
-fn read(reply: &Value) -> Option<Answer> {
+/// The reply of `take.lua`; `None` if it has another form.
+fn read(reply: &Value) -> Option<Reply> {
     let Value::Array(items) = reply else { return None };
     let [Value::Int(verdict), Value::Int(now)] = items[..] else { return None };
     let verdict = match verdict {
         1 => Verdict::Within,
-        2 => Verdict::Otherwise,
-        0 => Verdict::Over,
+        2 => Verdict::Cheaper,
+        0 => Verdict::Exceeded,
         _ => return None,
     };
-    Some(Answer { verdict, now: u64::try_from(now).ok()? })
+    Some(Reply { verdict, now: u64::try_from(now).ok()? })
 }
 
 #[cfg(test)]
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_strange_reply_is_none() {
         let reply = |items: &[i64]| read(&Value::Array(items.iter().map(|item| Value::Int(*item)).collect()));
-        assert_eq!(reply(&[1, 5]), Some(Answer { verdict: Verdict::Within, now: 5 }));
+        assert_eq!(reply(&[1, 5]), Some(Reply { verdict: Verdict::Within, now: 5 }));
         for items in [&[][..], &[1], &[3, 5], &[1, -5], &[1, 5, 5]] {
             assert_eq!(reply(items), None, "{items:?}");
         }

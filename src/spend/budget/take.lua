@@ -1,7 +1,7 @@
--- Takes what one request may cost of its caller's budget of the day.
+-- Reserves the estimated cost of one request from its caller's budget of the day.
 -- KEYS: what the caller has spent: "DAY NANODOLLARS", days since the epoch.
--- ARGV: the budget, the estimate, and what is taken where that is too much; -1 = nothing, and it is refused.
--- Returns 1 (within), 2 (taken otherwise) or 0 (refused), and the time in seconds.
+-- ARGV: the budget, the estimate, and the estimate for the cheapest model; -1 = the request is refused if it exceeds the budget.
+-- Returns 1 (within), 2 (the cheapest model) or 0 (refused), and the time in seconds.
 local now = tonumber(redis.call('TIME')[1])
 local today = math.floor(now / 86400)
 local day, spent = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (%d+)$')
@@ -12,6 +12,6 @@ if spent + take > tonumber(ARGV[1]) then
   if take < 0 then return { 0, now } end
 end
 local value = string.format('%.0f %.0f', today, math.min(spent + take, 9007199254740992))
--- an hour longer than the day, for what is settled after midnight
+-- an hour longer than the day, for requests that are settled after midnight
 redis.call('SET', KEYS[1], value, 'PX', string.format('%.0f', (90000 - now % 86400) * 1000))
 return { verdict, now }

@@ -106,7 +106,7 @@ impl Coalescer {
         let log = Arc::new(Log::coalesced(bounds, Arc::clone(&self.held)));
         let reader = Reader::new(&log, &mut log.state(), 0);
         let answer = Arc::new(Answer { log, head: Mutex::default() });
-        let leader = Leader { answer: Arc::clone(&answer), coalescer: Arc::clone(self), key, woken: Vec::new() };
+        let leader = Leader { answer: Arc::clone(&answer), coalescer: Arc::clone(self), key, waiting: Vec::new() };
         (leader, Subscriber { answer, reader })
     }
 
@@ -138,8 +138,8 @@ pub struct Leader {
     answer: Arc<Answer>,
     coalescer: Arc<Coalescer>,
     key: Option<CoalescingKey>,
-    /// Used again for each event.
-    woken: Vec<Waker>,
+    /// Subscribers to be woken.
+    waiting: Vec<Waker>,
 }
 
 impl Leader {
@@ -161,12 +161,12 @@ impl Leader {
         self.answer.log.show_whole(&mut each)
     }
 
-    /// Adds one event; `tally` is of all up to it.
+    /// Adds one event; `tally` is of all up to it. Subscribers are not woken yet.
     ///
     /// # Errors
     /// The last subscriber has left.
     pub fn publish(&mut self, event: &Batch, tally: &Tally) -> Result<(), Fenced> {
-        self.answer.log.append(event, tally, &mut self.woken)?;
+        self.answer.log.append(event, tally, &mut self.waiting)?;
         if self.key.is_some() && !self.answer.log.state().whole {
             self.close();
         }
@@ -207,6 +207,10 @@ impl Append for Leader {
         self.publish(&event, &tally())
     }
 
+    fn wake(&mut self) {
+        self.waiting.drain(..).for_each(Waker::wake);
+    }
+
     fn end(mut self, _: Tally) {
         self.finish(Phase::Ended);
     }
@@ -219,6 +223,7 @@ impl Append for Leader {
 impl Drop for Leader {
     fn drop(&mut self) {
         self.finish(Phase::Lost);
+        self.wake();
     }
 }
 

@@ -80,6 +80,8 @@ pub(super) struct State {
     pub(super) left: Instant,
     /// The writer, while it waits.
     pub(super) writer: Option<Waker>,
+    /// The writer waits for the foremost reader.
+    pub(super) is_full: bool,
     /// The first event of the stream is still there, and the log is within its bounds.
     pub(super) whole: bool,
     /// The last reader of a coalesced log has left, or all that are there have lost events: nobody joins any more.
@@ -143,6 +145,7 @@ impl Log {
             readers: Slab::new(),
             left: Instant::now(),
             writer: None,
+            is_full: false,
             whole: true,
             abandoned: false,
             began: None,
@@ -152,8 +155,8 @@ impl Log {
         Self { author, policy, state: Mutex::new(state) }
     }
 
-    /// Adds one event, and wakes the readers that wait for it. `woken` is empty before and after.
-    pub(super) fn append(&self, event: &Batch, tally: &Tally, woken: &mut Vec<Waker>) -> Result<Resized, Fenced> {
+    /// Adds one event. The wakers of the readers that wait for it are moved to `waiting`.
+    pub(super) fn append(&self, event: &Batch, tally: &Tally, waiting: &mut Vec<Waker>) -> Result<Resized, Fenced> {
         let mut guard = self.state();
         let state = &mut *guard;
         if state.phase != Phase::Running || state.abandoned {
@@ -177,11 +180,8 @@ impl Log {
                 state.bound(*bounds, held, bytes);
             }
         }
-        let after = state.ring.memory();
-        woken.extend(state.readers.iter_mut().filter_map(|(_, slot)| slot.waker.take()));
-        drop(guard);
-        woken.drain(..).for_each(Waker::wake);
-        Ok((before, after))
+        waiting.extend(state.readers.iter_mut().filter_map(|(_, slot)| slot.waker.take()));
+        Ok((before, state.ring.memory()))
     }
 
     /// Ends a running stream, with a last event if there is one; `None` where it has ended.
@@ -256,9 +256,9 @@ impl Log {
     }
 
     /// Ready once this holds; until then the writer is woken by an end, and by readers that read or leave.
-    pub(super) fn poll_until(&self, cx: &mut Context<'_>, holds: impl Fn(&State) -> bool) -> Poll<()> {
+    pub(super) fn poll_until(&self, cx: &mut Context<'_>, holds: impl Fn(&mut State) -> bool) -> Poll<()> {
         let mut state = self.state();
-        if holds(&state) {
+        if holds(&mut state) {
             return Poll::Ready(());
         }
         if !state.writer.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -308,7 +308,8 @@ impl State {
 
     /// Whether the writer may go on: it waits for the foremost reader of a log that is not whole, as it waits for the client
     /// of a direct answer. The others are detached before they would throttle it.
-    pub(super) fn has_room(&self) -> bool {
-        self.whole || self.abandoned || self.written <= self.foremost() + WINDOW
+    pub(super) fn has_room(&mut self) -> bool {
+        self.is_full = !self.whole && !self.abandoned && self.written > self.foremost() + WINDOW;
+        !self.is_full
     }
 }

@@ -86,9 +86,8 @@ impl Reader {
             Phase::Ended => Then::End,
             _ => Then::Wait,
         };
-        // only a writer that waits for room has a reason to be woken by a reader
-        let waits = !state.whole && state.written <= slot.read + WINDOW;
-        let writer = if waits { state.writer.take() } else { None };
+        let has_room = state.is_full && state.written <= slot.read + WINDOW;
+        let writer = if has_room { state.writer.take() } else { None };
         drop(guard);
         writer.into_iter().for_each(Waker::wake);
         Poll::Ready(Read::Events(then))

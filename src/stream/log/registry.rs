@@ -166,7 +166,7 @@ impl Registry {
         streams.by_id.insert(id, Entry { owner, log: Arc::clone(&log) });
         shared.count(&streams);
         drop(streams);
-        Ok((id, Writer { id, log, registry: self.clone(), woken: Vec::new() }))
+        Ok((id, Writer { id, log, registry: self.clone(), waiting: Vec::new() }))
     }
 
     /// A reader that goes on behind the event `place`, 0 for the beginning.
@@ -278,8 +278,8 @@ pub struct Writer {
     id: StreamId,
     log: Arc<Log>,
     registry: Registry,
-    /// Used again for each event.
-    woken: Vec<Waker>,
+    /// Readers to be woken.
+    waiting: Vec<Waker>,
 }
 
 impl Append for Writer {
@@ -289,7 +289,7 @@ impl Append for Writer {
 
     fn append(&mut self, event: Batch, _: impl FnOnce() -> Tally) -> Result<(), Fenced> {
         let shared = &self.registry.0;
-        shared.resize(self.log.append(&event, &Tally::default(), &mut self.woken)?);
+        shared.resize(self.log.append(&event, &Tally::default(), &mut self.waiting)?);
         shared.make_room();
         // no other stream can give memory: the oldest of its own events go
         while shared.is_over_budget() {
@@ -297,6 +297,10 @@ impl Append for Writer {
             shared.resize(resized);
         }
         Ok(())
+    }
+
+    fn wake(&mut self) {
+        self.waiting.drain(..).for_each(Waker::wake);
     }
 
     fn end(self, _: Tally) {
@@ -314,6 +318,7 @@ impl Append for Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        self.wake();
         let Some(resized) = self.log.finish(Phase::Lost, None) else { return };
         let shared = &self.registry.0;
         if self.log.is_empty() {

@@ -19,11 +19,14 @@ pub trait Append: Send + 'static {
     /// Ready once nobody wants the rest of the stream.
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Adds one event; `tally` is what the completion has produced up to it.
+    /// Adds one event; `tally` is what the completion has produced up to it. Readers are not woken yet.
     ///
     /// # Errors
     /// The stream has ended.
     fn append(&mut self, event: Batch, tally: impl FnOnce() -> Tally) -> Result<(), Fenced>;
+
+    /// Wakes the readers that wait for what was added: once for all that one read brought.
+    fn wake(&mut self);
 
     /// The stream is whole: its last event is the last there will be.
     fn end(self, tally: Tally);
@@ -37,14 +40,16 @@ pub trait Append: Send + 'static {
 pub async fn drive(mut source: impl Source, mut log: impl Append) {
     loop {
         let next = poll_fn(|cx| {
-            if log.poll_room(cx).is_pending() {
-                return Poll::Pending;
-            }
-            match source.poll_next(cx) {
+            let polled = match log.poll_room(cx) {
+                Poll::Ready(()) => source.poll_next(cx),
+                Poll::Pending => Poll::Pending,
+            };
+            if polled.is_pending() {
+                log.wake();
                 // while there are events, appending them tells of a stop
-                Poll::Pending if log.poll_stopped(cx).is_ready() => Poll::Ready(None),
-                next => next.map(Some),
+                return log.poll_stopped(cx).map(|()| None);
             }
+            polled.map(Some)
         });
         match next.await {
             Some(Next::Events(event)) => {

@@ -152,9 +152,11 @@ mod tests {
         #[test]
         fn text_is_quoted_as_debug_and_json_do(text in ".*", plain in "[ -~]*") {
             for text in [text, plain] {
-                prop_assert_eq!(written(|line| Some(quoted(line, &text))), Some(format!("{text:?}")));
-                let json = serde_json::to_string(&text).unwrap();
-                prop_assert_eq!(written(|line| Some(json_string(line, &text))), Some(json));
+                let (mut debug, mut json) = (String::new(), String::new());
+                quoted(&mut debug, &text);
+                json_string(&mut json, &text);
+                prop_assert_eq!(debug, format!("{text:?}"));
+                prop_assert_eq!(json, serde_json::to_string(&text).unwrap());
             }
         }
     }

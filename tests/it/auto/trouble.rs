@@ -18,11 +18,10 @@ use tokenway::metering::meter::Meter;
 use tokenway::metrics::Metrics;
 use tokenway::models::ModelId;
 use tokenway::request_id::RequestId;
-use tokenway::routing::auto::Classifier;
 use tokenway::routing::classifier::Question;
 use tokenway::routing::plan;
 use tokenway::routing::router::{NoVerdict, Router};
-use tokenway::stream::upstreams::Upstreams;
+use tokenway::stream::completions::Completions;
 use tokio::time::Instant;
 
 use super::{EASY, HARD, Plan, Routing, asks, says};
@@ -156,17 +155,19 @@ async fn a_classifier_s_question_is_no_request_that_the_retry_budget_grows_with(
     let config = Config::parse(config, Path::new(""), &|_| None).unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
     let health_registry = Arc::new(HealthRegistry::new(metrics.clone()));
-    let upstreams = Arc::new(Upstreams::new(&config, health_registry.clone(), metrics.clone()).unwrap());
-    let router = Router::new(&config, upstreams.clone(), Limiter::local(1, metrics.clone()));
+    let router = Arc::new(Router::new(&config, metrics.clone()));
+    let limiter = Limiter::local(1, metrics.clone());
+    let completions = Arc::new(Completions::new(&config, router, health_registry.clone(), limiter).unwrap());
     let request = Chat.parse(asks("judge", "Hm?", false).to_string().into(), Form::Full).unwrap();
     let (question, id) = (Question::about(&request.prompt()), RequestId::random());
     let meter = Meter::start(metrics, Instant::now(), id.text(), "test", None, Ipv4Addr::LOCALHOST.into());
     let judge = ModelId(0);
-    let question_about = plan::Plan::to_model(judge, Caller::operator(), request, id.header());
+    let plan = plan::Plan::to_model(judge, Caller::operator(), request, id.header());
     let as_many_as_requests = Terms { share: Share::of_thousand(1000), floor: 0 };
-    let classifier = Classifier { model: judge, timeout: Duration::from_secs(20) };
-    assert!(matches!(router.classify(classifier, &question_about, &question, &meter).await, Err(NoVerdict::Failed(_))));
+    let asked = question.plan(judge, Caller::operator(), id.header()).unwrap();
+    let verdict = completions.classify(asked, Duration::from_secs(20), &meter).await;
+    assert!(matches!(verdict, Err(NoVerdict::Failed(_))));
     assert!(!health_registry.may_retry(as_many_as_requests));
-    assert!(upstreams.whole(question_about, meter).await.is_err());
+    assert!(completions.whole(plan, meter).await.is_err());
     assert!(health_registry.may_retry(as_many_as_requests));
 }

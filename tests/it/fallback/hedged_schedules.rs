@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Map, Value};
-use tokenway::spend::price::Cost;
+use tokenway::price::Cost;
 
 use super::schedules::{BEFORE, Fate, fate, output};
 use super::{MODELS, Stage, estimated_prompt, price, request, usage};

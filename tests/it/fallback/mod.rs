@@ -11,7 +11,7 @@ use demo_upstream::{Demo, Knobs};
 use families::chat::Chat;
 use families::family::{Family, Form};
 use serde_json::{Value, json};
-use tokenway::spend::price::{Cost, Price};
+use tokenway::price::{Cost, Price};
 use tokio::net::TcpListener;
 
 use crate::support::edge::{Answer, Edge, Setup, Version, completion, is_usage_only, streaming};

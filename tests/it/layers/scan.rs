@@ -1,87 +1,31 @@
-//! Which paths a Rust file names: enough of the grammar to read `use` trees and inline paths, and no more.
-//!
-//! Comments, strings and what stands under `#[cfg(test)]` are left out.
+//! The paths that a Rust file names, in `use` trees and inline. Items under `#[cfg(test)]` are left out.
 
 use std::collections::HashMap;
+use std::iter;
 
-/// What one file says.
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+
+/// What one file names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct File {
     /// Every path with its full first name: `crate::a::B`, `std::fs::read`; `use` aliases are resolved.
     pub paths: Vec<Vec<String>>,
-    /// What `pub use` gives away: the name, and the path behind it.
+    /// The names that `pub use` exports, and the path of each.
     pub exports: HashMap<String, Vec<String>>,
-    /// Modules that exist for tests alone: name, and the file that `#[path]` gives it.
+    /// Modules that only tests have: the name, and the file that `#[path]` gives it.
     pub test_modules: Vec<(String, Option<String>)>,
     /// Macros that are called, by name.
     pub macros: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
-    Word(String),
-    Text(String),
-    Colons,
-    Mark(char),
-}
-
-impl Token {
-    fn is(&self, mark: char) -> bool {
-        *self == Token::Mark(mark)
-    }
-
-    fn word(&self) -> Option<&str> {
-        match self {
-            Token::Word(word) => Some(word),
-            _ => None,
-        }
-    }
-}
-
 /// Reads a file's source.
+///
+/// # Panics
+/// The source is not Rust.
 pub fn scan(source: &str) -> File {
-    let mut file = File::default();
-    let tokens = without_tests(&lex(source), &mut file.test_modules);
-    let mut aliases: HashMap<String, Vec<String>> = HashMap::new();
-    let mut inline = Vec::new();
-    let mut at = 0;
-    // how deep in braces, and at which depths inline modules began: `super` in one of them is the file itself
-    let (mut depth, mut modules) = (0_usize, Vec::new());
-    while at < tokens.len() {
-        match &tokens[at] {
-            Token::Mark('{') => depth += 1,
-            Token::Mark('}') => {
-                depth = depth.saturating_sub(1);
-                modules.retain(|begun| *begun < depth);
-            }
-            Token::Word(word) if word == "mod" && tokens.get(at + 2).is_some_and(|token| token.is('{')) => {
-                modules.push(depth);
-            }
-            Token::Word(word) if word == "use" => {
-                let exported = at > 0 && (tokens[at - 1].word() == Some("pub") || tokens[at - 1].is(')'));
-                let end = at + tokens[at..].iter().position(|token| token.is(';')).unwrap_or(tokens.len() - at);
-                for (path, name) in tree(&tokens[at + 1..end]) {
-                    let path = out_of(path, modules.len());
-                    if exported {
-                        file.exports.insert(name.clone(), path.clone());
-                    }
-                    aliases.insert(name, path.clone());
-                    file.paths.push(path);
-                }
-                at = end;
-            }
-            Token::Word(word) if tokens.get(at + 1).is_some_and(|token| token.is('!')) => {
-                file.macros.push(word.clone())
-            }
-            Token::Word(_) if tokens.get(at + 1) == Some(&Token::Colons) => {
-                let (path, end) = run(&tokens, at);
-                inline.push(out_of(path, modules.len()));
-                at = end;
-            }
-            _ => {}
-        }
-        at += 1;
-    }
+    let mut scan = Scan::default();
+    scan.read(source.parse().unwrap(), 0);
+    let Scan { mut file, aliases, inline } = scan;
     for path in inline {
         let first = aliases.get(&path[0]).filter(|alias| alias[0] != path[0] || alias.len() > 1);
         file.paths.push(match first {
@@ -90,6 +34,84 @@ pub fn scan(source: &str) -> File {
         });
     }
     file
+}
+
+#[derive(Default)]
+struct Scan {
+    file: File,
+    aliases: HashMap<String, Vec<String>>,
+    /// Paths that are not in a `use` tree.
+    inline: Vec<Vec<String>>,
+}
+
+impl Scan {
+    /// Reads the tokens between two delimiters, `modules` inline modules deep.
+    fn read(&mut self, tokens: TokenStream, modules: usize) {
+        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+        let mut at = 0;
+        while at < tokens.len() {
+            let rest = &tokens[at..];
+            let next = match &tokens[at] {
+                TokenTree::Punct(_) if is_cfg_test(rest) => self.skip_item(rest),
+                TokenTree::Ident(word) if word == "mod" && group(rest.get(2), Delimiter::Brace).is_some() => {
+                    self.read(group(rest.get(2), Delimiter::Brace).map(Group::stream).unwrap_or_default(), modules + 1);
+                    3
+                }
+                TokenTree::Ident(word) if word == "use" && !is_mark(rest.get(1), '<') => {
+                    let before = at.checked_sub(1).map(|before| &tokens[before]);
+                    let is_exported = is_word(before, "pub") || group(before, Delimiter::Parenthesis).is_some();
+                    let end = rest.iter().position(|token| is_mark(Some(token), ';')).unwrap_or(rest.len());
+                    for (path, name) in tree(&rest[1..end]) {
+                        let path = out_of(path, modules);
+                        if is_exported {
+                            self.file.exports.insert(name.clone(), path.clone());
+                        }
+                        self.aliases.insert(name, path.clone());
+                        self.file.paths.push(path);
+                    }
+                    end
+                }
+                TokenTree::Ident(word) if is_mark(rest.get(1), '!') => {
+                    self.file.macros.push(word.to_string());
+                    1
+                }
+                TokenTree::Ident(_) => {
+                    let path = run(rest);
+                    let end = 3 * path.len() - 2;
+                    if path.len() > 1 || is_path_mark(&rest[1..]) {
+                        self.inline.push(out_of(path, modules));
+                    }
+                    end
+                }
+                TokenTree::Group(group) => {
+                    self.read(group.stream(), modules);
+                    1
+                }
+                _ => 1,
+            };
+            at += next;
+        }
+    }
+
+    /// Notes the module that an item under `#[cfg(test)]` declares, if it is one. Returns how many tokens the item has.
+    fn skip_item(&mut self, item: &[TokenTree]) -> usize {
+        let end =
+            item.iter().position(|token| is_mark(Some(token), ';') || group(Some(token), Delimiter::Brace).is_some());
+        let end = end.map_or(item.len(), |end| end + 1);
+        let item = &item[..end];
+        let module = item.windows(3).find(|three| is_word(three.first(), "mod") && is_mark(three.get(2), ';'));
+        if let Some([_, name, _]) = module {
+            self.file.test_modules.push((name.to_string(), item.iter().find_map(path_attribute)));
+        }
+        end
+    }
+}
+
+/// The file of an attribute's content `path = "file"`.
+fn path_attribute(token: &TokenTree) -> Option<String> {
+    let content: Vec<TokenTree> = group(Some(token), Delimiter::Bracket)?.stream().into_iter().collect();
+    let is_path = is_word(content.first(), "path") && is_mark(content.get(1), '=');
+    is_path.then(|| content.get(2).map(|file| file.to_string().trim_matches('"').to_owned())).flatten()
 }
 
 /// A path inside of inline modules, as the file itself would write it.
@@ -102,197 +124,66 @@ fn out_of(path: Vec<String>, modules: usize) -> Vec<String> {
     }
 }
 
-/// `a::b::c` from its first word; gives its end, too: the index of its last token.
-fn run(tokens: &[Token], mut at: usize) -> (Vec<String>, usize) {
-    let mut path = Vec::new();
-    while let Some(Token::Word(word)) = tokens.get(at) {
-        path.push(word.clone());
-        match (tokens.get(at + 1), tokens.get(at + 2)) {
-            (Some(Token::Colons), Some(Token::Word(_))) => at += 2,
-            _ => break,
-        }
-    }
-    (path, at)
+/// The path `a::b::c` at the begin of these tokens.
+fn run(tokens: &[TokenTree]) -> Vec<String> {
+    let segments = tokens.chunks(3).enumerate().map_while(|(place, chunk)| match chunk.first()? {
+        TokenTree::Ident(word) if place == 0 || is_path_mark(&tokens[3 * place - 2..]) => Some(word.to_string()),
+        _ => None,
+    });
+    segments.collect()
 }
 
-/// The leaves of a `use` tree: the path, and the name under which it is known here.
-fn tree(tokens: &[Token]) -> Vec<(Vec<String>, String)> {
-    let mut leaves = Vec::new();
+/// The leaves of a `use` tree: the path, and the name that it has in this file.
+fn tree(tokens: &[TokenTree]) -> Vec<(Vec<String>, String)> {
     let mut prefix: Vec<String> = Vec::new();
-    let mut at = 0;
-    while at < tokens.len() {
-        match &tokens[at] {
-            Token::Word(word) if word == "as" => {
-                let alias = tokens.get(at + 1).and_then(Token::word).unwrap_or("_").to_owned();
-                leaves.push((std::mem::take(&mut prefix), alias));
-                return leaves;
-            }
-            Token::Word(word) => prefix.push(word.clone()),
-            Token::Mark('*') => prefix.push("*".to_owned()),
-            Token::Mark('{') => {
-                for branch in branches(&tokens[at + 1..]) {
-                    let inner = tree(branch).into_iter().map(|(path, name)| {
-                        let itself = path == ["self"];
-                        let name =
-                            if itself && name == "self" { prefix.last().cloned().unwrap_or_default() } else { name };
-                        (if itself { prefix.clone() } else { [&prefix[..], &path].concat() }, name)
-                    });
-                    leaves.extend(inner);
-                }
-                return leaves;
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    if let Some(last) = prefix.last().cloned() {
-        leaves.push((prefix, last));
-    }
-    leaves
-}
-
-/// What stands between the commas up to the brace that closes.
-fn branches(tokens: &[Token]) -> Vec<&[Token]> {
-    let (mut branches, mut begin, mut depth) = (Vec::new(), 0, 0);
     for (at, token) in tokens.iter().enumerate() {
         match token {
-            Token::Mark('{') => depth += 1,
-            Token::Mark('}') if depth == 0 => {
-                branches.push(&tokens[begin..at]);
-                return branches;
+            TokenTree::Ident(word) if word == "as" => {
+                let alias = tokens.get(at + 1).map(ToString::to_string).unwrap_or_default();
+                return vec![(prefix, alias)];
             }
-            Token::Mark('}') => depth -= 1,
-            Token::Mark(',') if depth == 0 => {
-                branches.push(&tokens[begin..at]);
-                begin = at + 1;
+            TokenTree::Ident(word) => prefix.push(word.to_string()),
+            TokenTree::Group(group) => {
+                let inner: Vec<TokenTree> = group.stream().into_iter().collect();
+                let branches = inner.split(|token| is_mark(Some(token), ','));
+                let leaves = branches.flat_map(tree).map(|(path, name)| match &path[..] {
+                    [only] if only == "self" => {
+                        let name = if name == "self" { prefix.last().cloned().unwrap_or_default() } else { name };
+                        (prefix.clone(), name)
+                    }
+                    _ => ([&prefix[..], &path].concat(), name),
+                });
+                return leaves.collect();
             }
+            _ if is_mark(Some(token), '*') => prefix.push("*".to_owned()),
             _ => {}
         }
     }
-    branches
+    let name = prefix.last().cloned();
+    name.into_iter().zip(iter::once(prefix)).map(|(name, path)| (path, name)).collect()
 }
 
-/// The tokens without the items under `#[cfg(test)]`.
-fn without_tests(tokens: &[Token], test_modules: &mut Vec<(String, Option<String>)>) -> Vec<Token> {
-    let cfg_test: Vec<Token> = lex("#[cfg(test)]");
-    let mut kept = Vec::new();
-    let mut at = 0;
-    while at < tokens.len() {
-        if !tokens[at..].starts_with(&cfg_test) {
-            kept.push(tokens[at].clone());
-            at += 1;
-            continue;
-        }
-        let item = &tokens[at..at + item_length(&tokens[at..])];
-        let named = item.windows(3).find(|three| three[0].word() == Some("mod") && three[2].is(';'));
-        if let Some(name) = named.and_then(|three| three[1].word()) {
-            let path = item.windows(3).find_map(|three| match three {
-                [Token::Word(word), Token::Mark('='), Token::Text(path)] if word == "path" => Some(path.clone()),
-                _ => None,
-            });
-            test_modules.push((name.to_owned(), path));
-        }
-        at += item.len();
-    }
-    kept
+fn is_cfg_test(tokens: &[TokenTree]) -> bool {
+    let attribute = group(tokens.get(1), Delimiter::Bracket);
+    is_mark(tokens.first(), '#') && attribute.is_some_and(|it| it.stream().to_string().replace(' ', "") == "cfg(test)")
 }
 
-/// From its first attribute to its `;`, or to the brace that closes its body.
-fn item_length(tokens: &[Token]) -> usize {
-    let mut open = Vec::new();
-    for (at, token) in tokens.iter().enumerate() {
-        match token {
-            Token::Mark(mark @ ('(' | '[' | '{')) => open.push(*mark),
-            Token::Mark(')' | ']') => drop(open.pop()),
-            Token::Mark('}') if open == ['{'] => return at + 1,
-            Token::Mark('}') => drop(open.pop()),
-            Token::Mark(';') if open.is_empty() => return at + 1,
-            _ => {}
-        }
-    }
-    tokens.len()
+fn is_path_mark(tokens: &[TokenTree]) -> bool {
+    is_mark(tokens.first(), ':') && is_mark(tokens.get(1), ':')
 }
 
-fn lex(source: &str) -> Vec<Token> {
-    let mut tokens = Vec::new();
-    let mut rest = source;
-    while let Some(first) = rest.chars().next() {
-        if rest.starts_with("//") {
-            rest = rest.split_once('\n').map_or("", |(_, after)| after);
-        } else if rest.starts_with("/*") {
-            rest = after_comment(rest);
-        } else if let Some((text, after)) = text(rest) {
-            tokens.push(Token::Text(text.to_owned()));
-            rest = after;
-        } else if first == '\'' {
-            rest = after_quote(rest);
-        } else if first.is_alphanumeric() || first == '_' {
-            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-            tokens.push(Token::Word(rest[..end].to_owned()));
-            rest = &rest[end..];
-        } else if let Some(after) = rest.strip_prefix("::") {
-            tokens.push(Token::Colons);
-            rest = after;
-        } else {
-            if !first.is_whitespace() {
-                tokens.push(Token::Mark(first));
-            }
-            rest = &rest[first.len_utf8()..];
-        }
-    }
-    tokens
+fn is_mark(token: Option<&TokenTree>, mark: char) -> bool {
+    matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == mark)
 }
 
-/// After a block comment; they nest.
-fn after_comment(source: &str) -> &str {
-    let (mut depth, mut at) = (0, 0);
-    while at < source.len() {
-        if source[at..].starts_with("/*") {
-            (depth, at) = (depth + 1, at + 2);
-        } else if source[at..].starts_with("*/") {
-            (depth, at) = (depth - 1, at + 2);
-            if depth == 0 {
-                return &source[at..];
-            }
-        } else {
-            at += source[at..].chars().next().map_or(1, char::len_utf8);
-        }
-    }
-    ""
+fn is_word(token: Option<&TokenTree>, name: &str) -> bool {
+    matches!(token, Some(TokenTree::Ident(word)) if word == name)
 }
 
-/// A string literal of any kind, and what follows it.
-fn text(source: &str) -> Option<(&str, &str)> {
-    let body = source.trim_start_matches(['b', 'c']);
-    if source.len() - body.len() > 1 {
-        return None;
-    }
-    if let Some(raw) = body.strip_prefix('r') {
-        let hashes = raw.len() - raw.trim_start_matches('#').len();
-        let inner = raw[hashes..].strip_prefix('"')?;
-        return inner.split_once(&format!("\"{}", "#".repeat(hashes)));
-    }
-    let inner = body.strip_prefix('"')?;
-    let mut escaped = false;
-    let end = inner.find(|c: char| {
-        let ends = c == '"' && !escaped;
-        escaped = c == '\\' && !escaped;
-        ends
-    })?;
-    Some((&inner[..end], &inner[end + 1..]))
-}
-
-/// After a character literal, or after the quote of a lifetime.
-fn after_quote(source: &str) -> &str {
-    let inner = &source[1..];
-    let mut chars = inner.char_indices();
-    match (chars.next(), chars.next()) {
-        (Some((_, '\\')), Some((at, _))) => {
-            let end = inner[at + 1..].find('\'').map_or(inner.len(), |end| at + 1 + end + 1);
-            inner.get(end..).unwrap_or("")
-        }
-        (Some(_), Some((at, '\''))) => &inner[at + 1..],
-        _ => inner,
+fn group(token: Option<&TokenTree>, delimiter: Delimiter) -> Option<&Group> {
+    match token {
+        Some(TokenTree::Group(group)) if group.delimiter() == delimiter => Some(group),
+        _ => None,
     }
 }
 

@@ -65,7 +65,9 @@ fn open(registry: &Registry, id: StreamId, place: u64) -> Reader {
 /// Appends one event that has data.
 fn append(writer: &mut Writer, event: impl AsRef<[u8]>) -> Result<(), Fenced> {
     let event = Batch::own(Bytes::copy_from_slice(event.as_ref()), Flags::DATA);
-    writer.append(event, Tally::default)
+    writer.append(event, Tally::default)?;
+    writer.wake();
+    Ok(())
 }
 
 fn end(writer: Writer) {

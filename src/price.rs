@@ -15,38 +15,38 @@ pub struct Cost(u128);
 /// The prices of one model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prices {
-    /// Of a prompt token.
+    /// The price of prompt tokens.
     pub input: Price,
-    /// Of a prompt token that the upstream had in its own cache.
+    /// The price of prompt tokens that the upstream had in its own cache.
     pub cached_input: Price,
-    /// Of a completion token.
+    /// The price of completion tokens.
     pub output: Price,
-    /// Of a completion token that is reasoning.
+    /// The price of completion tokens that are reasoning.
     pub reasoning: Price,
 }
 
-/// How many tokens a completion took.
+/// The number of tokens of a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Count {
-    /// Of the prompt, cached ones included.
+    /// Prompt tokens, cached ones included.
     pub input: u64,
-    /// Part of `input`: those that the upstream had in its own cache.
+    /// Part of `input`: tokens that the upstream had in its own cache.
     pub cached: u64,
-    /// Of the completion, reasoning included.
+    /// Completion tokens, reasoning included.
     pub output: u64,
-    /// Part of `output`: reasoning.
+    /// Part of `output`: reasoning tokens.
     pub reasoning: u64,
 }
 
 impl Count {
-    /// Prompt and completion.
+    /// Prompt and completion tokens.
     pub fn all(self) -> u64 {
         self.input.saturating_add(self.output)
     }
 }
 
 impl Prices {
-    /// What these tokens cost. A part that is larger than its whole is the whole: some upstreams count reasoning apart.
+    /// The cost of these tokens. A part that exceeds its whole counts as the whole: some upstreams count reasoning separately.
     pub fn of(self, count: Count) -> Cost {
         let (cached, reasoning) = (count.cached.min(count.input), count.reasoning.min(count.output));
         self.input.of(count.input - cached)
@@ -60,7 +60,7 @@ impl Price {
     /// Reads US dollars per million tokens in plain decimal notation, with at most six digits after the point.
     ///
     /// # Errors
-    /// What is wrong with the number.
+    /// The mistake in the number.
     pub fn parse(decimal: &str) -> Result<Self, String> {
         let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
         let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
@@ -82,7 +82,7 @@ impl Price {
             .ok_or_else(|| format!("`{decimal}` is over 1000000 dollars"))
     }
 
-    /// What `tokens` cost.
+    /// The cost of `tokens`.
     pub fn of(self, tokens: u64) -> Cost {
         Cost(u128::from(self.0) * u128::from(tokens))
     }
@@ -100,7 +100,7 @@ impl Cost {
     /// Reads US dollars in plain decimal notation, with at most six digits after the point.
     ///
     /// # Errors
-    /// What is wrong with the number.
+    /// The mistake in the number.
     pub fn parse(dollars: &str) -> Result<Self, String> {
         // a price is what a million tokens cost
         let price = Price::parse(dollars).map_err(|_| format!("`{dollars}` is no amount in dollars such as 5.00"))?;
@@ -129,13 +129,13 @@ impl Cost {
         is_amount.then(|| format!("{whole}{fraction:0<12}").parse().ok()).flatten().map(Self)
     }
 
-    /// This amount times `numerator / denominator`, rounded down; as it is where the denominator is zero.
+    /// This amount times `numerator / denominator`, rounded down; unchanged if the denominator is zero.
     pub fn scaled(self, numerator: u64, denominator: u64) -> Self {
         let product = self.0.saturating_mul(u128::from(numerator));
         Self(product.checked_div(u128::from(denominator)).unwrap_or(self.0))
     }
 
-    /// What part it is of another amount, in percent with one digit; `None` of nothing.
+    /// The share of another amount in percent, with one digit; `None` if that is zero.
     pub fn percent_of(self, whole: Self) -> Option<String> {
         let tenths = self.0.saturating_mul(1000).saturating_add(whole.0 / 2).checked_div(whole.0)?;
         Some(format!("{}.{}", tenths / 10, tenths % 10))
@@ -151,12 +151,12 @@ impl Cost {
         self.nano().div_ceil(1_000)
     }
 
-    /// So many micro-dollars.
+    /// An amount in micro-dollars.
     pub fn from_micro(micro: u64) -> Self {
         Price(micro).of(1_000_000)
     }
 
-    /// The difference; `None` where it would be below zero.
+    /// The difference; `None` if it is below zero.
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.0.checked_sub(other.0).map(Self)
     }

@@ -1,0 +1,160 @@
+//! Answers a plan: makes the pending classification, then asks the candidates until one of them answers.
+//!
+//! Before the first output another model may be asked; after it, never: no answer is composed of two models' output.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::auth::caller::Caller;
+use crate::config::{self, Config};
+use crate::failover::attempts::{Asking, Candidates, Failover};
+use crate::failover::health_registry::HealthRegistry;
+use crate::limits::limiter::{Demand, Limiter};
+use crate::limits::policy::Rules as Limits;
+use crate::metering::meter::Meter;
+use crate::models::{ModelId, Table};
+use crate::routing::plan::Plan;
+use crate::routing::router::Router;
+use crate::routing::verdict::{Decision, Verdict};
+use crate::spend::bill::Purpose;
+use crate::stream::feed::Opened;
+use crate::stream::feed::Opening;
+use crate::stream::model_clients::{ModelClients, Whole};
+use crate::upstream::failure::Failure;
+use families::request::Request;
+
+/// Every model of one configuration, ready to answer.
+pub struct Completions {
+    clients: ModelClients,
+    failover: Failover,
+    pub(super) router: Arc<Router>,
+    limiter: Arc<Limiter>,
+    limits: Limits,
+}
+
+impl Completions {
+    /// # Errors
+    /// Which upstream cannot be used, and why.
+    pub fn new(
+        config: &Config,
+        router: Arc<Router>,
+        health: Arc<HealthRegistry>,
+        limiter: Arc<Limiter>,
+    ) -> Result<Self, String> {
+        let (clients, limits) = (ModelClients::new(config)?, config.limits.clone());
+        Ok(Self { clients, failover: Failover::new(config, health), router, limiter, limits })
+    }
+
+    /// Every model.
+    pub fn models(&self) -> &Table {
+        self.failover.models()
+    }
+
+    /// The bounds of each stream.
+    pub fn rules(&self) -> &config::Stream {
+        self.clients.rules()
+    }
+
+    /// The models to ask for this request, in order: see [`Failover::candidates`].
+    pub fn candidates(&self, first: ModelId, request: &Request, caller: &Caller) -> Vec<ModelId> {
+        self.failover.candidates(first, request, caller)
+    }
+
+    /// Closes upstream connections whose idle timeout is over.
+    pub fn sweep(&self, now: Instant) {
+        self.clients.sweep(now);
+    }
+
+    /// Opens the stream of the first candidate that has output.
+    ///
+    /// # Errors
+    /// The last candidate's failure, or a limit of the caller at the model that the classification selects.
+    pub fn stream(self: Arc<Self>, mut plan: Plan, meter: Meter) -> Opening {
+        match plan.selection.pending.take() {
+            None => Box::pin(self.open(plan, meter)),
+            Some(pending) => Box::pin(self.classify_and_open(plan, pending, meter)),
+        }
+    }
+
+    /// Gets the whole answer of the first candidate that has one. It is never hedged: before its end, a slow answer looks like
+    /// a long one. No candidate is asked before the classification: an answer that is not streamed is paid in full, and its
+    /// client waits for the last token in any case.
+    ///
+    /// # Errors
+    /// The last candidate's failure, or a limit of the caller at the model that the classification selects.
+    pub async fn whole(self: Arc<Self>, mut plan: Plan, meter: Meter) -> Result<Whole, Failure> {
+        if let Some(pending) = plan.selection.pending.take() {
+            plan = self.classified(plan, &pending, &meter).await?;
+        }
+        self.get(plan, &meter).await
+    }
+
+    pub(super) async fn get(&self, mut plan: Plan, meter: &Meter) -> Result<Whole, Failure> {
+        plan.candidates.retain(|id| plan.caller.may_use(&self.models().get(*id).name));
+        let candidates = self.bounds(&plan, meter, false);
+        let ask = |id| -> Asking<'_, Whole> { Box::pin(self.clients.whole(id, &plan, meter)) };
+        let (whole, mut permit) = self.failover.run(&candidates, ask).await?;
+        permit.succeeded();
+        Ok(whole)
+    }
+
+    pub(super) async fn open(self: Arc<Self>, mut plan: Plan, meter: Meter) -> Result<Opened, Failure> {
+        plan.candidates.retain(|id| plan.caller.may_use(&self.models().get(*id).name));
+        let candidates = self.bounds(&plan, &meter, true);
+        let ask = |id| -> Asking<'_, Opened> { Box::pin(self.clients.stream(id, &plan, &meter)) };
+        let (mut opened, mut permit) = self.failover.run(&candidates, ask).await?;
+        permit.first_output();
+        opened.feed.judge_by(permit);
+        Ok(opened)
+    }
+
+    /// The deadline of all attempts together counts from the request's head: an upstream that sends something now and then
+    /// exceeds no other timeout.
+    fn bounds<'a>(&self, plan: &'a Plan, meter: &Meter, may_hedge: bool) -> Candidates<'a> {
+        let (started, whole, first) = (meter.started(), self.rules().max_duration, self.failover.rules().deadline);
+        let deadline =
+            if first < whole { (started + first, Failure::Deadline) } else { (started + whole, Failure::TooLong) };
+        Candidates {
+            models: &plan.candidates,
+            request_id: plan.request_id.to_str().unwrap_or_default(),
+            // the question to the classifier is no request of a client
+            is_answer: plan.purpose == Purpose::Answer,
+            may_hedge,
+            deadline,
+        }
+    }
+
+    /// Whether a request may share the answer to another one that was classified so: the caller's limits at the hard model
+    /// hold for it, too.
+    ///
+    /// # Errors
+    /// [`Failure::Limited`]: it exceeds them.
+    pub async fn admit_subscriber(
+        &self,
+        plan: &Plan,
+        decision: Option<Decision>,
+        meter: &Meter,
+    ) -> Result<(), Failure> {
+        let hard = || self.router.model_of(Verdict::Hard).filter(|hard| *hard != plan.selection.model);
+        match (decision.map(|decision| decision.verdict), hard()) {
+            (Some(Verdict::Hard), Some(hard)) => self.reserve_at(hard, plan, meter).await,
+            // its own model's limits were reserved when it came in
+            _ => Ok(()),
+        }
+    }
+
+    /// Reserves of the caller's limits at this model; those for all models are reserved already.
+    pub(super) async fn reserve_at(&self, model: ModelId, plan: &Plan, meter: &Meter) -> Result<(), Failure> {
+        let model = self.models().get(model);
+        let tokens = self.limits.reserve(&plan.request, model.context);
+        let demand = Demand { caller: &plan.caller, model: &model.name, tokens };
+        let admission = self.limiter.admit_at_model(&self.limits, demand).await;
+        if admission.outcome.is_err() {
+            // the response names the limit that was reached, not those that the request is within
+            meter.record().limited(admission.fields);
+        }
+        meter.record().hold(admission.outcome.map_err(|reject| Failure::Limited(Box::new(reject)))?);
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! Asks one model: opens its stream up to the first output, or gets its whole answer.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::config::{self, Config};
+use crate::metering::attempt::Attempt;
+use crate::metering::meter::Meter;
+use crate::models::{Model, ModelId, Table, Target};
+use crate::routing::plan::Plan;
+use crate::stream::event::Flags;
+use crate::stream::feed::{Feed, Opened};
+use crate::upstream::client::{AnswerBody, Call, Client};
+use crate::upstream::failure::Failure;
+use crate::upstream::idempotency;
+use families::answer::Answer;
+use families::family::Family;
+
+/// The most bytes of an answer that is not streamed.
+const MAX_ANSWER: usize = 32 * 1024 * 1024;
+
+/// The clients of all models.
+pub struct ModelClients {
+    /// In the order of the configuration: [`crate::models::UpstreamId`] is the place.
+    clients: Vec<Arc<Client>>,
+    /// In the order of the table: [`ModelId`] is the place.
+    targets: Vec<Arc<Target>>,
+    models: Table,
+    rules: config::Stream,
+}
+
+/// A completion that was not streamed.
+pub struct Whole {
+    /// The upstream's own bytes.
+    pub body: Bytes,
+    /// What is in it.
+    pub answer: Answer,
+    /// The answer's `vary`.
+    pub vary: Option<HeaderValue>,
+}
+
+impl ModelClients {
+    /// # Errors
+    /// Which upstream cannot be used, and why.
+    pub fn new(config: &Config) -> Result<Self, String> {
+        let client = |upstream: &config::Upstream| {
+            Client::new(upstream).map(Arc::new).map_err(|error| format!("upstream `{}`: {error}", upstream.name))
+        };
+        let clients: Vec<_> = config.upstreams.iter().map(client).collect::<Result<_, _>>()?;
+        let models = config.models.clone();
+        let target = |model: &Model| Arc::new(Target::new(model.clone(), clients[model.upstream.0].name()));
+        let targets = models.models().iter().map(target).collect();
+        Ok(Self { clients, targets, models, rules: config.stream.clone() })
+    }
+
+    /// The bounds of each stream.
+    pub fn rules(&self) -> &config::Stream {
+        &self.rules
+    }
+
+    /// Closes connections whose idle timeout is over.
+    pub fn sweep(&self, now: Instant) {
+        self.clients.iter().for_each(|client| client.sweep(now));
+    }
+
+    /// Opens a stream, up to its first output.
+    ///
+    /// # Errors
+    /// There is no output.
+    pub async fn stream(&self, id: ModelId, plan: &Plan, meter: &Meter) -> Result<Opened, Failure> {
+        let mut attempt = self.begin(id, plan, meter);
+        let began = attempt.began();
+        let body = self.send(id, plan, &mut attempt).await?;
+        let feed = Box::new(Feed::new(body, self.rules.max_event, &plan.request, attempt));
+        let mut opened = first_output(feed, began, &self.rules).await?;
+        opened.feed.attempt_mut().first_output_came();
+        Ok(opened)
+    }
+
+    /// Gets a whole answer.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn whole(&self, id: ModelId, plan: &Plan, meter: &Meter) -> Result<Whole, Failure> {
+        let mut attempt = self.begin(id, plan, meter);
+        let mut body = self.send(id, plan, &mut attempt).await?;
+        let whole = take_whole(&mut body, self.rules.idle_timeout, plan.request.family()).await;
+        let (bytes, answer) = whole.inspect_err(|failure| attempt.failed(failure))?;
+        let tally = attempt.tally_mut();
+        tally.usage = answer.usage;
+        tally.output_bytes = answer.text_bytes;
+        attempt.answers();
+        body.keep();
+        Ok(Whole { body: bytes, answer, vary: body.vary.take() })
+    }
+
+    fn begin(&self, id: ModelId, plan: &Plan, meter: &Meter) -> Attempt {
+        Attempt::begin(meter, &self.targets[id.0], plan.request.estimated_prompt_tokens(), plan.purpose)
+    }
+
+    /// Up to the head of the answer, within a bound of time.
+    async fn send(&self, id: ModelId, plan: &Plan, attempt: &mut Attempt) -> Result<AnswerBody, Failure> {
+        let (model, streaming) = (self.models.get(id), plan.request.stream());
+        let call = Call {
+            path: plan.request.family().upstream_path(),
+            body: plan.request.to_upstream(&model.upstream_model),
+            streaming,
+            request_id: plan.request_id.clone(),
+            idempotency_key: self.idempotency_key(id, plan),
+        };
+        let (patience, silent) = match streaming {
+            true => (self.rules.first_event_timeout, Failure::SilentBeforeFirstEvent),
+            // a whole answer has no events: it is silent until its head, then between its bytes
+            false => (self.rules.idle_timeout, Failure::SilentBetweenEvents),
+        };
+        let answer = {
+            // pinned here: `timeout` would move it, some kilobytes
+            let sending = pin!(self.clients[model.upstream.0].send(&call, || attempt.sent()));
+            timeout(patience, sending).await
+        };
+        let body = answer.unwrap_or(Err(silent)).inspect_err(|failure| attempt.failed(failure))?;
+        attempt.answered();
+        Ok(body)
+    }
+
+    fn idempotency_key(&self, id: ModelId, plan: &Plan) -> Option<HeaderValue> {
+        let key = plan.idempotency_key.as_ref()?;
+        let is_named = self.models.find(plan.request.model()) == Some(id);
+        if is_named { Some(key.clone()) } else { idempotency::key_for(key, &self.models.get(id).name) }
+    }
+}
+
+/// Holds events back until the first output, or until a completion without output has ended properly.
+async fn first_output(
+    mut feed: Box<Feed>,
+    mut silent_since: Instant,
+    rules: &config::Stream,
+) -> Result<Opened, Failure> {
+    let mut held = Vec::new();
+    loop {
+        let (patience, silent) = match held.is_empty() {
+            true => (rules.first_event_timeout, Failure::SilentBeforeFirstEvent),
+            false => (rules.idle_timeout, Failure::SilentBetweenEvents),
+        };
+        let next = match timeout_at(silent_since + patience, feed.next()).await {
+            Ok(next) => next?,
+            // a comment, or a part of an event, has come in
+            Err(_) if feed.heard() > silent_since => {
+                silent_since = feed.heard();
+                continue;
+            }
+            Err(_) => return Err(silent),
+        };
+        let Some(batch) = next else {
+            return if feed.tally().finished { Ok(Opened::new(held, feed)) } else { Err(Failure::Empty) };
+        };
+        let output = batch.flags.has(Flags::OUTPUT);
+        held.push(batch);
+        if output || feed.is_done() && feed.tally().finished {
+            return Ok(Opened::new(held, feed));
+        }
+        silent_since = feed.heard();
+    }
+}
+
+/// Reads an answer that is not streamed to its end, and what is in it.
+async fn take_whole(
+    body: &mut AnswerBody,
+    patience: Duration,
+    family: &dyn Family,
+) -> Result<(Bytes, Answer), Failure> {
+    let bytes = collect(body, patience).await?;
+    let answer = family.read_answer(&bytes)?;
+    Ok((bytes, answer))
+}
+
+async fn collect(body: &mut AnswerBody, patience: Duration) -> Result<Bytes, Failure> {
+    let mut whole = Vec::new();
+    loop {
+        match timeout(patience, body.next()).await.map_err(|_| Failure::SilentBetweenEvents)? {
+            Some(bytes) => whole.extend_from_slice(&bytes?),
+            None => return Ok(whole.into()),
+        }
+        if whole.len() > MAX_ANSWER {
+            return Err(Failure::BadBody("it is too large"));
+        }
+    }
+}
