@@ -62,7 +62,7 @@ fn main() -> ExitCode {
             }
             let failure = Failure::of_arguments(&error);
             if json_is_wanted() {
-                failure.tell_machines();
+                failure.print_json();
             }
             return failure.status().into();
         }
@@ -88,7 +88,7 @@ fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
             runtime.shutdown_background();
             code
         }
-        Err(error) => Failure::failed(format!("cannot start worker threads: {error}")).tell("", json_is_wanted()),
+        Err(error) => Failure::failed(format!("cannot start worker threads: {error}")).report("", json_is_wanted()),
     }
 }
 
@@ -126,7 +126,7 @@ mod tests {
         let lines = lines.lines().filter(|line| line.starts_with("  ") && !line.trim_start().starts_with('#'));
         let simple = lines.flat_map(|line| {
             let mut words = words::split(line).unwrap_or_default();
-            let is_end = |word: &String| ["|", "&&", "2>&1"].contains(&word.as_str());
+            let is_end = |word: &String| ["|", "&&", ">", "2>&1"].contains(&word.as_str());
             words.iter_mut().for_each(|word| {
                 if is_end(word) {
                     "\n".clone_into(word)

@@ -14,5 +14,6 @@ pub mod memory;
 pub mod remote;
 pub mod replay;
 pub mod response_cache;
+pub mod settings;
 pub mod source;
 pub mod splice;

@@ -1,5 +1,5 @@
-//! Why a command failed, told alike by all of them: a line on stderr for people, and where JSON was asked for, one document
-//! with an `error` on stdout as well.
+//! Why a command failed. Every command reports it alike: a line on stderr and, if JSON was requested, a document with an
+//! `error` on stdout.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-/// What kind of failure: the exit status, and the `code` in JSON.
+/// The kind of a failure: it decides the exit status, and the `code` in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Code {
     /// `EX_USAGE` of sysexits.h.
@@ -18,7 +18,7 @@ enum Code {
     Failed,
 }
 
-/// Why there is no result, or why it is a bad one. Never holds a secret.
+/// Why there is no result, or why it is a failure. It contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     code: Code,
@@ -31,7 +31,7 @@ impl Failure {
         Self { code: Code::Usage, message: message.into() }
     }
 
-    /// The server cannot be asked: status 69, `unreachable`.
+    /// The server cannot be reached: status 69, `unreachable`.
     pub(crate) fn unreachable(message: impl Into<String>) -> Self {
         Self { code: Code::Unreachable, message: message.into() }
     }
@@ -41,7 +41,7 @@ impl Failure {
         Self { code: Code::Failed, message: message.into() }
     }
 
-    /// What clap says of wrong usage, without its own `error:` and the usage below it.
+    /// The first paragraph of clap's message about wrong usage, in one line and without its prefix `error:`.
     pub(crate) fn of_arguments(error: &clap::Error) -> Self {
         let text = error.render().to_string();
         let first = text.split("\n\n").next().unwrap_or_default();
@@ -54,7 +54,7 @@ impl Failure {
         json!({ "code": self.code.name(), "message": self.message })
     }
 
-    /// What the process ends with.
+    /// The exit status of the process.
     pub(crate) fn status(&self) -> u8 {
         match self.code {
             Code::Usage => 64,
@@ -63,18 +63,18 @@ impl Failure {
         }
     }
 
-    /// Tells it on stderr behind `from`, which says who speaks, and as JSON on stdout where that is wanted.
-    pub(crate) fn tell(&self, from: &str, as_json: bool) -> ExitCode {
-        eprintln!("{from}{self}");
+    /// Prints it on stderr after `prefix`, and as JSON on stdout if `as_json`.
+    pub(crate) fn report(&self, prefix: &str, as_json: bool) -> ExitCode {
+        eprintln!("{prefix}{self}");
         if as_json {
-            self.tell_machines();
+            self.print_json();
         }
         self.status().into()
     }
 
-    /// The whole document, where there is nothing else to put into it.
-    pub(crate) fn tell_machines(&self) {
-        // where nobody reads it, there is nobody to tell
+    /// Prints a document that contains only the error.
+    pub(crate) fn print_json(&self) {
+        // if stdout is closed, there is no reader to report that to
         let _ = writeln!(io::stdout(), "{}", json!({ "error": self.as_json() }));
     }
 }
@@ -95,13 +95,13 @@ impl Code {
     }
 }
 
-/// Whether these arguments, the program's name not among them, ask for JSON on stdout; for a command line that cannot be
-/// read as one. Of `bench`, whose `--json` names a file, only `-` does.
+/// Whether these arguments (without the program's name) request JSON on stdout. It is for command lines that clap rejects.
+/// `--json` of `bench` names a file, so only `-` requests it there.
 pub(crate) fn wants_json(arguments: &[OsString]) -> bool {
     let flags: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).take_while(|flag| *flag != "--").collect();
-    let behind = flags.iter().skip(1).copied().map(Some).chain([None]);
+    let following = flags.iter().skip(1).copied().map(Some).chain([None]);
     let names_a_file = flags.first().is_some_and(|command| *command == "bench");
-    flags.iter().zip(behind).any(|(flag, next)| match names_a_file {
+    flags.iter().zip(following).any(|(flag, next)| match names_a_file {
         true => *flag == "--json=-" || *flag == "--json" && next.is_some_and(|file| file == "-"),
         false => *flag == "--json",
     })
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_wanted_where_the_flag_stands_and_of_bench_where_it_names_stdout() {
+    fn json_is_requested_by_the_flag_and_of_bench_by_the_name_of_stdout() {
         let wants = |line: &str| wants_json(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>());
         for line in ["doctor --json --http 3", "key list --json", "bench http://a --json - -c 0", "bench --json=- -c 0"]
         {
@@ -138,11 +138,11 @@ mod tests {
     }
 
     #[test]
-    fn what_clap_says_becomes_one_line() {
+    fn a_message_of_clap_becomes_one_line() {
         let command = Command::new("x").arg(Arg::new("file").long("file").required(true));
         let missing = command.clone().try_get_matches_from(["x"]).unwrap_err();
-        let told = Failure::of_arguments(&missing).to_string();
-        assert_eq!(told, "the following required arguments were not provided: --file <file>");
+        let message = Failure::of_arguments(&missing).to_string();
+        assert_eq!(message, "the following required arguments were not provided: --file <file>");
         let unknown = command.try_get_matches_from(["x", "--flie", "y"]).unwrap_err();
         assert_eq!(Failure::of_arguments(&unknown).to_string(), "unexpected argument '--flie' found");
     }

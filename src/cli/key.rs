@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use bench::report::format::plural;
+use settings::parse_duration;
 use tokenway::auth::caller::{Allowance, Terms};
 use tokenway::auth::key::Key;
 use tokenway::auth::key_file;
 use tokenway::auth::keyring::KeyRecord;
-use tokenway::config::parse_duration;
 use tokenway::price::Cost;
 
 /// Makes, lists and revokes gateway keys: the credentials of servers and scripts.
@@ -112,10 +112,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             eprint!("{note}");
             ExitCode::SUCCESS
         }
-        Err(Failed::Wrong(reason)) => Failure::usage(format!("{file}: {reason}")).tell("", args.json),
+        Err(Failed::Wrong(reason)) => Failure::usage(format!("{file}: {reason}")).report("", args.json),
         Err(Failed::Io(error)) => {
             let mend = "name a readable file, in a directory that may be written to, with --keys-file";
-            Failure::failed(format!("{file}: {error}; {mend}")).tell("", args.json)
+            Failure::failed(format!("{file}: {error}; {mend}")).report("", args.json)
         }
     }
 }

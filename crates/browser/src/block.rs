@@ -1,36 +1,37 @@
-//! Why a browser keeps an answer from the page.
+//! Why a browser blocks a response: the step of the Fetch standard that fails, and Chromium's name for it.
+
+use std::fmt;
 
 use super::code::Code;
-use super::step::Step;
 
-/// A network error, as the standard calls it: the page's `fetch()` is rejected with a `TypeError` and learns nothing else.
+/// A network error in the standard's terms: the page's `fetch()` is rejected with a `TypeError` without details.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// Chromium's name, where it is a failure of CORS; `None` for others, such as too many redirects.
+    /// Chromium's name for a CORS failure; `None` for other failures, such as too many redirects.
     pub code: Option<Code>,
-    /// At which request it happened.
+    /// The request at which it happens.
     pub stage: Stage,
     /// The step of the standard that fails.
     pub step: Step,
-    /// What is wrong, as a sentence.
+    /// The reason, as a sentence.
     pub reason: String,
-    /// The answer's lines that matter, such as `access-control-allow-origin: *`; empty where they are missing or it is not
-    /// the answer's fault. Never a secret: CORS headers, the status, and `Location` without user name and password.
+    /// The relevant lines of the response, such as `access-control-allow-origin: *`; empty if they are missing or not the
+    /// cause. Never a secret: CORS headers, the status, and `Location` without user name and password.
     pub received: Vec<String>,
-    /// What would have passed, such as `access-control-allow-origin: https://app.example.com`.
+    /// What would pass, such as `access-control-allow-origin: https://app.example.com`.
     pub needed: String,
 }
 
-/// The request during which a browser gives up.
+/// The request at which a browser stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
-    /// Before anything is sent.
+    /// The page's call, before anything is sent.
     Page,
     /// The preflight.
     Preflight,
-    /// The request itself, or one that a redirect led to.
+    /// The request itself, or the request after a redirect.
     Response,
-    /// The redirect that the request's answer asks for.
+    /// The redirect in the response.
     Redirect,
 }
 
@@ -43,5 +44,91 @@ impl Stage {
             Stage::Response => "response",
             Stage::Redirect => "redirect",
         }
+    }
+}
+
+/// A step of an algorithm of the Fetch standard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Step {
+    /// The section of the algorithm.
+    pub section: &'static Section,
+    /// The number of the step within the algorithm, such as `4` or `7.5`; empty if the section is a definition.
+    pub step: &'static str,
+}
+
+/// A section of the standard, or a definition in one.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Section {
+    /// Its number, such as `4.10`.
+    pub number: &'static str,
+    /// Its name, such as `CORS check`.
+    pub title: &'static str,
+    /// Its fragment, such as `cors-check`.
+    pub anchor: &'static str,
+}
+
+impl Step {
+    /// The URL of the section.
+    pub fn url(&self) -> String {
+        format!("https://fetch.spec.whatwg.org/#{}", self.section.anchor)
+    }
+
+    pub(super) const fn main_fetch(step: &'static str) -> Self {
+        Self { section: &Section { number: "4.1", title: "main fetch", anchor: "main-fetch" }, step }
+    }
+
+    pub(super) const fn http_fetch(step: &'static str) -> Self {
+        Self { section: &Section { number: "4.4", title: "HTTP fetch", anchor: "http-fetch" }, step }
+    }
+
+    pub(super) const fn redirect(step: &'static str) -> Self {
+        Self { section: &Section { number: "4.5", title: "HTTP-redirect fetch", anchor: "http-redirect-fetch" }, step }
+    }
+
+    pub(super) const fn preflight(step: &'static str) -> Self {
+        Self {
+            section: &Section { number: "4.8", title: "CORS-preflight fetch", anchor: "cors-preflight-fetch" },
+            step,
+        }
+    }
+
+    pub(super) const fn cors_check(step: &'static str) -> Self {
+        Self { section: &Section { number: "4.10", title: "CORS check", anchor: "cors-check" }, step }
+    }
+
+    pub(super) const fn request_constructor(step: &'static str) -> Self {
+        Self { section: &Section { number: "5.4", title: "new Request()", anchor: "dom-request" }, step }
+    }
+
+    pub(super) const HEADERS_VALIDATE: Self =
+        Self { section: &Section { number: "5.1", title: "validate", anchor: "headers-validate" }, step: "1" };
+    pub(super) const SAFELISTED_METHOD: Self = Self {
+        section: &Section { number: "2.2.1", title: "CORS-safelisted method", anchor: "cors-safelisted-method" },
+        step: "",
+    };
+    pub(super) const SAFELISTED_HEADER: Self = Self {
+        section: &Section {
+            number: "2.2.2",
+            title: "CORS-safelisted request-header",
+            anchor: "cors-safelisted-request-header",
+        },
+        step: "",
+    };
+    pub(super) const UNSAFE_NAMES: Self = Self {
+        section: &Section {
+            number: "2.2.2",
+            title: "CORS-unsafe request-header names",
+            anchor: "cors-unsafe-request-header-names",
+        },
+        step: "5",
+    };
+    pub(super) const PORT_BLOCKING: Self =
+        Self { section: &Section { number: "2.9", title: "port blocking", anchor: "port-blocking" }, step: "" };
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fetch §{}, “{}”", self.section.number, self.section.title)?;
+        if self.step.is_empty() { Ok(()) } else { write!(f, ", step {}", self.step) }
     }
 }

@@ -1,17 +1,17 @@
-//! Chromium's names for the ways in which CORS fails.
+//! Chromium's names for CORS failures.
 
-/// The type `Network.CorsError` of the DevTools protocol: those members that an answer's head can cause.
+/// The members of `Network.CorsError` of the DevTools protocol that a response head can cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Code {
-    /// Mode `same-origin`, and the URL is of another origin.
+    /// Mode `same-origin` and a URL of another origin.
     DisallowedByMode,
     /// `Access-Control-Allow-Origin: *` for a request with credentials.
     WildcardOriginNotAllowed,
     /// No `Access-Control-Allow-Origin`.
     MissingAllowOriginHeader,
-    /// `Access-Control-Allow-Origin` holds a comma or a space: two lines, or a list.
+    /// `Access-Control-Allow-Origin` contains a comma or a space: two lines, or a list.
     MultipleAllowOriginValues,
-    /// `Access-Control-Allow-Origin` holds what is no URL at all.
+    /// `Access-Control-Allow-Origin` is no URL.
     InvalidAllowOriginValue,
     /// `Access-Control-Allow-Origin` names another origin.
     AllowOriginMismatch,
@@ -19,38 +19,38 @@ pub enum Code {
     InvalidAllowCredentials,
     /// The URL's scheme is neither `http` nor `https`.
     CorsDisabledScheme,
-    /// The preflight's status is not of 200 to 299.
+    /// The status of the preflight response is not 200 to 299.
     PreflightInvalidStatus,
     /// The preflight was answered with a redirect.
     PreflightDisallowedRedirect,
-    /// [`Code::WildcardOriginNotAllowed`] in the preflight's answer.
+    /// [`Code::WildcardOriginNotAllowed`] in the preflight's response.
     PreflightWildcardOriginNotAllowed,
-    /// [`Code::MissingAllowOriginHeader`] in the preflight's answer.
+    /// [`Code::MissingAllowOriginHeader`] in the preflight's response.
     PreflightMissingAllowOriginHeader,
-    /// [`Code::MultipleAllowOriginValues`] in the preflight's answer.
+    /// [`Code::MultipleAllowOriginValues`] in the preflight's response.
     PreflightMultipleAllowOriginValues,
-    /// [`Code::InvalidAllowOriginValue`] in the preflight's answer.
+    /// [`Code::InvalidAllowOriginValue`] in the preflight's response.
     PreflightInvalidAllowOriginValue,
-    /// [`Code::AllowOriginMismatch`] in the preflight's answer.
+    /// [`Code::AllowOriginMismatch`] in the preflight's response.
     PreflightAllowOriginMismatch,
-    /// [`Code::InvalidAllowCredentials`] in the preflight's answer.
+    /// [`Code::InvalidAllowCredentials`] in the preflight's response.
     PreflightInvalidAllowCredentials,
     /// `Access-Control-Allow-Methods` is no list of methods.
     InvalidAllowMethodsPreflightResponse,
     /// `Access-Control-Allow-Headers` is no list of header names.
     InvalidAllowHeadersPreflightResponse,
-    /// `Access-Control-Allow-Methods` has not the request's method.
+    /// `Access-Control-Allow-Methods` does not contain the request's method.
     MethodDisallowedByPreflightResponse,
-    /// `Access-Control-Allow-Headers` has not one of the request's headers.
+    /// `Access-Control-Allow-Headers` does not contain one of the request's headers.
     HeaderDisallowedByPreflightResponse,
     /// A redirect to a URL with a user name or password.
     RedirectContainsCredentials,
-    /// Mode `no-cors` with another redirect mode than `follow`.
+    /// Mode `no-cors` with a redirect mode other than `follow`.
     NoCorsRedirectModeNotFollow,
 }
 
 impl Code {
-    /// Every code.
+    /// All codes.
     pub const ALL: [Code; 22] = [
         Code::DisallowedByMode,
         Code::WildcardOriginNotAllowed,
@@ -76,7 +76,7 @@ impl Code {
         Code::NoCorsRedirectModeNotFollow,
     ];
 
-    /// The name, as Chromium's console and the DevTools protocol write it.
+    /// The name in Chromium's console and in the DevTools protocol.
     pub fn as_str(self) -> &'static str {
         match self {
             Code::DisallowedByMode => "DisallowedByMode",
@@ -104,7 +104,7 @@ impl Code {
         }
     }
 
-    /// The same failure of a CORS check, in a preflight's answer.
+    /// The same failure of the CORS check, for a preflight response.
     pub(super) fn in_preflight(self) -> Self {
         match self {
             Code::WildcardOriginNotAllowed => Code::PreflightWildcardOriginNotAllowed,

@@ -1,4 +1,4 @@
-//! Which cookies an answer would leave, and whether they would come back: RFC 6265bis, and how browsers treat third parties.
+//! Whether a browser stores a cookie and sends it back: RFC 6265bis, and the browsers' rules for third-party cookies.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use url::{Host, Url};
 use super::origin::PageOrigin;
 use super::quirks::Browser;
 
-/// One `Set-Cookie` line, as far as it decides anything. The value is not kept.
+/// The relevant parts of a `Set-Cookie` line. The value is not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetCookie {
     /// The cookie's name.
@@ -20,9 +20,9 @@ pub struct SetCookie {
     pub http_only: bool,
     /// `Partitioned`
     pub partitioned: bool,
-    /// `Domain`, in lower case and without a leading dot; `None` for a cookie of the host alone.
+    /// `Domain`, in lower case and without a leading dot; `None` for a host-only cookie.
     pub domain: Option<String>,
-    /// `Path`, where it begins with `/`.
+    /// `Path`, if it begins with `/`.
     pub path: Option<String>,
     /// Whether the line removes the cookie: `Max-Age` of 0 or less, or `Expires` in the last century.
     pub expired: bool,
@@ -37,42 +37,42 @@ pub enum SameSite {
     Lax,
     /// `None`
     None,
-    /// No attribute, or another value: Chromium takes it for `Lax`, Firefox and Safari send it to wherever it may go.
+    /// No attribute, or another value: `Lax` in Chromium, `None` in Firefox and Safari.
     Unset,
 }
 
-/// Where a cookie is set: who asks whom.
+/// The request whose response sets a cookie.
 #[derive(Debug, Clone)]
 pub struct Context<'a> {
-    /// The URL that sets the cookie and would get it back.
+    /// The URL that sets the cookie, and to which it would be sent back.
     pub url: &'a Url,
-    /// The page that calls; it is the tab's top page, too.
+    /// The calling page, which is also the top-level page of the tab.
     pub page: &'a PageOrigin,
-    /// Whether the request goes with credentials ([`super::request::Request::sends_credentials`]).
+    /// Whether the request is made with credentials ([`super::request::Request::sends_credentials`]).
     pub credentials: bool,
-    /// Whose rules decide.
+    /// The browser whose rules decide.
     pub browser: Browser,
-    /// Whether the user has cookies of other sites blocked, as in Chromium's incognito windows and by default
-    /// in Debian's. Firefox and Safari treat them apart whatever this says.
+    /// Whether the user blocks third-party cookies, as in Chromium's incognito windows and by default in Debian's Chromium.
+    /// Firefox and Safari have their own rules, which do not depend on this.
     pub third_parties_blocked: bool,
 }
 
-/// What becomes of a cookie.
+/// What a browser does with a cookie.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
-    /// It is stored, and the page's next request with credentials brings it back.
-    Kept,
-    /// The same, in a jar of its own for each site of a top page.
+pub enum CookieOutcome {
+    /// Stores it, and sends it with the page's next request with credentials.
+    Stored,
+    /// Stores it separately for each top-level site, and sends it from there.
     Partitioned,
-    /// It is removed.
+    /// Removes it.
     Removed,
-    /// It is not stored, or never sent from this page.
-    Lost(Loss),
+    /// Does not store it, or never sends it from this page.
+    Rejected(Rejection),
 }
 
-/// Why a cookie is lost.
+/// Why a browser rejects a cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
+pub enum Rejection {
     /// The request was made without credentials: `Set-Cookie` is ignored.
     WithoutCredentials,
     /// The line is empty, too long, or has control characters.
@@ -83,44 +83,46 @@ pub enum Loss {
     NoneWithoutSecure,
     /// `Partitioned` without `Secure`.
     PartitionedWithoutSecure,
-    /// `SameSite=Strict`, `Lax` or the default, and the page is of another site.
+    /// `SameSite=Strict`, `Lax` or the default, and a page of another site.
     SameSite,
-    /// `Domain` is not the host nor above it.
+    /// `Domain` is neither the host nor a domain above it.
     ForeignDomain,
     /// `Domain` is a public suffix, such as `com` or `github.io`.
     PublicSuffix,
-    /// The name begins with `__Secure-` or `__Host-`, and the attributes are not as it promises.
+    /// The name begins with `__Secure-` or `__Host-`, and the attributes do not meet that prefix's conditions.
     Prefix,
     /// `Path` does not cover the URL.
     Path,
-    /// The browser blocks cookies of other sites, and this one is not `Partitioned`.
+    /// The browser blocks third-party cookies, and this one is not `Partitioned`.
     ThirdParty,
 }
 
-impl fmt::Display for Loss {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Loss::WithoutCredentials => "the request is made without credentials, so that Set-Cookie is ignored",
-            Loss::Malformed => "the line is empty, longer than 4096 bytes, or holds control characters",
-            Loss::SecureOverHttp => "it is Secure, and came over plain HTTP",
-            Loss::NoneWithoutSecure => "SameSite=None needs Secure",
-            Loss::PartitionedWithoutSecure => "Partitioned needs Secure",
-            Loss::SameSite => "the page is of another site: it needs SameSite=None; Secure",
-            Loss::ForeignDomain => "its Domain is neither the host nor a domain above it",
-            Loss::PublicSuffix => "its Domain is a public suffix",
-            Loss::Prefix => "its name begins with __Secure- or __Host-, and its attributes are not what that promises",
-            Loss::Path => "its Path does not cover the URL",
-            Loss::ThirdParty => "the browser keeps no cookies of other sites unless they are Partitioned",
+            Rejection::WithoutCredentials => "the request is made without credentials, so that Set-Cookie is ignored",
+            Rejection::Malformed => "the line is empty, longer than 4096 bytes, or contains control characters",
+            Rejection::SecureOverHttp => "it is Secure, and came over plain HTTP",
+            Rejection::NoneWithoutSecure => "SameSite=None needs Secure",
+            Rejection::PartitionedWithoutSecure => "Partitioned needs Secure",
+            Rejection::SameSite => "the page is of another site: it needs SameSite=None; Secure",
+            Rejection::ForeignDomain => "its Domain is neither the host nor a domain above it",
+            Rejection::PublicSuffix => "its Domain is a public suffix",
+            Rejection::Prefix => {
+                "its name begins with __Secure- or __Host-, and its attributes do not meet that prefix's conditions"
+            }
+            Rejection::Path => "its Path does not cover the URL",
+            Rejection::ThirdParty => "the browser blocks third-party cookies unless they are Partitioned",
         })
     }
 }
 
-/// RFC 6265bis §5.6: most bytes of name and value, and of an attribute's value.
+/// RFC 6265bis §5.6: the most bytes of name and value, and of an attribute's value.
 const LONGEST_PAIR: usize = 4096;
 const LONGEST_ATTRIBUTE: usize = 1024;
 
 impl SetCookie {
-    /// Reads a `Set-Cookie` line: RFC 6265bis §5.6. `None` where browsers ignore it as a whole.
+    /// Parses a `Set-Cookie` line (RFC 6265bis §5.6); `None` if browsers ignore the line.
     pub fn parse(line: &[u8]) -> Option<Self> {
         if line.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
             return None;
@@ -128,7 +130,7 @@ impl SetCookie {
         let line = String::from_utf8_lossy(line);
         let mut parts = line.split(';');
         let pair = parts.next().unwrap_or_default();
-        // without `=`, the whole is the value of a cookie without a name
+        // without `=`, the pair is the value of a cookie without a name
         let (name, value) = pair.split_once('=').unwrap_or(("", pair));
         let (name, value) = (name.trim(), value.trim());
         if name.is_empty() && value.is_empty() || name.len() + value.len() > LONGEST_PAIR {
@@ -152,12 +154,12 @@ impl SetCookie {
                 cookie.set(name, value, &mut max_age);
             }
         }
-        // `Max-Age` is stronger than `Expires`
+        // `Max-Age` has precedence over `Expires`
         cookie.expired = max_age.unwrap_or(cookie.expired);
         Some(cookie)
     }
 
-    /// The last of several attributes of a name counts.
+    /// Applies an attribute. The last attribute of a name counts.
     fn set(&mut self, name: &str, value: &str, max_age: &mut Option<bool>) {
         match name.to_ascii_lowercase().as_str() {
             "secure" => self.secure = true,
@@ -179,7 +181,7 @@ impl SetCookie {
             "max-age" => {
                 let digits = value.strip_prefix('-').unwrap_or(value);
                 let valid = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-                // RFC 6265bis §5.6.2 ignores a malformed one; in Chromium it still hides the one before it
+                // RFC 6265bis §5.6.2 ignores a malformed one; in Chromium it still overrides an earlier one
                 *max_age = valid.then(|| value.starts_with('-') || digits.bytes().all(|b| b == b'0'));
             }
             "expires" => self.expired = is_last_century(value),
@@ -187,23 +189,23 @@ impl SetCookie {
         }
     }
 
-    /// Whether the browser keeps the cookie and sends it back with the page's next request.
-    pub fn fate(&self, context: &Context<'_>) -> Fate {
-        match self.loss(context) {
-            Some(loss) => Fate::Lost(loss),
-            None if self.expired => Fate::Removed,
-            None if self.partitioned || context.partitions() => Fate::Partitioned,
-            None => Fate::Kept,
+    /// Whether the browser stores the cookie and sends it with the page's next request.
+    pub fn outcome(&self, context: &Context<'_>) -> CookieOutcome {
+        match self.rejection(context) {
+            Some(rejection) => CookieOutcome::Rejected(rejection),
+            None if self.expired => CookieOutcome::Removed,
+            None if self.partitioned || context.partitions() => CookieOutcome::Partitioned,
+            None => CookieOutcome::Stored,
         }
     }
 
     /// RFC 6265bis §5.7, "Storage Model", in its order; then §5.8.3, whether it would be sent.
-    fn loss(&self, context: &Context<'_>) -> Option<Loss> {
+    fn rejection(&self, context: &Context<'_>) -> Option<Rejection> {
         if !context.credentials {
-            return Some(Loss::WithoutCredentials);
+            return Some(Rejection::WithoutCredentials);
         }
-        if let Some(loss) = self.domain_flaw(context.url) {
-            return Some(loss);
+        if let Some(rejection) = self.domain_flaw(context.url) {
+            return Some(rejection);
         }
         let cross_site = !is_same_site(context.page, context.url);
         let none = match self.same_site {
@@ -212,25 +214,25 @@ impl SetCookie {
             SameSite::Strict | SameSite::Lax => false,
         };
         if self.secure && !context.is_secure() {
-            Some(Loss::SecureOverHttp)
+            Some(Rejection::SecureOverHttp)
         } else if cross_site && !none {
-            Some(Loss::SameSite)
+            Some(Rejection::SameSite)
         } else if self.same_site == SameSite::None && !self.secure {
-            Some(Loss::NoneWithoutSecure)
+            Some(Rejection::NoneWithoutSecure)
         } else if self.partitioned && !self.secure {
-            Some(Loss::PartitionedWithoutSecure)
-        } else if !self.keeps_its_prefix() {
-            Some(Loss::Prefix)
+            Some(Rejection::PartitionedWithoutSecure)
+        } else if !self.meets_its_prefix() {
+            Some(Rejection::Prefix)
         } else if cross_site && !self.partitioned && context.blocks_third_parties() {
-            Some(Loss::ThirdParty)
+            Some(Rejection::ThirdParty)
         } else if !self.path.as_deref().is_none_or(|path| covers(path, context.url.path())) {
-            Some(Loss::Path)
+            Some(Rejection::Path)
         } else {
             None
         }
     }
 
-    fn domain_flaw(&self, url: &Url) -> Option<Loss> {
+    fn domain_flaw(&self, url: &Url) -> Option<Rejection> {
         let domain = self.domain.as_deref()?;
         let host = url.host_str()?;
         if domain == host {
@@ -240,14 +242,14 @@ impl SetCookie {
         let is_name = matches!(url.host(), Some(Host::Domain(_)));
         let is_above = host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
         if psl::suffix_str(domain) == Some(domain) {
-            Some(Loss::PublicSuffix)
+            Some(Rejection::PublicSuffix)
         } else {
-            (!is_name || !is_above).then_some(Loss::ForeignDomain)
+            (!is_name || !is_above).then_some(Rejection::ForeignDomain)
         }
     }
 
-    /// §4.1.3; names are compared without case.
-    fn keeps_its_prefix(&self) -> bool {
+    /// §4.1.3; names are compared case-insensitively.
+    fn meets_its_prefix(&self) -> bool {
         let begins =
             |prefix: &str| self.name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
         if begins("__Host-") {
@@ -259,7 +261,7 @@ impl SetCookie {
 }
 
 impl Context<'_> {
-    /// Chromium and Firefox trust this machine without TLS.
+    /// Chromium and Firefox treat loopback addresses as secure.
     fn is_secure(&self) -> bool {
         self.url.scheme() == "https" || self.browser != Browser::Safari && super::fetch::is_trustworthy(self.url)
     }
@@ -267,7 +269,7 @@ impl Context<'_> {
     fn blocks_third_parties(&self) -> bool {
         match self.browser {
             Browser::Safari => true,
-            // it keeps them, in a jar for each site
+            // it stores them separately for each top-level site
             Browser::Firefox => false,
             Browser::Chromium | Browser::Standard => self.third_parties_blocked,
         }
@@ -278,7 +280,7 @@ impl Context<'_> {
     }
 }
 
-/// HTML §7.1.1.1, "same site": the same scheme, and the same registrable domain or else the same host. Ports don't matter.
+/// HTML §7.1.1.1, "same site": the same scheme, and the same registrable domain or else the same host, with any ports.
 pub fn is_same_site(page: &PageOrigin, url: &Url) -> bool {
     let Ok(page) = Url::parse(page.as_str()) else { return false };
     let (Some(page_host), Some(host)) = (page.host_str(), url.host_str()) else { return false };
@@ -299,7 +301,7 @@ fn covers(path: &str, of_url: &str) -> bool {
     of_url.strip_prefix(path).is_some_and(|rest| rest.is_empty() || path.ends_with('/') || rest.starts_with('/'))
 }
 
-/// A date is read without a clock: who removes a cookie writes 1970.
+/// Whether a date removes a cookie, decided without a clock: servers write 1970.
 fn is_last_century(date: &str) -> bool {
     let mut numbers = date.split(|c: char| !c.is_ascii_digit());
     numbers.any(|number| number.len() == 4 && number < "2000")

@@ -1,4 +1,4 @@
-//! One request's whole course, for a caller that sends and receives: Fetch §4.1 "main fetch" and §4.4 "HTTP fetch".
+//! The state machine of one request, for a caller that does the I/O: Fetch §4.1 "main fetch" and §4.4 "HTTP fetch". Pure.
 //!
 //! ```text
 //! Fetch::new ─┬─ preflight() ── preflight_answered() ─┬─ outgoing() ── answered() ─┬─ Progress::Done
@@ -9,60 +9,58 @@ use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-use super::answer::Answer;
-use super::block::{Block, Stage};
+use super::block::{Block, Stage, Step};
 use super::check::cors_check;
 use super::code::Code;
+use super::head::ResponseHead;
 use super::preflight::{self, Allowed, Preflight, Reason};
 use super::redirect::{self, Change};
 use super::request::{Kind, Mode, PageRequest, RedirectMode, Request, Tainting};
 use super::response::{Readable, readable};
-use super::step::Step;
 
-/// A request under way: what is to be sent next, if it needs a preflight, or else what is to be sent.
+/// A request that waits for its preflight response or for its response.
 #[derive(Debug, Clone)]
 pub struct Fetch {
     request: Request,
     reasons: Vec<Reason>,
 }
 
-/// A request as it goes over the wire.
+/// A request as a browser sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
     /// The method.
     pub method: Method,
-    /// Where to.
+    /// The URL.
     pub url: Url,
-    /// The page's headers, and of the browser's own those that decide something: `origin`, `accept`, `cache-control` and
-    /// `sec-fetch-*`.
+    /// The page's headers, and the relevant ones of the browser: `origin`, `accept`, `cache-control` and `pragma`.
     pub headers: HeaderMap,
-    /// Whether cookies and the like go along.
+    /// Whether credentials, such as cookies, are sent.
     pub credentials: bool,
-    /// Whether the body goes along: a redirect can have taken it away.
+    /// Whether the body is sent: a redirect can remove it.
     pub body: bool,
 }
 
-/// What follows from an answer.
+/// The result of a response.
 #[derive(Debug, Clone)]
 pub enum Progress {
-    /// The page gets this.
+    /// The page gets the response.
     Done(Readable),
-    /// A redirect is followed: the request goes on, perhaps with a preflight first.
+    /// A redirect is followed: the request continues, perhaps with a preflight first.
     Redirected(Box<Fetch>, Vec<Change>),
-    /// The page asked for `redirect: "manual"` and gets an answer that says nothing.
+    /// The page used `redirect: "manual"` and gets an opaque response.
     OpaqueRedirect,
 }
 
 impl Fetch {
-    /// Begins a page's request.
+    /// Starts a page's request.
     ///
     /// # Errors
-    /// What fails before anything is sent.
+    /// The step that fails before anything is sent.
     pub fn new(page: &PageRequest) -> Result<Self, Block> {
         Self::started(Request::new(page)?)
     }
 
-    /// Main fetch, steps 7 to 12: what may not be asked at all, and how much of the answer the page may see.
+    /// Main fetch, steps 7 to 12: refuses requests, and decides how much of the response the page may see.
     fn started(mut request: Request) -> Result<Self, Block> {
         if let Some(port) = request.url.port().filter(|port| is_bad_port(*port)) {
             let reason = format!("No browser connects to port {port}, which belongs to another protocol.");
@@ -78,7 +76,7 @@ impl Fetch {
         match request.mode {
             Mode::SameOrigin => {
                 let reason = "The request's mode is same-origin, and the URL is of another origin.".to_owned();
-                // Chromium names it for the first URL alone
+                // Chromium has a name for the first URL only
                 let code = (request.redirects == 0).then_some(Code::DisallowedByMode);
                 Err(refused(code, Step::main_fetch("12"), reason, "mode: \"cors\""))
             }
@@ -92,7 +90,7 @@ impl Fetch {
                 Ok(Self { request, reasons: Vec::new() })
             }
             Mode::Cors if !matches!(request.url.scheme(), "http" | "https") => {
-                let reason = format!("`{}:` URLs cannot be asked from another origin.", request.url.scheme());
+                let reason = format!("`{}:` URLs cannot be requested from another origin.", request.url.scheme());
                 let step = Step::main_fetch("12");
                 Err(refused(Some(Code::CorsDisabledScheme), step, reason, "an http or https URL"))
             }
@@ -104,30 +102,30 @@ impl Fetch {
         }
     }
 
-    /// The request as it stands.
+    /// The current state of the request.
     pub fn request(&self) -> &Request {
         &self.request
     }
 
-    /// Why a preflight must come first; empty where none does.
+    /// Why a preflight is needed; empty if none is.
     pub fn preflight_reasons(&self) -> &[Reason] {
         &self.reasons
     }
 
-    /// The preflight that must come first, if one must.
+    /// The preflight, if one is needed.
     pub fn preflight(&self) -> Option<Preflight> {
         (!self.reasons.is_empty()).then(|| Preflight::of(&self.request))
     }
 
-    /// Judges the preflight's answer; where it passes, [`Fetch::outgoing`] is next.
+    /// Checks the preflight response. If it passes, [`Fetch::outgoing`] is sent next.
     ///
     /// # Errors
     /// The first step that fails.
-    pub fn preflight_answered(&self, answer: &Answer) -> Result<Allowed, Block> {
-        preflight::check(&self.request, answer)
+    pub fn preflight_answered(&self, response: &ResponseHead) -> Result<Allowed, Block> {
+        preflight::check(&self.request, response)
     }
 
-    /// The request itself.
+    /// The request to send.
     pub fn outgoing(&self) -> Outgoing {
         let request = &self.request;
         let mut headers = request.headers.clone();
@@ -157,37 +155,37 @@ impl Fetch {
         self.request.tainting == Tainting::Cors || !safe
     }
 
-    /// Judges the answer to the request itself.
+    /// Checks the response to the request itself.
     ///
     /// # Errors
     /// The first step that fails.
-    pub fn answered(&self, answer: &Answer) -> Result<Progress, Block> {
+    pub fn answered(&self, response: &ResponseHead) -> Result<Progress, Block> {
         let request = &self.request;
         if request.browser.reads_location_first() {
-            redirect::location(request, answer)?;
+            redirect::location(request, response)?;
         }
-        // §4.4, step 4.4, before the answer is looked at for a redirect
+        // §4.4, step 4.4, before redirects are handled
         if request.tainting == Tainting::Cors {
-            cors_check(request, answer)?;
+            cors_check(request, response)?;
         }
-        if !redirect::is_redirect(answer.status) {
-            return Ok(Progress::Done(readable(request, answer)));
+        if !redirect::is_redirect(response.status) {
+            return Ok(Progress::Done(readable(request, response)));
         }
         match request.redirect {
-            RedirectMode::Error => self.redirected_in_error(answer),
+            RedirectMode::Error => self.redirected_in_error(response),
             RedirectMode::Manual => Ok(Progress::OpaqueRedirect),
-            RedirectMode::Follow => match redirect::follow(request, answer)? {
-                None => Ok(Progress::Done(readable(request, answer))),
+            RedirectMode::Follow => match redirect::follow(request, response)? {
+                None => Ok(Progress::Done(readable(request, response))),
                 Some((next, changes)) => Ok(Progress::Redirected(Box::new(Self::started(next)?), changes)),
             },
         }
     }
 
-    fn redirected_in_error(&self, answer: &Answer) -> Result<Progress, Block> {
-        if self.request.browser.reads_location_first() && redirect::follow(&self.request, answer)?.is_none() {
-            return Ok(Progress::Done(readable(&self.request, answer)));
+    fn redirected_in_error(&self, response: &ResponseHead) -> Result<Progress, Block> {
+        if self.request.browser.reads_location_first() && redirect::follow(&self.request, response)?.is_none() {
+            return Ok(Progress::Done(readable(&self.request, response)));
         }
-        let reason = "The answer is a redirect, and the page asked for redirect: \"error\".".to_owned();
+        let reason = "The response is a redirect, and the page asked for redirect: \"error\".".to_owned();
         let block = refused(None, Step::http_fetch("6.3"), reason, "redirect: \"follow\"");
         Err(Block { stage: Stage::Redirect, ..block })
     }
@@ -201,7 +199,7 @@ fn refused(code: Option<Code>, step: Step, reason: String, needed: &str) -> Bloc
     Block { code, stage: Stage::Page, step, reason, received: Vec::new(), needed: needed.to_owned() }
 }
 
-/// Secure Contexts §3.1, "is origin potentially trustworthy", as far as a URL of `http` can be: this machine.
+/// Secure Contexts §3.1, "is origin potentially trustworthy", for an `http` URL: loopback only.
 pub(super) fn is_trustworthy(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

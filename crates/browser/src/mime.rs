@@ -1,8 +1,8 @@
-//! MIME types: as much of the MIME Sniffing standard, §4.4 "parse a MIME type", as decides whether a type is one, and which.
+//! The essence and the charset of a MIME type (MIME Sniffing §4.4, "parse a MIME type"). Pure.
 
-use super::answer::is_token_byte;
+use super::head::is_token_byte;
 
-/// The essence, `type/subtype` in lower case, of a `Content-Type`; `None` where parsing fails. Parameters never make it fail.
+/// The essence of a `Content-Type`, `type/subtype` in lower case; `None` if it is no MIME type. Parameters are ignored.
 pub fn essence(value: &[u8]) -> Option<String> {
     let value = trimmed(value);
     let slash = value.iter().position(|b| *b == b'/')?;
@@ -16,8 +16,7 @@ pub fn essence(value: &[u8]) -> Option<String> {
     String::from_utf8(essence).ok()
 }
 
-/// The value of the parameter `charset`, in lower case and without quotes: the first that is not empty, as the
-/// standard has it.
+/// The value of the parameter `charset`, in lower case and without quotes: the first one that is not empty.
 pub fn charset(value: &[u8]) -> Option<String> {
     let mut parameters = value.split(|b| *b == b';').skip(1);
     parameters.find_map(|parameter| {

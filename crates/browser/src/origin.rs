@@ -1,4 +1,4 @@
-//! The origin of the page that calls.
+//! The origin of the calling page. Pure.
 
 use std::fmt;
 
@@ -10,16 +10,16 @@ use cors::origin::Origin;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PageOrigin(Box<str>);
 
-/// The text names no origin.
+/// The text is no origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoOrigin;
 
 impl PageOrigin {
-    /// Reads an origin, or the URL of a page: `https://app.example.com`, `https://App.Example.com:443/chat`, `null`,
+    /// Parses an origin, or the URL of a page: `https://app.example.com`, `https://App.Example.com:443/chat`, `null`,
     /// `chrome-extension://abc`.
     ///
     /// # Errors
-    /// [`NoOrigin`] where the text is no URL with an origin. Pages of `file:` and `data:` URLs have the origin `null`.
+    /// [`NoOrigin`] if the text is no URL with an origin. Pages of `file:` and `data:` URLs have the origin `null`.
     pub fn parse(text: &str) -> Result<Self, NoOrigin> {
         if text == "null" {
             return Ok(Self::null());
@@ -28,7 +28,7 @@ impl PageOrigin {
         match url.scheme() {
             "http" | "https" => Ok(Self::of(&url)),
             "file" | "data" => Ok(Self::null()),
-            // the URL standard has no origin for other schemes: browsers serialise those of extensions all the same
+            // the URL standard has no origin for other schemes, but browsers serialise those of extensions
             _ => match Origin::parse(text.trim_end_matches('/').as_bytes()) {
                 Ok(Origin::Foreign(text)) => Ok(Self(text.into())),
                 _ => Err(NoOrigin),
@@ -46,22 +46,22 @@ impl PageOrigin {
         Self(url.origin().ascii_serialization().into())
     }
 
-    /// As `Origin` carries it.
+    /// The value of the header `Origin`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is opaque.
+    /// Whether the origin is opaque.
     pub fn is_null(&self) -> bool {
         &*self.0 == "null"
     }
 
-    /// Whether a URL is of this origin. An opaque origin is the same as no other, not even itself.
+    /// Whether a URL has this origin. An opaque origin equals no origin, not even itself.
     pub fn is_same_origin(&self, url: &Url) -> bool {
         !self.is_null() && *self == Self::of(url)
     }
 
-    /// Whether a page of this origin was loaded over TLS: what it loads must be, too.
+    /// Whether a page of this origin was loaded over TLS, so that its requests need TLS, too.
     pub fn is_https(&self) -> bool {
         self.0.starts_with("https://")
     }

@@ -1,11 +1,11 @@
-//! Where browsers do otherwise than the standard says, as data; and the decisions of this crate that depend on it.
+//! The differences between browsers and the standard, as data, and the decisions of this crate that depend on them. Pure.
 //!
-//! What is said of Chromium is tested against it (`tests/it/differential`). What is said of Firefox and Safari was read in
-//! their sources and in MDN's compatibility data.
+//! Differential tests compare those of Chromium with the browser itself. Those of Firefox and Safari come from their sources
+//! and from MDN's compatibility data.
 
 use std::fmt;
 
-/// Whose rules decide.
+/// The browser whose rules decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Browser {
     /// The Fetch standard, to the letter.
@@ -23,23 +23,23 @@ pub enum Browser {
 /// preflighted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quirk {
-    /// A name for tests and `--json`.
+    /// A stable name.
     pub id: &'static str,
-    /// Who does otherwise.
+    /// The browsers that differ.
     pub browsers: &'static [Browser],
-    /// What the standard says.
+    /// The standard's rule.
     pub standard: &'static str,
-    /// What these browsers do.
+    /// The behaviour of these browsers.
     pub instead: &'static str,
 }
 
-/// Every known difference.
+/// All known differences.
 pub const QUIRKS: [Quirk; 13] = [
     Quirk {
         id: "wildcard-covers-authorization",
         browsers: &[Browser::Chromium, Browser::Firefox, Browser::Safari],
         standard: "`*` in Access-Control-Allow-Headers does not cover `authorization` (§4.8, step 7.6)",
-        instead: "it covers `authorization`, with a warning in the console of Chromium and Firefox that this will end",
+        instead: "it covers `authorization`, with a warning in the console of Chromium and Firefox that this will change",
     },
     Quirk {
         id: "max-age-two-hours",
@@ -74,14 +74,14 @@ pub const QUIRKS: [Quirk; 13] = [
     Quirk {
         id: "lines-joined",
         browsers: &[Browser::Chromium, Browser::Safari],
-        standard: "two lines of one request header are judged one by one, each up to 128 bytes (§2.2.2)",
-        instead: "they are judged as one, joined by a comma",
+        standard: "two lines of one request header are checked one by one, each up to 128 bytes (§2.2.2)",
+        instead: "they are checked as one value, joined by a comma",
     },
     Quirk {
         id: "third-party-cookies-blocked",
         browsers: &[Browser::Firefox, Browser::Safari],
-        standard: "whether a cookie of another site is kept is the browser's choice",
-        instead: "cookies of another site are partitioned (Firefox) or blocked (Safari) unless they are `Partitioned`",
+        standard: "whether a third-party cookie is stored is the browser's choice",
+        instead: "third-party cookies are partitioned (Firefox) or blocked (Safari) unless they are `Partitioned`",
     },
     Quirk {
         id: "same-site-unset",
@@ -94,7 +94,7 @@ pub const QUIRKS: [Quirk; 13] = [
         browsers: &[Browser::Chromium],
         standard: "a redirect's Location is read after the CORS check and the redirect mode (§4.4, steps 4.4 and 6.3)",
         instead: "a Location that is no URL fails before both, userinfo in it before the mode; and without Location, \
-                  `redirect: \"error\"` gets the answer as it is",
+                  `redirect: \"error\"` gets the response as it is",
     },
     Quirk {
         id: "no-userinfo",
@@ -106,7 +106,7 @@ pub const QUIRKS: [Quirk; 13] = [
         id: "events-in-utf8",
         browsers: &[Browser::Chromium],
         standard: "EventSource reads UTF-8 whatever the content type's charset says (HTML §9.2.3)",
-        instead: "it gives up where the charset is another",
+        instead: "it fails the connection for another charset",
     },
     Quirk {
         id: "no-streaming-upload",
@@ -117,7 +117,7 @@ pub const QUIRKS: [Quirk; 13] = [
 ];
 
 impl Browser {
-    /// Every one.
+    /// All of them.
     pub const ALL: [Browser; 4] = [Browser::Standard, Browser::Chromium, Browser::Firefox, Browser::Safari];
 
     /// `standard`, `chromium`, `firefox` or `safari`.
@@ -130,7 +130,7 @@ impl Browser {
         }
     }
 
-    /// The longest time for which it keeps a preflight's answer, in seconds; the standard leaves it open.
+    /// The longest time for which it caches a preflight response, in seconds; `None` for the standard, which has no limit.
     pub fn longest_max_age(self) -> Option<u64> {
         match self {
             Browser::Standard => None,
@@ -140,7 +140,7 @@ impl Browser {
         }
     }
 
-    /// What it does otherwise than the standard.
+    /// Its differences from the standard.
     pub fn quirks(self) -> impl Iterator<Item = &'static Quirk> {
         QUIRKS.iter().filter(move |quirk| quirk.browsers.contains(&self))
     }

@@ -1,31 +1,30 @@
-//! Fetch §4.5, "HTTP-redirect fetch": where a redirect leads, and what the request loses on the way.
+//! Fetch §4.5, "HTTP-redirect fetch": the request after a redirect. Pure.
 
 use http::header::{self, HeaderName};
 use http::{Method, StatusCode};
 use url::Url;
 
-use super::answer::{Answer, trimmed};
-use super::block::{Block, Stage};
+use super::block::{Block, Stage, Step};
 use super::code::Code;
+use super::head::{ResponseHead, trimmed};
 use super::request::{Body, Kind, Mode, Request, Tainting};
-use super::step::Step;
 
 /// Fetch §2.2.2, "request-body-header name".
 const BODY_HEADERS: [HeaderName; 4] =
     [header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LOCATION, header::CONTENT_TYPE];
-/// On redirects to other origins Chromium drops these, the page's own among them.
+/// Chromium drops these on redirects to other origins, also if the page set them.
 const CLIENT_HINTS: [&str; 7] = ["device-memory", "downlink", "dpr", "ect", "rtt", "viewport-width", "width"];
-/// Most redirects that a browser follows.
+/// The most redirects that a browser follows.
 pub const MOST_REDIRECTS: u8 = 20;
 
 /// What a redirect changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// The method became GET and the body is gone, with the headers that describe it.
+    /// The method is GET now, without the body and the headers that describe it.
     ToGet,
-    /// `authorization` is gone: the new URL is of another origin.
+    /// `authorization` is removed: the new URL has another origin.
     AuthorizationDropped,
-    /// The origin is `null` from here on: a redirect left an origin that is not the page's for yet another.
+    /// The origin is `null` from here on: a redirect led from an origin other than the page's to a third one.
     OriginTainted,
 }
 
@@ -34,17 +33,17 @@ pub fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// Follows a redirect: the request as it goes on, and what changed; `None` where the answer is no redirect.
+/// Follows a redirect: the new request and what changed; `None` if the response is no redirect.
 ///
 /// # Errors
 /// The first step that fails.
-pub fn follow(request: &Request, answer: &Answer) -> Result<Option<(Request, Vec<Change>)>, Block> {
-    let Some(to) = location(request, answer)? else { return Ok(None) };
-    check(request, answer, &to)?;
+pub fn follow(request: &Request, response: &ResponseHead) -> Result<Option<(Request, Vec<Change>)>, Block> {
+    let Some(to) = location(request, response)? else { return Ok(None) };
+    check(request, response, &to)?;
     let mut next = request.clone();
     let mut changes = Vec::new();
     next.redirects += 1;
-    if becomes_get(answer.status, &request.method) {
+    if becomes_get(response.status, &request.method) {
         next.method = Method::GET;
         next.body = Body::None;
         for name in BODY_HEADERS {
@@ -72,11 +71,11 @@ pub fn follow(request: &Request, answer: &Answer) -> Result<Option<(Request, Vec
 }
 
 /// "location URL" (Fetch §2.2.6), without fragment.
-pub(super) fn location(request: &Request, answer: &Answer) -> Result<Option<Url>, Block> {
-    if !is_redirect(answer.status) {
+pub(super) fn location(request: &Request, response: &ResponseHead) -> Result<Option<Url>, Block> {
+    if !is_redirect(response.status) {
         return Ok(None);
     }
-    let mut lines = answer.headers.get_all(header::LOCATION).iter();
+    let mut lines = response.headers.get_all(header::LOCATION).iter();
     let Some(line) = lines.next() else { return Ok(None) };
     let written = String::from_utf8_lossy(trimmed(line.as_bytes())).into_owned();
     match request.url.join(&written) {
@@ -86,27 +85,27 @@ pub(super) fn location(request: &Request, answer: &Answer) -> Result<Option<Url>
         }
         Err(_) => {
             let reason = "The redirect's Location is no URL.".to_owned();
-            Err(block(None, "5", reason, vec![status_line(answer)], "location: a URL".to_owned()))
+            Err(block(None, "5", reason, vec![status_line(response)], "location: a URL".to_owned()))
         }
     }
 }
 
 /// Steps 6 to 11.
-fn check(request: &Request, answer: &Answer, to: &Url) -> Result<(), Block> {
-    let received = vec![status_line(answer), format!("location: {}", without_userinfo(to))];
+fn check(request: &Request, response: &ResponseHead, to: &Url) -> Result<(), Block> {
+    let received = vec![status_line(response), format!("location: {}", without_userinfo(to))];
     if !matches!(to.scheme(), "http" | "https") {
         let reason = format!("The redirect leads to a `{}:` URL.", to.scheme());
         return Err(block(None, "6", reason, received, "an http or https URL".to_owned()));
     }
     if request.redirects == MOST_REDIRECTS {
         let reason = format!("The request was redirected more than {MOST_REDIRECTS} times.");
-        return Err(block(None, "7", reason, received, "an answer that is no redirect".to_owned()));
+        return Err(block(None, "7", reason, received, "a response that is no redirect".to_owned()));
     }
     if let Some((code, step)) = userinfo_flaw(request, to) {
         let reason = "The redirect leads to a URL with a user name or password.".to_owned();
         return Err(block(code, step, reason, received, "location: the URL without them".to_owned()));
     }
-    if answer.status != StatusCode::SEE_OTHER && request.body == Body::Stream {
+    if response.status != StatusCode::SEE_OTHER && request.body == Body::Stream {
         let reason = "The body is a stream, which cannot be sent again after a redirect.".to_owned();
         return Err(block(None, "11", reason, received, "status 303, or a body that is no stream".to_owned()));
     }
@@ -144,8 +143,8 @@ fn without_userinfo(url: &Url) -> String {
     url.into()
 }
 
-fn status_line(answer: &Answer) -> String {
-    format!("status {}", answer.status)
+fn status_line(response: &ResponseHead) -> String {
+    format!("status {}", response.status)
 }
 
 fn block(code: Option<Code>, step: &'static str, reason: String, received: Vec<String>, needed: String) -> Block {

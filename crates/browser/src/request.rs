@@ -1,88 +1,87 @@
-//! What a page asks for, and what its browser makes of it before anything is sent: Fetch §5.4, `new Request()`.
+//! A page's call, and the request that its browser makes of it: Fetch §5.4, `new Request()`. Pure.
 
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-use super::answer::trimmed;
-use super::block::{Block, Stage};
+use super::block::{Block, Stage, Step};
+use super::head::trimmed;
 use super::origin::PageOrigin;
 use super::quirks::Browser;
 use super::safelist::is_no_cors_safelisted;
-use super::step::Step;
 use cors::names::is_forbidden_in_requests;
 
-/// A call as the page writes it: `fetch(url, {method, headers, …})`, `new EventSource(url)`.
+/// A call in the page's code: `fetch(url, {method, headers, …})`, `new EventSource(url)`.
 #[derive(Debug, Clone)]
 pub struct PageRequest {
-    /// Where to; absolute.
+    /// The absolute URL.
     pub url: Url,
-    /// Of the page.
+    /// The page's origin.
     pub origin: PageOrigin,
-    /// As written, such as `patch`.
+    /// The method as written, such as `patch`.
     pub method: String,
-    /// As written, in order; a name may come more than once.
+    /// The headers as written, in order; a name may occur several times.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// `credentials`; fetch's default is `same-origin`.
+    /// The option `credentials`; the default of fetch is `same-origin`.
     pub credentials: Credentials,
-    /// `mode`; fetch's default is `cors`.
+    /// The option `mode`; the default of fetch is `cors`.
     pub mode: Mode,
-    /// `redirect`; fetch's default is `follow`.
+    /// The option `redirect`; the default of fetch is `follow`.
     pub redirect: RedirectMode,
-    /// What kind of body.
+    /// The kind of body.
     pub body: Body,
-    /// Whether someone listens to `XMLHttpRequest.upload`, for a progress bar. Counts for [`Kind::Xhr`] with a body.
+    /// Whether `XMLHttpRequest.upload` has a listener. Only [`Kind::Xhr`] with a body uses this.
     pub upload_listener: bool,
-    /// Through which interface.
+    /// The interface.
     pub kind: Kind,
-    /// Whose rules decide.
+    /// The browser whose rules decide.
     pub browser: Browser,
 }
 
-/// The credentials mode: when cookies, HTTP authentication and client certificates go along, and whether the answer must
+/// The credentials mode: when cookies, HTTP authentication and client certificates are sent, and whether the response must
 /// allow them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Credentials {
     /// Never.
     Omit,
-    /// To the page's own origin.
+    /// To the page's own origin only.
     SameOrigin,
-    /// To every origin; the answer must say `access-control-allow-credentials: true`.
+    /// To every origin; the response must have `access-control-allow-credentials: true`.
     Include,
 }
 
 /// The request mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Other origins are asked by the CORS protocol.
+    /// Requests to other origins use the CORS protocol.
     Cors,
-    /// Other origins are not asked, and the page sees nothing of the answer.
+    /// Requests to other origins do not use it, and the page cannot read the response.
     NoCors,
-    /// Other origins are an error.
+    /// Requests to other origins fail.
     SameOrigin,
 }
 
 /// The redirect mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RedirectMode {
-    /// Redirects are followed, at most 20.
+    /// At most 20 redirects are followed.
     Follow,
     /// A redirect is an error.
     Error,
-    /// The page gets an opaque answer for a redirect.
+    /// The page gets an opaque response for a redirect.
     Manual,
 }
 
-/// A body's kind, as far as it decides anything.
+/// The kind of a request body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Body {
     /// No body.
     None,
-    /// A string, which brings the content type `text/plain;charset=UTF-8` where the page sets none.
+    /// A string, with the content type `text/plain;charset=UTF-8` unless the page sets one.
     Text,
-    /// Bytes that bring no content type.
+    /// Bytes without a content type of their own.
     Bytes,
-    /// A `ReadableStream`: preflighted, and not sent twice.
+    /// A `ReadableStream`: always preflighted, and never sent again.
     Stream,
 }
 
@@ -126,21 +125,21 @@ impl PageRequest {
     }
 }
 
-/// A request as the standard has it: checked, and with what happens to it on its way.
+/// A checked request in the standard's sense, with its state after redirects.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The current URL: after redirects, the last. Without user name and password.
+    /// The current URL, without user name and password.
     pub(super) url: Url,
     pub(super) origin: PageOrigin,
-    /// Normalised; never forbidden.
+    /// The normalised method, never a forbidden one.
     pub(super) method: Method,
-    /// What the page set and the browser sends; names that pages may not set are gone.
+    /// The headers of the page that are sent, without those that pages may not set.
     pub(super) headers: HeaderMap,
     pub(super) credentials: Credentials,
     pub(super) mode: Mode,
     pub(super) redirect: RedirectMode,
     pub(super) body: Body,
-    /// What sets the use-CORS-preflight flag, which a redirect that takes the body away does not unset.
+    /// Whether an upload listener sets the use-CORS-preflight flag. A redirect that removes the body does not unset it.
     pub(super) listens_to_upload: bool,
     pub(super) streams_body: bool,
     pub(super) kind: Kind,
@@ -152,14 +151,14 @@ pub struct Request {
     pub(super) ignored: Vec<HeaderName>,
 }
 
-/// The response tainting: how much of an answer the page may see.
+/// The response tainting: how much of a response the page may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tainting {
     /// Same origin: everything but cookies.
     Basic,
-    /// Another origin, which must allow it.
+    /// Another origin: what it allows.
     Cors,
-    /// Another origin that was not asked: nothing.
+    /// Another origin without CORS: nothing.
     Opaque,
 }
 
@@ -167,8 +166,8 @@ impl Request {
     /// Checks a page's call as its browser does.
     ///
     /// # Errors
-    /// What makes `fetch()` throw a `TypeError` before anything is sent. Headers that pages may not set are no error: they
-    /// are dropped, see [`Request::ignored`].
+    /// The step at which `fetch()` throws a `TypeError` before anything is sent. Headers that pages may not set are no error:
+    /// they are dropped, see [`Request::ignored`].
     pub fn new(page: &PageRequest) -> Result<Self, Block> {
         let method = method(&page.method)?;
         if page.mode == Mode::NoCors && !is_safelisted_method(&method) {
@@ -184,14 +183,14 @@ impl Request {
             return Err(thrown(Step::request_constructor("39.2"), words, "another mode, or a body that is no stream"));
         }
         if page.url.has_authority() && (!page.url.username().is_empty() || page.url.password().is_some()) {
-            let words = "The URL holds a user name or password, which fetch() refuses.".to_owned();
+            let words = "The URL contains a user name or password, which fetch() refuses.".to_owned();
             return Err(thrown(Step::request_constructor("5.3"), words, "the URL without them; send a header"));
         }
         let (mut headers, ignored) = headers(page)?;
         if page.kind == Kind::EventSource {
             headers.clear();
         } else if page.body == Body::Text && !headers.contains_key(header::CONTENT_TYPE) {
-            // §5.3, "extract a body": a string brings its type (§5.4, step 37.4)
+            // §5.3, "extract a body": a string has this type (§5.4, step 37.4)
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=UTF-8"));
         }
         let mut request = Self {
@@ -216,7 +215,7 @@ impl Request {
         Ok(request)
     }
 
-    /// The current URL: after redirects, the last. Without fragment.
+    /// The current URL, without fragment.
     pub fn url(&self) -> &Url {
         &self.url
     }
@@ -226,12 +225,12 @@ impl Request {
         &self.method
     }
 
-    /// The page's headers, as they are sent. The browser adds others: see [`super::fetch::Fetch::outgoing`].
+    /// The page's headers that are sent. The browser adds others: see [`super::fetch::Fetch::outgoing`].
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// Headers of the page that its browser drops without a word to the script.
+    /// The page's headers that its browser drops silently.
     pub fn ignored(&self) -> &[HeaderName] {
         &self.ignored
     }
@@ -256,32 +255,32 @@ impl Request {
         self.browser
     }
 
-    /// The page's origin, which is not always what [`Request::serialized_origin`] says.
+    /// The page's origin, which [`Request::serialized_origin`] may replace with `null`.
     pub fn page_origin(&self) -> &PageOrigin {
         &self.origin
     }
 
-    /// How much of the answer the page may see.
+    /// How much of the response the page may see.
     pub fn tainting(&self) -> Tainting {
         self.tainting
     }
 
-    /// How many redirects led here.
+    /// The number of redirects so far.
     pub fn redirects(&self) -> u8 {
         self.redirects
     }
 
-    /// Fetch §2.2.5, "byte-serializing a request origin": `null` once a redirect has left another origin than the page's.
+    /// Fetch §2.2.5, "byte-serializing a request origin": `null` after a redirect from an origin other than the page's.
     pub fn serialized_origin(&self) -> &str {
         if self.tainted_origin { "null" } else { self.origin.as_str() }
     }
 
-    /// Whether the answer must allow credentials.
+    /// Whether the response must allow credentials.
     pub(super) fn includes_credentials(&self) -> bool {
         self.credentials == Credentials::Include
     }
 
-    /// Fetch §4.6, step 8.3: whether cookies and the like go along.
+    /// Fetch §4.6, step 8.3: whether credentials are sent.
     pub fn sends_credentials(&self) -> bool {
         match self.credentials {
             Credentials::Omit => false,
@@ -307,7 +306,7 @@ pub(super) fn is_safelisted_method(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::POST)
 }
 
-/// Fetch §2.2.1, "normalize": these six in upper case, all others as they are.
+/// Fetch §2.2.1, "normalize": these six in upper case, all others unchanged.
 pub fn normalized_method(written: &str) -> String {
     const NORMALIZED: [&str; 6] = ["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"];
     let known = NORMALIZED.into_iter().find(|name| name.eq_ignore_ascii_case(written));
@@ -330,7 +329,7 @@ fn method(written: &str) -> Result<Method, Block> {
     })
 }
 
-/// Fetch §5.1, "append" with the guard `request`: every header that is sent, and the names of those that are dropped.
+/// Fetch §5.1, "append" with the guard `request`: the headers that are sent, and the names of those that are dropped.
 fn headers(page: &PageRequest) -> Result<(HeaderMap, Vec<HeaderName>), Block> {
     let (mut headers, mut ignored) = (HeaderMap::new(), Vec::new());
     for (name, value) in &page.headers {
@@ -349,19 +348,19 @@ fn header(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), Block> 
     let Ok(known) = HeaderName::from_bytes(name.as_bytes()) else {
         let words =
             format!("`{}` is no header name: it must be a token of letters, digits and hyphens.", name.escape_debug());
-        return Err(thrown(step, words, "a name without blanks, colons and other marks"));
+        return Err(thrown(step, words, "a name without spaces, colons and other marks"));
     };
-    // §2.2.2, "normalize": tabs, spaces and line ends around a value are no part of it
+    // §2.2.2, "normalize": tabs, spaces and line ends around a value are not part of it
     let value = value.trim_ascii();
     let Ok(value) = HeaderValue::from_bytes(value) else {
-        let words = format!("The value of `{known}` holds a line end or a control character.");
+        let words = format!("The value of `{known}` contains a line end or a control character.");
         return Err(thrown(step, words, "a value on one line"));
     };
     Ok((known, value))
 }
 
 fn is_ignored(page: &PageRequest, name: &HeaderName, value: &[u8]) -> bool {
-    // a page's EventSource has no headers of its own
+    // EventSource sends no headers of the page
     page.kind == Kind::EventSource
         || is_forbidden_header(name, value)
         || page.browser.drops_user_agent() && *name == header::USER_AGENT

@@ -1,9 +1,9 @@
-//! What a page may read of an answer that it may see: Fetch §4.1, step 14, and §2.2.6, "filtered response".
+//! The part of a response that a page may read: Fetch §4.1, step 14, and §2.2.6, "filtered response". Pure.
 
 use http::StatusCode;
 use http::header::{HeaderName, SET_COOKIE};
 
-use super::answer::Answer;
+use super::head::ResponseHead;
 use super::request::{Request, Tainting};
 use cors::names::is_forbidden_in_responses;
 
@@ -11,53 +11,53 @@ use cors::names::is_forbidden_in_responses;
 pub const SAFELISTED: [&str; 7] =
     ["cache-control", "content-language", "content-length", "content-type", "expires", "last-modified", "pragma"];
 
-/// An answer through the page's eyes.
+/// A response as the page sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readable {
-    /// How much of the answer the page may see.
+    /// How much of the response the page may see.
     pub tainting: Tainting,
-    /// The status; `None` where the page sees 0.
+    /// The status; `None` if the page sees 0.
     pub status: Option<StatusCode>,
-    /// Names of headers that the page can read, in the answer's order.
+    /// The names of the headers that the page can read, in the response's order.
     pub headers: Vec<HeaderName>,
-    /// Headers of the answer that the page cannot read.
+    /// The headers that the page cannot read.
     pub hidden: Vec<Hidden>,
 }
 
 /// A header that the page cannot read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hidden {
-    /// Its name.
+    /// The name.
     pub name: HeaderName,
-    /// Why.
-    pub why: Why,
+    /// The reason.
+    pub why: HiddenReason,
 }
 
 /// Why a page cannot read a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// `Set-Cookie` is for the browser alone, whatever is exposed.
+pub enum HiddenReason {
+    /// `Set-Cookie` is for the browser only, whatever is exposed.
     Forbidden,
     /// `Access-Control-Expose-Headers` does not name it.
     NotExposed,
-    /// `Access-Control-Expose-Headers: *` means nothing for a request with credentials.
+    /// `Access-Control-Expose-Headers: *` is no wildcard for a request with credentials.
     WildcardWithCredentials,
-    /// `Access-Control-Expose-Headers` is no list of names, and exposes nothing.
+    /// `Access-Control-Expose-Headers` is no list of names and exposes nothing.
     InvalidList,
-    /// The whole answer is hidden: mode `no-cors`.
+    /// The whole response is hidden: mode `no-cors`.
     Opaque,
 }
 
-/// Filters an answer that passed every check.
-pub fn readable(request: &Request, answer: &Answer) -> Readable {
+/// Filters a response that has passed all checks.
+pub fn readable(request: &Request, response: &ResponseHead) -> Readable {
     let tainting = request.tainting;
     let (mut headers, mut hidden) = (Vec::new(), Vec::new());
-    let exposed = Exposed::of(request, answer);
-    for name in answer.headers.keys() {
+    let exposed = Exposed::of(request, response);
+    for name in response.headers.keys() {
         let why = match tainting {
-            _ if is_forbidden_in_responses(name.as_str()) => Some(Why::Forbidden),
+            _ if is_forbidden_in_responses(name.as_str()) => Some(HiddenReason::Forbidden),
             Tainting::Basic => None,
-            Tainting::Opaque => Some(Why::Opaque),
+            Tainting::Opaque => Some(HiddenReason::Opaque),
             Tainting::Cors => exposed.why_not(name),
         };
         match why {
@@ -66,21 +66,21 @@ pub fn readable(request: &Request, answer: &Answer) -> Readable {
         }
     }
     debug_assert!(!headers.contains(&SET_COOKIE));
-    Readable { tainting, status: (tainting != Tainting::Opaque).then_some(answer.status), headers, hidden }
+    Readable { tainting, status: (tainting != Tainting::Opaque).then_some(response.status), headers, hidden }
 }
 
 /// `Access-Control-Expose-Headers`.
 enum Exposed {
     All,
     Names(Vec<String>),
-    /// A `*` among the names is a name.
+    /// With credentials, `*` is an ordinary name.
     WithCredentials(Vec<String>),
     Invalid,
 }
 
 impl Exposed {
-    fn of(request: &Request, answer: &Answer) -> Self {
-        match answer.tokens("access-control-expose-headers").map(Option::unwrap_or_default) {
+    fn of(request: &Request, response: &ResponseHead) -> Self {
+        match response.tokens("access-control-expose-headers").map(Option::unwrap_or_default) {
             Err(_) => Exposed::Invalid,
             Ok(names) if !names.iter().any(|name| name == "*") => Exposed::Names(names),
             Ok(names) if request.includes_credentials() => Exposed::WithCredentials(names),
@@ -88,16 +88,16 @@ impl Exposed {
         }
     }
 
-    fn why_not(&self, name: &HeaderName) -> Option<Why> {
+    fn why_not(&self, name: &HeaderName) -> Option<HiddenReason> {
         if SAFELISTED.contains(&name.as_str()) {
             return None;
         }
         let has = |names: &[String]| names.iter().any(|listed| name.as_str().eq_ignore_ascii_case(listed));
         match self {
             Exposed::All => None,
-            Exposed::Names(names) => (!has(names)).then_some(Why::NotExposed),
-            Exposed::WithCredentials(names) => (!has(names)).then_some(Why::WildcardWithCredentials),
-            Exposed::Invalid => Some(Why::InvalidList),
+            Exposed::Names(names) => (!has(names)).then_some(HiddenReason::NotExposed),
+            Exposed::WithCredentials(names) => (!has(names)).then_some(HiddenReason::WildcardWithCredentials),
+            Exposed::Invalid => Some(HiddenReason::InvalidList),
         }
     }
 }

@@ -1,38 +1,38 @@
-//! Which headers a page may send to another origin unasked: Fetch §2.2.2.
+//! The headers that a page may send to another origin without a preflight: Fetch §2.2.2. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use http::header::{self, HeaderMap, HeaderName};
 
+use super::block::Step;
 use super::mime;
 use super::quirks::Browser;
-use super::step::Step;
 
-/// Most bytes of a safelisted header's value.
+/// The most bytes of a safelisted header's value.
 pub const LONGEST_VALUE: usize = 128;
-/// Most bytes of the values of all safelisted headers together.
+/// The most bytes of the values of all safelisted headers together.
 pub const LONGEST_TOTAL: usize = 1024;
 
-/// Why a header asks for a preflight.
+/// Why a header needs a preflight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unsafe {
     /// Its name is not on the list.
     Name,
-    /// Its value has so many bytes, over [`LONGEST_VALUE`].
+    /// Its value has this number of bytes, over [`LONGEST_VALUE`].
     Long(usize),
-    /// Its value holds this byte.
+    /// Its value contains this byte.
     Byte(u8),
-    /// A `content-type` that no form could send: its essence, or `None` where it is no MIME type.
+    /// A `content-type` that no form can send: its essence, or `None` if it is no MIME type.
     ContentType(Option<String>),
     /// A `range` other than `bytes=from-` and `bytes=from-to`.
     Range,
-    /// The values of all safelisted headers have so many bytes together, over [`LONGEST_TOTAL`].
+    /// The values of all safelisted headers together have this number of bytes, over [`LONGEST_TOTAL`].
     Total(usize),
 }
 
 impl Unsafe {
-    /// The part of the standard that says so.
+    /// The part of the standard.
     pub fn step(&self) -> Step {
         match self {
             Unsafe::Total(_) => Step::UNSAFE_NAMES,
@@ -42,7 +42,7 @@ impl Unsafe {
 }
 
 impl fmt::Display for Unsafe {
-    /// What follows the header's name in a sentence.
+    /// The clause after the header's name in a sentence.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unsafe::Name => f.write_str("is not one of the safelisted headers"),
@@ -59,7 +59,7 @@ impl fmt::Display for Unsafe {
     }
 }
 
-/// "CORS-safelisted request-header": `None`, or why a header is not one. Takes a lower-case name.
+/// "CORS-safelisted request-header": `None`, or why a header is not one. The name is in lower case.
 pub fn flaw(name: &str, value: &[u8], browser: Browser) -> Option<Unsafe> {
     if value.len() > LONGEST_VALUE && is_listed(name) {
         return Some(Unsafe::Long(value.len()));
@@ -78,7 +78,7 @@ pub fn flaw(name: &str, value: &[u8], browser: Browser) -> Option<Unsafe> {
     }
 }
 
-/// "CORS-unsafe request-header names", each with the reason: sorted, in lower case, each once.
+/// "CORS-unsafe request-header names" with their reasons: sorted, in lower case, each once.
 pub fn unsafe_names(headers: &HeaderMap, browser: Browser) -> BTreeMap<String, Unsafe> {
     let mut found = BTreeMap::new();
     let mut safe = Vec::new();
@@ -108,7 +108,7 @@ pub(super) fn is_no_cors_safelisted(name: &HeaderName, value: &[u8]) -> bool {
     listed.contains(name) && flaw(name.as_str(), value, Browser::Standard).is_none()
 }
 
-/// What is judged: each line, or all of a name as one.
+/// The values to check: each line, or all lines of a name joined.
 fn values(headers: &HeaderMap, name: &HeaderName, browser: Browser) -> Vec<Vec<u8>> {
     let lines = headers.get_all(name).iter().map(|value| value.as_bytes());
     if browser.joins_lines() {
@@ -135,7 +135,7 @@ fn is_form_type(essence: &str) -> bool {
     matches!(essence, "application/x-www-form-urlencoded" | "multipart/form-data" | "text/plain")
 }
 
-/// "parse a single range header value" without white space, and with a start.
+/// "parse a single range header value" without white space and with a start.
 fn is_simple_range(value: &[u8]) -> bool {
     let Some(rest) = value.strip_prefix(b"bytes=") else { return false };
     let mut parts = rest.split(|b| *b == b'-');
@@ -144,7 +144,7 @@ fn is_simple_range(value: &[u8]) -> bool {
     !from.is_empty() && is_number(from) && is_number(to) && (to.is_empty() || !is_greater(from, to))
 }
 
-/// Compares decimal numbers of any length.
+/// Whether `a` is greater than `b`, as decimal numbers of any length.
 fn is_greater(a: &[u8], b: &[u8]) -> bool {
     let significant =
         |digits: &[u8]| digits.iter().position(|d| *d != b'0').map_or(Vec::new(), |at| digits[at..].to_vec());

@@ -1,4 +1,4 @@
-//! The decision: made once from the request's head, applied last to whatever answer came out.
+//! The decision: made once from the request head, and applied last to the response, whatever it is. Pure.
 
 use std::sync::Arc;
 
@@ -11,30 +11,30 @@ use super::vary;
 
 const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
-/// Most characters of a malformed origin that a message shows.
+/// The most characters of a malformed origin in a message.
 const EXCERPT: usize = 80;
 
-/// What the request is to CORS, and what follows from it.
+/// The role of a request in the CORS protocol, with its consequences.
 #[derive(Debug, Clone)]
 pub enum Decision {
-    /// No `Origin`: curl, a server, a same-origin GET. It goes on.
+    /// No `Origin`: curl, a server, a same-origin GET. The request is served.
     NotCors,
-    /// The page may not call, or says malformed things of itself. It is answered at once.
+    /// The origin is not allowed, or `Origin` is malformed. The request is answered at once.
     Refused(Kind, Refusal),
-    /// A preflight of an allowed page. It is answered at once.
+    /// A preflight of an allowed origin. It is answered at once.
     Preflight {
-        /// Who may read the answer.
+        /// The allowed origin.
         grant: Grant,
-        /// The route's methods, `Access-Control-Allow-Methods` as it is sent.
+        /// The route's methods: the value of `Access-Control-Allow-Methods`.
         methods: &'static str,
-        /// What the browser will make of the lists.
+        /// What the browser will decide by the lists.
         verdict: Verdict,
     },
-    /// A request of an allowed page. It goes on.
+    /// A request of an allowed origin. The request is served.
     Actual(Grant),
 }
 
-/// The label `kind`.
+/// The kind of a CORS request; the label `kind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// `OPTIONS` with `Origin` and `Access-Control-Request-Method`.
@@ -43,34 +43,34 @@ pub enum Kind {
     Actual,
 }
 
-/// The label `verdict`: `allowed`, or the reason why a browser will not go on.
+/// `allowed`, or the reason why a browser will block the request; the label `verdict`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// The page may call.
     Allowed,
-    /// The origin is in no entry of `cors.origins`.
+    /// No entry of `cors.origins` matches the origin.
     OriginNotAllowed,
     /// The value of `Origin` is no serialised origin.
     OriginMalformed,
     /// More than one `Origin`.
     OriginRepeated,
-    /// The preflight asks for a method that the route has not.
+    /// The preflight names a method that the route does not have.
     MethodNotAllowed,
-    /// The preflight asks for a header that is not on the list.
+    /// The preflight names a header that is not allowed.
     HeaderNotAllowed,
 }
 
-/// Why a request is refused, and the sentence for its developer.
+/// Why a request is refused, with a message for its developer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// [`Verdict::OriginNotAllowed`], [`Verdict::OriginMalformed`] or [`Verdict::OriginRepeated`].
     pub verdict: Verdict,
-    /// What is wrong, and the mend.
+    /// What is wrong and how to fix it.
     pub message: String,
 }
 
 impl Refusal {
-    /// 403 for an origin that is not allowed, 400 for an `Origin` that cannot be read.
+    /// 403 for an origin that is not allowed, 400 for a malformed or repeated `Origin`.
     pub fn status(&self) -> StatusCode {
         match self.verdict {
             Verdict::OriginNotAllowed => StatusCode::FORBIDDEN,
@@ -79,26 +79,26 @@ impl Refusal {
     }
 }
 
-/// An allowed origin: a value that only [`decide`] makes.
+/// An allowed origin. Only [`decide`] creates it.
 #[derive(Debug, Clone)]
 pub struct Grant {
     policy: Policy,
-    /// The entry of `cors.origins` that lets it in.
+    /// The entry of `cors.origins` that matches.
     entry: Arc<str>,
-    /// The request's own bytes.
+    /// The bytes of the request.
     origin: HeaderValue,
 }
 
-/// What is answered at once.
+/// A response that is sent at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// A preflight: this status, no body.
+    /// To a preflight: this status without a body.
     Empty(StatusCode),
     /// The refusal.
     Refuse(Refusal),
 }
 
-/// The labels of `tokenway_cors_total`.
+/// The labels for a counter of decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Labels {
     /// `preflight` or `actual`.
@@ -107,13 +107,14 @@ pub struct Labels {
     pub verdict: &'static str,
 }
 
-/// Decides from the request's head alone.
+/// Decides from the request head alone.
 ///
-/// `route_methods` is the list of the route that the path names, such as `GET, POST`: visible ASCII, never `*`. For an
-/// unknown path it is the list of methods with which a page may learn so.
+/// `route_methods` is the method list of the route, such as `GET, POST`: visible ASCII, never `*`. For an unknown path, it is
+/// the list of methods whose 404 a page may read.
 pub fn decide(policy: &Policy, route_methods: &'static str, method: &Method, headers: &HeaderMap) -> Decision {
     // Fetch §3.3.2: a CORS request is one with `Origin`. Same-origin requests other than GET and HEAD carry it too (§3.2,
-    // "append a request `Origin` header", step 4) and cannot be told apart. The gateway serves no pages: it need not.
+    // "append a request `Origin` header", step 4) and cannot be distinguished. A server of APIs without pages need not
+    // distinguish them.
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let Some(origin) = origins.next() else { return Decision::NotCors };
 
@@ -128,8 +129,8 @@ pub fn decide(policy: &Policy, route_methods: &'static str, method: &Method, hea
     let Ok(parsed) = Origin::parse(origin.as_bytes()) else {
         return Decision::Refused(kind, malformed(origin));
     };
-    // §4.10, "CORS check", steps 2 and 4: without its own origin in the answer, the browser keeps it from the page. §3.3.3:
-    // status 403 and none of the headers say so explicitly.
+    // §4.10, "CORS check", steps 2 and 4: the browser blocks a response without the page's origin. §3.3.3: status 403 without
+    // CORS headers is the explicit refusal.
     let Some(entry) = policy.entry(&parsed) else {
         return Decision::Refused(kind, not_allowed(&parsed));
     };
@@ -145,7 +146,7 @@ pub fn decide(policy: &Policy, route_methods: &'static str, method: &Method, hea
     }
 }
 
-/// Foretells what the browser will do with the lists, which it gets whole whatever it asked for.
+/// What the browser will decide by the lists, which it gets completely, whatever the preflight names.
 fn preflight_verdict(policy: &Policy, route_methods: &str, headers: &HeaderMap) -> Verdict {
     let mut methods = headers.get_all(header::ACCESS_CONTROL_REQUEST_METHOD).iter();
     let mut names = headers
@@ -156,11 +157,12 @@ fn preflight_verdict(policy: &Policy, route_methods: &str, headers: &HeaderMap) 
         .filter(|name| !name.is_empty());
     // Fetch §4.8, "CORS-preflight fetch", step 7.5: byte for byte, so that `patch` is not `PATCH`.
     let in_list = |method: &[u8]| route_methods.split(',').any(|listed| listed.trim().as_bytes() == method);
-    // §2.2.1, "CORS-safelisted method": these pass step 7.5 unlisted. The route answers them with 405, which the page reads.
+    // §2.2.1, "CORS-safelisted method": these pass step 7.5 without being listed. The route answers them with 405, which the page
+    // can read.
     let safelisted = |method: &[u8]| matches!(method, b"GET" | b"HEAD" | b"POST");
     if !methods.all(|method| in_list(method.as_bytes()) || safelisted(method.as_bytes())) {
         Verdict::MethodNotAllowed
-    // Steps 7.6 and 7.7: each name is in the list, whatever its case; there is no `*` in it.
+    // Steps 7.6 and 7.7: each name is in the list, in any case; the list has no `*`.
     } else if !names.all(|name| policy.allows_header(name)) {
         Verdict::HeaderNotAllowed
     } else {
@@ -169,7 +171,7 @@ fn preflight_verdict(policy: &Policy, route_methods: &str, headers: &HeaderMap) 
 }
 
 impl Decision {
-    /// The entry of `cors.origins` that lets a page's request go on, as it is written: for what is counted by origin.
+    /// The entry of `cors.origins` that allows a request, as written; for counters by origin.
     pub fn entry(&self) -> Option<&Arc<str>> {
         match self {
             Decision::Actual(grant) => Some(&grant.entry),
@@ -177,18 +179,18 @@ impl Decision {
         }
     }
 
-    /// What is to be answered at once, before anything else looks at the request; `None` where it goes on.
+    /// The response to send at once, before the request is processed; `None` if the request is served.
     pub fn answer(&self) -> Option<Answer> {
         match self {
             Decision::NotCors | Decision::Actual(_) => None,
             Decision::Refused(_, refusal) => Some(Answer::Refuse(refusal.clone())),
-            // Fetch §4.8, step 7: an ok status. A method or header that is not in the lists is the browser's to refuse: it
-            // names it in its console, which it could not do after a 403.
+            // Fetch §4.8, step 7: an ok status. The browser refuses a method or header that is not in the lists, and names
+            // it in its console, which it could not after a 403.
             Decision::Preflight { .. } => Some(Answer::Empty(StatusCode::NO_CONTENT)),
         }
     }
 
-    /// What the request counts as; nothing is counted without `Origin`.
+    /// The labels of the request; `None` without `Origin`.
     pub fn labels(&self) -> Option<Labels> {
         let (kind, verdict) = match self {
             Decision::NotCors => return None,
@@ -199,29 +201,29 @@ impl Decision {
         Some(Labels { kind: kind.as_str(), verdict: verdict.as_str() })
     }
 
-    /// Writes the decision on an answer: the last thing that happens to its head, whatever the answer is.
+    /// Writes the decision to the head of a response, as the last change, whatever the response is.
     ///
-    /// What stood there of CORS is the upstream's or a mistake, and goes. Applying twice is applying once.
+    /// Existing CORS headers come from an upstream or a mistake, and are removed. Applying is idempotent.
     pub fn apply(&self, headers: &mut HeaderMap) {
         strip(headers);
-        // RFC 9110 §12.5.5; Fetch, "CORS protocol and HTTP caches": without it, a cached answer to one origin is served to another, or an
-        // answer without CORS headers to a page. So refusals and requests without `Origin` carry it too.
+        // RFC 9110 §12.5.5; Fetch, "CORS protocol and HTTP caches": without it, a cache serves a response for one origin to
+        // another, or a response without CORS headers to a page. So refusals and requests without `Origin` have it, too.
         vary::add(headers, self.vary());
         match self {
             Decision::NotCors | Decision::Refused(..) => {}
             Decision::Preflight { grant, methods, .. } => {
                 grant.identify(headers);
-                // §3.3.4 allows an empty list. None says the same.
+                // §3.3.4 allows an empty list, which means the same as none.
                 if !methods.is_empty() {
                     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
                 }
                 headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, grant.policy.allow_headers());
                 headers.insert(header::ACCESS_CONTROL_MAX_AGE, grant.policy.max_age());
-                // `Access-Control-Request-Private-Network` is not answered, which grants nothing.
+                // without an answer to `Access-Control-Request-Private-Network`, such access is not granted
             }
             Decision::Actual(grant) => {
                 grant.identify(headers);
-                // §3.3.3: `Access-Control-Expose-Headers` is for answers to other requests than preflights.
+                // §3.3.3: `Access-Control-Expose-Headers` is for responses to requests other than preflights.
                 headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, grant.policy.expose_headers());
                 // §4.11, "TAO check", step 5.
                 headers.insert(TIMING_ALLOW_ORIGIN, grant.origin.clone());
@@ -229,8 +231,8 @@ impl Decision {
         }
     }
 
-    /// Answers to `OPTIONS` are not cacheable (RFC 9110 §9.3.7). Some CDNs cache them all the same, so a preflight's answer
-    /// names everything that made it one.
+    /// The value of `Vary`. Responses to `OPTIONS` are not cacheable (RFC 9110 §9.3.7), but some CDNs cache them, so a preflight
+    /// response names all headers that it depends on.
     fn vary(&self) -> &'static str {
         match self {
             Decision::Preflight { .. } | Decision::Refused(Kind::Preflight, ..) => {
@@ -243,7 +245,7 @@ impl Decision {
 
 impl Grant {
     /// Fetch §4.10, "CORS check", steps 4 to 7: the origin's own bytes, once, never `*`; and `true` for pages with credentials,
-    /// in a preflight's answer too (step 7 of "CORS-preflight fetch" checks for the real request's credentials mode).
+    /// in a preflight response, too (step 7 of "CORS-preflight fetch" checks for the real request's credentials mode).
     fn identify(&self, headers: &mut HeaderMap) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, self.origin.clone());
         if self.policy.credentials() {
@@ -261,7 +263,7 @@ fn strip(headers: &mut HeaderMap) {
 }
 
 fn repeated() -> Refusal {
-    let message = "`Origin` stands in the request more than once: send it once, or not at all.";
+    let message = "The request has `Origin` more than once: send it once, or not at all.";
     Refusal { verdict: Verdict::OriginRepeated, message: message.to_owned() }
 }
 
@@ -292,7 +294,7 @@ fn not_allowed(origin: &Origin<'_>) -> Refusal {
     Refusal { verdict: Verdict::OriginNotAllowed, message }
 }
 
-/// Hostile bytes as a message may show them: few, and plain.
+/// The beginning of hostile bytes, as printable ASCII.
 fn excerpt(bytes: &[u8]) -> String {
     let plain = |b: &u8| if matches!(b, b' '..=b'~' if *b != b'`') { char::from(*b) } else { '\u{fffd}' };
     let mut shown: String = bytes.iter().take(EXCERPT).map(plain).collect();

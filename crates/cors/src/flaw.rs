@@ -1,4 +1,4 @@
-//! What can be wrong with an entry of `cors.origins`, in words.
+//! The mistakes in an entry of `cors.origins`, with their messages. Pure.
 
 /// Why an entry is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,12 +23,12 @@ pub(super) enum Flaw {
 }
 
 impl Flaw {
-    /// Whether another spelling of the entry can be what was meant.
+    /// Whether a corrected spelling of the entry can be proposed.
     pub(super) fn is_spelling(self) -> bool {
         !matches!(self, Flaw::Null | Flaw::File | Flaw::Scheme | Flaw::PublicSuffix)
     }
 
-    /// What follows the entry's name in a sentence.
+    /// The clause after the entry in a sentence.
     pub(super) fn reason(self) -> &'static str {
         match self {
             Flaw::Null => "is the origin of every sandboxed frame, local file and data: page, whoever made it",
@@ -36,11 +36,13 @@ impl Flaw {
             Flaw::NoScheme => "has no scheme",
             Flaw::SchemeWildcard => "has a wildcard as its scheme",
             Flaw::Scheme => "has another scheme than http and https",
-            Flaw::Space => "holds white space or a control character",
-            Flaw::Unicode => "holds letters outside ASCII, which browsers never send in an origin",
+            Flaw::Space => "contains white space or a control character",
+            Flaw::Unicode => "contains letters outside ASCII, which browsers never send in an origin",
             Flaw::Userinfo => "holds a user name or password, which no origin has",
             Flaw::Path => "has a path or a trailing slash, which no origin has: it would never match",
-            Flaw::UpperCase => "holds upper-case letters: browsers send origins in lower case, so it would never match",
+            Flaw::UpperCase => {
+                "contains upper-case letters: browsers send origins in lower case, so it would never match"
+            }
             Flaw::Wildcard => "has a wildcard in the midst of its host",
             Flaw::AddressWildcard => "has a wildcard before an IP address",
             Flaw::PublicSuffix => "has its wildcard over a public suffix, below which anyone can register a name",
@@ -51,7 +53,7 @@ impl Flaw {
         }
     }
 
-    /// What to do about it, where no other spelling can be proposed.
+    /// The fix, if no corrected spelling can be proposed.
     pub(super) fn mend(self) -> &'static str {
         match self {
             Flaw::Null | Flaw::File => {

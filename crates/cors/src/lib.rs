@@ -1,6 +1,4 @@
-//! Cross-origin resource sharing by hand. Pure: a request head and a checked policy in, a decision out.
-//!
-//! "Fetch" in these files is the WHATWG Fetch standard, <https://fetch.spec.whatwg.org>, read at its commit 586cd2a.
+#![doc = include_str!("../README.md")]
 
 pub mod decision;
 mod flaw;

@@ -1,7 +1,6 @@
-//! Header names: what every preflight allows and every answer exposes, and what can be neither.
+//! Header names: the built-in lists of allowed and exposed headers, and the names that browsers forbid. Pure.
 
-/// Request headers that every page may send: the contract's list, and each `x-stainless-*` name that openai-node 6 and
-/// openai-python 2 send.
+/// The request headers that every page may send, with the `x-stainless-*` names of openai-node 6 and openai-python 2.
 pub const ALLOWED: [&str; 25] = [
     "content-type",
     "authorization",
@@ -30,7 +29,7 @@ pub const ALLOWED: [&str; 25] = [
     "x-stainless-timeout",
 ];
 
-/// Response headers that every page may read.
+/// The response headers that every page may read.
 pub const EXPOSED: [&str; 19] = [
     "x-request-id",
     "age",
@@ -53,7 +52,7 @@ pub const EXPOSED: [&str; 19] = [
     "tokenway-logout",
 ];
 
-/// Fetch §2.2.2, "forbidden request-header", steps 1 and 2. Takes a lower-case name.
+/// Fetch §2.2.2, "forbidden request-header", steps 1 and 2. The name is in lower case.
 pub fn is_forbidden_in_requests(name: &str) -> bool {
     const FORBIDDEN: [&str; 21] = [
         "accept-charset",
@@ -81,7 +80,7 @@ pub fn is_forbidden_in_requests(name: &str) -> bool {
     FORBIDDEN.contains(&name) || name.starts_with("proxy-") || name.starts_with("sec-")
 }
 
-/// Fetch §2.2.2, "forbidden response-header name". Takes a lower-case name.
+/// Fetch §2.2.2, "forbidden response-header name". The name is in lower case.
 pub fn is_forbidden_in_responses(name: &str) -> bool {
     matches!(name, "set-cookie" | "set-cookie2")
 }

@@ -1,9 +1,9 @@
-//! Origins as browsers send them: Fetch §3.2, `serialized-origin` and `null` (which supplants RFC 6454 §6.2).
+//! Parses origins as browsers send them: Fetch §3.2, `serialized-origin` and `null` (which replaces RFC 6454 §6.2). Pure.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// `https://`, a host of 253 bytes with a trailing dot, `:65535`. Nothing longer is read.
+/// The longest origin: `https://`, a host of 253 bytes with a trailing dot, `:65535`.
 const MAX_LEN: usize = 8 + 254 + 6;
 
 /// The value of one well-formed `Origin` header.
@@ -11,24 +11,24 @@ const MAX_LEN: usize = 8 + 254 + 6;
 pub enum Origin<'a> {
     /// `null`: a sandboxed frame, a `file:` or `data:` page, or a request that was redirected between origins.
     Null,
-    /// Another scheme than `http` and `https`, such as `chrome-extension://…` or `capacitor://localhost`.
+    /// A scheme other than `http` and `https`, such as `chrome-extension://…` or `capacitor://localhost`.
     Foreign(&'a str),
-    /// A page of the web.
+    /// The origin of an `http` or `https` page.
     Web(WebOrigin<'a>),
 }
 
-/// A page's origin. Its spelling is the only one that it has: printing gives back the bytes that were parsed.
+/// The origin of a page. It has exactly one spelling, so printing gives the parsed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WebOrigin<'a> {
     /// The scheme.
     pub(super) scheme: Scheme,
-    /// A lower-case domain, an IPv4 address, or an IPv6 address in brackets and in its canonical form. No label is empty.
+    /// A domain in lower case without empty labels, an IPv4 address, or an IPv6 address in brackets and in canonical form.
     pub(super) host: &'a str,
-    /// As written. A browser leaves the scheme's default port out.
+    /// The port as written. Browsers omit the scheme's default port.
     pub(super) port: Option<u16>,
 }
 
-/// The schemes of pages that can be allowed.
+/// The schemes of origins that can be allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// `http`
@@ -42,11 +42,11 @@ pub enum Scheme {
 pub struct Malformed;
 
 impl<'a> Origin<'a> {
-    /// Reads the value of an `Origin` header.
+    /// Parses the value of an `Origin` header.
     ///
     /// # Errors
-    /// [`Malformed`] where no browser can have written the value: a path, upper case, white space, two origins, a host or
-    /// port that is none. An origin that merely is not allowed is no error.
+    /// [`Malformed`] if no browser can have written the value: a path, upper case, white space, two origins, an invalid host
+    /// or port. An origin that is not allowed is no error.
     pub fn parse(value: &'a [u8]) -> Result<Self, Malformed> {
         let text = std::str::from_utf8(value).map_err(|_| Malformed)?;
         if text == "null" {
@@ -76,7 +76,7 @@ impl<'a> WebOrigin<'a> {
 }
 
 impl Scheme {
-    /// The scheme of that lower-case name.
+    /// The scheme with this name in lower case.
     pub fn parse(name: &str) -> Option<Self> {
         match name {
             "http" => Some(Scheme::Http),
@@ -85,7 +85,7 @@ impl Scheme {
         }
     }
 
-    /// The port that is left out.
+    /// The default port, which origins omit.
     pub fn default_port(self) -> u16 {
         match self {
             Scheme::Http => 80,
@@ -94,7 +94,7 @@ impl Scheme {
     }
 }
 
-/// Splits `host[:port]`. The colons of an IPv6 address stand in brackets.
+/// Splits `host[:port]`. The colons of an IPv6 address are in brackets.
 pub(super) fn split_port(authority: &str) -> (&str, Option<&str>) {
     let host_end = authority.rfind(']').unwrap_or(0);
     match authority[host_end..].find(':') {
@@ -103,10 +103,10 @@ pub(super) fn split_port(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Decimal without leading zeros, as the URL standard's serialiser writes it.
+/// Parses a decimal port without leading zeros, as the URL standard serialises it.
 pub(super) fn parse_port(text: &str) -> Option<u16> {
     let shortest = text == "0" || !text.starts_with('0');
-    // `u16::from_str` alone would take a leading `+`
+    // `u16::from_str` alone would accept a leading `+`
     (shortest && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
 
@@ -119,8 +119,8 @@ pub(super) fn is_host(host: &str) -> bool {
     }
 }
 
-/// `serialized-domain`, with what the URL standard's host parser lets through besides, because browsers send it: `_` anywhere
-/// and `-` at the ends of a label, and one trailing dot.
+/// `serialized-domain`, and what the URL standard's host parser accepts besides, because browsers send it: `_` anywhere, `-`
+/// at the ends of a label, and one trailing dot.
 fn is_domain(host: &str) -> bool {
     let relative = host.strip_suffix('.').unwrap_or(host);
     relative.len() <= 253
@@ -130,7 +130,7 @@ fn is_domain(host: &str) -> bool {
         })
 }
 
-/// URL standard, "ends-in-a-number checker": such a host is an IPv4 address or nothing.
+/// URL standard, "ends-in-a-number checker": such a host is an IPv4 address or invalid.
 pub(super) fn ends_in_a_number(host: &str) -> bool {
     let relative = host.strip_suffix('.').unwrap_or(host);
     let last = relative.rsplit('.').next().unwrap_or_default();
@@ -161,7 +161,7 @@ fn is_scheme(name: &str) -> bool {
         && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.'))
 }
 
-/// Wider than `serialized-host`: `safari-web-extension:` identifiers hold capitals, and `file://` has no host at all.
+/// More than `serialized-host`: identifiers of `safari-web-extension:` contain capitals, and `file://` has no host.
 fn is_foreign_host_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'[' | b']' | b':')
 }
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_send_is_read_and_printed_back() {
+    fn origins_of_browsers_are_parsed_and_printed_unchanged() {
         for text in [
             "null",
             "https://app.example.com",
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_browser_can_have_sent_is_malformed() {
+    fn values_that_no_browser_sends_are_malformed() {
         let long = format!("https://{}example.com", "a.".repeat(130));
         let label = format!("https://{}.example.com", "a".repeat(64));
         for text in [
@@ -293,7 +293,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_panic_and_what_is_read_prints_back(
+        fn any_bytes_are_parsed_without_panic_and_printed_unchanged(
             bytes in proptest::collection::vec(any::<u8>(), 0..80),
         ) {
             if let Ok(origin) = Origin::parse(&bytes) {
@@ -302,7 +302,7 @@ mod tests {
         }
 
         #[test]
-        fn near_origins_are_read_without_panic_and_what_is_read_prints_back(
+        fn near_origins_are_parsed_without_panic_and_printed_unchanged(
             text in r"(https?|[a-zA-Z-]{1,5})://[a-zA-Z0-9.:_*@/\[\]-]{0,20}(:[0-9+]{0,6})?",
         ) {
             if let Ok(origin) = parse(&text) {

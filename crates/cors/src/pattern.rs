@@ -1,4 +1,4 @@
-//! Patterns of allowed origins: one leading `*.`, a closing `:*`, and nothing else that varies.
+//! Patterns of allowed origins: exact, or with a leading `*.`, or with a final `:*`. Pure.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -8,8 +8,8 @@ use super::origin::{Scheme, WebOrigin, canonical_ipv6, ends_in_a_number, is_host
 
 /// A checked entry of `cors.origins`.
 ///
-/// Invariant: it matches no origin that the configuration's owner could not have meant: its host is spelled as browsers
-/// spell it, and its wildcard stays below one registrable domain.
+/// Invariant: it matches only origins that its author can have intended. Its host is spelled as browsers spell it, and its
+/// wildcard is below one registrable domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     scheme: Scheme,
@@ -20,7 +20,7 @@ pub struct Pattern {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Host {
     Exactly(Box<str>),
-    /// With its leading dot, so that a suffix of bytes is a suffix of labels.
+    /// A suffix with its leading dot, so that a suffix of bytes is a suffix of labels.
     Below(Box<str>),
 }
 
@@ -30,20 +30,20 @@ enum Port {
     Any,
 }
 
-/// Why an entry is refused, and what to write instead.
+/// Why an entry is refused, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// What is wrong with it, naming the entry.
+    /// What is wrong with the entry.
     pub reason: String,
     /// What to do.
     pub mend: String,
 }
 
 impl Pattern {
-    /// Reads one entry of `cors.origins`. The lone `*` is none: the policy knows it.
+    /// Parses one entry of `cors.origins`. The policy handles a single `*` itself.
     ///
     /// # Errors
-    /// [`Refused`] for everything that can never match a browser's `Origin`, or would match pages of strangers.
+    /// [`Refused`] for an entry that can never match an `Origin` of a browser, or that would match pages of unrelated owners.
     pub fn parse(text: &str) -> Result<Self, Refused> {
         read(text).map_err(|flaw| Refused {
             reason: format!("`{}` {}", without_userinfo(text), flaw.reason()),
@@ -53,11 +53,11 @@ impl Pattern {
         })
     }
 
-    /// Whether the page may call. Bytes are compared as they are: both sides have one spelling.
+    /// Whether the pattern matches an origin. Both sides have one spelling, so bytes are compared.
     pub fn matches(&self, origin: &WebOrigin<'_>) -> bool {
         let host = match &self.host {
             Host::Exactly(host) => **host == *origin.host,
-            // no label of a parsed host is empty: at least one whole label stands before the suffix's dot
+            // a parsed host has no empty label, so at least one label precedes the dot of the suffix
             Host::Below(suffix) => origin.host.ends_with(&**suffix),
         };
         let port = match self.port {
@@ -67,7 +67,7 @@ impl Pattern {
         self.scheme == origin.scheme && host && port
     }
 
-    /// Whether an attacker on the network can play a page of this origin: `http`, and not this machine.
+    /// Whether an attacker on the network can imitate a page of this origin: `http`, and no loopback host.
     pub fn is_insecure(&self) -> bool {
         let loopback = match &self.host {
             Host::Below(suffix) => is_localhost(&suffix[1..]),
@@ -160,12 +160,12 @@ fn read_port(port: Option<&str>, scheme: Scheme) -> Result<Port, Flaw> {
     }
 }
 
-/// Whether strangers can register names below `base`: it is a public suffix itself (`com`, `github.io`), or each name below it
-/// is one (`ck`, by the list's rule `*.ck`). A top level that the list does not know counts, by the list's default rule `*`.
+/// Whether anyone can register names below `base`: it is a public suffix (`com`, `github.io`), or each name below it is one
+/// (`ck`, by the list's rule `*.ck`). An unknown top-level domain is one by the list's default rule `*`.
 fn spans_a_public_suffix(base: &str) -> bool {
     let base = base.strip_suffix('.').unwrap_or(base);
     let is_suffix = |name: &str| psl::suffix_str(name) == Some(name);
-    // RFC 6761 §6.3: localhost names are this machine's own
+    // RFC 6761 §6.3: localhost names are loopback
     !is_localhost(base) && (is_suffix(base) || is_suffix(&format!("x.{base}")))
 }
 
@@ -178,7 +178,7 @@ fn authority(rest: &str) -> &str {
     rest.find(['/', '?', '#', '\\']).map_or(rest, |end| &rest[..end])
 }
 
-/// The entry as a message may show it: what stands before an `@` can hold a password.
+/// The entry for a message: the text before an `@` can contain a password.
 fn without_userinfo(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((_, rest)) => format!("…@{rest}"),
@@ -186,7 +186,7 @@ fn without_userinfo(text: &str) -> String {
     }
 }
 
-/// The entry that was probably meant, where it differs in spelling only and is one that [`read`] takes.
+/// The probably intended entry, if it differs only in its spelling and [`read`] accepts it.
 fn respelled(text: &str) -> Option<String> {
     let lower = text.trim().to_ascii_lowercase();
     let (scheme, rest) = lower.split_once("://").unwrap_or(("", &lower));
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn each_flaw_is_refused_with_its_reason_and_mend() {
+    fn each_flaw_is_refused_with_its_reason_and_fix() {
         for (entry, reason, mend) in [
             ("null", "every sandboxed frame", "serve the page over http or https"),
             ("file:", "no origin of its own", "serve the page over http or https"),
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_over_names_of_strangers_is_refused() {
+    fn a_wildcard_over_a_public_suffix_is_refused() {
         for base in [
             "com",
             "co.uk",
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn http_is_secure_on_this_machine_only() {
+    fn http_is_secure_on_loopback_hosts_only() {
         for entry in ["http://app.example.com", "http://10.0.0.1", "http://localhost.example.com", "http://[::2]:*"] {
             assert!(Pattern::parse(entry).unwrap().is_insecure(), "{entry}");
         }
@@ -374,7 +374,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_without_panic_and_what_is_read_prints_back(
+        fn any_text_is_parsed_without_panic_and_printed_unchanged(
             text in r"\PC{0,24}|(https?|[a-zA-Z*-]{1,5})://(\*\.)?[a-zA-Z0-9.*:_@/\[\]-]{0,20}(:[0-9*]{0,6})?",
         ) {
             match Pattern::parse(&text) {
@@ -384,7 +384,7 @@ mod tests {
         }
 
         #[test]
-        fn a_proposed_spelling_is_always_taken(text in r" ?(HTTPS?://|https?://)?(a:b@)?[a-zA-Z*.]{1,12}(:[0-9*]{0,5})?/?") {
+        fn a_proposed_spelling_is_always_accepted(text in r" ?(HTTPS?://|https?://)?(a:b@)?[a-zA-Z*.]{1,12}(:[0-9*]{0,5})?/?") {
             if let Err(refused) = Pattern::parse(&text)
                 && let Some(meant) = refused.mend.strip_prefix("write `http").and_then(|rest| rest.strip_suffix('`'))
             {

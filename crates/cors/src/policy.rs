@@ -1,4 +1,4 @@
-//! The checked `[cors]` section: patterns that can only match what was meant, and header values written once.
+//! The policy: a checked specification, with its header values computed once. Pure.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,26 +10,26 @@ use super::names;
 use super::origin::Origin;
 use super::pattern::Pattern;
 
-/// Browsers cap preflight caching at 24 h (Firefox) or less.
+/// Browsers limit preflight caching to 24 h (Firefox) or less.
 const LONGEST_MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// `[cors]` as written, unchecked.
+/// The unchecked specification of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
-    /// Exact origins, patterns with a leading `*.` or a closing `:*`, or `*` alone.
+    /// Exact origins, patterns with a leading `*.` or a final `:*`, or `*` alone.
     pub origins: Vec<String>,
     /// Whether pages may send cookies.
     pub credentials: bool,
-    /// Request headers, added to [`names::ALLOWED`].
+    /// Allowed request headers, in addition to [`names::ALLOWED`].
     pub allow_headers: Vec<String>,
-    /// Response headers, added to [`names::EXPOSED`].
+    /// Exposed response headers, in addition to [`names::EXPOSED`].
     pub expose_headers: Vec<String>,
-    /// How long browsers may keep a preflight's answer: whole seconds, at most 24 h.
+    /// How long browsers may cache a preflight response: whole seconds, at most 24 h.
     pub max_age: Duration,
 }
 
 impl Default for Spec {
-    /// No origin: every cross-origin page is refused.
+    /// No origin: every cross-origin request is refused.
     fn default() -> Self {
         Self {
             origins: Vec::new(),
@@ -41,18 +41,18 @@ impl Default for Spec {
     }
 }
 
-/// One thing that is wrong with a [`Spec`].
+/// One mistake in a [`Spec`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError {
-    /// Where, within `[cors]`: `origins[1]`, `max_age`.
+    /// The field: `origins[1]`, `max_age`.
     pub key: String,
-    /// What is wrong, naming the value.
+    /// What is wrong, with the value.
     pub reason: String,
     /// What to write instead.
     pub mend: String,
 }
 
-/// A checked policy. Clones share it.
+/// A checked policy. Clones share one allocation.
 #[derive(Debug, Clone)]
 pub struct Policy(Arc<Checked>);
 
@@ -60,7 +60,7 @@ pub struct Policy(Arc<Checked>);
 struct Checked {
     origins: Origins,
     credentials: bool,
-    /// No duplicates, no `*`, none that browsers forbid.
+    /// Without duplicates, `*`, and names that browsers forbid.
     allow_headers: Vec<HeaderName>,
     allow_headers_value: HeaderValue,
     expose_headers_value: HeaderValue,
@@ -71,15 +71,15 @@ struct Checked {
 enum Origins {
     /// Every `http` and `https` page. Invariant: without credentials.
     Any(Arc<str>),
-    /// Invariant: with credentials, none of them is insecure. Each with its own spelling.
+    /// Each pattern with its text. Invariant: with credentials, none of them is insecure.
     Listed(Vec<(Pattern, Arc<str>)>),
 }
 
 impl Policy {
-    /// Checks a specification whole.
+    /// Checks a specification.
     ///
     /// # Errors
-    /// Everything that is wrong with it, in the order in which it is written.
+    /// All mistakes, in the order of the fields.
     pub fn new(spec: &Spec) -> Result<Self, Vec<PolicyError>> {
         let mut errors = Vec::new();
         let origins = check_origins(spec, &mut errors);
@@ -102,12 +102,12 @@ impl Policy {
         })))
     }
 
-    /// Whether no origin is configured, so that every cross-origin page is refused.
+    /// Whether no origin is allowed.
     pub fn is_closed(&self) -> bool {
         matches!(&self.0.origins, Origins::Listed(patterns) if patterns.is_empty())
     }
 
-    /// The origins and patterns as they are written; `*` where every page may call.
+    /// The origins and patterns as written; `*` if every origin is allowed.
     pub fn origins(&self) -> Vec<String> {
         match &self.0.origins {
             Origins::Any(written) => vec![(**written).to_owned()],
@@ -115,12 +115,12 @@ impl Policy {
         }
     }
 
-    /// Whether pages of this origin may call. `null` and foreign schemes never may.
+    /// Whether this origin is allowed. `null` and foreign schemes never are.
     pub fn allows(&self, origin: &Origin<'_>) -> bool {
         self.entry(origin).is_some()
     }
 
-    /// The entry of `cors.origins` that lets pages of this origin call, as it is written.
+    /// The entry of `cors.origins` that matches this origin, as written.
     pub(super) fn entry(&self, origin: &Origin<'_>) -> Option<Arc<str>> {
         match (origin, &self.0.origins) {
             (Origin::Null | Origin::Foreign(_), _) => None,
@@ -131,7 +131,7 @@ impl Policy {
         }
     }
 
-    /// Whether pages may send this request header; `name` in any case.
+    /// Whether pages may send this request header; its name is in any case.
     pub(super) fn allows_header(&self, name: &[u8]) -> bool {
         self.0.allow_headers.iter().any(|allowed| allowed.as_str().as_bytes().eq_ignore_ascii_case(name))
     }
@@ -174,7 +174,7 @@ fn check_origins(spec: &Spec, errors: &mut Vec<PolicyError>) -> Origins {
             Err(refused) => errors.push(error(key, refused.reason, refused.mend)),
             Ok(pattern) if spec.credentials && pattern.is_insecure() => errors.push(error(
                 key,
-                format!("`{entry}` with `credentials = true` lets anyone on the visitor's network play that page"),
+                format!("`{entry}` with `credentials = true` lets anyone on the visitor's network imitate that page"),
                 format!("serve it over TLS and write `https{}`, or set credentials = false", &entry["http".len()..]),
             )),
             Ok(pattern) if patterns.iter().any(|(known, _)| *known == pattern) => {}
@@ -224,7 +224,7 @@ fn allow_flaw(name: &str) -> Option<Flaw> {
     } else if names::is_forbidden_in_requests(name) {
         Some(("is set by the browser alone: no page can send it", "remove it"))
     } else if name.starts_with("access-control-") {
-        Some(("is a header of answers: no page sends it", "remove it"))
+        Some(("is a response header: no page sends it", "remove it"))
     } else {
         None
     }
@@ -232,8 +232,8 @@ fn allow_flaw(name: &str) -> Option<Flaw> {
 
 fn expose_flaw(name: &str, credentials: bool) -> Option<Flaw> {
     if name == "*" && credentials {
-        // Fetch §3.3.5: with credentials, `*` is a header of that name
-        Some(("means nothing with `credentials = true`", "name each header that your pages read"))
+        // Fetch §3.3.5: with credentials, `*` is an ordinary header name
+        Some(("is no wildcard with `credentials = true`", "name each header that your pages read"))
     } else if names::is_forbidden_in_responses(name) {
         // Fetch §2.2.2, "forbidden response-header name"
         Some(("can be read by no page, whatever is exposed", "remove it"))
@@ -244,7 +244,10 @@ fn expose_flaw(name: &str, credentials: bool) -> Option<Flaw> {
 
 fn check_max_age(max_age: Duration, errors: &mut Vec<PolicyError>) {
     if max_age > LONGEST_MAX_AGE {
-        let reason = format!("{} s is over 24 h, the longest that any browser keeps a preflight", max_age.as_secs());
+        let reason = format!(
+            "{} s is over 24 h, the longest time for which a browser caches a preflight response",
+            max_age.as_secs()
+        );
         errors.push(error("max_age", reason, "write `24h` or less"));
     } else if max_age.subsec_nanos() != 0 {
         // Fetch §3.3.4: `Access-Control-Max-Age` is delta-seconds

@@ -1,9 +1,9 @@
-//! `Vary` (RFC 9110 §12.5.5), merged and never overwritten.
+//! Merges `Vary` (RFC 9110 §12.5.5). Pure.
 
 use http::header::{HeaderMap, HeaderValue, VARY};
 
-/// Adds the members of `list`, a comma-separated list of field names, to what `Vary` already says: one line afterwards, each
-/// member once, others kept in their order. `*` covers everything and stays as it is.
+/// Adds the members of `list`, a comma-separated list of field names, to `Vary`. The result is one line with each member once,
+/// the existing ones first and in their order. An existing `*` covers everything and is not changed.
 pub(super) fn add(headers: &mut HeaderMap, list: &'static str) {
     if !headers.contains_key(VARY) {
         headers.insert(VARY, HeaderValue::from_static(list));
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_added_once_and_others_kept() {
+    fn members_are_added_once_and_the_others_stay() {
         assert_eq!(after(&[], "Origin"), ["Origin"]);
         assert_eq!(after(&["Accept-Encoding"], "Origin"), ["Accept-Encoding, Origin"]);
         assert_eq!(after(&["accept", "ORIGIN ,, origin"], "Origin"), ["accept, ORIGIN"]);

@@ -1,4 +1,4 @@
-//! The answer to a request, as OpenAI's API would word it: events, or one document. Pure.
+//! The answer to a request in the format of OpenAI's API: events, or one document. Pure.
 
 use std::time::Duration;
 
@@ -11,26 +11,26 @@ use super::knobs::Script;
 use super::text::Text;
 use super::timetable::{Random, Timetable};
 
-/// The event that ends a good stream.
+/// The event that ends a complete stream.
 pub(super) const DONE: &[u8] = b"data: [DONE]\n\n";
 
-/// Every answer was made at this second, 2025-01-01T00:00:00Z, so that the same request gets the same bytes.
+/// The time of every answer, 2025-01-01T00:00:00Z, so that the same request gets the same bytes.
 const CREATED: u64 = 1_735_689_600;
 
-/// Some bytes and when they are due, counted from the end of the request.
+/// Bytes, and the time at which they are due, since the end of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Event {
     pub(super) due: Duration,
     pub(super) bytes: Bytes,
 }
 
-/// All that an answer says, and when.
+/// The content of an answer, and its times.
 #[derive(Debug)]
 pub(super) struct Answer {
     id: String,
     chat: Chat,
     text: Text,
-    /// Output tokens; for a tool call the pieces after the one with its name.
+    /// The output tokens; for a tool call, the pieces after the one with its name.
     tokens: u64,
     finish: &'static str,
     times: Timetable,
@@ -47,7 +47,7 @@ impl Answer {
             Script::Refusal => Text::once("I’m sorry, but I can’t help with that. 🙅"),
         };
         let wanted = match knobs.script {
-            // arguments said twice would be no JSON
+            // repeated arguments would be no JSON
             Script::ToolCall => text.len(),
             _ => knobs.tokens.unwrap_or_else(|| text.len()),
         };
@@ -60,30 +60,30 @@ impl Answer {
         Answer { id: format!("chatcmpl-demo{number:016x}"), times: Timetable::new(knobs), text, tokens, finish, chat }
     }
 
-    /// The events of a streamed answer, made as they are taken: an answer of a million tokens costs no more memory than one of ten.
+    /// The events of a streamed answer. They are generated one by one, so a long answer needs no more memory than a short one.
     pub(super) fn events(self) -> impl Iterator<Item = Event> + Send + use<> {
         let fault = self.chat.knobs.fault;
         let frame = Frame::new(&self.id, &self.chat.model, usage_suffix(&self.chat));
         let usage = (self.chat.include_usage && !matches!(fault, Some(Fault::NoUsage | Fault::UsageNullEverywhere)))
-            .then_some(Beat::Usage);
+            .then_some(Part::Usage);
         let outputs = self.outputs();
         let first = self.times.due(0);
         let last = self.times.due(outputs.saturating_sub(1));
         let role = if fault == Some(Fault::RoleDelay) { Duration::ZERO } else { first };
         let mut cursor = 0;
-        std::iter::once(Beat::Role)
-            .chain((0..outputs).map(Beat::Output))
-            .chain([Beat::Finish])
+        std::iter::once(Part::Role)
+            .chain((0..outputs).map(Part::Output))
+            .chain([Part::Finish])
             .chain(usage)
-            .chain([Beat::Done])
-            .map(move |beat| match beat {
-                Beat::Role => Event { due: role, bytes: frame.delta(&self.role()) },
-                Beat::Output(number) => {
+            .chain([Part::Done])
+            .map(move |part| match part {
+                Part::Role => Event { due: role, bytes: frame.delta(&self.role()) },
+                Part::Output(number) => {
                     Event { due: self.times.due(number), bytes: frame.delta(&self.delta(number, &mut cursor)) }
                 }
-                Beat::Finish => Event { due: last, bytes: frame.finish(self.finish) },
-                Beat::Usage => Event { due: last, bytes: frame.usage(&self.usage()) },
-                Beat::Done => Event { due: last, bytes: Bytes::from_static(DONE) },
+                Part::Finish => Event { due: last, bytes: frame.finish(self.finish) },
+                Part::Usage => Event { due: last, bytes: frame.usage(&self.usage()) },
+                Part::Done => Event { due: last, bytes: Bytes::from_static(DONE) },
             })
     }
 
@@ -120,12 +120,12 @@ impl Answer {
         Event { due, bytes: document.to_string().into() }
     }
 
-    /// Output events: the tokens, and the name of the tool before its arguments.
+    /// The number of output events: the tokens, and the name of the tool before its arguments.
     fn outputs(&self) -> u64 {
         self.tokens + u64::from(self.chat.knobs.script == Script::ToolCall)
     }
 
-    /// Tokens of reasoning before those of content.
+    /// The tokens of reasoning, which precede those of content.
     fn reasoning(&self) -> u64 {
         self.tokens.div_ceil(3)
     }
@@ -178,13 +178,13 @@ impl Answer {
     }
 }
 
-/// A number that differs with the prompt and the seed.
+/// A number that depends on the prompt and the seed.
 fn fingerprint(prompt: &str, seed: u64) -> u64 {
     prompt.bytes().fold(Random::new(seed).next(), |number, byte| Random::new(number ^ u64::from(byte)).next())
 }
 
-/// One event's part in the answer.
-enum Beat {
+/// The part of the answer that an event carries.
+enum Part {
     Role,
     Output(u64),
     Finish,
@@ -192,7 +192,7 @@ enum Beat {
     Done,
 }
 
-/// What follows `choices` in each chunk: OpenAI writes a null usage where the client asked for usage.
+/// The text after `choices` in each chunk: OpenAI sends a null usage if the client asks for usage.
 fn usage_suffix(chat: &Chat) -> &'static str {
     match chat.knobs.fault {
         Some(Fault::UsageNullEverywhere) => r#","usage":null}"#,
@@ -272,8 +272,8 @@ mod tests {
         request
     }
 
-    /// All of one delta field, and the finish reason.
-    fn said(chunks: &[Value], field: &str) -> (String, String) {
+    /// The joined values of one delta field, and the finish reason.
+    fn joined(chunks: &[Value], field: &str) -> (String, String) {
         let choices = || chunks.iter().filter_map(|chunk| chunk["choices"].get(0));
         (
             choices().filter_map(|choice| choice["delta"][field].as_str()).collect(),
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_worded_as_openai_words_it_byte_for_byte() {
+    fn a_stream_has_the_format_of_openai_byte_for_byte() {
         let request = request(json!({ "model": "m\"1", "demo": { "tokens": 1, "script": "refusal" },
             "stream_options": { "include_usage": true } }));
         let events: Vec<_> =
@@ -324,13 +324,13 @@ mod tests {
     }
 
     #[test]
-    fn usage_comes_only_if_asked_for() {
+    fn usage_is_sent_only_on_request() {
         let chunks = chunks(request(json!({})));
         assert!(chunks.iter().all(|chunk| chunk.get("usage").is_none()));
     }
 
     #[test]
-    fn faults_of_usage_withhold_it() {
+    fn faults_of_usage_leave_it_out() {
         let asked = |fault: &str| {
             chunks(request(json!({ "stream_options": { "include_usage": true }, "demo": { "fault": fault } })))
         };
@@ -341,22 +341,22 @@ mod tests {
     }
 
     #[test]
-    fn max_tokens_cuts_and_says_length() {
+    fn max_tokens_cuts_the_answer_with_the_reason_length() {
         for (field, tokens, finish) in [("max_tokens", 5, "length"), ("max_completion_tokens", 500, "stop")] {
-            let (text, reason) = said(&chunks(request(json!({ field: tokens }))), "content");
+            let (text, reason) = joined(&chunks(request(json!({ field: tokens }))), "content");
             assert_eq!(reason, finish);
             assert!(text.split_whitespace().count() <= tokens);
         }
     }
 
     #[test]
-    fn more_tokens_than_there_is_text_repeat_it() {
+    fn more_tokens_than_the_text_has_repeat_it() {
         let chunks = chunks(request(json!({ "demo": { "tokens": 2000 } })));
         assert_eq!(chunks.len(), 2000 + 2);
     }
 
     #[test]
-    fn a_tool_call_comes_in_pieces_that_join_to_json() {
+    fn the_pieces_of_a_tool_call_join_to_json() {
         let chunks = chunks(request(json!({ "demo": { "script": "tool_call", "tokens": 99 },
             "tools": [{ "type": "function", "function": { "name": "rain" } }] })));
         let functions = || {
@@ -368,12 +368,12 @@ mod tests {
         assert_eq!(functions().next().unwrap()["name"], "rain");
         let arguments: String = functions().filter_map(|function| function["arguments"].as_str()).collect();
         assert_eq!(serde_json::from_str::<Value>(&arguments).unwrap()["unit"], "celsius");
-        assert_eq!(said(&chunks, "content").1, "tool_calls");
+        assert_eq!(joined(&chunks, "content").1, "tool_calls");
     }
 
     proptest! {
         #[test]
-        fn the_document_says_what_the_stream_says(
+        fn the_document_equals_the_stream(
             prompt in ".{0,80}", seed: u32, tokens in 0..90u64, most in 1..60u64,
             script in prop::sample::select(&["text", "reasoning", "refusal"]),
         ) {
@@ -384,10 +384,10 @@ mod tests {
             let document: Value = serde_json::from_slice(&answer(request).document().bytes).unwrap();
             for field in ["content", "reasoning_content", "refusal"] {
                 let whole = document["choices"][0]["message"][field].as_str().unwrap_or_default();
-                prop_assert_eq!(whole, said(&chunks, field).0);
+                prop_assert_eq!(whole, joined(&chunks, field).0);
             }
             prop_assert_eq!(&document["usage"], &chunks.last().unwrap()["usage"]);
-            prop_assert_eq!(document["choices"][0]["finish_reason"].as_str().unwrap(), said(&chunks, "content").1);
+            prop_assert_eq!(document["choices"][0]["finish_reason"].as_str().unwrap(), joined(&chunks, "content").1);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Heads of good answers, and answers that do not depend on what was asked. Pure.
+//! Response heads, and the responses that do not depend on the request. Pure.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::edits;
 use super::fault::{CANARY, FAKE_KEY, Fault};
 use super::knobs::Knobs;
-use super::step::{Ending, Step};
+use super::steps::{Ending, Step};
 use super::wire::{Framing, Head};
 
-/// The head of an answer to a chat completion, as the fault has it.
+/// The head of the response to a chat completion, with the changes of the fault.
 pub(super) fn head(knobs: &Knobs, content_type: &str, framing: Framing, keep_alive: bool) -> Bytes {
     let fault = knobs.fault;
     let version = if fault == Some(Fault::Http10) { "HTTP/1.0" } else { "HTTP/1.1" };
@@ -41,7 +41,7 @@ pub(super) fn head(knobs: &Knobs, content_type: &str, framing: Framing, keep_ali
 
 const EARLY_HINTS: &[u8] = b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload; as=style\r\n\r\n";
 
-/// What must not pass a gateway, or only merged (`vary`).
+/// Headers that a gateway must not pass on, or only merged (`vary`).
 const VENDOR: [(&str, &str); 14] = [
     ("access-control-allow-origin", ""),
     ("access-control-allow-origin", "*"),
@@ -59,7 +59,7 @@ const VENDOR: [(&str, &str); 14] = [
     ("x-ratelimit-remaining-tokens", "149984"),
 ];
 
-/// One document with its length.
+/// A response of one document with its length.
 pub(super) fn document(
     status: u16,
     headers: &[(&str, &str)],
@@ -76,20 +76,20 @@ pub(super) fn document(
     ]
 }
 
-/// A JSON value at once.
+/// A response of one JSON value, due at once.
 pub(super) fn json(status: u16, body: &Value, keep_alive: bool) -> Vec<Step> {
     document(status, &[JSON], Duration::ZERO, body.to_string().into(), keep_alive)
 }
 
 pub(super) const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// The error object of an honest refusal: this one says what to mend.
+/// An error response that explains what is wrong with the request.
 pub(super) fn refusal(status: u16, code: &str, message: &str, keep_alive: bool) -> Vec<Step> {
     let body = json!({ "error": { "message": message, "type": "invalid_request_error", "param": null, "code": code } });
     json(status, &body, keep_alive)
 }
 
-/// The answer of a fault that replaces the whole answer; `None` for the other faults. Each comes at the first-token time.
+/// The response of a fault that replaces the whole response, due at the first-token time; `None` for the other faults.
 pub(super) fn replaced(fault: Fault, knobs: &Knobs, keep_alive: bool) -> Option<Vec<Step>> {
     let due = knobs.first_token;
     let at = |status: u16, headers: &[(&str, &str)], body: Bytes| document(status, headers, due, body, keep_alive);
@@ -113,13 +113,13 @@ pub(super) fn replaced(fault: Fault, knobs: &Knobs, keep_alive: bool) -> Option<
             vec![Step::Write { due, bytes }, Step::End(Ending::Close)]
         }
         Fault::Silent => vec![Step::End(Ending::Silence)],
-        // no bytes: this write only waits
+        // a write of no bytes only waits
         Fault::ResetBefore => vec![Step::Write { due, bytes: Bytes::new() }, Step::End(Ending::Reset)],
         _ => return None,
     })
 }
 
-/// What a provider says with this status; it repeats a key, as some do.
+/// The error of a provider with this status. It repeats a key, as those of some providers do.
 fn status_error(status: u16) -> Bytes {
     let (kind, code) = match status {
         401 => ("invalid_request_error", "invalid_api_key"),
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vendor_headers_hold_the_canary() {
+    fn vendor_headers_contain_the_canary() {
         let held = VENDOR.iter().filter(|(_, value)| value.contains(CANARY)).count();
         assert_eq!(held, 4);
     }

@@ -1,11 +1,11 @@
-//! What the demo upstream reads of a chat completion request. Lenient: it checks only what it uses. Pure.
+//! Parses chat completion requests. Lenient: only the members that are used are checked. Pure.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::knobs::{Knobs, Overrides};
 
-/// A request to answer, with the knobs that hold for it.
+/// A parsed request, with its knobs.
 #[derive(Debug)]
 pub(super) struct Chat {
     pub(super) model: String,
@@ -13,16 +13,16 @@ pub(super) struct Chat {
     pub(super) include_usage: bool,
     /// `max_completion_tokens`, else `max_tokens`.
     pub(super) max_tokens: Option<u64>,
-    /// Text of the last message of the user.
+    /// The text of the last message of the user.
     pub(super) prompt: String,
-    /// Words of all messages: the demo's notion of a prompt token.
+    /// The number of words of all messages, which count as prompt tokens.
     pub(super) prompt_tokens: u64,
-    /// Name of the first tool, if there are any.
+    /// The name of the first tool, if there are any.
     pub(super) tool: Option<String>,
     pub(super) knobs: Knobs,
 }
 
-/// Why a request cannot be answered: the fields of OpenAI's error object.
+/// Why a request is refused: the fields of OpenAI's error object.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: u16,
@@ -31,7 +31,7 @@ pub(super) struct Refusal {
 }
 
 impl Chat {
-    /// Reads a request body.
+    /// Parses a request body.
     pub(super) fn parse(body: &[u8], knobs: &Knobs) -> Result<Chat, Refusal> {
         let raw: Raw = serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
         if raw.messages.is_empty() {
@@ -109,7 +109,7 @@ struct Message {
 }
 
 impl Message {
-    /// The text, whether it came as a string or in parts.
+    /// The text, from a string or from parts.
     fn text(&self) -> String {
         match &self.content {
             Value::String(text) => text.clone(),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_for_one_model_is_on_top_of_what_holds_for_all() {
+    fn the_knobs_of_one_model_override_those_of_all_models() {
         let knobs = |model: &str| {
             let demo = r#"{"tokens":7,"seed":3,"models":{"a":{"tokens":9},"b":{"fault":"bom"}}}"#;
             let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user"}}],"demo":{demo}}}"#);

@@ -1,4 +1,4 @@
-//! One connection: reads requests and plays their scripts, watching all the while whether the client is still there.
+//! One connection: reads requests and plays the scripts of their responses, and notices when the client leaves.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -15,12 +15,11 @@ use tokio_rustls::server::TlsStream;
 use super::knobs::Knobs;
 use super::observe::Observer;
 use super::request::{self, Progress, Request};
-use super::step::{Ending, Step, Steps};
-use super::steps::steps;
+use super::steps::{Ending, Step, Steps, steps};
 
-/// What a connection runs on.
+/// The byte stream of a connection.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
-    /// Makes the coming close an RST instead of a FIN.
+    /// Sends an RST instead of a FIN when the socket is closed.
     fn reset_on_drop(&self) -> io::Result<()>;
 }
 
@@ -40,20 +39,21 @@ impl Socket for TlsStream<TcpStream> {
 pub(super) async fn serve(socket: impl Socket, knobs: &Knobs, observer: &Arc<Observer>) {
     let number = observer.connected();
     let connection = Connection { socket, unread: BytesMut::new(), observer };
-    // how a connection ends is counted where it happens; there is nobody to tell
+    // the observer has counted how the connection ends
     let _ = connection.run(number, knobs).await;
     observer.disconnected();
 }
 
-/// Unread bytes that a connection holds while it plays; a client that sends more is not watched any longer.
+/// The most unread bytes of a connection while a script plays. If a client sends more, its leaving is not noticed.
 const MAX_UNREAD: usize = 64 * 1024;
 
 /// The client has left.
 struct Gone;
 
-/// How late the last write was that was due at this time: the role is due with the first output, and goes before it.
+/// Measures the lateness of the last write that is due at `due`: the first output, because the role is due at the same time
+/// and written before it.
 struct Stamp {
-    /// Of the request.
+    /// The body of the request.
     body: Bytes,
     due: Duration,
     late: Option<Duration>,
@@ -61,7 +61,7 @@ struct Stamp {
 
 struct Connection<'a, S> {
     socket: S,
-    /// Of the next request.
+    /// Bytes of the next request.
     unread: BytesMut,
     observer: &'a Observer,
 }
@@ -70,16 +70,16 @@ impl<S: Socket> Connection<'_, S> {
     async fn run(mut self, number: u64, knobs: &Knobs) -> Result<(), Gone> {
         while let Some(mut request) = self.request().await? {
             request.connection = number;
-            self.observer.asked(&request);
+            self.observer.request_started(&request);
             let steps = steps(&request, knobs);
             let mut stamp =
                 knobs.stamp.then(|| Stamp { body: request.body.clone(), due: knobs.first_token, late: None });
             drop(request);
             let played = self.play(steps, &mut stamp).await;
             if let Some(Stamp { body, late: Some(late), .. }) = stamp {
-                self.observer.late(body, late);
+                self.observer.record_lateness(body, late);
             }
-            self.observer.answered(played.is_err());
+            self.observer.response_ended(played.is_err());
             match played? {
                 Ending::KeepAlive => {}
                 Ending::Close | Ending::Silence => break,
@@ -89,14 +89,14 @@ impl<S: Socket> Connection<'_, S> {
         self.socket.shutdown().await.map_err(|_| Gone)
     }
 
-    /// The next request; `None` where there is none or it is malformed.
+    /// The next request; `None` if it is malformed.
     async fn request(&mut self) -> Result<Option<Request>, Gone> {
         let mut continued = false;
         loop {
             match request::take(&mut self.unread) {
                 Ok(Progress::Complete(request)) => {
                     if self.unread.is_empty() {
-                        // an answer may last; its request's buffer need not
+                        // frees the buffer of the request while its response plays
                         self.unread = BytesMut::new();
                     }
                     return Ok(Some(request));
@@ -120,7 +120,7 @@ impl<S: Socket> Connection<'_, S> {
         }
     }
 
-    /// Plays a script. Due times count from now.
+    /// Plays a script. Its times count from now.
     async fn play(&mut self, steps: Steps, stamp: &mut Option<Stamp>) -> Result<Ending, Gone> {
         let start = Instant::now();
         let mut sleep = pin!(sleep_until(start));
@@ -155,7 +155,7 @@ impl<S: Socket> Connection<'_, S> {
         Ok(Ending::Close)
     }
 
-    /// Writes all of it. A client that does not read is still watched.
+    /// Writes all bytes, and notices when a client leaves that does not read.
     async fn write(&mut self, mut bytes: Bytes) -> Result<(), Gone> {
         while !bytes.is_empty() {
             let written = std::future::poll_fn(|cx| match Pin::new(&mut self.socket).poll_write(cx, &bytes) {
@@ -173,7 +173,7 @@ impl<S: Socket> Connection<'_, S> {
         .await
     }
 
-    /// Resolves when the client has left.
+    /// Waits until the client has left.
     async fn gone(&mut self) -> Gone {
         std::future::poll_fn(|cx| self.poll_gone(cx)).await
     }

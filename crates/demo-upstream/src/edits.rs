@@ -1,4 +1,4 @@
-//! Faults of the event stream: what they leave out, add and cut. Pure.
+//! The faults of the event stream: what they remove, add and cut. Pure.
 
 use std::iter;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use super::wire::Gzip;
 
 pub(super) type Events = Box<dyn Iterator<Item = Event> + Send>;
 
-/// Bytes in one write of an endless body.
+/// The bytes in one write of an endless body.
 const ENDLESS: usize = 4096;
-/// Between the comments of [`Fault::NeverFinish`].
+/// The time between the comments of [`Fault::NeverFinish`].
 const HEARTBEAT: Duration = Duration::from_millis(100);
 
-/// The body of a stream as the fault has it.
+/// The body of a stream with the changes of the fault.
 pub(super) fn edited(events: impl Iterator<Item = Event> + Send + 'static, knobs: &Knobs) -> Events {
     let Some(fault) = knobs.fault else { return Box::new(events) };
     let at = usize::try_from(knobs.at).unwrap_or(usize::MAX);
@@ -36,7 +36,7 @@ pub(super) fn edited(events: impl Iterator<Item = Event> + Send + 'static, knobs
     }
 }
 
-/// The body of an answer without `stream` as the fault has it.
+/// The body of a response without `stream`, with the changes of the fault.
 pub(super) fn edited_document(document: Event, knobs: &Knobs) -> Events {
     let Some(fault) = knobs.fault else { return Box::new(iter::once(document)) };
     match fault {
@@ -49,7 +49,7 @@ pub(super) fn edited_document(document: Event, knobs: &Knobs) -> Events {
     }
 }
 
-/// The faults that are the same for a stream and a document; `at` is counted in pieces of the body.
+/// The faults that are the same for streams and documents. `at` counts pieces of the body.
 fn broken_off(body: impl Iterator<Item = Event> + Send + 'static, at: usize, knobs: &Knobs, fault: Fault) -> Events {
     match fault {
         Fault::EofNoEvents => Box::new(iter::empty()),
@@ -85,7 +85,7 @@ fn broken_off(body: impl Iterator<Item = Event> + Send + 'static, at: usize, kno
     }
 }
 
-/// An event that is due as soon as the one before it has gone.
+/// An event that is due right after the previous one.
 fn now(bytes: impl Into<Bytes>) -> Event {
     Event { due: Duration::ZERO, bytes: bytes.into() }
 }
@@ -95,12 +95,12 @@ fn line_ends(event: Event, end: &[u8]) -> Event {
     Event { bytes: lines.join(end).into(), ..event }
 }
 
-/// Comments until the first token, the first at once.
+/// Comments until the first token, the first one at once.
 fn prefill(first_token: Duration) -> impl Iterator<Item = Event> {
     (0..4).map(move |quarter| Event { due: first_token * quarter / 4, bytes: Bytes::from_static(b":\n\n") })
 }
 
-/// OpenAI's error object, with what must not be passed on in its message.
+/// OpenAI's error object. Its message contains text that a gateway must not pass on.
 pub(super) fn error() -> Bytes {
     json!({ "error": {
         "message": format!("The engine behind {FAKE_KEY} has failed. {CANARY}"),
@@ -125,10 +125,10 @@ fn extra() -> Bytes {
     format!("data: {chunk}\n\n").into()
 }
 
-/// A body in gzip, each event as soon as it is there.
+/// A body in gzip, flushed after each event.
 struct Gzipped<I> {
     body: I,
-    /// `None` once the trailer is out.
+    /// `None` after the trailer.
     gzip: Option<Gzip>,
 }
 
@@ -143,7 +143,7 @@ impl<I: Iterator<Item = Event>> Iterator for Gzipped<I> {
     }
 }
 
-/// One event in pieces, each for a write and a chunk of its own.
+/// The pieces of one event, each with a write and a chunk of its own.
 pub(super) struct Pieces {
     rest: Event,
     cut: Cut,
@@ -151,13 +151,13 @@ pub(super) struct Pieces {
 
 enum Cut {
     Whole,
-    /// Byte by byte, this time apart.
+    /// Single bytes, this time apart.
     Bytes(Duration),
     Random(Random),
 }
 
 impl Pieces {
-    /// Cuts the event with this number as the fault says.
+    /// Cuts the event with this number according to the fault.
     pub(super) fn of(event: Event, number: u64, knobs: &Knobs) -> Pieces {
         let cut = match knobs.fault {
             Some(Fault::SlowDrip) => {

@@ -1,20 +1,20 @@
-//! Everything that an upstream can do wrong, as a closed set of names.
+//! The faults of an upstream, as a closed set of names.
 
 use std::fmt;
 
 use clap::ValueEnum;
 use serde::de::{self, Deserialize, Deserializer};
 
-/// A string that every error body, error event and vendor header of the demo upstream holds: it must never come out of a gateway.
+/// A string in every error body, error event and vendor header of the demo upstream. A gateway must never pass it on.
 pub const CANARY: &str = "canary-7f3e9d-must-not-leave-the-gateway";
 
-/// What looks like a provider's key and opens nothing; error bodies hold it, as some providers' do.
+/// A fake key of a provider. Error bodies contain it, as those of some providers do.
 pub const FAKE_KEY: &str = "sk-demo-0000000000000000-not-a-key";
 
-/// One way to misbehave. `at` is the knob of the same name: how many events go out before the fault.
+/// One fault. `at` is the knob of the same name: the number of events before the fault.
 ///
-/// An answer without `stream` is one document: a fault that breaks off after `at` events breaks it off in its middle
-/// (or before it, where `at` is 0), and a fault of the event format alone does nothing.
+/// A response without `stream` is one document: a fault after `at` events breaks it off in its middle (or before it, if `at`
+/// is 0), and a fault of the event format has no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Fault {
@@ -42,16 +42,16 @@ pub enum Fault {
     /// 503 with `retry-after: 7`
     #[value(name = "status_503")]
     Status503,
-    /// 529, as an overloaded provider says it
+    /// 529, the status of an overloaded provider
     #[value(name = "status_529")]
     Status529,
     /// 307 to another loopback port
     Redirect,
     /// 200 with a page of text/html
     Html,
-    /// 101: switches to a protocol that nobody asked for
+    /// 101: switches to a protocol that was not requested
     SwitchProtocols,
-    /// Takes the request and never answers
+    /// Reads the request and never answers
     Silent,
     /// 200 and the head, then nothing
     HeadersThenSilent,
@@ -67,7 +67,7 @@ pub enum Fault {
     CleanEofWithoutDone,
     /// The chunked body ends well before any event
     EofNoEvents,
-    /// content-length says more than comes: FIN after `at` events
+    /// content-length exceeds the body: FIN after `at` events
     ShortLength,
     /// A chunk size that is no number, after `at` events
     BadChunk,
@@ -75,15 +75,15 @@ pub enum Fault {
     ChunkExtensions,
     /// HTTP/1.0: no chunks, the body ends with the connection
     Http10,
-    /// Really gzipped, although identity was asked for
+    /// Compressed with gzip, although identity was requested
     Gzip,
     /// After `at` events one line that never ends
     EndlessLine,
-    /// After `at` events data lines for ever, never a blank line
+    /// After `at` events endless data lines without a blank line
     EndlessEvent,
-    /// After `at` events comment lines for ever
+    /// After `at` events endless comment lines
     EndlessComments,
-    /// After `at` events a comment ten times a second, for ever
+    /// After `at` events a comment ten times a second, without end
     NeverFinish,
     /// A data: {"error":…} event after `at` events, then a clean end without `[DONE]`
     ErrorEvent,
@@ -103,13 +103,13 @@ pub enum Fault {
     Comments,
     /// The role chunk at once, the first output after the first-token time
     RoleDelay,
-    /// No usage, although it was asked for
+    /// No usage, although it was requested
     NoUsage,
-    /// "usage": null in every chunk, and never a number
+    /// "usage": null in every chunk, and never a count
     UsageNullEverywhere,
     /// Bytes that are no event after `[DONE]`
     TrailingGarbageAfterDone,
-    /// One more good chunk after `[DONE]`
+    /// One more valid chunk after `[DONE]`
     ExtraAfterDone,
     /// text/event-stream; charset=utf-8
     ContentTypeWithCharset,
@@ -128,7 +128,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The status of the faults that are one.
+    /// The status of a fault that is a status.
     pub fn status(self) -> Option<u16> {
         Some(match self {
             Fault::Status400 => 400,
@@ -147,7 +147,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // every variant has a possible value: none is skipped
+        // no variant is skipped, so every one has a name
         self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
     }
 }
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_fault_is_read_back_from_its_name_and_explains_itself() {
+    fn every_fault_is_parsed_from_its_name_and_has_a_help_text() {
         for fault in Fault::value_variants() {
             let name = serde_json::to_string(&fault.to_string()).unwrap();
             assert_eq!(serde_json::from_str::<Fault>(&name).unwrap(), *fault);

@@ -1,20 +1,4 @@
-//! A small upstream that speaks OpenAI's chat completions: the development default, and every test's upstream with every fault.
-//!
-//! A request becomes an answer (`answer.rs`: what is said and when), the answer becomes a script (`steps.rs`: timed writes and an
-//! ending, changed by the [`Fault`]), and one player (`connection.rs`) plays every script on the raw socket. So faults that no HTTP
-//! library can express need no second server.
-//!
-//! ```
-//! # async fn example() -> std::io::Result<()> {
-//! use demo_upstream::{Demo, Fault, Knobs};
-//!
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//! let demo = Demo::start(listener, Knobs { fault: Some(Fault::ResetAfterEvents), at: 2, ..Knobs::default() })?;
-//! // … a client asks http://{demo.addr}/v1/chat/completions and leaves …
-//! demo.until(|counts| counts.cancelled == 1).await;
-//! # Ok(())
-//! # }
-//! ```
+#![doc = include_str!("../README.md")]
 
 mod answer;
 mod canned;
@@ -25,7 +9,6 @@ mod fault;
 mod knobs;
 mod observe;
 mod request;
-mod step;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -33,6 +16,7 @@ mod text;
 mod timetable;
 mod wire;
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,23 +28,23 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 pub use fault::{CANARY, FAKE_KEY, Fault};
-pub use knobs::{Knobs, MAX_DELAY, MAX_RATE, MAX_TOKENS, MIN_RATE, Script, check_rate};
+pub use knobs::{Knobs, Script};
 pub use observe::Counts;
 pub use request::Request;
 
 use observe::Observer;
 
-/// A running demo upstream. It stops when this is dropped, its open answers with it.
+/// A running demo upstream. It stops, with its open responses, when this is dropped.
 #[derive(Debug)]
 pub struct Demo {
-    /// Where it listens.
+    /// The address that it listens on.
     pub addr: SocketAddr,
     observer: Arc<Observer>,
     accepting: AbortHandle,
 }
 
 impl Demo {
-    /// Serves HTTP/1.1 on this listener, within the runtime of the caller.
+    /// Serves HTTP/1.1 on this listener, within the caller's runtime.
     ///
     /// # Errors
     /// The listener has no address.
@@ -68,7 +52,7 @@ impl Demo {
         Demo::start_on(listener, None, knobs)
     }
 
-    /// The same over TLS.
+    /// Serves HTTP/1.1 over TLS on this listener, within the caller's runtime.
     ///
     /// # Errors
     /// The listener has no address.
@@ -83,14 +67,14 @@ impl Demo {
         Ok(Demo { addr, observer, accepting })
     }
 
-    /// The counts of this moment.
+    /// The current counts.
     pub fn counts(&self) -> Counts {
         self.observer.counts()
     }
 
-    /// Waits until the counts are so, and returns them.
-    pub async fn until(&self, so: impl FnMut(&Counts) -> bool) -> Counts {
-        self.observer.until(so).await
+    /// Waits until the counts meet a condition, and returns them.
+    pub async fn until(&self, condition: impl FnMut(&Counts) -> bool) -> Counts {
+        self.observer.until(condition).await
     }
 
     /// The latest requests, oldest first, at most [`Knobs::record`] of them.
@@ -98,21 +82,32 @@ impl Demo {
         self.observer.requests()
     }
 
-    /// Bytes handed to sockets so far (before TLS), heads and framing included.
+    /// The bytes written to sockets so far (before TLS), with heads and framing.
     pub fn bytes_sent(&self) -> u64 {
         self.observer.bytes()
     }
 
-    /// How late the first output event of each answer was handed to its socket, by the body of the request, where
-    /// [`Knobs::stamp`] says that it is kept. Timers are late, and so is a busy machine: whoever measures a delay wants to
-    /// know which part of it was not asked for.
+    /// The lateness of the first output event of each response, by the body of the request, if [`Knobs::stamp`] is set. Timers
+    /// and busy machines are late, and a measurement of delays must know by how much.
     pub fn lateness(&self) -> Vec<(Bytes, Duration)> {
         self.observer.lateness()
     }
 
-    /// Lets this many answers go on that wait, or will wait, at [`Knobs::hold`].
+    /// Releases this number of responses that wait, or will wait, at [`Knobs::hold`].
     pub fn release(&self, answers: usize) {
         self.observer.release(answers);
+    }
+}
+
+impl fmt::Display for Demo {
+    /// The URL, and a `curl` command that works as it is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addr = self.addr;
+        writeln!(f, "demo upstream on http://{addr}/v1")?;
+        writeln!(
+            f,
+            r#"curl -N http://{addr}/v1/chat/completions -H 'content-type: application/json' -d '{{"model":"demo","stream":true,"messages":[{{"role":"user","content":"Hello"}}]}}'"#
+        )
     }
 }
 
@@ -123,7 +118,7 @@ impl Drop for Demo {
 }
 
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, knobs: Arc<Knobs>, observer: Arc<Observer>) {
-    // dropped with this future: no connection outlives the demo
+    // dropped with this future, so that no connection outlives the demo
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -134,14 +129,14 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, knobs: Arc<Knob
             Ok((socket, _)) => {
                 connections.spawn(connect(socket, tls.clone(), knobs.clone(), observer.clone()));
             }
-            // no descriptors, most likely: some will be free soon
+            // most likely no file descriptors: some will be free soon
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
 }
 
 async fn connect(socket: TcpStream, tls: Option<TlsAcceptor>, knobs: Arc<Knobs>, observer: Arc<Observer>) {
-    // Nagle's algorithm would hold an event back until the one before it is acknowledged
+    // Nagle's algorithm would delay an event until the previous one is acknowledged
     if socket.set_nodelay(true).is_err() {
         return;
     }
@@ -155,14 +150,14 @@ async fn connect(socket: TcpStream, tls: Option<TlsAcceptor>, knobs: Arc<Knobs>,
     }
 }
 
-/// The events of a well streamed answer to this request by a demo upstream with default knobs, byte for byte.
+/// The events of the streamed response to this request by a demo upstream with default knobs, byte for byte.
 pub fn expected_stream(request: &[u8]) -> Vec<Bytes> {
     Knobs::default().expected(request)
 }
 
 impl Knobs {
-    /// The body of the good answer to this request, faults left out: event by event, or for an answer without `stream` one
-    /// document. Empty if the request is refused.
+    /// The body of the response to this request without faults: its events, or one document without `stream`. Empty if the
+    /// request is refused.
     pub fn expected(&self, request: &[u8]) -> Vec<Bytes> {
         let Ok(mut chat) = chat::Chat::parse(request, self) else { return Vec::new() };
         chat.knobs.fault = None;

@@ -1,4 +1,4 @@
-//! What a demo upstream has seen: counts that can be awaited, the latest requests, and the releases of held answers.
+//! The observations of a demo upstream: counts that can be awaited, the latest requests, and the releases of held responses.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,22 +10,22 @@ use tokio::sync::{Semaphore, watch};
 
 use super::request::Request;
 
-/// Counts since the start, at one moment.
+/// The counts since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Connections accepted.
+    /// Accepted connections.
     pub connections: u64,
-    /// Connections accepted and not yet over.
+    /// Open connections.
     pub connections_open: u64,
-    /// Requests read whole.
+    /// Completely read requests.
     pub requests: u64,
-    /// Answers begun and not yet over.
+    /// Running responses.
     pub open: u64,
-    /// Answers that wait for [`Demo::release`](super::Demo::release).
+    /// Responses that wait for [`Demo::release`](super::Demo::release).
     pub held: u64,
-    /// Answers that came to their end, a fault's end included.
+    /// Ended responses, also by a fault.
     pub finished: u64,
-    /// Answers whose client left before their end.
+    /// Responses whose client left before the end.
     pub cancelled: u64,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    /// Keeps the `record` latest requests.
+    /// An observer that stores the `record` latest requests.
     pub(super) fn new(record: usize) -> Observer {
         Observer {
             counts: watch::Sender::default(),
@@ -57,10 +57,10 @@ impl Observer {
         *self.counts.borrow()
     }
 
-    /// Returns once the counts are so.
-    pub(super) async fn until(&self, mut so: impl FnMut(&Counts) -> bool) -> Counts {
+    /// Waits until the counts meet a condition.
+    pub(super) async fn until(&self, mut condition: impl FnMut(&Counts) -> bool) -> Counts {
         let mut counts = self.counts.subscribe();
-        match counts.wait_for(|counts| so(counts)).await {
+        match counts.wait_for(|counts| condition(counts)).await {
             Ok(counts) => *counts,
             // the sender lives as long as self
             Err(_) => self.counts(),
@@ -75,8 +75,8 @@ impl Observer {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Keeps how late the first output event of the answer to a request with this body was.
-    pub(super) fn late(&self, body: Bytes, by: Duration) {
+    /// Records the lateness of the first output event of the response to a request with this body.
+    pub(super) fn record_lateness(&self, body: Bytes, by: Duration) {
         self.lateness.lock().unwrap_or_else(PoisonError::into_inner).push((body, by));
     }
 
@@ -103,8 +103,8 @@ impl Observer {
         self.counts.send_modify(|counts| counts.connections_open -= 1);
     }
 
-    /// Records a request and that its answer begins.
-    pub(super) fn asked(&self, request: &Request) {
+    /// Records a request whose response starts.
+    pub(super) fn request_started(&self, request: &Request) {
         if self.record > 0 {
             let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
             if requests.len() == self.record {
@@ -122,7 +122,7 @@ impl Observer {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Waits for a release; says so.
+    /// Waits for a release, and counts as held meanwhile.
     pub(super) async fn held(&self) {
         let _counted = Held::new(&self.counts);
         if let Ok(permit) = self.releases.acquire().await {
@@ -130,7 +130,7 @@ impl Observer {
         }
     }
 
-    pub(super) fn answered(&self, cancelled: bool) {
+    pub(super) fn response_ended(&self, cancelled: bool) {
         self.counts.send_modify(|counts| {
             counts.open -= 1;
             if cancelled {
@@ -142,7 +142,7 @@ impl Observer {
     }
 }
 
-/// One held answer, also when its client leaves while it is held.
+/// One held response. It is counted until it is released or its client leaves.
 struct Held<'a>(&'a watch::Sender<Counts>);
 
 impl<'a> Held<'a> {

@@ -1,44 +1,44 @@
-//! Reads an HTTP/1.1 request: as much as a test server needs, and never a panic. Pure.
+//! Parses HTTP/1.1 requests, as far as a test server needs. Pure.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-/// Most bytes of a request's head.
+/// The most bytes of a request head.
 const MAX_HEAD: usize = 256 * 1024;
-/// Most bytes of a request's body.
+/// The most bytes of a request body.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
-/// A request, whole.
+/// A complete request.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The method.
     pub method: Method,
-    /// Path without the query.
+    /// The path without the query.
     pub path: String,
     /// All headers, in order.
     pub headers: HeaderMap,
-    /// The body's bytes, without chunk framing.
+    /// The body, without chunk framing.
     pub body: Bytes,
-    /// Which connection it came on, counted from 0: equal numbers tell that a connection was used again.
+    /// The number of its connection, from 0. Requests with the same number came on the same connection.
     pub connection: u64,
     pub(super) keep_alive: bool,
     pub(super) http10: bool,
 }
 
-/// What is known of a request after some bytes of it.
+/// The result of parsing.
 #[derive(Debug)]
 pub(super) enum Progress {
-    /// More bytes are needed; with a body to come, the client may be waiting for 100.
+    /// More bytes are needed; the client may wait for 100 before it sends the body.
     Incomplete { expects_continue: bool },
-    /// A request; its bytes are taken out of the buffer.
+    /// A request, whose bytes are removed from the buffer.
     Complete(Request),
 }
 
-/// The bytes are no request that this server takes.
+/// The bytes are no valid request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// Takes a request out of the buffer, if it is there.
+/// Removes a request from the buffer, if it is complete.
 pub(super) fn take(buffer: &mut BytesMut) -> Result<Progress, Malformed> {
     let Some(end) = memchr::memmem::find(buffer, b"\r\n\r\n") else {
         return if buffer.len() > MAX_HEAD {
@@ -85,11 +85,11 @@ fn parse_head(head: &str) -> Result<Request, Malformed> {
         let value = HeaderValue::from_str(value.trim_matches([' ', '\t'])).map_err(|_| Malformed)?;
         headers.try_append(name, value).map_err(|_| Malformed)?;
     }
-    let says = |word: &str| {
+    let has_token = |token: &str| {
         let values = headers.get_all("connection").iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(word))
+        values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(token))
     };
-    let keep_alive = if http10 { says("keep-alive") } else { !says("close") };
+    let keep_alive = if http10 { has_token("keep-alive") } else { !has_token("close") };
     Ok(Request {
         method: method.parse().map_err(|_| Malformed)?,
         path: target.split('?').next().unwrap_or_default().to_owned(),
@@ -107,14 +107,14 @@ fn content_length(headers: &HeaderMap) -> Result<usize, Malformed> {
     if length > MAX_BODY { Err(Malformed) } else { Ok(length) }
 }
 
-/// Where the chunks of a complete chunked body lie.
+/// The positions of the chunks of a complete chunked body.
 struct Chunks {
     ranges: Vec<std::ops::Range<usize>>,
     end: usize,
 }
 
 impl Chunks {
-    /// RFC 9112 section 7.1, trailers passed over. `None`: more bytes are needed.
+    /// RFC 9112 section 7.1; trailers are ignored. `None`: more bytes are needed.
     fn find(bytes: &[u8]) -> Result<Option<Chunks>, Malformed> {
         let line_end = |from: usize| memchr::memmem::find(bytes.get(from..)?, b"\r\n").map(|length| from + length);
         let mut ranges = Vec::new();
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn pipelined_requests_come_out_one_by_one() {
+    fn pipelined_requests_are_parsed_one_by_one() {
         let both = b"POST /a?q HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /b HTTP/1.1\r\nconnection: Close\r\n\r\n";
         let (first, rest) = complete(both);
         assert_eq!((first.path.as_str(), &first.body[..], first.keep_alive), ("/a", &b"abc"[..], true));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunked_body_is_joined_and_its_trailers_passed_over() {
+    fn a_chunked_body_is_joined_and_its_trailers_are_ignored() {
         let bytes = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nx-sum: 1\r\n\r\nrest";
         let (request, rest) = complete(bytes);
         assert_eq!((&request.body[..], &rest[..]), (&b"abcde"[..], &b"rest"[..]));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_malformed() {
+    fn invalid_requests_are_malformed() {
         for bytes in [
             "PRI * HTTP/2.0\r\n\r\n",
             "GET / HTTP/1.1 x\r\n\r\n",
@@ -210,7 +210,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_prefix_is_incomplete_and_the_whole_is_read(body: Vec<u8>, chunk in 1..40usize, chunked: bool) {
+        fn every_prefix_is_incomplete_and_the_whole_is_parsed(body: Vec<u8>, chunk in 1..40usize, chunked: bool) {
             let mut bytes = b"POST /v1 HTTP/1.1\r\nhost: a\r\n".to_vec();
             if chunked {
                 bytes.extend(b"Transfer-Encoding: chunked\r\n\r\n");

@@ -1,4 +1,4 @@
-//! An answer as a script: timed writes, and how it ends. Every fault is a change to the script, and one player plays them all. Pure.
+//! A response as a script of timed writes with an ending. A fault is a change of the script. Pure.
 
 use std::time::Duration;
 
@@ -12,10 +12,36 @@ use super::edits::{Events, Pieces, edited, edited_document};
 use super::fault::Fault;
 use super::knobs::Knobs;
 use super::request::Request;
-use super::step::{Ending, Step, Steps};
 use super::wire::Framing;
 
-/// What a request gets.
+/// One step of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// One write, this time after the end of the request or later.
+    Write { due: Duration, bytes: Bytes },
+    /// Wait for [`Demo::release`](super::Demo::release).
+    Hold,
+    /// The last step.
+    End(Ending),
+}
+
+/// What happens to the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It serves the next request.
+    KeepAlive,
+    /// FIN.
+    Close,
+    /// RST.
+    Reset,
+    /// It stays open without a further byte until the client leaves.
+    Silence,
+}
+
+/// A script, generated while it is played.
+pub(super) type Steps = Box<dyn Iterator<Item = Step> + Send>;
+
+/// The script of the response to a request.
 pub(super) fn steps(request: &Request, knobs: &Knobs) -> Steps {
     let keep_alive = request.keep_alive;
     let canned = match (request.method.as_str(), request.path.as_str()) {
@@ -76,25 +102,25 @@ fn completion(chat: Chat, request: &Request) -> Steps {
     script(content_type, body, framing, knobs, request.keep_alive)
 }
 
-/// A length that the body does not reach.
+/// A length that exceeds the body.
 fn short_length(body: Events) -> (Framing, Events) {
     let body: Vec<Event> = body.collect();
     let length = body.iter().map(|event| event.bytes.len() as u64).sum::<u64>();
     (Framing::Length(length + 100), Box::new(body.into_iter()))
 }
 
-/// Head, body, end.
+/// The script of a head, a body and an ending.
 fn script(content_type: &str, body: Events, framing: Framing, knobs: Knobs, keep_alive: bool) -> Steps {
     let head = canned::head(&knobs, content_type, framing, keep_alive);
     let head = Step::Write { due: Duration::ZERO, bytes: head };
-    let over = if keep_alive && framing != Framing::UntilClose { Ending::KeepAlive } else { Ending::Close };
+    let normal = if keep_alive && framing != Framing::UntilClose { Ending::KeepAlive } else { Ending::Close };
     let (last, ending) = match knobs.fault {
         Some(Fault::HeadersThenSilent) => return Box::new([head, Step::End(Ending::Silence)].into_iter()),
         Some(Fault::ResetAfterHead) => return Box::new([head, Step::End(Ending::Reset)].into_iter()),
         Some(Fault::ResetAfterEvents) => (None, Ending::Reset),
         Some(Fault::DisconnectMidEvent | Fault::ShortLength) => (None, Ending::Close),
         Some(Fault::BadChunk) => (Some(Bytes::from_static(b"size\r\nno chunk\r\n")), Ending::Close),
-        _ => (framing.end(), over),
+        _ => (framing.end(), normal),
     };
     let body = body.zip(0..).flat_map(move |(event, number)| {
         let hold = (knobs.hold == Some(number)).then_some(Step::Hold);

@@ -1,13 +1,13 @@
-//! What the demo upstream says: a few sentences on streaming around the prompt, cut into tokens. Pure.
+//! The text of answers: sentences about streaming and the prompt, split into tokens. Pure.
 
 use std::ops::Range;
 
 use super::timetable::Random;
 
-/// Most characters of the prompt that are repeated, so that no token and no event grows with the request.
+/// The most characters of the prompt in an answer, so that tokens and events do not grow with the request.
 const ECHO: usize = 160;
 
-/// How a sentence about the prompt is told; `{}` is where the prompt goes.
+/// The first sentences; `{}` is replaced with the prompt.
 const OPENINGS: [&str; 4] = [
     "You wrote: “{}” — here is what a *demo upstream* has to say about it.",
     "“{}” is a fine thing to ask of a server that **cannot think**. It can stream, though.",
@@ -15,7 +15,7 @@ const OPENINGS: [&str; 4] = [
     "Thank you for “{}”! No model was consulted; the words below come from a `const` array.",
 ];
 
-/// With Markdown, and with characters of two, three and four bytes and of several code points, for whatever cuts streams.
+/// With Markdown, and with characters of two, three and four bytes and of several code points, to test what cuts streams.
 const SENTENCES: [&str; 14] = [
     " A token that waits for its neighbour arrives late, and the reader feels it. ⏱️",
     " Nothing here is held back: one event, one write, one packet.",
@@ -33,7 +33,7 @@ const SENTENCES: [&str; 14] = [
     " 你好, مرحبا, שלום, नमस्ते: every greeting fits into UTF-8.",
 ];
 
-/// A text and where it starts over if more of it is wanted than there is.
+/// A text, and the position from which it is repeated if more tokens are requested than it has.
 #[derive(Debug)]
 pub(super) struct Text {
     text: String,
@@ -41,7 +41,7 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// An answer to a prompt. Longer prompts get longer answers, within reason.
+    /// The answer to a prompt. Longer prompts get longer answers, up to a limit.
     pub(super) fn answering(prompt: &str, seed: u64) -> Text {
         let echo = echo(prompt);
         let mut random = Random::new(seed);
@@ -54,13 +54,13 @@ impl Text {
         Text { text, repeat_from }
     }
 
-    /// A text that is said once.
+    /// A given text.
     pub(super) fn once(text: impl Into<String>) -> Text {
         let text = text.into();
         Text { repeat_from: 0, text }
     }
 
-    /// How many tokens it has.
+    /// The number of tokens.
     pub(super) fn len(&self) -> u64 {
         let mut at = 0;
         let mut count = 0;
@@ -71,7 +71,7 @@ impl Text {
         count
     }
 
-    /// The token at the cursor, which moves on; at the end it starts over.
+    /// The token at the cursor, which then moves to the next one; at the end, the text is repeated.
     pub(super) fn token(&self, cursor: &mut usize) -> &str {
         if *cursor >= self.text.len() {
             *cursor = self.repeat_from;
@@ -81,7 +81,7 @@ impl Text {
         &self.text[token]
     }
 
-    /// A token is a word with the white space before it, as tokenizers have it.
+    /// The end of a token: a word with the white space before it, as in tokenizers.
     fn token_end(&self, start: usize) -> usize {
         let rest = &self.text[start..];
         let word = rest.find(|c: char| !c.is_whitespace()).unwrap_or(rest.len());
@@ -89,7 +89,7 @@ impl Text {
     }
 }
 
-/// The prompt's beginning on one line.
+/// The beginning of the prompt, on one line.
 fn echo(prompt: &str) -> String {
     let line = prompt.split_whitespace().take(ECHO).collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(ECHO) {
@@ -105,14 +105,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_prompt_is_answered_at_more_length() {
+    fn a_long_prompt_gets_a_longer_answer() {
         let short = Text::answering("Hi", 1).len();
         let long = Text::answering("Tell me all that you know of rivers, brooks, streams and the sea", 1).len();
         assert!(short + 20 < long, "{short} {long}");
     }
 
     #[test]
-    fn an_endless_word_is_repeated_within_bounds() {
+    fn a_very_long_word_is_repeated_within_bounds() {
         let text = Text::answering(&"x".repeat(1 << 20), 0);
         assert!(text.text.len() < 8192);
     }

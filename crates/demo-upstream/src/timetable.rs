@@ -1,16 +1,16 @@
-//! When each output event is due, and the seeded numbers behind jitter and cuts. Pure.
+//! The due times of output events, and the seeded random numbers for jitter and cuts. Pure.
 
 use std::time::Duration;
 
 use super::knobs::Knobs;
 
-/// Due times of output events, counted from the end of the request.
+/// The due times of output events, since the end of the request.
 ///
-/// Each is computed from the event's number alone, so that lateness of one never moves the next.
+/// Each is computed from the event's number only, so a late event does not delay the next one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timetable {
     first: Duration,
-    /// Nanoseconds between events; 0 = all at once.
+    /// The nanoseconds between events; 0: all at once.
     interval: f64,
     jitter: Duration,
     seed: u64,
@@ -22,9 +22,9 @@ impl Timetable {
         Self { first: knobs.first_token, interval, jitter: knobs.jitter, seed: knobs.seed }
     }
 
-    /// When the output event with this number (from 0) is due.
+    /// The due time of the output event with this number (from 0).
     pub(super) fn due(&self, number: u64) -> Duration {
-        // a float-to-integer cast saturates: no rate can make this panic
+        // a float-to-integer cast saturates, so no rate panics
         let paced = Duration::from_nanos((number as f64 * self.interval).round() as u64);
         self.first.saturating_add(paced).saturating_add(self.lateness(number))
     }
@@ -43,7 +43,7 @@ impl Timetable {
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): small, seeded, good enough to cut strings.
+/// SplitMix64 (Steele, Lea and Flood, 2014).
 #[derive(Debug, Clone)]
 pub(super) struct Random(u64);
 
@@ -60,7 +60,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number under `bound`, which is not 0.
+    /// A number below `bound`, which is not 0.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }

@@ -1,8 +1,8 @@
-//! How bytes stand on the wire: response heads, body framing, and a gzip that stores. Pure.
+//! The wire format: response heads, body framing, and a gzip that stores. Pure.
 
 use bytes::Bytes;
 
-/// A response head being written.
+/// A response head that is being written.
 pub(super) struct Head(String);
 
 impl Head {
@@ -28,7 +28,7 @@ impl Head {
     }
 }
 
-/// How the end of a body is known (RFC 9112 section 6).
+/// The framing of a body (RFC 9112 section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
     Chunked,
@@ -63,16 +63,16 @@ impl Framing {
         [size.as_bytes(), &piece, b"\r\n"].concat().into()
     }
 
-    /// What says that the body is over, where anything does.
+    /// The bytes that end the body, if the framing has any.
     pub(super) fn end(self) -> Option<Bytes> {
         matches!(self, Framing::Chunked | Framing::ChunkedExtended).then(|| Bytes::from_static(b"0\r\n\r\n"))
     }
 }
 
-/// A gzip member (RFC 1952) of stored blocks (RFC 1951 section 3.2.4): real, and no compression library.
+/// A gzip member (RFC 1952) of stored blocks (RFC 1951 section 3.2.4): valid gzip without a compression library.
 #[derive(Debug)]
 pub(super) struct Gzip {
-    /// Empty once it is out.
+    /// Empty after it is written.
     header: &'static [u8],
     crc: u32,
     length: u32,
@@ -84,7 +84,7 @@ impl Gzip {
         Gzip { header: &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff], crc: !0, length: 0 }
     }
 
-    /// One stored block for each 65,535 bytes.
+    /// Writes one stored block for each 65,535 bytes.
     pub(super) fn piece(&mut self, piece: &[u8]) -> Bytes {
         let mut out = Vec::with_capacity(piece.len() + 15);
         out.extend_from_slice(std::mem::take(&mut self.header));
@@ -100,7 +100,7 @@ impl Gzip {
         out.into()
     }
 
-    /// An empty last block and the trailer.
+    /// Writes an empty last block and the trailer.
     pub(super) fn end(&self) -> Bytes {
         [&[1, 0, 0, 0xff, 0xff][..], &(!self.crc).to_le_bytes(), &self.length.to_le_bytes()].concat().into()
     }

@@ -1,4 +1,4 @@
-//! Why there is no connection to a server, in the words that the gateway and its tools share. Pure.
+//! Why a server cannot be connected to, as values and as one clause. Pure.
 
 use std::error::Error;
 use std::fmt;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use rustls::CertificateError;
 
-/// On Linux, macOS and the BSDs alike.
+/// The same number on Linux, macOS and the BSDs.
 const EMFILE: i32 = 24;
 
-/// A server that cannot be connected to. `Display` is one clause; it is for operators, for it names the place.
+/// A failed connection attempt. `Display` is one clause with host and port, for operators.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectError {
     /// Host and port.
@@ -24,40 +24,40 @@ pub struct ConnectError {
 pub enum Cause {
     /// The name has no address.
     NoSuchHost,
-    /// Nobody listens there.
+    /// No process listens on the port.
     Refused,
-    /// There is no way there.
+    /// There is no route to the address.
     NoRoute,
-    /// No connection, TLS included, in this time.
+    /// No connection, TLS included, within this time.
     TimedOut(Duration),
-    /// Any other failure of a socket, in the system's words.
+    /// Any other failure of a socket, with the system's message.
     Socket(String),
-    /// The server's certificate is not to be trusted.
+    /// The server's certificate is not trusted.
     Certificate(CertificateFault),
-    /// Something answers, but not with TLS.
+    /// The server does not speak TLS.
     NotTls,
-    /// Any other end of the TLS handshake, in rustls's words.
+    /// Any other failure of the TLS handshake, with rustls's message.
     Handshake(String),
 }
 
 /// What is wrong with a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CertificateFault {
-    /// It is signed by nobody who is trusted.
+    /// Its issuer is not trusted.
     UnknownIssuer,
-    /// It is for another name.
+    /// It is issued for another name.
     WrongName,
-    /// Its time is over.
+    /// It has expired.
     Expired,
-    /// Its time has not begun.
+    /// It is not valid yet.
     NotYetValid,
-    /// Anything else: a broken signature, a wrong use, a revocation.
+    /// Anything else: an invalid signature, a wrong key usage, a revocation.
     Other,
 }
 
 impl Cause {
-    /// Of a failed TCP connection, for which there was this much time.
-    pub fn of_tcp(error: &(dyn Error + 'static), patience: Duration) -> Self {
+    /// The cause of a failed name lookup or TCP connection, whose time limit was `timeout`.
+    pub fn of_tcp(error: &(dyn Error + 'static), timeout: Duration) -> Self {
         let sources = std::iter::successors(Some(error), |error| (*error).source());
         let Some(io) = sources.filter_map(|error| error.downcast_ref::<io::Error>()).last() else {
             return Cause::Socket(error.to_string());
@@ -65,15 +65,15 @@ impl Cause {
         match (io.kind(), io.raw_os_error()) {
             (io::ErrorKind::ConnectionRefused, _) => Cause::Refused,
             (io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable, _) => Cause::NoRoute,
-            (io::ErrorKind::TimedOut, _) => Cause::TimedOut(patience),
+            (io::ErrorKind::TimedOut, _) => Cause::TimedOut(timeout),
             (_, Some(EMFILE)) => Cause::Socket("too many open files; allow more with `ulimit -n`".to_owned()),
             (_, Some(_)) => Cause::Socket(io.to_string()),
-            // what sockets meet has a number of the system; what getaddrinfo(3) says (EAI_*) has none
+            // errors of sockets have an errno; errors of getaddrinfo(3) (EAI_*) have none
             (_, None) => Cause::NoSuchHost,
         }
     }
 
-    /// Of a failed TLS handshake.
+    /// The cause of a failed TLS handshake.
     pub fn of_tls(error: &io::Error) -> Self {
         let of_rustls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
         match of_rustls {
@@ -101,6 +101,8 @@ impl CertificateFault {
     }
 }
 
+impl Error for ConnectError {}
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.cause)
@@ -113,7 +115,7 @@ impl fmt::Display for Cause {
             Cause::NoSuchHost => f.write_str("no such host"),
             Cause::Refused => f.write_str("connection refused"),
             Cause::NoRoute => f.write_str("no route to host"),
-            Cause::TimedOut(patience) => write!(f, "no connection within {} s", patience.as_secs_f64()),
+            Cause::TimedOut(timeout) => write!(f, "no connection within {} s", timeout.as_secs_f64()),
             Cause::Socket(reason) => write!(f, "cannot connect: {reason}"),
             Cause::Certificate(fault) => write!(f, "its certificate {fault}"),
             Cause::NotTls => f.write_str("what answers there does not speak TLS"),
@@ -139,29 +141,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_failure_of_a_socket_or_the_resolver_has_its_words() {
-        let patience = Duration::from_millis(1500);
-        let said = |error: io::Error| Cause::of_tcp(&error, patience).to_string();
-        assert_eq!(said(io::ErrorKind::ConnectionRefused.into()), "connection refused");
-        assert_eq!(said(io::ErrorKind::HostUnreachable.into()), "no route to host");
-        assert_eq!(said(io::ErrorKind::TimedOut.into()), "no connection within 1.5 s");
-        assert_eq!(said(io::Error::other("failed to lookup address information")), "no such host");
-        assert!(said(io::Error::from_raw_os_error(EMFILE)).contains("ulimit -n"));
-        assert!(said(io::Error::from_raw_os_error(13)).starts_with("cannot connect: Permission denied"));
+    fn each_failure_of_a_socket_or_the_resolver_has_its_message() {
+        let timeout = Duration::from_millis(1500);
+        let message = |error: io::Error| Cause::of_tcp(&error, timeout).to_string();
+        assert_eq!(message(io::ErrorKind::ConnectionRefused.into()), "connection refused");
+        assert_eq!(message(io::ErrorKind::HostUnreachable.into()), "no route to host");
+        assert_eq!(message(io::ErrorKind::TimedOut.into()), "no connection within 1.5 s");
+        assert_eq!(message(io::Error::other("failed to lookup address information")), "no such host");
+        assert!(message(io::Error::from_raw_os_error(EMFILE)).contains("ulimit -n"));
+        assert!(message(io::Error::from_raw_os_error(13)).starts_with("cannot connect: Permission denied"));
     }
 
     #[test]
-    fn each_failure_of_a_handshake_has_its_words() {
-        let said = |error: rustls::Error| Cause::of_tls(&io::Error::other(error)).to_string();
-        let certificate = |error| said(rustls::Error::InvalidCertificate(error));
+    fn each_failure_of_a_handshake_has_its_message() {
+        let message = |error: rustls::Error| Cause::of_tls(&io::Error::other(error)).to_string();
+        let certificate = |error| message(rustls::Error::InvalidCertificate(error));
         assert_eq!(certificate(CertificateError::Expired), "its certificate has expired");
         assert_eq!(
             certificate(CertificateError::UnknownIssuer),
             "its certificate is signed by nobody who is trusted here"
         );
         assert_eq!(certificate(CertificateError::Revoked), "its certificate is not valid");
-        let message = rustls::InvalidMessage::InvalidContentType;
-        assert_eq!(said(rustls::Error::InvalidMessage(message)), "what answers there does not speak TLS");
+        let invalid = rustls::InvalidMessage::InvalidContentType;
+        assert_eq!(message(rustls::Error::InvalidMessage(invalid)), "what answers there does not speak TLS");
         let broken = Cause::of_tls(&io::ErrorKind::UnexpectedEof.into()).to_string();
         assert!(broken.starts_with("the TLS handshake failed: "), "{broken}");
     }

@@ -1,9 +1,7 @@
-//! One connection that speaks HTTP, of either version.
+//! One HTTP connection, of version 1.1 or 2.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::Either;
@@ -16,39 +14,27 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 
-use super::tap::Tap;
-use super::target::Target;
+use crate::connector::Phases;
+use crate::tap::Tap;
+use crate::target::Target;
 
-/// Most header lines of an answer: more than any server needs, few enough to bound a hostile one.
+/// The most header lines of a response: more than any server needs, few enough to bound a hostile one.
 const MAX_HEADERS: usize = 1024;
-/// Most bytes of an answer's head, and of what is read ahead of whoever takes its body.
+/// The most bytes of a response head, and of what is read ahead of the reader of the body.
 const MAX_HEAD: usize = 1024 * 1024;
 
-/// A connection. It is closed when its last handle is dropped, its answers with it.
+/// A connection. It is closed, with its responses, when its last handle is dropped.
 #[derive(Debug)]
 pub struct Connection {
-    /// How long it took to make.
+    /// The duration of each phase of opening it.
     pub phases: Phases,
-    /// Whom it leads to.
-    pub peer: SocketAddr,
-    /// What its socket brings.
+    /// The counters of its socket.
     pub tap: Arc<Tap>,
     sender: Sender,
     driver: Arc<Driver>,
 }
 
-/// How long each phase of making a connection took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Phases {
-    /// The look-up of the name; zero for an address, and where it was known already.
-    pub dns: Duration,
-    /// From the first SYN to a connection.
-    pub tcp: Duration,
-    /// The handshake, where there is one.
-    pub tls: Option<Duration>,
-}
-
-/// The task that moves the bytes; it ends with the last handle.
+/// The task that moves the bytes. It ends when the last handle is dropped.
 #[derive(Debug)]
 struct Driver(AbortHandle);
 
@@ -58,33 +44,27 @@ enum Sender {
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-/// Why a request got no answer.
+/// Why a request got no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendError {
-    /// The connection was closed before the request was sent whole: it may be sent again on another one.
+    /// The connection was closed before the request was sent: it can be sent again on another connection.
     Unsent,
-    /// The connection broke, or was closed, before the head of the answer had come.
+    /// The connection was reset or closed before the head of the response.
     Broken,
-    /// What came is no HTTP.
+    /// The response is no HTTP.
     NotHttp,
-    /// The head is longer than this client reads.
+    /// The head exceeds this client's limits.
     HeadTooLong,
 }
 
 impl Connection {
-    /// Begins HTTP on a transport, and drives it in a task of its own.
-    pub(super) async fn open<T>(
-        transport: T,
-        http2: bool,
-        peer: SocketAddr,
-        phases: Phases,
-        tap: Arc<Tap>,
-    ) -> Result<Self, hyper::Error>
+    /// Starts HTTP on a transport, in a task of its own.
+    pub(super) async fn open<T>(transport: T, http2: bool, phases: Phases, tap: Arc<Tap>) -> Result<Self, hyper::Error>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let io = TokioIo::new(transport);
-        // how a connection ends is told by the answers that it carries
+        // the responses report how the connection ends
         let (sender, driver) = if http2 {
             let mut builder = http2::Builder::new(TokioExecutor::new());
             builder.max_header_list_size(MAX_HEAD as u32);
@@ -96,10 +76,10 @@ impl Connection {
             let (sender, connection) = builder.handshake(io).await?;
             (Sender::Http1(sender), tokio::spawn(async { drop(connection.await) }))
         };
-        Ok(Self { phases, peer, tap, sender, driver: Arc::new(Driver(driver.abort_handle())) })
+        Ok(Self { phases, tap, sender, driver: Arc::new(Driver(driver.abort_handle())) })
     }
 
-    /// Which version is spoken.
+    /// The HTTP version.
     pub fn version(&self) -> Version {
         match self.sender {
             Sender::Http1(_) => Version::HTTP_11,
@@ -107,15 +87,14 @@ impl Connection {
         }
     }
 
-    /// Another handle on the same connection, for another stream of it; `None` with HTTP/1.1, which has one at a time.
+    /// Another handle for another stream of the same connection; `None` with HTTP/1.1, which has one stream at a time.
     pub fn share(&self) -> Option<Self> {
         let Sender::Http2(sender) = &self.sender else { return None };
-        let Self { phases, peer, .. } = *self;
         let (tap, driver) = (Arc::clone(&self.tap), Arc::clone(&self.driver));
-        Some(Self { phases, peer, tap, sender: Sender::Http2(sender.clone()), driver })
+        Some(Self { phases: self.phases, tap, sender: Sender::Http2(sender.clone()), driver })
     }
 
-    /// Whether a request can be sent: open, and with HTTP/1.1 no answer under way.
+    /// Whether a request can be sent: the connection is open and, with HTTP/1.1, carries no response.
     pub fn is_ready(&self) -> bool {
         match &self.sender {
             Sender::Http1(sender) => sender.is_ready(),
@@ -131,7 +110,7 @@ impl Connection {
         }
     }
 
-    /// A request for `target` in the form that this version wants: `host` and origin form, or the whole URL.
+    /// A request for `target` in the form of this version: `host` and origin form (HTTP/1.1), or the whole URL (HTTP/2).
     pub fn request(&self, method: Method, target: &Target) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::default());
         *request.method_mut() = method;
@@ -139,7 +118,7 @@ impl Connection {
             Sender::Http2(_) => *request.uri_mut() = target.uri().clone(),
             Sender::Http1(_) => {
                 *request.uri_mut() = Uri::from(target.path_and_query());
-                // a host that was parsed is ASCII without control characters
+                // a parsed host is ASCII without control characters
                 if let Ok(host) = HeaderValue::try_from(target.authority()) {
                     request.headers_mut().insert(HOST, host);
                 }
@@ -148,17 +127,17 @@ impl Connection {
         request
     }
 
-    /// Sends a request; the future is the wait for the head of its answer. With HTTP/2, more can be sent meanwhile.
+    /// Sends a request. The future waits for the head of the response; with HTTP/2, more requests can be sent meanwhile.
     pub fn send(
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> impl Future<Output = Result<Response<Incoming>, SendError>> + Send + use<> {
-        let answer = match &mut self.sender {
+        let response = match &mut self.sender {
             Sender::Http1(sender) => Either::Left(sender.try_send_request(request)),
             Sender::Http2(sender) => Either::Right(sender.try_send_request(request)),
         };
         async {
-            answer.await.map_err(|mut error| match error.take_message() {
+            response.await.map_err(|mut error| match error.take_message() {
                 Some(_) => SendError::Unsent,
                 None => SendError::of(&error.into_error()),
             })
@@ -188,9 +167,9 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             SendError::Unsent => "the connection was closed before the request was sent",
-            SendError::Broken => "the connection was closed before an answer came",
-            SendError::NotHttp => "what answered is no HTTP server of this version; check the port and --http",
-            SendError::HeadTooLong => "the head of the answer is too long",
+            SendError::Broken => "the connection was closed before a response came",
+            SendError::NotHttp => "the response is not HTTP of this version; check the port and --http",
+            SendError::HeadTooLong => "the head of the response is too long",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Why there is no connection: what, where, and the mend, in one line. Pure.
+//! Why a tool has no connection: the place, the cause and the fix, in one line. Pure.
 
 use std::fmt;
 use std::io;
@@ -10,23 +10,23 @@ use crate::connect_error::{Cause, CertificateFault, ConnectError};
 /// Why a server cannot be connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// What was given is no URL that can be connected to.
+    /// The text is no URL that can be connected to.
     Url {
         /// What is wrong with it.
         reason: &'static str,
         /// What to write instead.
-        mend: &'static str,
+        fix: &'static str,
     },
-    /// The file with trusted authorities cannot be used.
+    /// The file of trusted authorities cannot be used.
     Authorities {
-        /// Where it is.
+        /// Its path.
         file: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// No connection, or none that is trusted.
+    /// No connection, or no trusted one.
     ConnectError(ConnectError),
-    /// The server does not speak the version of HTTP that was asked for.
+    /// The server does not offer the HTTP version that was asked for.
     NotOffered {
         /// Host and port.
         place: String,
@@ -36,7 +36,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// One word for counts: a closed set.
+    /// One word of a closed set, for counters.
     pub fn kind(&self) -> &'static str {
         match self {
             Error::Url { .. } => "url",
@@ -56,12 +56,12 @@ impl Error {
     }
 
     /// No connection to this host and port.
-    pub(super) fn connect_error(place: String, cause: Cause) -> Self {
+    pub(crate) fn connect_error(place: String, cause: Cause) -> Self {
         Error::ConnectError(ConnectError { place, cause })
     }
 
-    /// Of a failed TLS handshake.
-    pub(super) fn tls(place: String, wanted: &'static str, error: &io::Error) -> Self {
+    /// The error for a failed TLS handshake.
+    pub(crate) fn tls(place: String, wanted: &'static str, error: &io::Error) -> Self {
         let of_rustls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
         match of_rustls {
             Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
@@ -75,13 +75,13 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Url { reason, mend } => write!(f, "the URL {reason}; {mend}"),
+            Error::Url { reason, fix } => write!(f, "the URL {reason}; {fix}"),
             Error::Authorities { file, reason } => {
                 write!(f, "--ca {file}: {reason}; name a PEM file that holds the certificates of authorities to trust")
             }
             Error::ConnectError(connect_error) => {
                 write!(f, "{connect_error}")?;
-                mend(&connect_error.cause).map_or(Ok(()), |mend| write!(f, "; {mend}"))
+                fix(&connect_error.cause).map_or(Ok(()), |fix| write!(f, "; {fix}"))
             }
             Error::NotOffered { place, wanted } => {
                 write!(
@@ -93,8 +93,8 @@ impl fmt::Display for Error {
     }
 }
 
-/// What the user of a tool can do.
-fn mend(cause: &Cause) -> Option<&'static str> {
+/// The fix for the user of a tool.
+fn fix(cause: &Cause) -> Option<&'static str> {
     Some(match cause {
         Cause::NoSuchHost => "check the name's spelling and the resolver",
         Cause::Refused => "nothing listens there: start the server, or check the port",
@@ -102,10 +102,10 @@ fn mend(cause: &Cause) -> Option<&'static str> {
         Cause::TimedOut(_) => "check the address and the firewall, or allow more time with --timeout",
         Cause::Certificate(fault) => match fault {
             CertificateFault::UnknownIssuer => "name its authority with --ca FILE",
-            CertificateFault::WrongName => "use a name that stands in it, or mend the certificate",
+            CertificateFault::WrongName => "use a name that the certificate contains, or replace the certificate",
             CertificateFault::Expired => "renew it, or set this machine's clock",
             CertificateFault::NotYetValid => "set this machine's clock",
-            CertificateFault::Other => "mend it, or, to look at the rest all the same, say --insecure",
+            CertificateFault::Other => "replace it, or accept it for this run with --insecure",
         },
         Cause::NotTls => "begin the URL with http://",
         Cause::Socket(_) | Cause::Handshake(_) => return None,

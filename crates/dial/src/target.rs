@@ -1,4 +1,4 @@
-//! What is to be connected to: a URL, taken apart. Pure.
+//! The URL to connect to, parsed. Pure.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use http::Uri;
 use http::uri::PathAndQuery;
 use url::{Host, Url};
 
-use super::error::Error;
+use crate::error::Error;
 
 /// An `http` or `https` URL without credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,25 +17,25 @@ pub struct Target {
     uri: Uri,
 }
 
-/// Which versions of HTTP are spoken.
+/// The HTTP versions that a client offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Versions {
-    /// Over TLS what the server prefers of HTTP/2 and HTTP/1.1; without TLS HTTP/1.1.
+    /// HTTP/2 and HTTP/1.1 over TLS, where the server chooses; HTTP/1.1 without TLS.
     #[default]
     Any,
-    /// HTTP/1.1 alone.
+    /// HTTP/1.1 only.
     Http1,
-    /// HTTP/2 alone; without TLS with prior knowledge (RFC 9113 §3.3).
+    /// HTTP/2 only; without TLS with prior knowledge (RFC 9113 §3.3).
     Http2,
 }
 
 impl Target {
-    /// Reads a URL (WHATWG URL). A fragment is dropped, as browsers do: it is never sent.
+    /// Parses a URL (WHATWG URL) and drops its fragment, which is never sent.
     ///
     /// # Errors
-    /// It is no URL, its scheme is neither `http` nor `https`, or it holds credentials. No message repeats those.
+    /// It is no URL, its scheme is neither `http` nor `https`, or it contains credentials, which no message repeats.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let wrong = |reason: &'static str, mend: &'static str| Error::Url { reason, mend };
+        let wrong = |reason: &'static str, fix: &'static str| Error::Url { reason, fix };
         let mut url = Url::parse(text).map_err(|_| {
             wrong("is no URL", "write scheme, host and path, such as https://api.example.com/v1/models")
         })?;
@@ -54,15 +54,15 @@ impl Target {
         Ok(Self { url, host, port, uri })
     }
 
-    /// The URL as it was understood.
+    /// The parsed URL.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// The same with this path: another resource of the same server.
+    /// The same URL with this path and no query.
     ///
     /// # Errors
-    /// The path makes no URL.
+    /// The result is no URL.
     pub fn with_path(&self, path: &str) -> Result<Self, Error> {
         let mut url = self.url.clone();
         url.set_query(None);
@@ -70,12 +70,12 @@ impl Target {
         Self::parse(url.as_str())
     }
 
-    /// The URL in absolute form, as HTTP/2 wants it.
+    /// The URL in absolute form, for HTTP/2.
     pub fn uri(&self) -> &Uri {
         &self.uri
     }
 
-    /// Path and query, as HTTP/1.1 wants it (origin form, RFC 9112 §3.2.1).
+    /// Path and query, for HTTP/1.1 (origin form, RFC 9112 §3.2.1).
     pub fn path_and_query(&self) -> PathAndQuery {
         self.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
     }
@@ -88,19 +88,24 @@ impl Target {
         }
     }
 
-    /// Whether TLS is spoken.
+    /// Whether the scheme is `https`.
     pub fn is_tls(&self) -> bool {
         self.url.scheme() == "https"
     }
 
-    /// The host: a name in ASCII, or an address.
+    /// The host: a name in ASCII, or an IP address.
     pub fn host(&self) -> &Host<String> {
         &self.host
     }
 
-    /// The written port, or the scheme's.
+    /// The port of the URL, or the scheme's default.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Host and port, for messages.
+    pub(crate) fn place(&self) -> String {
+        format!("{}:{}", self.host, self.port)
     }
 }
 
@@ -117,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_taken_apart() {
+    fn a_url_is_parsed_into_its_parts() {
         let target = Target::parse("HTTPS://API.Example.com:443/v1/x?q=1#part").unwrap();
         assert_eq!((target.authority().as_str(), target.port(), target.is_tls()), ("api.example.com", 443, true));
         assert_eq!(target.path_and_query(), "/v1/x?q=1");
@@ -128,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_connected_to_is_refused_with_the_mend() {
+    fn a_url_that_cannot_be_connected_to_is_refused_with_the_fix() {
         for (text, part) in [
             ("", "is no URL"),
             ("localhost", "is no URL"),
@@ -146,7 +151,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused_and_what_is_read_survives_its_own_spelling(
+        fn any_text_is_parsed_or_refused_and_a_parsed_url_parses_to_itself(
             text in "\\PC{0,40}|https?://[a-zA-Z0-9.:/@?#%\\[\\]-]{0,30}",
         ) {
             if let Ok(target) = Target::parse(&text) {

@@ -1,4 +1,4 @@
-//! Whose certificates are believed.
+//! Which certificates a client trusts.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,26 +9,38 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::error::Error;
-use super::target::Versions;
+use crate::error::Error;
+use crate::target::Versions;
 
-/// Whose certificates are believed.
+/// The authorities whose certificates a client trusts.
 #[derive(Debug, Clone, Default)]
 pub enum Trust {
-    /// Those of Mozilla's list, compiled in: the same on every machine.
+    /// Mozilla's list, compiled in: the same on every machine.
     #[default]
     PublicRoots,
-    /// These alone.
+    /// Only these.
     Roots(Arc<RootCertStore>),
-    /// Anyone's. Whoever stands between can read and change everything: keys, too.
+    /// Every certificate. A machine in the middle can read and change everything, keys included.
     DangerouslyAnyone,
 }
 
 impl Trust {
+    /// Reads `--ca FILE` and `--insecure`; without them, the public roots are trusted.
+    ///
+    /// # Errors
+    /// As [`Trust::from_file`].
+    pub fn from_flags(ca: Option<&Path>, insecure: bool) -> Result<Self, Error> {
+        match ca {
+            Some(file) => Self::from_file(file),
+            None if insecure => Ok(Trust::DangerouslyAnyone),
+            None => Ok(Trust::PublicRoots),
+        }
+    }
+
     /// The authorities of a PEM file, instead of the public ones.
     ///
     /// # Errors
-    /// The file cannot be read, or holds no certificate, or one that is broken.
+    /// The file cannot be read, or contains no certificate, or an invalid one.
     pub fn from_file(path: &Path) -> Result<Self, Error> {
         let wrong = |reason: String| Error::Authorities { file: path.display().to_string(), reason };
         let content = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
@@ -44,8 +56,8 @@ impl Trust {
         }
     }
 
-    /// A TLS configuration that trusts so and offers these versions of HTTP.
-    pub(super) fn client_config(&self, versions: Versions) -> Result<ClientConfig, rustls::Error> {
+    /// A TLS configuration that trusts these authorities and offers these HTTP versions.
+    pub(crate) fn client_config(&self, versions: Versions) -> Result<ClientConfig, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =
             ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
@@ -69,7 +81,7 @@ impl Trust {
     }
 }
 
-/// Believes every certificate. That its holder has the key is still checked, so that a broken server is still seen.
+/// Accepts every certificate. The signature is still checked, so that a broken server is noticed.
 #[derive(Debug)]
 struct DangerousAcceptAnyone(Arc<CryptoProvider>);
 

@@ -1,22 +1,19 @@
-//! `tokenway doctor`: what would a browser do with this request, and why? For any server.
-//!
-//! [`plan`] makes a page's request of what was asked for, [`course`] sends what a browser would send, [`story`] tells it, [`advice`]
-//! and [`mend`] say what to change, [`probe`] looks for tomorrow's trouble, [`elsewhere`] asks other browsers' rules. What a browser decides is
-//! [`browser`]'s.
+#![doc = include_str!("../README.md")]
 
 pub mod advice;
-pub mod course;
-pub mod elsewhere;
-pub mod exchange;
+pub mod body;
+pub mod client;
+pub mod command;
 pub mod mend;
+pub mod other_browsers;
 pub mod pasted;
 pub mod plan;
 pub mod probe;
+pub mod redact;
 pub mod report;
-pub mod secret;
-pub mod story;
+pub mod steps;
 pub mod text;
-pub mod watch;
+pub mod transcript;
 
 use std::collections::BTreeSet;
 
@@ -25,26 +22,26 @@ use browser::quirks::Browser;
 use browser::request::{Credentials, Kind, PageRequest, Request, normalized_method};
 use browser::safelist::unsafe_names;
 
-use course::{Course, End};
-use exchange::{Client, Unreachable};
+use client::{Client, Unreachable};
 use mend::{Needs, Target};
 use plan::Plan;
 use probe::heads;
-use report::{Blocked, Paste, Report, Summary, Verdict};
+use report::{Blocked, Mend, Report, Summary, Verdict};
+use transcript::{End, Transcript};
 
-/// Examines a request: sends it as a browser would, and looks around, unless probes are not wanted.
+/// Examines a request: sends it as a browser would, explains the result, and runs the probes if `with_probes`.
 ///
 /// # Errors
-/// A server could not be asked.
+/// A server cannot be reached.
 pub async fn examine(plan: &Plan, mut client: Client, with_probes: bool) -> Result<Report, Unreachable> {
-    let course = Course::run(plan, &mut client).await?;
-    let steps = story::tell(plan, &course);
-    let elsewhere = elsewhere::look(plan, &course, &mut client).await;
-    let probed = match with_probes {
-        true => probe::run(plan, &course, &mut client).await,
-        false => probe::Probed::default(),
+    let transcript = Transcript::record(plan, &mut client).await?;
+    let steps = steps::describe(plan, &transcript);
+    let other_browsers = other_browsers::compare(plan, &transcript, &mut client).await;
+    let probes = match with_probes {
+        true => probe::run(plan, &transcript, &mut client).await,
+        false => probe::ProbeResults::default(),
     };
-    let block = match &course.end {
+    let block = match &transcript.end {
         End::Delivered { .. } => None,
         End::Blocked(block) => Some(block),
     };
@@ -52,11 +49,11 @@ pub async fn examine(plan: &Plan, mut client: Client, with_probes: bool) -> Resu
         request: summary(plan),
         verdict: if block.is_some() { Verdict::Blocked } else { Verdict::Allowed },
         code: block.and_then(|block| block.code),
-        block: block.map(|block| blocked(plan, &course, block)),
+        block: block.map(|block| blocked(plan, &transcript, block)),
         steps,
-        elsewhere,
-        findings: probed.findings,
-        probed: probed.ids,
+        other_browsers,
+        findings: probes.findings,
+        probed: probes.ids,
         notes: plan.notes.clone(),
     })
 }
@@ -64,7 +61,7 @@ pub async fn examine(plan: &Plan, mut client: Client, with_probes: bool) -> Resu
 fn summary(plan: &Plan) -> Summary {
     let page = &plan.page;
     Summary {
-        url: secret::shown_url(&page.url),
+        url: redact::url(&page.url),
         origin: page.origin.as_str().to_owned(),
         method: normalized_method(&page.method),
         credentials: page.credentials.as_str(),
@@ -77,19 +74,19 @@ fn summary(plan: &Plan) -> Summary {
     }
 }
 
-fn blocked(plan: &Plan, course: &Course, block: &Block) -> Blocked {
-    let last = course.answers().next_back();
-    let location = last.and_then(|sent| {
-        let location = sent.answer.headers.get(http::header::LOCATION)?.to_str().ok()?;
-        sent.url.join(location).ok()
+fn blocked(plan: &Plan, transcript: &Transcript, block: &Block) -> Blocked {
+    let last = transcript.exchanges().next_back();
+    let location = last.and_then(|exchange| {
+        let location = exchange.response.headers.get(http::header::LOCATION)?.to_str().ok()?;
+        exchange.url.join(location).ok()
     });
-    let location = location.map(|location| secret::shown_url(&location));
-    let status = last.map(|sent| sent.answer.status.as_u16());
+    let location = location.map(|location| redact::url(&location));
+    let status = last.map(|exchange| exchange.response.status.as_u16());
     let advice = advice::on(block, status, location.as_deref());
-    let needs = needs(plan, course).filter(|_| advice.by_policy);
-    let paste = |target: Target, needs: &Needs| match target.mend(needs) {
-        Ok(text) => Paste { target, text: Some(text), reason: None },
-        Err(reason) => Paste { target, text: None, reason: Some(reason) },
+    let needs = needs(plan, transcript).filter(|_| advice.by_policy);
+    let mend = |target: Target, needs: &Needs| match target.mend(needs) {
+        Ok(text) => Mend { target, text: Some(text), reason: None },
+        Err(reason) => Mend { target, text: None, reason: Some(reason) },
     };
     Blocked {
         stage: block.stage.as_str(),
@@ -99,30 +96,30 @@ fn blocked(plan: &Plan, course: &Course, block: &Block) -> Blocked {
         received: block.received.clone(),
         needed: block.needed.clone(),
         advice: advice.text,
-        server: last.and_then(|sent| Target::guess(&sent.answer.headers)).map(Target::as_str),
-        mends: needs.map_or_else(Vec::new, |needs| Target::ALL.map(|target| paste(target, &needs)).into()),
+        server: last.and_then(|exchange| Target::guess(&exchange.response.headers)).map(Target::as_str),
+        mends: needs.map_or_else(Vec::new, |needs| Target::ALL.map(|target| mend(target, &needs)).into()),
     }
 }
 
-/// What a policy must allow; `None` where the request cannot even be made.
-fn needs(plan: &Plan, course: &Course) -> Option<Needs> {
+/// What a policy must allow; `None` if browsers refuse the request itself.
+fn needs(plan: &Plan, transcript: &Transcript) -> Option<Needs> {
     let request = Request::new(&plan.page).ok()?;
-    let expose = course.answered().map(|sent| &sent.answer.headers);
+    let expose = transcript.answered().map(|exchange| &exchange.response.headers);
     let expose = expose.map_or_else(Vec::new, |headers| headers.keys().map(|name| name.as_str().to_owned()).collect());
     let credentials = request.credentials() == Credentials::Include;
     Some(Needs {
-        // after two redirects it may be `null`, which no mend should allow
+        // after two redirects it may be `null`, which no policy should allow
         origin: plan.page.origin.as_str().to_owned(),
         method: request.method().to_string(),
-        headers: asked_headers(plan),
-        expose: expose.into_iter().filter(|name| heads::is_wanted(name)).collect(),
+        headers: requested_headers(plan),
+        expose: expose.into_iter().filter(|name| heads::is_useful(name)).collect(),
         credentials,
-        preflight: course.preflighted().is_some(),
+        preflight: transcript.preflighted().is_some(),
     })
 }
 
-/// What preflights name, of whichever browser: the page's visitors have all of them.
-fn asked_headers(plan: &Plan) -> Vec<String> {
+/// The headers that the preflights of all browsers name, because the page's visitors use all of them.
+fn requested_headers(plan: &Plan) -> Vec<String> {
     let of = |browser| Request::new(&PageRequest { browser, ..plan.page.clone() }).ok();
     let requests = Browser::ALL.into_iter().filter_map(of);
     let names: BTreeSet<String> =

@@ -1,7 +1,8 @@
-//! From what was asked for to a request that a browser can be imitated with. Pure.
+//! Turns the input into a page's request. Pure.
 
 use bytes::Bytes;
 use clap::ValueEnum;
+use clap::builder::TypedValueParser;
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
@@ -9,21 +10,22 @@ use super::pasted::Pasted;
 use browser::origin::PageOrigin;
 use browser::quirks::Browser;
 use browser::request::{Body, Credentials, Kind, PageRequest};
+use flags::choice;
 
-/// The page where none is named.
+/// The page's origin if none is given.
 const ASSUMED_ORIGIN: &str = "https://app.example.com";
-/// Where an OpenAI client's `baseURL` ends, and what it appends.
+/// The end of an OpenAI client's `baseURL`, and the path that the client appends.
 const BASE_PATH: &str = "/v1";
 const COMPLETIONS: &str = "/chat/completions";
-/// A completion without a model: enough for CORS, and nobody pays for it.
+/// A completion without a model: enough for CORS, and without a cost.
 const GREETING: &str = r#"{"messages":[{"role":"user","content":"Say hello."}],"stream":true}"#;
 
-/// What calls.
+/// The interface that sends the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
-    /// `fetch()`, as the other flags say.
+    /// `fetch()`, as the other flags describe it.
     Fetch,
-    /// `new EventSource(url)`: a GET without headers of its own.
+    /// `new EventSource(url)`: a GET without headers of the page.
     Eventsource,
     /// The OpenAI SDK for JavaScript in a page: its x-stainless-* headers, POST of JSON.
     OpenaiJs,
@@ -31,53 +33,62 @@ pub enum Preset {
     Page,
 }
 
-/// What was asked for.
-#[derive(Debug, Clone, Default)]
-pub struct Wanted {
-    /// Where to.
+/// The unchecked input; `--help` shows the comments of the fields.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Input {
+    /// The URL that the page calls; not needed with --from-curl or --from-har
+    #[arg(value_name = "URL")]
     pub url: Option<String>,
-    /// The page's origin, or the URL of the page.
+    /// The page's origin, or its URL
+    #[arg(long, value_name = "ORIGIN")]
     pub origin: Option<String>,
-    /// The method.
+    /// The method; the default is POST with --data, else GET
+    #[arg(long, short = 'X', value_name = "METHOD")]
     pub method: Option<String>,
-    /// Lines of `name: value`.
+    /// A header that the page sets; may be repeated. `cookie` sets the content of the browser's cookie jar
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE")]
     pub headers: Vec<String>,
-    /// The body.
+    /// The body
+    #[arg(long, short = 'd', value_name = "TEXT", allow_hyphen_values = true)]
     pub data: Option<String>,
-    /// `credentials` of the page's call.
+    /// `credentials` of the page's call: are cookies sent? The default is same-origin, or include with a cookie
+    #[arg(long, value_parser = credentials(), value_name = "MODE")]
     pub credentials: Option<Credentials>,
-    /// What calls.
+    /// The caller: fetch(), EventSource, the OpenAI SDK in a page, or the page of a pasted request
+    #[arg(long = "as", value_enum, value_name = "KIND")]
     pub preset: Option<Preset>,
     /// The request that was pasted.
+    #[arg(skip)]
     pub pasted: Option<Pasted>,
-    /// Whose rules decide.
+    /// The browser whose rules decide.
+    #[arg(skip)]
     pub browser: Browser,
 }
 
-/// A request, checked.
+/// A checked request.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The page's call.
     pub page: PageRequest,
     /// Its body.
     pub body: Bytes,
-    /// What the browser's jar holds for this server. It is never shown.
+    /// The browser's cookies for this server. They are never shown.
     pub cookie: Option<HeaderValue>,
-    /// Whether it asks for a stream.
+    /// Whether it requests a stream.
     pub wants_stream: bool,
     /// What was assumed or left out, one sentence each.
     pub notes: Vec<String>,
 }
 
 impl Plan {
-    /// Checks what was asked for.
+    /// Checks the input.
     ///
     /// # Errors
-    /// The first thing that cannot be, in one line, with the mend.
-    pub fn new(wanted: Wanted) -> Result<Self, String> {
-        let Wanted { url, origin, method, headers, data, credentials, preset, pasted, browser } = wanted;
+    /// The first mistake and its fix, in one line.
+    pub fn new(input: Input) -> Result<Self, String> {
+        let Input { url, origin, method, headers, data, credentials, preset, pasted, browser } = input;
         if preset == Some(Preset::Page) && pasted.is_none() {
-            return Err("--as page wants a request: give --from-curl or --from-har".to_owned());
+            return Err("--as page needs a request: give --from-curl or --from-har".to_owned());
         }
         let is_pasted = pasted.is_some();
         let mut pasted = pasted.unwrap_or_default();
@@ -110,7 +121,7 @@ impl Plan {
         let own = headers.iter().filter_map(|line| header(line).ok()).filter(|(name, _)| name != "cookie");
         pasted.headers.extend(own);
         let cookie =
-            cookie.map(|cookie| HeaderValue::try_from(cookie).map_err(|_| "the cookie holds a control character"));
+            cookie.map(|cookie| HeaderValue::try_from(cookie).map_err(|_| "the cookie contains a control character"));
         let mut cookie = cookie.transpose()?;
         if let Some(cookie) = &mut cookie {
             cookie.set_sensitive(true);
@@ -119,14 +130,14 @@ impl Plan {
         let mut body = data.map(Bytes::from).or(pasted.body);
         let mut method = method.or(pasted.method);
         match preset {
-            Preset::Eventsource => not_for_event_source(&pasted.headers, method.as_deref(), body.as_ref(), is_pasted)?,
+            Preset::Eventsource => check_event_source(&pasted.headers, method.as_deref(), body.as_ref(), is_pasted)?,
             Preset::OpenaiJs => {
                 if url.path().trim_end_matches('/').ends_with(BASE_PATH) {
                     url.set_path(&format!("{}{COMPLETIONS}", url.path().trim_end_matches('/')));
                     notes.push(format!("a base URL: the client calls {}", url.path()));
                 }
                 if body.is_none() {
-                    notes.push("no --data: a greeting without a model is sent, which CORS does not mind; name a model to see its stream".to_owned());
+                    notes.push("no --data: a greeting without a model is sent, which is enough for CORS; name a model to see its stream".to_owned());
                     body = Some(Bytes::from_static(GREETING.as_bytes()));
                 }
                 method.get_or_insert_with(|| "POST".to_owned());
@@ -139,8 +150,7 @@ impl Plan {
         let credentials = credentials.unwrap_or(if with_jar { Credentials::Include } else { Credentials::SameOrigin });
         if cookie.is_some() && credentials != Credentials::Include {
             notes.push(
-                "the cookie stays in its jar: with these credentials the browser does not send it to another origin"
-                    .to_owned(),
+                "the cookie is not sent: with these credentials, browsers send no cookies to another origin".to_owned(),
             );
         }
         let kind = if preset == Preset::Eventsource { Kind::EventSource } else { Kind::Fetch };
@@ -158,6 +168,14 @@ impl Plan {
     }
 }
 
+fn credentials() -> impl TypedValueParser<Value = Credentials> {
+    choice([
+        (Credentials::Omit, Credentials::Omit.as_str(), "Never"),
+        (Credentials::SameOrigin, Credentials::SameOrigin.as_str(), "To the page's own origin"),
+        (Credentials::Include, Credentials::Include.as_str(), "To every origin; the response must allow it"),
+    ])
+}
+
 fn parse_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|_| match text.contains("://") {
         true => format!("{text:?} is no URL: write scheme, host and path, such as https://api.example.com/v1/models"),
@@ -171,26 +189,26 @@ fn parse_url(text: &str) -> Result<Url, String> {
 
 /// `name: value`, with the name in lower case.
 fn header(line: &str) -> Result<(String, String), String> {
-    // what stands behind the colon may be a secret, and without a colon anything may be
+    // the value may be a secret, and a line without a colon, too
     let (name, value) = line
         .split_once(':')
         .ok_or("a --header has no colon: write 'name: value', such as 'content-type: application/json'")?;
     let known = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| {
-        format!("--header {name:?}: this is no header name; write 'name: value' without blanks in the name")
+        format!("--header {name:?}: this is no header name; write 'name: value' without spaces in the name")
     })?;
     HeaderValue::from_str(value.trim()).map_err(|_| {
-        format!("--header {name}: its value holds a line end or control character; write it on one line")
+        format!("--header {name}: its value contains a line end or control character; write it on one line")
     })?;
     Ok((known.as_str().to_owned(), value.trim().to_owned()))
 }
 
-fn not_for_event_source(
+fn check_event_source(
     headers: &[(String, String)],
     method: Option<&str>,
     body: Option<&Bytes>,
     is_pasted: bool,
 ) -> Result<(), String> {
-    let instead = "take it off, or look at --as fetch";
+    let instead = "remove it, or use --as fetch";
     if let Some((name, _)) = headers.first().filter(|_| !is_pasted) {
         return Err(format!("EventSource sends no headers of the page, such as {name}: {instead}"));
     }
@@ -203,7 +221,7 @@ fn not_for_event_source(
     }
 }
 
-/// What openai-node 6 adds in a page, unless the page sets it.
+/// Adds the headers of openai-node 6 in a page, unless they are set.
 fn add_openai_headers(headers: &mut Vec<(String, String)>, browser: Browser) {
     let runtime = match browser {
         Browser::Firefox => "browser:firefox",
@@ -231,12 +249,12 @@ fn add_openai_headers(headers: &mut Vec<(String, String)>, browser: Browser) {
     }
 }
 
-/// `"stream": true` in the body, or a stream in `accept`.
+/// Whether the body has `"stream": true`, or `accept` an event stream.
 fn wants_stream(headers: &[(String, String)], body: Option<&[u8]>) -> bool {
     let accepts =
         |(name, value): &(String, String)| name.eq_ignore_ascii_case("accept") && value.contains("text/event-stream");
-    let asks = body.and_then(|body| serde_json::from_slice::<serde_json::Value>(body).ok());
-    headers.iter().any(accepts) || asks.is_some_and(|body| body["stream"] == true)
+    let body = body.and_then(|body| serde_json::from_slice::<serde_json::Value>(body).ok());
+    headers.iter().any(accepts) || body.is_some_and(|body| body["stream"] == true)
 }
 
 #[cfg(test)]
@@ -245,25 +263,25 @@ mod tests {
 
     use super::*;
 
-    fn wanted(url: &str) -> Wanted {
-        Wanted { url: Some(url.to_owned()), origin: Some("https://app.example".to_owned()), ..Wanted::default() }
+    fn input(url: &str) -> Input {
+        Input { url: Some(url.to_owned()), origin: Some("https://app.example".to_owned()), ..Input::default() }
     }
 
     #[test]
-    fn what_is_not_said_is_what_fetch_does() {
-        let plan = Plan::new(wanted("https://api.example/v1")).unwrap();
+    fn the_defaults_are_those_of_fetch() {
+        let plan = Plan::new(input("https://api.example/v1")).unwrap();
         assert_eq!((plan.page.method.as_str(), plan.page.credentials), ("GET", Credentials::SameOrigin));
         assert!(plan.notes.is_empty() && plan.body.is_empty() && !plan.wants_stream);
         let plan =
-            Plan::new(Wanted { data: Some("{\"stream\":true}".into()), ..wanted("https://api.example/v1") }).unwrap();
+            Plan::new(Input { data: Some("{\"stream\":true}".into()), ..input("https://api.example/v1") }).unwrap();
         assert_eq!((plan.page.method.as_str(), plan.page.body), ("POST", Body::Text));
         assert!(plan.wants_stream);
-        let plan = Plan::new(Wanted { origin: None, ..wanted("https://api.example/v1") }).unwrap();
+        let plan = Plan::new(Input { origin: None, ..input("https://api.example/v1") }).unwrap();
         assert_eq!(plan.notes, ["no --origin: a page of https://app.example.com is assumed"]);
     }
 
     #[test]
-    fn flags_win_over_what_was_pasted() {
+    fn flags_override_a_pasted_request() {
         let pasted = Pasted {
             url: "https://api.example/old".into(),
             method: Some("POST".into()),
@@ -273,12 +291,12 @@ mod tests {
             with_credentials: true,
             ..Pasted::default()
         };
-        let plan = Plan::new(Wanted {
+        let plan = Plan::new(Input {
             url: None,
             method: Some("PUT".into()),
             headers: vec!["x-team: b".into()],
             pasted: Some(pasted),
-            ..wanted("")
+            ..input("")
         })
         .unwrap();
         assert_eq!((plan.page.url.as_str(), plan.page.method.as_str()), ("https://api.example/old", "PUT"));
@@ -291,11 +309,11 @@ mod tests {
     }
 
     #[test]
-    fn an_openai_client_sends_its_own_headers_to_the_completions_below_its_base() {
-        let plan = Plan::new(Wanted {
+    fn an_openai_client_sends_its_headers_to_the_completions_below_its_base_url() {
+        let plan = Plan::new(Input {
             preset: Some(Preset::OpenaiJs),
             headers: vec!["authorization: Bearer sk-1".into()],
-            ..wanted("https://api.example/v1/")
+            ..input("https://api.example/v1/")
         })
         .unwrap();
         assert_eq!(plan.page.url.path(), "/v1/chat/completions");
@@ -307,41 +325,41 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_said_in_one_line_without_secrets() {
-        let with = |change: fn(&mut Wanted)| {
-            let mut wanted = wanted("https://api.example");
-            change(&mut wanted);
-            Plan::new(wanted).unwrap_err()
+    fn each_mistake_is_one_line_without_secrets() {
+        let with = |change: fn(&mut Input)| {
+            let mut input = input("https://api.example");
+            change(&mut input);
+            Plan::new(input).unwrap_err()
         };
         for (said, error) in [
-            ("no URL", with(|wanted| wanted.url = None)),
-            ("begin it with https://", with(|wanted| wanted.url = Some("api.example/v1".into()))),
-            ("is no URL", with(|wanted| wanted.url = Some("https://".into()))),
-            ("neither an http nor an https URL", with(|wanted| wanted.url = Some("ftp://a".into()))),
-            ("is no origin", with(|wanted| wanted.origin = Some("app.example".into()))),
-            ("has no colon", with(|wanted| wanted.headers = vec!["canary".into()])),
-            ("no header name", with(|wanted| wanted.headers = vec!["a b: canary".into()])),
-            ("line end", with(|wanted| wanted.headers = vec!["a: canary\nb: c".into()])),
-            ("--from-curl", with(|wanted| wanted.preset = Some(Preset::Page))),
+            ("no URL", with(|input| input.url = None)),
+            ("begin it with https://", with(|input| input.url = Some("api.example/v1".into()))),
+            ("is no URL", with(|input| input.url = Some("https://".into()))),
+            ("neither an http nor an https URL", with(|input| input.url = Some("ftp://a".into()))),
+            ("is no origin", with(|input| input.origin = Some("app.example".into()))),
+            ("has no colon", with(|input| input.headers = vec!["canary".into()])),
+            ("no header name", with(|input| input.headers = vec!["a b: canary".into()])),
+            ("line end", with(|input| input.headers = vec!["a: canary\nb: c".into()])),
+            ("--from-curl", with(|input| input.preset = Some(Preset::Page))),
             (
                 "EventSource sends GET alone",
-                with(|wanted| {
-                    wanted.preset = Some(Preset::Eventsource);
-                    wanted.method = Some("POST".into());
+                with(|input| {
+                    input.preset = Some(Preset::Eventsource);
+                    input.method = Some("POST".into());
                 }),
             ),
             (
                 "EventSource sends no headers",
-                with(|wanted| {
-                    wanted.preset = Some(Preset::Eventsource);
-                    wanted.headers = vec!["authorization: canary".into()];
+                with(|input| {
+                    input.preset = Some(Preset::Eventsource);
+                    input.headers = vec!["authorization: canary".into()];
                 }),
             ),
             (
                 "EventSource sends no body",
-                with(|wanted| {
-                    wanted.preset = Some(Preset::Eventsource);
-                    wanted.data = Some("canary".into());
+                with(|input| {
+                    input.preset = Some(Preset::Eventsource);
+                    input.data = Some("canary".into());
                 }),
             ),
         ] {
@@ -351,9 +369,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_is_asked_for_panics(url in "\\PC{0,30}", origin in "\\PC{0,30}", line in "\\PC{0,30}") {
-            let wanted = Wanted { url: Some(url), origin: Some(origin), headers: vec![line], ..Wanted::default() };
-            let _ = Plan::new(wanted);
+        fn no_input_panics(url in "\\PC{0,30}", origin in "\\PC{0,30}", line in "\\PC{0,30}") {
+            let input = Input { url: Some(url), origin: Some(origin), headers: vec![line], ..Input::default() };
+            let _ = Plan::new(input);
         }
     }
 }

@@ -1,6 +1,8 @@
-//! What an examination found, as values: the story, the verdict, the findings. Pure.
+//! The result of an examination: the verdict, the steps, the findings. Pure.
 //!
-//! `--json` writes a [`Report`] as it stands here; `verdict`, `code`, `steps` and `findings` keep their names and shapes.
+//! `--json` writes a [`Report`] as it is; the names and values of its members are stable.
+
+use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
 
@@ -9,159 +11,161 @@ use browser::code::Code;
 
 use super::mend::Target;
 
-/// An examination's result.
+/// The result of an examination.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// What was asked.
+    /// The request.
     pub request: Summary,
-    /// Whether the page gets an answer that it may read.
+    /// Whether the page gets a response that it may read.
     pub verdict: Verdict,
-    /// Chromium's name for the step that failed; `None` where none did, or where it was no step of CORS.
+    /// Chromium's name for the step that failed; `None` if none failed, or if it was no step of CORS.
     #[serde(serialize_with = "code_name")]
     pub code: Option<Code>,
-    /// What failed; `None` where nothing did.
+    /// What failed; `None` if nothing failed.
     pub block: Option<Blocked>,
-    /// What happened, in order.
+    /// The steps of the request, in order.
     pub steps: Vec<Step>,
-    /// The verdict by the rules of each other browser, where it is another one.
-    pub elsewhere: Vec<Elsewhere>,
-    /// What will go wrong one day, or is wrong already without being the verdict's cause; the worst first.
+    /// The browsers whose verdict differs.
+    #[serde(rename = "elsewhere")]
+    pub other_browsers: Vec<OtherBrowser>,
+    /// Problems that did not cause the verdict, the most severe first.
     pub findings: Vec<Finding>,
-    /// What was probed, by the ids of the findings that there could have been.
+    /// The ids of all findings that were looked for.
     pub probed: Vec<&'static str>,
-    /// What of the input was left out or guessed, one sentence each.
+    /// What was left out of the input or assumed, one sentence each.
     pub notes: Vec<String>,
 }
 
 /// The request, without its secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Summary {
-    /// Where to.
+    /// The URL.
     pub url: String,
     /// The page's origin.
     pub origin: String,
-    /// Normalised.
+    /// The normalised method.
     pub method: String,
     /// `omit`, `same-origin` or `include`.
     pub credentials: &'static str,
     /// `fetch` or `eventsource`.
     pub interface: &'static str,
-    /// Whose rules decide.
+    /// The browser whose rules decide.
     pub browser: &'static str,
 }
 
-/// Whether the page may read the answer.
+/// Whether the page may read the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// It may.
+    /// The page may read it.
     Allowed,
-    /// It learns nothing but `TypeError`.
+    /// The page gets a `TypeError` without details.
     Blocked,
 }
 
-/// Why a page is kept from an answer, and what would let it through.
+/// Why a response is blocked, and what would allow it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Blocked {
     /// `page`, `preflight`, `response` or `redirect`.
     pub stage: &'static str,
-    /// A sentence.
+    /// The reason, as a sentence.
     pub reason: String,
-    /// Section and step, in words.
+    /// The section and step of the standard.
     pub standard: String,
-    /// Where they can be read.
+    /// The URL of the section.
     pub standard_url: String,
-    /// The answer's own lines.
+    /// The relevant lines of the response.
     pub received: Vec<String>,
-    /// What would have passed.
+    /// What would pass.
     pub needed: String,
-    /// What to do, one sentence.
+    /// What to do, as a sentence.
     pub advice: String,
-    /// The server by its own headers, if they say.
+    /// The kind of server, by the headers of the response.
     pub server: Option<&'static str>,
-    /// A policy to paste, for each kind of server; empty where no policy of the server's helps.
-    pub mends: Vec<Paste>,
+    /// The fix for each kind of server; empty if no CORS policy helps.
+    pub mends: Vec<Mend>,
 }
 
-/// A mend for one kind of server.
+/// A fix for one kind of server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Paste {
-    /// For whom.
+pub struct Mend {
+    /// The kind of server.
     #[serde(serialize_with = "target_name")]
     pub target: Target,
-    /// Text to paste; `None` where this server cannot be told.
+    /// The configuration or code to paste; `None` if this server cannot express the policy.
     pub text: Option<String>,
     /// Why there is no text.
     pub reason: Option<String>,
 }
 
-/// One thing that happened.
+/// One step of the request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Step {
-    /// What kind of step, such as `preflight-needed`; stable.
+    /// The kind of step, such as `preflight-needed`; stable.
     pub id: &'static str,
-    /// A clause for people.
+    /// The step as a clause.
     pub title: String,
-    /// How it went.
+    /// The outcome.
     pub outcome: Outcome,
     /// Details, one a line: reasons, header lines without secrets.
     pub lines: Vec<String>,
-    /// The part of the standard, where there is one.
+    /// The part of the standard, if there is one.
     pub standard: Option<String>,
-    /// How long it took, where something was sent.
+    /// The duration, if something was sent.
     pub milliseconds: Option<f64>,
 }
 
-/// How a step went.
+/// The outcome of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// It passed.
     Passed,
-    /// It failed: here the browser stops.
+    /// It failed, and the browser stops.
     Failed,
-    /// Nothing was to pass.
-    Told,
+    /// The step cannot fail.
+    #[serde(rename = "told")]
+    Info,
 }
 
-/// The verdict by another browser's rules.
+/// The verdict by the rules of another browser.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Elsewhere {
-    /// Whose rules.
+pub struct OtherBrowser {
+    /// The browser.
     pub browser: &'static str,
-    /// What it would be there.
+    /// Its verdict.
     pub verdict: Verdict,
     /// Chromium's name for the failing step.
     #[serde(serialize_with = "code_name")]
     pub code: Option<Code>,
-    /// Why, a sentence.
+    /// The reason, as a sentence.
     pub reason: String,
 }
 
-/// Something that a probe saw.
+/// A problem that a probe found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Which one; stable.
+    /// The kind of problem; stable.
     pub id: &'static str,
-    /// How bad.
+    /// The severity.
     pub severity: Severity,
-    /// What is wrong and what follows from it, a sentence.
-    pub title: String,
-    /// What was seen, one observation a line.
+    /// The problem and its effect, as a sentence.
+    pub title: &'static str,
+    /// The observations, one in each line.
     pub seen: Vec<String>,
-    /// What to do, a sentence or a line to paste.
-    pub mend: String,
+    /// The fix: a sentence, or a line to paste.
+    pub mend: Cow<'static, str>,
 }
 
-/// How bad a finding is; the worst first.
+/// The severity of a finding, the most severe first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// A hole, or something that breaks pages today.
+    /// A security problem, or something that breaks pages now.
     Error,
-    /// Something that will break pages one day, or costs them time now.
+    /// Something that can break pages later, or costs them time now.
     Warning,
-    /// Something to know.
+    /// Information.
     Note,
 }
 
@@ -177,14 +181,14 @@ impl Severity {
 }
 
 impl Step {
-    /// A step at which nothing can fail.
-    pub fn told(id: &'static str, title: impl Into<String>) -> Self {
-        Self { id, title: title.into(), outcome: Outcome::Told, lines: Vec::new(), standard: None, milliseconds: None }
+    /// A step that cannot fail.
+    pub fn info(id: &'static str, title: impl Into<String>) -> Self {
+        Self { id, title: title.into(), outcome: Outcome::Info, lines: Vec::new(), standard: None, milliseconds: None }
     }
 
     /// A step that passed.
     pub fn passed(id: &'static str, title: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Passed, ..Self::told(id, title) }
+        Self { outcome: Outcome::Passed, ..Self::info(id, title) }
     }
 
     /// A step that failed.
@@ -192,11 +196,11 @@ impl Step {
         Self {
             outcome: Outcome::Failed,
             standard: Some(block.step.to_string()),
-            ..Self::told(id, block.reason.trim_end_matches('.'))
+            ..Self::info(id, block.reason.trim_end_matches('.'))
         }
     }
 
-    /// With these details.
+    /// The step with these details.
     #[must_use]
     pub fn with_lines(self, lines: Vec<String>) -> Self {
         Self { lines, ..self }

@@ -1,32 +1,32 @@
-//! A report for people: the story in order, the verdict, the mend, the findings, on one screen. Pure.
+//! A report as text: the steps, the verdict, the fix, the findings. Pure.
 
 use std::fmt::Write;
 
 use super::mend::Target;
+use super::redact::printable;
 use super::report::{Blocked, Finding, Outcome, Report, Severity, Step, Verdict};
-use super::secret::printable;
 
-/// Sentences are broken before this column; what is to be pasted never is.
+/// Sentences are wrapped at this column; text to paste is not.
 const WIDTH: usize = 100;
 
-/// How a report is written.
+/// The style of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Style {
-    /// With colours (ANSI SGR).
+    /// Whether to use colours (ANSI SGR).
     pub colour: bool,
-    /// The mend of this server is shown; without it the one that the server's own headers point to.
-    pub mend: Shown,
+    /// The fixes to show.
+    pub mend: MendChoice,
 }
 
-/// Which mends are shown.
+/// The fixes to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Shown {
-    /// For the server by its own headers; else for Tokenway.
+pub enum MendChoice {
+    /// For the server that the response headers point to, or else for Tokenway.
     #[default]
     Guessed,
     /// For this one.
     One(Target),
-    /// For every one.
+    /// For every server.
     All,
 }
 
@@ -51,11 +51,11 @@ pub fn write(report: &Report, style: Style) -> String {
     match &report.block {
         None => {
             let verdict = page.paint(Paint::Good, "ALLOWED");
-            page.line(0, &format!("{verdict}  the page may read the answer"));
+            page.line(0, &format!("{verdict}  the page may read the response"));
         }
         Some(block) => page.block(report, block, style.mend),
     }
-    for other in &report.elsewhere {
+    for other in &report.other_browsers {
         let verdict = match other.verdict {
             Verdict::Allowed => "allowed".to_owned(),
             Verdict::Blocked => format!("blocked, {}", other.code.map_or("not by CORS", |code| code.as_str())),
@@ -66,7 +66,7 @@ pub fn write(report: &Report, style: Style) -> String {
     page.text
 }
 
-/// Text under way.
+/// The text so far.
 struct Page {
     text: String,
     colour: bool,
@@ -111,7 +111,7 @@ impl Page {
         let _ = writeln!(self.text, "{:indent$}{text}", "");
     }
 
-    /// A label and a sentence, broken at blanks and hung below its first word.
+    /// Writes a label and a sentence, wrapped at spaces and indented below its first word.
     fn sentence(&mut self, indent: usize, label: &str, sentence: &str, paint: Paint) {
         let hang = indent + label.chars().count();
         let mut label = self.paint(paint, label);
@@ -126,7 +126,7 @@ impl Page {
         let mark = match step.outcome {
             Outcome::Passed => self.paint(Paint::Good, "✓ "),
             Outcome::Failed => self.paint(Paint::Bad, "✗ "),
-            Outcome::Told => String::new(),
+            Outcome::Info => String::new(),
         };
         let took = step.milliseconds.map_or(String::new(), |milliseconds| format!("  {milliseconds:.0} ms"));
         let number = self.bold(&format!("{number:>2}"));
@@ -136,7 +136,7 @@ impl Page {
         }
     }
 
-    fn block(&mut self, report: &Report, block: &Blocked, shown: Shown) {
+    fn block(&mut self, report: &Report, block: &Blocked, choice: MendChoice) {
         let verdict = self.paint(Paint::Bad, "BLOCKED");
         let code = report.code.map_or("not by CORS", |code| code.as_str());
         let code = self.bold(code);
@@ -152,30 +152,30 @@ impl Page {
         self.sentence(2, "needed    ", &block.needed, Paint::Dim);
         self.sentence(2, "standard  ", &format!("{}: {}", block.standard, block.standard_url), Paint::Dim);
         self.sentence(2, "mend      ", &block.advice, Paint::Dim);
-        self.mends(block, shown);
+        self.mends(block, choice);
     }
 
-    fn mends(&mut self, block: &Blocked, shown: Shown) {
-        let guessed = block.mends.iter().find(|paste| Some(paste.target.as_str()) == block.server);
-        for paste in &block.mends {
-            let (is_shown, why) = match (shown, guessed) {
-                (Shown::All, _) => (true, String::new()),
-                (Shown::One(target), _) => (paste.target == target, String::new()),
-                (Shown::Guessed, Some(guessed)) => {
-                    (paste == guessed, ", by the answer's own headers; --mend names another".to_owned())
+    fn mends(&mut self, block: &Blocked, choice: MendChoice) {
+        let guessed = block.mends.iter().find(|mend| Some(mend.target.as_str()) == block.server);
+        for mend in &block.mends {
+            let (is_shown, why) = match (choice, guessed) {
+                (MendChoice::All, _) => (true, String::new()),
+                (MendChoice::One(target), _) => (mend.target == target, String::new()),
+                (MendChoice::Guessed, Some(guessed)) => {
+                    (mend == guessed, ", chosen by the response headers; --mend selects another".to_owned())
                 }
-                (Shown::Guessed, None) => {
+                (MendChoice::Guessed, None) => {
                     let others: Vec<_> = Target::ALL[1..].iter().map(|target| target.as_str()).collect();
-                    (paste.target == Target::Tokenway, format!("; or --mend {}", others.join(", ")))
+                    (mend.target == Target::Tokenway, format!("; or --mend {}", others.join(", ")))
                 }
             };
             if !is_shown {
                 continue;
             }
             self.gap();
-            let name = self.bold(paste.target.name());
+            let name = self.bold(mend.target.name());
             self.line(2, &format!("{name}{}", self.dim(&why)));
-            match (&paste.text, &paste.reason) {
+            match (&mend.text, &mend.reason) {
                 (Some(text), _) => text.lines().for_each(|line| self.line(if line.is_empty() { 0 } else { 4 }, line)),
                 (None, reason) => self.sentence(4, "", reason.as_deref().unwrap_or_default(), Paint::Plain),
             }
@@ -187,7 +187,7 @@ impl Page {
             return;
         }
         self.gap();
-        let rest = if report.block.is_some() { "; the others wait for an allowed page" } else { "" };
+        let rest = if report.block.is_some() { "; the others need an allowed page" } else { "" };
         let probes = self.dim(&format!("of {}{rest}", plural(report.probed.len() as u64, "probe", "probes")));
         let found = match report.findings.len() as u64 {
             0 => self.paint(Paint::Good, "no findings"),
@@ -205,7 +205,7 @@ impl Page {
         };
         let severity = self.paint(paint, &format!("{:<9}", finding.severity.as_str()));
         self.line(2, &format!("{severity}{}", self.dim(finding.id)));
-        self.sentence(11, "", &finding.title, Paint::Plain);
+        self.sentence(11, "", finding.title, Paint::Plain);
         for seen in &finding.seen {
             self.sentence(11, "seen  ", seen, Paint::Dim);
         }
@@ -213,12 +213,12 @@ impl Page {
     }
 }
 
-/// One finding, two findings.
+/// A count and its noun: `1 finding`, `2 findings`.
 pub(crate) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// Rows of at most so many characters, broken at blanks; a longer word has a row of its own.
+/// Rows of at most `width` characters, wrapped at spaces; a longer word has a row of its own.
 pub fn wrapped(sentence: &str, width: usize) -> Vec<String> {
     let mut rows = vec![String::new()];
     for word in sentence.split(' ') {
@@ -235,12 +235,12 @@ pub fn wrapped(sentence: &str, width: usize) -> Vec<String> {
     rows
 }
 
-/// One row: of a list that is longer, its first members and how many more there are. `--json` has all of them.
+/// One row: of a longer list, its first members and the number of the others. `--json` has all of them.
 fn shortened(line: &str, width: usize) -> String {
     if line.chars().count() <= width {
         return line.to_owned();
     }
-    // room for what is said of the rest
+    // room for the number of the others
     let room: String = line.chars().take(width.saturating_sub(12)).collect();
     match room.rfind(',') {
         Some(end) => format!("{}, … {} more", &room[..end], line[end + 1..].split(',').count()),
@@ -253,7 +253,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::report::{Paste, Summary};
+    use crate::report::{Mend, Summary};
     use browser::code::Code;
 
     fn report() -> Report {
@@ -278,15 +278,15 @@ mod tests {
                 advice: "Answer first.".into(),
                 server: Some("nginx"),
                 mends: [Target::Tokenway, Target::Nginx]
-                    .map(|target| Paste { target, text: Some(format!("{}\n", target.as_str())), reason: None })
+                    .map(|target| Mend { target, text: Some(format!("{}\n", target.as_str())), reason: None })
                     .into(),
             }),
-            steps: vec![Step::told("preflight-needed", "preflight needed").with_lines(vec!["because".into()])],
-            elsewhere: Vec::new(),
+            steps: vec![Step::info("preflight-needed", "preflight needed").with_lines(vec!["because".into()])],
+            other_browsers: Vec::new(),
             findings: vec![Finding {
                 id: "x",
                 severity: Severity::Warning,
-                title: "Bad.".into(),
+                title: "Bad.",
                 seen: vec!["this".into()],
                 mend: "do that".into(),
             }],
@@ -296,16 +296,17 @@ mod tests {
     }
 
     #[test]
-    fn the_mend_of_the_server_that_answered_is_shown_unless_another_is_wanted() {
+    fn the_fix_for_the_server_that_answered_is_shown_unless_another_is_chosen() {
         let shown = |mend| write(&report(), Style { colour: false, mend });
-        assert!(shown(Shown::Guessed).contains("\n    nginx\n") && !shown(Shown::Guessed).contains("\n    tokenway\n"));
-        assert!(shown(Shown::One(Target::Tokenway)).contains("\n    tokenway\n"));
-        let all = shown(Shown::All);
+        assert!(shown(MendChoice::Guessed).contains("\n    nginx\n"));
+        assert!(!shown(MendChoice::Guessed).contains("\n    tokenway\n"));
+        assert!(shown(MendChoice::One(Target::Tokenway)).contains("\n    tokenway\n"));
+        let all = shown(MendChoice::All);
         assert!(all.contains("\n    nginx\n") && all.contains("\n    tokenway\n"));
     }
 
     #[test]
-    fn one_is_one_and_more_are_many() {
+    fn counts_are_singular_or_plural() {
         let last = |findings: usize, probed: &[&'static str]| {
             let finding = report().findings.remove(0);
             let report = Report { findings: vec![finding; findings], probed: probed.to_vec(), block: None, ..report() };
@@ -318,13 +319,13 @@ mod tests {
     }
 
     #[test]
-    fn colours_come_only_when_wanted() {
+    fn colours_are_used_on_request_only() {
         assert!(!write(&report(), Style::default()).contains('\u{1b}'));
         assert!(write(&report(), Style { colour: true, ..Style::default() }).contains("\u{1b}[1;31mBLOCKED\u{1b}[0m"));
     }
 
     #[test]
-    fn what_a_server_says_cannot_move_the_cursor() {
+    fn text_of_a_server_cannot_control_the_terminal() {
         let mut report = report();
         report.steps[0].lines.push("< server: \u{1b}[2J".into());
         report.request.url.push('\u{7}');
@@ -346,7 +347,7 @@ mod tests {
         }
 
         #[test]
-        fn wrapping_changes_nothing_but_blanks(sentence in "[a-z ]{0,200}", width in 1_usize..60) {
+        fn wrapping_changes_only_spaces(sentence in "[a-z ]{0,200}", width in 1_usize..60) {
             let rows = wrapped(&sentence, width);
             prop_assert_eq!(rows.join(" ").replace(' ', ""), sentence.replace(' ', ""));
             prop_assert!(rows.iter().all(|row| row.len() <= width || !row.trim().contains(' ')));

@@ -89,7 +89,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let unwritten = |error: io::Error| Failure::failed(format!("standard output: {error}"));
     match bill(args).and_then(|text| io::stdout().write_all(text.as_bytes()).map_err(unwritten)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell("", args.json),
+        Err(failure) => failure.report("", args.json),
     }
 }
 
@@ -117,7 +117,7 @@ impl PriceTable {
                 (text.map_err(|error| Failure::failed(format!("{named} cannot be read: {error}")))?, named)
             }
         };
-        let problems = |problems: tokenway::config::Problems| {
+        let problems = |problems: settings::Problems| {
             let lines: Vec<String> = problems.0.iter().map(|problem| format!("{source}: {problem}")).collect();
             Failure::usage(lines.join("\n"))
         };

@@ -71,7 +71,7 @@ Example:
 pub(crate) async fn run(args: Args) -> ExitCode {
     let config = match args.config.as_deref().map(load).transpose() {
         Ok(config) => config,
-        Err(reason) => return Failure::usage(reason).tell("", args.json),
+        Err(reason) => return Failure::usage(reason).report("", args.json),
     };
     let rules =
         config.as_ref().and_then(|config| config.auto.as_ref()).map(|auto| auto.rules.clone()).unwrap_or_default();
@@ -82,8 +82,8 @@ pub(crate) async fn run(args: Args) -> ExitCode {
     match done {
         Ok(None) => ExitCode::SUCCESS,
         // the document has it
-        Ok(Some(failure)) => failure.tell("", false),
-        Err(error) => Failure::failed(error.to_string()).tell("", args.json),
+        Ok(Some(failure)) => failure.report("", false),
+        Err(error) => Failure::failed(error.to_string()).report("", args.json),
     }
 }
 

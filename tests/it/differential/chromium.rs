@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::case::{Case, Interface};
-use super::foretold::Outcome;
+use super::predicted::Outcome;
 use super::stage::Sites;
 use crate::support::process::root;
 

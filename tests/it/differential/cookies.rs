@@ -1,6 +1,6 @@
-//! Which cookies a real Chromium keeps and sends back, and which this crate says that it does.
+//! Compares the cookies that a real Chromium stores and sends back with the prediction of the crate `browser`.
 
-use browser::cookie::{Context, Fate, SetCookie};
+use browser::cookie::{Context, CookieOutcome, SetCookie};
 use browser::fetch::Fetch;
 use browser::origin::PageOrigin;
 use browser::quirks::Browser;
@@ -11,19 +11,19 @@ use proptest::strategy::ValueTree;
 
 use super::case::{Case, Hop, Interface, Location, Play, Site};
 use super::chromium::ThirdParties;
-use super::foretold::page_request;
+use super::predicted::page_request;
 use super::stage::Sites;
 use super::{Bench, seeded};
 
-/// Cookies that are set in each browser, which keeps at most 180 for a host.
+/// The cookies set in each browser, which stores at most 180 for a host.
 const COOKIES: u64 = 170;
 
 #[tokio::test]
-async fn cookies_are_kept_as_foretold() {
+async fn cookies_are_stored_as_predicted() {
     let (mut runner, seed) = seeded();
     println!("TOKENWAY_SEED={seed}");
     let mut wrong = Vec::new();
-    let mut kept = 0;
+    let mut stored = 0;
     for third_parties in [ThirdParties::Allowed, ThirdParties::Blocked] {
         let mut bench = Bench::open(third_parties).await;
         let cases: Vec<(Case, &str)> =
@@ -37,13 +37,13 @@ async fn cookies_are_kept_as_foretold() {
             bench.chromium.run(&running, &bench.stage.sites).await;
         }
         for ((id, case), (_, line)) in running.into_iter().zip(&cases) {
-            let fate = fate(case, line, id, &bench.stage.sites, third_parties);
+            let predicted = predict(case, line, id, &bench.stage.sites, third_parties);
             let cookies = bench.stage.last_cookies(id);
-            let came = cookies.split("; ").any(|cookie| cookie.ends_with(&format!("c{id}=v")));
-            kept += u64::from(came);
-            if came != matches!(fate, Fate::Kept | Fate::Partitioned) {
+            let actual = cookies.split("; ").any(|cookie| cookie.ends_with(&format!("c{id}=v")));
+            stored += u64::from(actual);
+            if actual != matches!(predicted, CookieOutcome::Stored | CookieOutcome::Partitioned) {
                 wrong.push(format!(
-                    "{line} (third parties {third_parties:?}) from {:?}, credentials {}: {fate:?}",
+                    "{line} (third parties {third_parties:?}) from {:?}, credentials {}: {predicted:?}",
                     case.hops[0].site, case.credentials
                 ));
             }
@@ -53,14 +53,14 @@ async fn cookies_are_kept_as_foretold() {
     wrong.sort_by_key(String::len);
     assert!(
         wrong.is_empty(),
-        "seed {seed}: {} came out otherwise, such as\n{}",
+        "seed {seed}: {} are different, such as\n{}",
         wrong.len(),
         wrong[..wrong.len().min(8)].join("\n")
     );
-    assert!(kept >= COOKIES / 10, "only {kept} cookies were kept");
+    assert!(stored >= COOKIES / 10, "only {stored} cookies were stored");
 }
 
-fn fate(case: &Case, line: &str, id: u64, sites: &Sites, third_parties: ThirdParties) -> Fate {
+fn predict(case: &Case, line: &str, id: u64, sites: &Sites, third_parties: ThirdParties) -> CookieOutcome {
     let fetch = Fetch::new(&page_request(case, id, sites)).unwrap();
     let page = PageOrigin::parse(sites.of(Site::Own)).unwrap();
     let context = Context {
@@ -70,7 +70,7 @@ fn fate(case: &Case, line: &str, id: u64, sites: &Sites, third_parties: ThirdPar
         browser: Browser::Chromium,
         third_parties_blocked: third_parties == ThirdParties::Blocked,
     };
-    SetCookie::parse(line.replace("{id}", &id.to_string()).as_bytes()).unwrap().fate(&context)
+    SetCookie::parse(line.replace("{id}", &id.to_string()).as_bytes()).unwrap().outcome(&context)
 }
 
 /// A call whose answer sets one cookie, `c{id}`.

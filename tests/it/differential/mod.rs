@@ -1,14 +1,13 @@
-//! The browser half of this crate against a real Chromium: random calls of a page, answered in random ways, must come out as
-//! foretold: the same verdict, the same name for the failing step, the same requests on the wire, the same headers in the
-//! page's hands.
+//! The crate `browser` against a real Chromium: for random calls of a page and random responses, both must agree on the
+//! outcome, the name of the failing step, the requests on the wire and the headers that the page can read.
 //!
 //! `TOKENWAY_SEED` repeats a run, `TOKENWAY_CASES` makes it longer. A failing case is shrunk before it is shown.
 
 mod case;
 mod chromium;
 mod cookies;
-mod foretold;
 mod lists;
+mod predicted;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -22,7 +21,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use browser::block::Block;
 use case::Case;
 use chromium::{Chromium, ThirdParties};
-use foretold::{Outcome, foretell};
+use predicted::{Outcome, predict};
 use stage::{Seen, Stage};
 
 /// Cases in a run.
@@ -37,7 +36,7 @@ const MOST_SHOWN: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn a_real_browser_does_what_is_foretold() {
+async fn a_real_browser_does_what_is_predicted() {
     let (mut runner, seed) = seeded();
     let cases = env::var("TOKENWAY_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES);
     println!("TOKENWAY_SEED={seed} TOKENWAY_CASES={cases}");
@@ -62,7 +61,7 @@ async fn a_real_browser_does_what_is_foretold() {
         shown += &format!("\n{}\n", bench.shrunk(tree).await);
     }
     bench.close().await;
-    assert!(failed == 0, "seed {seed}: {failed} of {cases} cases came out otherwise; the first, shrunk:{shown}");
+    assert!(failed == 0, "seed {seed}: {failed} of {cases} cases are different; the first, shrunk:{shown}");
     tally.assert_breadth();
 }
 
@@ -83,21 +82,21 @@ struct Bench {
     last_id: u64,
 }
 
-/// One case, as foretold and as it came.
+/// One case with its predicted and its actual outcome.
 struct Comparison {
     case: Case,
-    foretold: Outcome,
-    came: Outcome,
-    foretold_requests: Vec<Seen>,
+    predicted: Outcome,
+    actual: Outcome,
+    predicted_requests: Vec<Seen>,
     seen_requests: Vec<Seen>,
-    /// Chromium's word for a failure, where it has none of CORS.
+    /// Chromium's name of a failure that is not one of CORS.
     net_error: Option<String>,
     because: Option<Block>,
 }
 
 impl Comparison {
     fn agrees(&self) -> bool {
-        self.foretold == self.came && self.foretold_requests == self.seen_requests
+        self.predicted == self.actual && self.predicted_requests == self.seen_requests
     }
 }
 
@@ -106,16 +105,16 @@ impl fmt::Display for Comparison {
         writeln!(f, "{:#?}", self.case)?;
         writeln!(
             f,
-            "foretold {:?}\ncame     {:?} {}",
-            self.foretold,
-            self.came,
+            "predicted {:?}\nactual    {:?} {}",
+            self.predicted,
+            self.actual,
             self.net_error.as_deref().unwrap_or("")
         )?;
         if let Some(block) = &self.because {
             writeln!(f, "because  {}: {}", block.step, block.reason)?;
         }
-        if self.foretold_requests != self.seen_requests {
-            writeln!(f, "requests foretold {:#?}\nseen {:#?}", self.foretold_requests, self.seen_requests)?;
+        if self.predicted_requests != self.seen_requests {
+            writeln!(f, "requests predicted {:#?}\nseen {:#?}", self.predicted_requests, self.seen_requests)?;
         }
         Ok(())
     }
@@ -138,10 +137,10 @@ impl Bench {
         let run = self.chromium.run(&running, &self.stage.sites);
         let mut outcomes = tokio::time::timeout(PATIENCE, run).await.expect("the browser does not answer");
         let compared = running.into_iter().map(|(id, case)| {
-            let (foretold, foretold_requests, because) = foretell(case, id, &self.stage.sites);
-            let (came, net_error) = outcomes.remove(&id).unwrap();
+            let (predicted, predicted_requests, because) = predict(case, id, &self.stage.sites);
+            let (actual, net_error) = outcomes.remove(&id).unwrap();
             let seen_requests = self.stage.take_off(id);
-            Comparison { case: case.clone(), foretold, came, foretold_requests, seen_requests, net_error, because }
+            Comparison { case: case.clone(), predicted, actual, predicted_requests, seen_requests, net_error, because }
         });
         compared.collect()
     }
@@ -185,7 +184,7 @@ impl Tally {
     fn count(&mut self, comparison: &Comparison) {
         self.cases += 1;
         self.preflighted += usize::from(comparison.seen_requests.iter().any(|seen| seen.asks_method.is_some()));
-        match &comparison.came {
+        match &comparison.actual {
             Outcome::Shown { .. } => self.shown += 1,
             Outcome::Blocked { code } => {
                 *self.codes.entry(code.clone().unwrap_or_else(|| "none of CORS".to_owned())).or_default() += 1;

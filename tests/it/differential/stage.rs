@@ -24,7 +24,7 @@ pub struct Sites {
     third: String,
 }
 
-/// A request as the server saw it, or as it is foretold.
+/// A request as the server saw it, or as it is predicted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     pub hop: usize,

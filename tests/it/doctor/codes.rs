@@ -4,7 +4,7 @@ use browser::request::Credentials;
 use serde_json::{Value, json};
 
 use super::server::{Heard, Server, reply};
-use super::{PAGE, post, report, wanted};
+use super::{PAGE, input, post, report};
 
 const OWN: &str = "access-control-allow-origin: https://app.example.com";
 const TRUE: &str = "access-control-allow-credentials: true";
@@ -82,9 +82,9 @@ async fn each_failure_has_chromiums_name_a_place_in_the_standard_and_a_mend() {
             reply(status, lines, "")
         })
         .await;
-        let mut wanted = post(&server.url);
-        wanted.credentials = credentials.then_some(Credentials::Include);
-        let report = report(wanted, false).await;
+        let mut input = post(&server.url);
+        input.credentials = credentials.then_some(Credentials::Include);
+        let report = report(input, false).await;
         assert_eq!((&report["verdict"], &report["code"]), (&json!("blocked"), &json!(code)), "{report:#}");
         let block = &report["block"];
         assert!(block["standard"].as_str().unwrap().starts_with("Fetch §"), "{block}");
@@ -105,7 +105,7 @@ async fn a_method_in_lower_case_is_another_method() {
     let server =
         Server::start(|_: &Heard| reply("204 No Content", &[OWN, HEADERS, "access-control-allow-methods: PATCH"], ""))
             .await;
-    let report = report(doctor::plan::Wanted { method: Some("patch".into()), ..post(&server.url) }, false).await;
+    let report = report(doctor::plan::Input { method: Some("patch".into()), ..post(&server.url) }, false).await;
     assert_eq!(report["code"], "MethodDisallowedByPreflightResponse");
     assert!(report["block"]["reason"].as_str().unwrap().contains("upper and lower case differ"));
 }
@@ -116,10 +116,10 @@ async fn a_preflight_is_sent_as_a_browser_sends_it() {
         reply("204 No Content", &[OWN, "access-control-allow-headers: authorization, content-type, x-b"], "")
     })
     .await;
-    let mut wanted = post(&server.url);
-    wanted.headers.extend(["x-b: 1".into(), "authorization: Bearer canary".into(), "cookie: session=canary".into()]);
-    wanted.credentials = Some(Credentials::Omit);
-    let report = report(wanted, false).await;
+    let mut input = post(&server.url);
+    input.headers.extend(["x-b: 1".into(), "authorization: Bearer canary".into(), "cookie: session=canary".into()]);
+    input.credentials = Some(Credentials::Omit);
+    let report = report(input, false).await;
     assert_eq!(report["verdict"], "allowed", "{report:#}");
     let [preflight, request] = &server.heard()[..] else { panic!("{:?}", server.heard()) };
     assert_eq!(preflight.header("access-control-request-headers"), "authorization,content-type,x-b");
@@ -134,10 +134,10 @@ async fn redirects_are_followed_with_the_standards_tainting() {
     let far = Server::start(|_: &Heard| reply("200 OK", &["access-control-allow-origin: null"], "")).await;
     let (to, near_to) = (format!("location: {}", far.url), far.url.clone());
     let near = Server::start(move |_: &Heard| reply("302 Found", &["access-control-allow-origin: *", &to], "")).await;
-    let mut wanted = wanted(&near.url);
+    let mut input = input(&near.url);
     // a second origin that is not the page's makes the origin `null`
-    wanted.origin = Some("http://localhost:3000".into());
-    let report = report(wanted, false).await;
+    input.origin = Some("http://localhost:3000".into());
+    let report = report(input, false).await;
     assert_eq!(report["verdict"], "allowed", "{report:#}");
     assert_eq!(far.heard()[0].header("origin"), "null");
     let redirect: Vec<&Value> =
@@ -154,7 +154,7 @@ async fn a_redirect_to_a_url_with_a_password_is_blocked_and_the_password_not_sho
         reply("302 Found", &["access-control-allow-origin: *", "location: http://user:canary@127.0.0.1/"], "")
     })
     .await;
-    let report = report(wanted(&server.url), false).await;
+    let report = report(input(&server.url), false).await;
     assert_eq!(report["code"], "RedirectContainsCredentials", "{report:#}");
     assert_eq!(report["block"]["mends"], json!([]));
     assert!(!report.to_string().contains("canary"), "{report:#}");
@@ -162,7 +162,7 @@ async fn a_redirect_to_a_url_with_a_password_is_blocked_and_the_password_not_sho
 
 #[tokio::test]
 async fn what_fails_before_anything_is_sent_has_no_code() {
-    let report = report(wanted("http://api.example.com/"), true).await;
+    let report = report(input("http://api.example.com/"), true).await;
     assert_eq!((&report["verdict"], &report["code"]), (&json!("blocked"), &Value::Null));
     assert!(report["block"]["reason"].as_str().unwrap().contains("mixed content"), "{report:#}");
 }
@@ -171,9 +171,9 @@ async fn what_fails_before_anything_is_sent_has_no_code() {
 async fn where_browsers_differ_it_is_said() {
     let wildcard = "access-control-allow-headers: *";
     let server = Server::start(move |_: &Heard| reply("200 OK", &[OWN, wildcard], "")).await;
-    let mut wanted = post(&server.url);
-    wanted.headers.push("authorization: Bearer x".into());
-    let report = report(wanted, false).await;
+    let mut input = post(&server.url);
+    input.headers.push("authorization: Bearer x".into());
+    let report = report(input, false).await;
     assert_eq!(report["verdict"], "allowed", "{report:#}");
     let other = &report["elsewhere"][0];
     assert_eq!(
@@ -190,9 +190,9 @@ async fn another_browsers_preflight_is_sent_where_it_asks_for_more() {
         reply("204 No Content", &[OWN, &asked], "")
     })
     .await;
-    let mut wanted = post(&server.url);
-    wanted.headers.push("user-agent: own".into());
-    let report = report(wanted, false).await;
+    let mut input = post(&server.url);
+    input.headers.push("user-agent: own".into());
+    let report = report(input, false).await;
     assert_eq!((&report["verdict"], &report["elsewhere"]), (&json!("allowed"), &json!([])), "{report:#}");
     let asked =
         server.heard().iter().any(|heard| heard.header("access-control-request-headers").contains("user-agent"));
@@ -212,7 +212,7 @@ async fn cookies_and_readable_headers_are_told() {
     ];
     let server = Server::start(move |_: &Heard| reply("200 OK", lines, "")).await;
     let report =
-        report(doctor::plan::Wanted { credentials: Some(Credentials::Include), ..wanted(&server.url) }, false).await;
+        report(doctor::plan::Input { credentials: Some(Credentials::Include), ..input(&server.url) }, false).await;
     let step = |id: &str| report["steps"].as_array().unwrap().iter().find(|step| step["id"] == id).unwrap().clone();
     let readable = step("readable-headers");
     assert!(readable["title"].as_str().unwrap().contains("x-one") && readable["lines"].to_string().contains("x-two"));

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use browser::request::Credentials;
 use doctor::mend::{Needs, Target};
-use doctor::plan::Wanted;
+use doctor::plan::Input;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -65,15 +65,15 @@ async fn nginx_so_mended_lets_the_page_through_and_no_other() {
         eprintln!("skipped: nginx is not installed");
         return;
     }
-    let wanted = |url: &str| {
-        let mut wanted = post(url);
-        wanted.headers.push("authorization: Bearer x".into());
-        Wanted { credentials: Some(Credentials::Include), ..wanted }
+    let input = |url: &str| {
+        let mut input = post(url);
+        input.headers.push("authorization: Bearer x".into());
+        Input { credentials: Some(Credentials::Include), ..input }
     };
     // behind it stands what refuses everyone without a key, as applications do
     nginx.configure(None, "return 401");
     let url = nginx.start().await;
-    let before = report(wanted(&url), false).await;
+    let before = report(input(&url), false).await;
     assert_eq!(before["code"], "PreflightMissingAllowOriginHeader", "{before:#}");
     assert_eq!(before["block"]["server"], "nginx");
     let mend = |report: &Value| {
@@ -84,7 +84,7 @@ async fn nginx_so_mended_lets_the_page_through_and_no_other() {
     let mut mended = Nginx::new();
     mended.configure(Some(&mend(&before)), "return 401");
     let url = mended.start().await;
-    let after = report(wanted(&url), true).await;
+    let after = report(input(&url), true).await;
     assert_eq!(after["verdict"], "allowed", "{after:#}");
     for id in [
         "origin-reflected",
@@ -95,7 +95,7 @@ async fn nginx_so_mended_lets_the_page_through_and_no_other() {
     ] {
         assert!(finding(&after, id).is_null(), "{:#}", after["findings"]);
     }
-    let stranger = Wanted { origin: Some("https://evil.example".into()), ..wanted(&url) };
+    let stranger = Input { origin: Some("https://evil.example".into()), ..input(&url) };
     assert_eq!(report(stranger, false).await["verdict"], "blocked", "only {PAGE} is allowed");
 }
 

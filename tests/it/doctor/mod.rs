@@ -12,9 +12,9 @@ mod tokenway_mend;
 use std::time::Duration;
 
 use dial::{Trust, Versions};
+use doctor::client::Client;
 use doctor::examine;
-use doctor::exchange::Client;
-use doctor::plan::{Plan, Wanted};
+use doctor::plan::{Input, Plan};
 use serde_json::Value;
 
 use crate::support::PATIENCE;
@@ -23,18 +23,18 @@ use crate::support::PATIENCE;
 const PAGE: &str = "https://app.example.com";
 
 /// What is asked, with a page of [`PAGE`].
-fn wanted(url: &str) -> Wanted {
-    Wanted { url: Some(url.to_owned()), origin: Some(PAGE.to_owned()), ..Wanted::default() }
+fn input(url: &str) -> Input {
+    Input { url: Some(url.to_owned()), origin: Some(PAGE.to_owned()), ..Input::default() }
 }
 
 /// POST of JSON, which needs a preflight.
-fn post(url: &str) -> Wanted {
-    Wanted { headers: vec!["content-type: application/json".into()], data: Some("{}".into()), ..wanted(url) }
+fn post(url: &str) -> Input {
+    Input { headers: vec!["content-type: application/json".into()], data: Some("{}".into()), ..input(url) }
 }
 
 /// The report, as `--json` writes it.
-async fn report(wanted: Wanted, probes: bool) -> Value {
-    let plan = Plan::new(wanted).unwrap();
+async fn report(input: Input, probes: bool) -> Value {
+    let plan = Plan::new(input).unwrap();
     let client = Client::new(Versions::Any, Trust::PublicRoots, Duration::from_secs(10));
     let report = tokio::time::timeout(PATIENCE, examine(&plan, client, probes)).await.unwrap();
     serde_json::to_value(report.unwrap()).unwrap()

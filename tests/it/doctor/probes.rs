@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use browser::request::Credentials;
 use dial::{Trust, Versions};
-use doctor::exchange::{Ask, Client};
-use doctor::plan::{Preset, Wanted};
+use doctor::client::{Client, HttpRequest};
+use doctor::plan::{Input, Preset};
 use serde_json::json;
 
 use super::server::{Heard, Server, reply};
-use super::{PAGE, finding, post, report, wanted};
+use super::{PAGE, finding, input, post, report};
 
 const VARY: &str = "vary: origin";
 const LISTS: [&str; 2] = ["access-control-allow-headers: content-type", "access-control-max-age: 7200"];
@@ -70,7 +70,7 @@ async fn reflected_origins_are_a_hole_with_credentials_and_a_warning_without() {
         })
         .await;
         let credentials = credentials.then_some(Credentials::Include);
-        let report = report(Wanted { credentials, ..post(&server.url) }, true).await;
+        let report = report(Input { credentials, ..post(&server.url) }, true).await;
         let found = finding(&report, "origin-reflected");
         assert_eq!(found["severity"], severity, "{report:#}");
         assert!(
@@ -102,7 +102,7 @@ async fn a_pattern_that_is_too_wide_is_found_by_its_trick() {
 #[tokio::test]
 async fn a_wildcard_is_told_as_what_it_is() {
     let server = Server::start(|_: &Heard| reply("200 OK", &["access-control-allow-origin: *"], "")).await;
-    let report = report(wanted(&server.url), true).await;
+    let report = report(input(&server.url), true).await;
     assert_eq!(finding(&report, "any-origin")["severity"], "note");
     assert!(finding(&report, "origin-reflected").is_null() && finding(&report, "vary-origin-missing").is_null());
 }
@@ -158,9 +158,9 @@ async fn html_for_json_and_for_a_stream_is_told() {
     })
     .await;
     assert_eq!(finding(&report(post(&server.url), true).await, "answer-is-html")["severity"], "warning");
-    let stream = Wanted { data: Some("{\"stream\":true}".into()), ..post(&server.url) };
+    let stream = Input { data: Some("{\"stream\":true}".into()), ..post(&server.url) };
     assert_eq!(finding(&report(stream, true).await, "stream-not-sse")["severity"], "error");
-    let source = Wanted { preset: Some(Preset::Eventsource), ..wanted(&server.url) };
+    let source = Input { preset: Some(Preset::Eventsource), ..input(&server.url) };
     let report = report(source, true).await;
     assert!(finding(&report, "event-source-gives-up")["seen"].to_string().contains("text/html"), "{report:#}");
 }
@@ -178,9 +178,10 @@ async fn when_the_time_for_probes_is_over_nobody_is_asked() {
     let server = Server::start(good).await;
     let mut client = Client::new(Versions::Any, Trust::PublicRoots, Duration::from_secs(10));
     let url = server.url.parse().unwrap();
-    let ask = Ask { url, method: http::Method::GET, headers: http::HeaderMap::new(), body: bytes::Bytes::new() };
-    assert!(client.head(&ask).await.is_ok() && !client.is_late());
-    client.hurry(Duration::from_secs(5), Duration::ZERO);
-    assert!(client.is_late() && client.head(&ask).await.is_err());
+    let request =
+        HttpRequest { url, method: http::Method::GET, headers: http::HeaderMap::new(), body: bytes::Bytes::new() };
+    assert!(client.head(&request).await.is_ok() && !client.is_out_of_time());
+    client.limit(Duration::from_secs(5), Duration::ZERO);
+    assert!(client.is_out_of_time() && client.head(&request).await.is_err());
     assert_eq!(server.heard().len(), 1);
 }

@@ -139,12 +139,15 @@ async fn each_failure_has_its_kind_and_words_that_repeat_nothing() {
         let sample = one(Way::default(), &url(&demo), json!({ "fault": fault })).await;
         assert_eq!(kind(&sample), Some(expected), "{fault}");
         let Outcome::Failed(failure) = sample.outcome else { unreachable!() };
-        let words = failure.words;
-        assert!(words.starts_with(&url(&demo)) && words.len() < 200 && !words.contains('\n'), "{fault}: {words}");
-        assert!(!words.contains(CANARY) && !words.contains(FAKE_KEY), "{fault}: {words}");
+        let message = failure.message;
+        assert!(
+            message.starts_with(&url(&demo)) && message.len() < 200 && !message.contains('\n'),
+            "{fault}: {message}"
+        );
+        assert!(!message.contains(CANARY) && !message.contains(FAKE_KEY), "{fault}: {message}");
         if let Kind::Status(status) = expected {
             let known = StatusCode::from_u16(status).unwrap().to_string();
-            assert!(words.contains(&known), "{words}");
+            assert!(message.contains(&known), "{message}");
         }
     }
 }

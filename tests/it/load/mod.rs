@@ -7,11 +7,12 @@ mod self_test;
 
 use std::time::Duration;
 
-use bench::load::Asker;
+use bench::load::StreamClient;
 use bench::load::page::Page;
-use bench::load::prompts::{Common, Prompts};
-use bench::load::run::{Ended, Run, Told};
-use bench::load::schedule::{Limit, Load, Plan};
+use bench::load::prompts::{CommonFields, Prompts};
+use bench::load::run::{Run, RunEnd, RunEvent};
+use bench::load::schedule::{Limit, Plan};
+use bench::report::document::Load;
 use bench::report::sample::Sample;
 use browser::origin::PageOrigin;
 use demo_upstream::{Demo, Knobs};
@@ -66,33 +67,38 @@ impl Default for Way {
 }
 
 impl Way {
-    fn asker(&self, url: &str) -> Asker {
+    fn client(&self, url: &str) -> StreamClient {
         let target = Target::parse(url).unwrap();
         let page = |origin: &str| Page::new(PageOrigin::parse(origin).unwrap(), target.url(), &self.headers).unwrap();
         let page = self.origin.map(page);
         let dialer = Dialer::new(target, self.versions, &self.trust, TIMEOUT).unwrap();
-        Asker::new(dialer, self.reuse, self.headers.clone(), page, self.timeout)
+        StreamClient::new(dialer, self.reuse, self.headers.clone(), page, self.timeout)
     }
 }
 
 /// Every request carries these members beside its prompt.
 fn prompts(members: Value) -> Prompts {
     let members = members.as_object().unwrap().clone();
-    Prompts::one("Why is the sky blue?", &Common { members, ..Common::default() })
+    Prompts::one("Why is the sky blue?", &CommonFields { members, ..CommonFields::default() })
 }
 
-/// Runs the plan against these askers, and gives back all samples in the order of their ends.
-async fn run(plan: Plan, askers: Vec<Asker>, members: Value) -> Vec<Sample> {
-    let (samples, ended) = run_until(plan, askers, members, CancellationToken::new()).await;
+/// Runs the plan against these clients, and gives back all samples in the order of their ends.
+async fn run(plan: Plan, clients: Vec<StreamClient>, members: Value) -> Vec<Sample> {
+    let (samples, ended) = run_until(plan, clients, members, CancellationToken::new()).await;
     assert_eq!((ended.interrupted, ended.cut), (false, 0));
     samples
 }
 
-async fn run_until(plan: Plan, askers: Vec<Asker>, members: Value, stop: CancellationToken) -> (Vec<Sample>, Ended) {
+async fn run_until(
+    plan: Plan,
+    clients: Vec<StreamClient>,
+    members: Value,
+    stop: CancellationToken,
+) -> (Vec<Sample>, RunEnd) {
     let mut samples = Vec::new();
-    let run = Run { plan, prompts: prompts(members), askers };
-    let ended = run.go(stop, |told| {
-        if let Told::Ended(sample) = told {
+    let run = Run { plan, prompts: prompts(members), clients };
+    let ended = run.execute(stop, |event| {
+        if let RunEvent::Ended(sample) = event {
             samples.push(*sample);
         }
     });
@@ -102,7 +108,7 @@ async fn run_until(plan: Plan, askers: Vec<Asker>, members: Value, stop: Cancell
 
 /// The sample of one stream with these knobs of the demo upstream.
 async fn one(way: Way, url: &str, demo: Value) -> Sample {
-    let mut samples = run(one_by_one(1), vec![way.asker(url)], json!({ "demo": demo })).await;
+    let mut samples = run(one_by_one(1), vec![way.client(url)], json!({ "demo": demo })).await;
     assert_eq!(samples.len(), 1);
     samples.remove(0)
 }

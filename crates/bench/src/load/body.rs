@@ -1,78 +1,52 @@
-//! The body of an answer as a stream of chunks, with notes of what came when.
+//! A response body as a stream of chunks, with statistics of its arrival.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures_util::Stream;
-use http_body::Body;
+use futures_util::{Stream, TryStreamExt};
+use http_body_util::BodyDataStream;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use dial::Tap;
 
-/// A body that takes notes.
-pub(super) struct Chunks {
-    body: Incoming,
-    tap: Arc<Tap>,
-    notes: Arc<Notes>,
-}
-
-/// What is known of a body while someone else reads it.
+/// Statistics of a body that another owner reads.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
-    first: OnceLock<Instant>,
+pub(super) struct BodyStats {
+    first_byte: OnceLock<Instant>,
     bytes: AtomicU64,
     read: AtomicU64,
 }
 
-impl Chunks {
-    pub(super) fn new(body: Incoming, tap: Arc<Tap>) -> (Self, Arc<Notes>) {
-        let notes = Arc::<Notes>::default();
-        (Self { body, tap, notes: Arc::clone(&notes) }, notes)
-    }
+/// The chunks of a body, and its statistics, which are updated while it is read.
+pub(super) fn observed(
+    body: Incoming,
+    tap: Arc<Tap>,
+) -> (impl Stream<Item = Result<Bytes, hyper::Error>> + Unpin, Arc<BodyStats>) {
+    let stats = Arc::<BodyStats>::default();
+    let recorded = Arc::clone(&stats);
+    let chunks = BodyDataStream::new(body).inspect_ok(move |data| {
+        recorded.first_byte.get_or_init(Instant::now);
+        recorded.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+        recorded.read.store(tap.reads(), Ordering::Relaxed);
+    });
+    (chunks, stats)
 }
 
-impl Notes {
-    /// When the first byte was there.
-    pub(super) fn first(&self) -> Option<Instant> {
-        self.first.get().copied()
+impl BodyStats {
+    /// The arrival of the first byte.
+    pub(super) fn first_byte(&self) -> Option<Instant> {
+        self.first_byte.get().copied()
     }
 
-    /// How many bytes there were so far.
+    /// The bytes so far.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Which read of the socket brought the latest chunk. hyper reads no further before a chunk is taken.
+    /// The number of the socket read that brought the latest chunk. hyper does not read further before a chunk is taken.
     pub(super) fn read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
-    }
-}
-
-impl Stream for Chunks {
-    type Item = Result<Bytes, hyper::Error>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        loop {
-            match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-                Some(Ok(frame)) => {
-                    // trailers say nothing about a stream
-                    let Ok(data) = frame.into_data() else { continue };
-                    if data.is_empty() {
-                        continue;
-                    }
-                    this.notes.first.get_or_init(Instant::now);
-                    this.notes.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
-                    this.notes.read.store(this.tap.reads(), Ordering::Relaxed);
-                    return Poll::Ready(Some(Ok(data)));
-                }
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
-            }
-        }
     }
 }

@@ -1,7 +1,9 @@
-//! The load tester's engine: starts streams by a schedule, takes their times, and hands over one sample for each.
+//! Starts streams by a schedule, measures them, and gives one sample for each.
 
-mod asker;
 mod body;
+mod client;
+mod failure;
+mod measurement;
 pub mod page;
 mod pool;
 pub mod prompts;
@@ -9,7 +11,5 @@ pub mod run;
 pub mod schedule;
 pub mod self_test;
 pub mod sse;
-mod taking;
-mod verdict;
 
-pub use asker::Asker;
+pub use client::StreamClient;

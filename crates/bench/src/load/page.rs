@@ -1,17 +1,17 @@
-//! The page whose browser is played: what it asks before a stream, and whether it may read what comes. Pure.
+//! A simulated page: the preflight that its browser sends before a stream, and whether it may read the response. Pure.
 
 use http::{HeaderMap, Method};
 use url::Url;
 
-use browser::answer::Answer;
 use browser::block::Block;
 use browser::check::cors_check;
+use browser::head::ResponseHead;
 use browser::origin::PageOrigin;
 use browser::preflight::{self, Preflight};
 use browser::quirks::Browser;
 use browser::request::{Body, Credentials, Kind, Mode, PageRequest, RedirectMode, Request};
 
-/// A page that asks one server.
+/// A page that sends requests to one server.
 #[derive(Debug, Clone)]
 pub struct Page {
     origin: PageOrigin,
@@ -22,7 +22,7 @@ impl Page {
     /// A page of this origin that posts to this URL with these headers, without cookies.
     ///
     /// # Errors
-    /// No browser sends such a request: the step of the standard that forbids it.
+    /// The step of the standard that forbids such a request.
     pub fn new(origin: PageOrigin, url: &Url, headers: &HeaderMap) -> Result<Self, Box<Block>> {
         let page = PageRequest {
             url: url.clone(),
@@ -45,27 +45,27 @@ impl Page {
         self.origin.as_str()
     }
 
-    /// What is asked first, if the request needs it.
+    /// The preflight, if the request needs one.
     pub fn preflight(&self) -> Option<Preflight> {
         (!preflight::needed(&self.request).is_empty()).then(|| Preflight::of(&self.request))
     }
 
-    /// Whether the request may be sent after this answer to the preflight.
+    /// Checks whether the request may be sent after this response to the preflight.
     ///
     /// # Errors
     /// The step of the standard that fails.
-    pub fn check_preflight(&self, answer: &Answer) -> Result<(), Box<Block>> {
-        preflight::check(&self.request, answer).map(drop).map_err(Box::new)
+    pub fn check_preflight(&self, response: &ResponseHead) -> Result<(), Box<Block>> {
+        preflight::check(&self.request, response).map(drop).map_err(Box::new)
     }
 
-    /// Whether the page may read this answer.
+    /// Checks whether the page may read this response.
     ///
     /// # Errors
     /// The step of the standard that fails.
-    pub fn check(&self, answer: &Answer) -> Result<(), Box<Block>> {
+    pub fn check(&self, response: &ResponseHead) -> Result<(), Box<Block>> {
         if self.origin.is_same_origin(self.request.url()) {
             return Ok(());
         }
-        cors_check(&self.request, answer).map_err(Box::new)
+        cors_check(&self.request, response).map_err(Box::new)
     }
 }

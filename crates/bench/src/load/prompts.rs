@@ -1,17 +1,17 @@
-//! What is asked: request bodies, made once, from a prompt or from a file of prompts. Pure.
+//! Request bodies, made once from a prompt or from a file of prompts. Pure.
 
 use std::fmt;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-/// Request bodies, asked in turn.
+/// Request bodies, which are sent in turn.
 #[derive(Debug, Clone)]
 pub struct Prompts(Vec<Bytes>);
 
-/// What stands in every request beside the prompt.
+/// The members of every request body besides the prompt.
 #[derive(Debug, Clone, Default)]
-pub struct Common {
+pub struct CommonFields {
     /// `model`
     pub model: Option<String>,
     /// `max_tokens`
@@ -20,50 +20,49 @@ pub struct Common {
     pub members: Map<String, Value>,
 }
 
-/// What is wrong with a file of prompts.
+/// Why a file of prompts cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
-    /// The line, from 1; `None` where it is about the whole file.
+pub struct PromptError {
+    /// The line, from 1; `None` for the whole file.
     pub line: Option<usize>,
-    /// What is wrong, and the mend. Never a prompt.
+    /// What is wrong and what to write instead. Never a prompt.
     pub reason: String,
 }
 
 const EXPECTED: &str = "expected a JSON string, or an object with \"prompt\" or \"messages\"";
 
 impl Prompts {
-    /// One prompt, always the same.
-    pub fn one(prompt: &str, common: &Common) -> Self {
+    /// The same prompt in every request.
+    pub fn one(prompt: &str, common: &CommonFields) -> Self {
         Self(vec![body(Map::from_iter([("messages".to_owned(), messages(prompt))]), common)])
     }
 
-    /// A file of JSON lines, each a string, `{"prompt": …}` or `{"messages": […]}`. What else an object holds goes into its
-    /// request as it stands. Empty lines are skipped.
+    /// Parses a file of JSON lines, each a string, `{"prompt": …}` or `{"messages": […]}`. The other members of an object are
+    /// copied into its request. Empty lines are skipped.
     ///
     /// # Errors
-    /// The first line that is none of these, or that there is none at all.
-    pub fn parse(text: &str, common: &Common) -> Result<Self, Mistake> {
+    /// The first line that is none of these; or the file has no prompt.
+    pub fn parse(text: &str, common: &CommonFields) -> Result<Self, PromptError> {
         let lines = text.trim_start_matches('\u{feff}').lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
         let bodies = lines.map(|(line, number)| {
-            let members = members(line).map_err(|reason| Mistake { line: Some(number), reason })?;
+            let members = members(line).map_err(|reason| PromptError { line: Some(number), reason })?;
             Ok(body(members, common))
         });
         let bodies: Vec<_> = bodies.collect::<Result<_, _>>()?;
         if bodies.is_empty() {
-            return Err(Mistake { line: None, reason: format!("holds no prompt; on each line, {EXPECTED}") });
+            return Err(PromptError { line: None, reason: format!("holds no prompt; on each line, {EXPECTED}") });
         }
         Ok(Self(bodies))
     }
 
     /// The body of the request with this number.
     pub fn body(&self, number: u64) -> Bytes {
-        // neither constructor makes an empty list
+        // no constructor makes an empty list
         self.0[(number % self.0.len() as u64) as usize].clone()
     }
 }
 
 fn members(line: &str) -> Result<Map<String, Value>, String> {
-    // serde_json's words name what it met, never the text around it
     let value =
         serde_json::from_str(line).map_err(|error| format!("is no JSON: column {}; {EXPECTED}", error.column()))?;
     let mut members = match value {
@@ -86,12 +85,12 @@ fn messages(prompt: &str) -> Value {
     json!([{ "role": "user", "content": prompt }])
 }
 
-/// The body: what is common, then what the prompt's own line says, then what a load tester needs.
-fn body(own: Map<String, Value>, common: &Common) -> Bytes {
+/// The body: the common members, then those of the prompt's own line, then those that a load test needs.
+fn body(own: Map<String, Value>, common: &CommonFields) -> Bytes {
     let mut body = Map::new();
     body.extend(common.model.clone().map(|model| ("model".to_owned(), model.into())));
     body.extend(common.max_tokens.map(|most| ("max_tokens".to_owned(), most.into())));
-    // the server's own count of tokens is better than any of ours
+    // the server's token count is exact, an estimate is not
     body.insert("stream_options".to_owned(), json!({ "include_usage": true }));
     body.extend(common.members.clone());
     body.extend(own);
@@ -99,7 +98,7 @@ fn body(own: Map<String, Value>, common: &Common) -> Bytes {
     Value::Object(body).to_string().into()
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for PromptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             Some(line) => write!(f, "line {line}: {}", self.reason),
@@ -108,7 +107,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-impl std::error::Error for Mistake {}
+impl std::error::Error for PromptError {}
 
 #[cfg(test)]
 mod tests {
@@ -123,7 +122,7 @@ mod tests {
     #[test]
     fn every_spelling_of_a_prompt_becomes_messages() {
         let text = "\u{feff}\"one\"\n\n{\"prompt\":\"two\",\"temperature\":0}\r\n  \n{\"messages\":[{\"role\":\"system\",\"content\":\"s\"}],\"model\":\"own\"}";
-        let common = Common { model: Some("m".into()), max_tokens: Some(7), members: Map::new() };
+        let common = CommonFields { model: Some("m".into()), max_tokens: Some(7), members: Map::new() };
         let prompts = Prompts::parse(text, &common).unwrap();
         let usage = json!({ "include_usage": true });
         assert_eq!(
@@ -139,16 +138,16 @@ mod tests {
     }
 
     #[test]
-    fn members_for_all_come_before_the_prompt_s_own_and_it_always_streams() {
+    fn the_prompt_s_own_members_override_the_common_ones_and_it_always_streams() {
         let members = json!({ "stream": false, "top_p": 1, "demo": { "tokens": 3 } });
-        let common = Common { members: members.as_object().unwrap().clone(), ..Common::default() };
+        let common = CommonFields { members: members.as_object().unwrap().clone(), ..CommonFields::default() };
         let body = value(&Prompts::parse(r#"{"prompt":"x","top_p":2}"#, &common).unwrap(), 0);
         assert_eq!((&body["stream"], &body["top_p"], &body["demo"]["tokens"]), (&json!(true), &json!(2), &json!(3)));
         assert_eq!(value(&Prompts::one("x", &common), 9)["messages"][0]["content"], "x");
     }
 
     #[test]
-    fn a_wrong_line_is_named_and_never_repeated() {
+    fn a_wrong_line_is_named_by_its_number_and_never_repeated() {
         for (text, line, part) in [
             ("", None, "holds no prompt"),
             ("\n \n", None, "holds no prompt"),
@@ -160,24 +159,24 @@ mod tests {
             ("{\"messages\":[]}", Some(1), "empty"),
             ("{\"messages\":\"canary\"}", Some(1), "no list"),
         ] {
-            let mistake = Prompts::parse(text, &Common::default()).unwrap_err();
-            assert_eq!(mistake.line, line, "{text}");
-            let message = mistake.to_string();
+            let error = Prompts::parse(text, &CommonFields::default()).unwrap_err();
+            assert_eq!(error.line, line, "{text}");
+            let message = error.to_string();
             assert!(message.contains(part) && !message.contains("canary"), "{text}: {message}");
         }
     }
 
     proptest! {
         #[test]
-        fn any_prompt_comes_back_out_of_its_body(prompt: String, number: u64) {
+        fn any_prompt_is_in_its_body_unchanged(prompt: String, number: u64) {
             let line = serde_json::to_string(&prompt).unwrap();
-            let prompts = Prompts::parse(&line, &Common::default()).unwrap();
+            let prompts = Prompts::parse(&line, &CommonFields::default()).unwrap();
             prop_assert_eq!(&value(&prompts, number)["messages"][0]["content"], &json!(prompt));
         }
 
         #[test]
         fn any_file_is_read_or_refused(text in "[\\[\\]{}:,\"a-z\\n0-9]{0,60}|\\PC{0,40}") {
-            let _ = Prompts::parse(&text, &Common::default());
+            let _ = Prompts::parse(&text, &CommonFields::default());
         }
     }
 }

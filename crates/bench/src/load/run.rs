@@ -1,4 +1,4 @@
-//! A run: starts streams by the plan, and hands over each sample as it comes.
+//! A run: starts streams by the plan, and reports each sample when its stream ends.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,39 +8,40 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::asker::Asker;
+use super::client::StreamClient;
+use super::measurement::Slot;
 use super::prompts::Prompts;
-use super::schedule::{Load, Plan, Times, Turn, Turns, user_comes};
-use super::taking::Place;
+use super::schedule::{Plan, Times, Turn, Turns, user_start};
+use crate::report::document::Load;
 use crate::report::sample::{Outcome, Sample};
 
-/// How long a user of a closed loop waits after a failure: one that fails at once must not become a flood.
+/// The pause of a closed-loop user after a failure: a server that fails at once is not flooded.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
-/// All that a run needs.
+/// A run that has not started.
 pub struct Run {
-    /// When streams start.
+    /// The schedule.
     pub plan: Plan,
-    /// What they ask.
+    /// The request bodies.
     pub prompts: Prompts,
-    /// Whom: as many as the plan's targets.
-    pub askers: Vec<Asker>,
+    /// One client for each target of the plan.
+    pub clients: Vec<StreamClient>,
 }
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
-    /// How long it took, the warm-up included.
+pub struct RunEnd {
+    /// The duration, with the warm-up.
     pub elapsed: Duration,
-    /// It was stopped before its limit.
+    /// Whether it was stopped before its limit.
     pub interrupted: bool,
-    /// Streams that were under way when it was stopped: they are in no figure.
+    /// The streams that were open when it was stopped. No figure includes them.
     pub cut: u64,
 }
 
-/// What a run tells while it goes on.
+/// A report of a running run.
 #[derive(Debug)]
-pub enum Told {
+pub enum RunEvent {
     /// A measured stream has started.
     Started,
     /// A measured stream has ended.
@@ -48,67 +49,67 @@ pub enum Told {
 }
 
 impl Run {
-    /// Runs to its limit, or until `stop`. What is under way at the limit is run to its end.
-    pub async fn go(self, stop: CancellationToken, mut tell: impl FnMut(Told)) -> Ended {
-        let beginning = Instant::now();
-        let (out, mut samples) = mpsc::unbounded_channel();
-        let streams = Arc::new(Streams { prompts: self.prompts, askers: self.askers, beginning, out });
+    /// Runs to its limit, or until `stop`. Streams that are open at the limit run to their end.
+    pub async fn execute(self, stop: CancellationToken, mut on_event: impl FnMut(RunEvent)) -> RunEnd {
+        let run_start = Instant::now();
+        let (out, mut events) = mpsc::unbounded_channel();
+        let streams = Arc::new(Streams { prompts: self.prompts, clients: self.clients, run_start, out });
         let mut tasks = JoinSet::new();
         match self.plan.load {
             Load::Closed { users } => {
                 let turns = Arc::new(Mutex::new(Turns::new(&self.plan)));
                 for user in 0..users {
-                    let comes = beginning + user_comes(user, users, self.plan.ramp);
-                    tasks.spawn(Arc::clone(&streams).user(comes, Arc::clone(&turns)));
+                    let start = run_start + user_start(user, users, self.plan.ramp);
+                    tasks.spawn(Arc::clone(&streams).user(start, Arc::clone(&turns)));
                 }
                 drop(streams);
             }
             Load::Open { rate, arrivals } => {
-                let starts = starts(&self.plan, Times::new(&self.plan, rate, arrivals), beginning);
+                let starts = starts(&self.plan, Times::new(&self.plan, rate, arrivals), run_start);
                 tasks.spawn(streams.open_loop(starts));
             }
         }
-        let mut under_way = 0;
+        let mut open = 0;
         let interrupted = loop {
             tokio::select! {
                 biased;
-                told = samples.recv() => match told {
-                    Some(told) => {
-                        match told {
-                            Told::Started => under_way += 1,
-                            Told::Ended(_) => under_way -= 1,
+                event = events.recv() => match event {
+                    Some(event) => {
+                        match event {
+                            RunEvent::Started => open += 1,
+                            RunEvent::Ended(_) => open -= 1,
                         }
-                        tell(told);
+                        on_event(event);
                     }
-                    // every task has dropped its end
+                    // every task has dropped its sender
                     None => break false,
                 },
                 () = stop.cancelled() => break true,
             }
         };
-        let elapsed = beginning.elapsed();
+        let elapsed = run_start.elapsed();
         tasks.shutdown().await;
-        Ended { elapsed, interrupted, cut: if interrupted { under_way } else { 0 } }
+        RunEnd { elapsed, interrupted, cut: if interrupted { open } else { 0 } }
     }
 }
 
-/// What all streams of a run share.
+/// The state that all streams of a run share.
 struct Streams {
     prompts: Prompts,
-    askers: Vec<Asker>,
-    beginning: Instant,
-    out: mpsc::UnboundedSender<Told>,
+    clients: Vec<StreamClient>,
+    run_start: Instant,
+    out: mpsc::UnboundedSender<RunEvent>,
 }
 
 impl Streams {
     /// One user of a closed loop.
-    async fn user(self: Arc<Self>, comes: Instant, turns: Arc<Mutex<Turns>>) {
-        sleep_until(comes).await;
+    async fn user(self: Arc<Self>, start: Instant, turns: Arc<Mutex<Turns>>) {
+        sleep_until(start).await;
         loop {
-            let at = self.beginning.elapsed();
+            let at = self.run_start.elapsed();
             let turn = turns.lock().unwrap_or_else(PoisonError::into_inner).next_at(at);
             let Some(turn) = turn else { return };
-            for target in turn.order(self.askers.len()) {
+            for target in turn.order(self.clients.len()) {
                 if !self.stream(turn, target, Instant::now()).await {
                     sleep(AFTER_FAILURE).await;
                 }
@@ -116,35 +117,35 @@ impl Streams {
         }
     }
 
-    /// Starts each stream at its time, whatever has become of those before.
+    /// Starts each stream at its time, independent of the streams before.
     async fn open_loop(self: Arc<Self>, mut starts: mpsc::UnboundedReceiver<Start>) {
-        let mut under_way = JoinSet::new();
+        let mut open = JoinSet::new();
         loop {
             tokio::select! {
                 start = starts.recv() => match start {
                     Some(Start { turn, target, at }) => {
                         let streams = Arc::clone(&self);
-                        under_way.spawn(async move { streams.stream(turn, target, at).await });
+                        open.spawn(async move { streams.stream(turn, target, at).await });
                     }
                     None => break,
                 },
-                Some(_) = under_way.join_next() => {}
+                Some(_) = open.join_next() => {}
             }
         }
-        while under_way.join_next().await.is_some() {}
+        while open.join_next().await.is_some() {}
     }
 
     /// Runs one stream; `false` where it failed.
     async fn stream(&self, turn: Turn, target: usize, scheduled: Instant) -> bool {
         if turn.measured {
-            // nobody listens any more when the run has been stopped
-            let _ = self.out.send(Told::Started);
+            // the receiver is gone when the run was stopped
+            let _ = self.out.send(RunEvent::Started);
         }
-        let place = Place { target, number: turn.number, beginning: self.beginning, scheduled };
-        let sample = self.askers[target].stream(self.prompts.body(turn.number), place).await;
+        let slot = Slot { target, number: turn.number, run_start: self.run_start, scheduled };
+        let sample = self.clients[target].measure(self.prompts.body(turn.number), slot).await;
         let failed = matches!(sample.outcome, Outcome::Failed(_));
         if turn.measured {
-            let _ = self.out.send(Told::Ended(Box::new(sample)));
+            let _ = self.out.send(RunEvent::Ended(Box::new(sample)));
         }
         !failed
     }
@@ -157,16 +158,16 @@ struct Start {
     at: Instant,
 }
 
-/// Sends each start when it is due, from a thread of its own: the runtime's timers are a millisecond late, which would be
-/// part of every time that counts from the schedule; a thread's sleep is some ten microseconds late.
-fn starts(plan: &Plan, times: Times, beginning: Instant) -> mpsc::UnboundedReceiver<Start> {
+/// Sends each start when it is due, from a thread of its own. The runtime's timers are up to a millisecond late, which would
+/// be part of every time that counts from the schedule; a thread's sleep is some ten microseconds late.
+fn starts(plan: &Plan, times: Times, run_start: Instant) -> mpsc::UnboundedReceiver<Start> {
     let (due, starts) = mpsc::unbounded_channel();
     let (mut turns, targets) = (Turns::new(plan), plan.targets);
     let sleep = move || {
         let mut times = times.peekable();
         while let Some(turn) = times.peek().and_then(|time| turns.next_at(*time)) {
             for target in turn.order(targets) {
-                let Some(at) = times.next().and_then(|time| beginning.checked_add(time)) else { return };
+                let Some(at) = times.next().and_then(|time| run_start.checked_add(time)) else { return };
                 std::thread::sleep(at.saturating_duration_since(Instant::now()));
                 if due.send(Start { turn, target, at }).is_err() {
                     return;

@@ -1,78 +1,53 @@
-//! When streams start: by a fixed number of users (closed loop), or at times that are set ahead (open loop). Pure.
+//! The start times of streams: by a fixed number of users (closed loop), or fixed before the run (open loop). Pure.
 
 use std::time::Duration;
 
-/// What a run does, as a timetable.
+use crate::report::document::{Arrivals, Load};
+
+/// The schedule of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
-    /// How load is made.
+    /// How streams are started.
     pub load: Load,
-    /// How many targets are compared: 1 or 2. With 2, streams come in pairs, one to each.
+    /// The number of targets: 1 or 2. With 2, streams start in pairs, one to each target.
     pub targets: usize,
-    /// When to stop.
+    /// When the run stops starting streams.
     pub limit: Limit,
-    /// Streams that start in this first time are not measured.
+    /// Streams that start within this initial time are not measured.
     pub warmup: Duration,
-    /// Over this first time the load grows, evenly, from nothing.
+    /// Within this initial time, the load increases evenly from zero.
     pub ramp: Duration,
-    /// Chooses Poisson arrivals: the same seed makes the same times.
+    /// The seed of Poisson arrivals: the same seed gives the same times.
     pub seed: u64,
-}
-
-/// How load is made.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Load {
-    /// So many users, each of whom starts a stream when the one before has ended.
-    Closed {
-        /// At least 1.
-        users: usize,
-    },
-    /// Streams start at times that are set ahead, whatever has become of those before: a slow server cannot hide its queue.
-    Open {
-        /// Streams a second to each target, above 0.
-        rate: f64,
-        /// How they are spread.
-        arrivals: Arrivals,
-    },
-}
-
-/// How the starts of an open loop are spread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Arrivals {
-    /// Independent of each other, as those of many people are: sometimes several at once
-    #[default]
-    Poisson,
-    /// As even as a clock
-    Uniform,
 }
 
 /// When to stop starting streams.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Limit {
-    /// After so many measured ones to each target.
+    /// After this number of measured streams to each target.
     Streams(u64),
-    /// After so long, the warm-up not counted.
+    /// After this time, the warm-up not counted.
     Duration(Duration),
 }
 
 /// One stream to one target, or with two targets a pair of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
-    /// Its number, from 0.
+    /// The number, from 0.
     pub number: u64,
-    /// Whether it counts, or is warm-up.
+    /// Whether it is measured; `false` in the warm-up.
     pub measured: bool,
 }
 
 impl Turn {
-    /// The targets in the order in which they are asked. Pairs take turns in it, so that who is first wins nothing.
+    /// The targets in the order of their requests. The order alternates from pair to pair, so that it favours no target.
     pub fn order(self, targets: usize) -> impl Iterator<Item = usize> {
         let swapped = (self.number % 2) as usize;
         (0..targets).map(move |place| if targets == 2 { place ^ swapped } else { place })
     }
 }
 
-/// Hands out turns until the limit.
+/// Gives out turns until the limit.
 #[derive(Debug, Clone)]
 pub struct Turns {
     warmup: Duration,
@@ -87,7 +62,7 @@ impl Turns {
         Self { warmup: plan.warmup, limit: plan.limit, given: 0, measured: 0 }
     }
 
-    /// A turn that starts at this time after the beginning of the run; `None` when the limit is reached.
+    /// The turn that starts at this time after the start of the run; `None` when the limit is reached.
     pub fn next_at(&mut self, at: Duration) -> Option<Turn> {
         let over = match self.limit {
             Limit::Streams(most) => self.measured >= most,
@@ -103,25 +78,25 @@ impl Turns {
     }
 }
 
-/// When the user with this number (from 0) of a closed loop comes.
-pub fn user_comes(user: usize, users: usize, ramp: Duration) -> Duration {
+/// When the user with this number (from 0) of a closed loop starts.
+pub fn user_start(user: usize, users: usize, ramp: Duration) -> Duration {
     ramp.mul_f64(user as f64 / users.max(1) as f64)
 }
 
-/// The times at which an open loop starts streams, in order, without end: to each target in turn.
+/// The start times of an open loop, in order and without end, for each target in turn.
 #[derive(Debug, Clone)]
 pub struct Times {
-    /// Streams a second to all targets.
+    /// Streams a second to all targets together.
     rate: f64,
     ramp: f64,
     arrivals: Arrivals,
     random: Random,
-    /// How many streams there should have been, were they divisible.
+    /// The integral of the rate up to the next stream.
     mass: f64,
 }
 
 impl Times {
-    /// The times of an open loop.
+    /// The start times of this plan with this rate to each target.
     pub fn new(plan: &Plan, rate: f64, arrivals: Arrivals) -> Self {
         let mut times = Self {
             rate: rate * plan.targets as f64,
@@ -130,7 +105,7 @@ impl Times {
             random: Random(plan.seed),
             mass: 0.0,
         };
-        // a Poisson process has no stream at its beginning; an even one may as well begin at once
+        // a Poisson process has no stream at time zero; an even one starts at once
         times.mass = match arrivals {
             Arrivals::Poisson => times.gap(),
             Arrivals::Uniform => 0.0,
@@ -138,7 +113,7 @@ impl Times {
         times
     }
 
-    /// Streams between two of them, on the average 1.
+    /// The integral of the rate between two streams, 1 on average.
     fn gap(&mut self) -> f64 {
         match self.arrivals {
             Arrivals::Uniform => 1.0,
@@ -147,7 +122,7 @@ impl Times {
         }
     }
 
-    /// When this many streams are due: the inverse of the rate's integral, which grows as t² during the ramp and then as t.
+    /// The inverse of the rate's integral, which grows as t² during the ramp and as t after it.
     fn due(&self, mass: f64) -> f64 {
         let in_ramp = self.rate * self.ramp / 2.0;
         if mass < in_ramp {
@@ -162,7 +137,7 @@ impl Iterator for Times {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        // a rate near nothing leads beyond what a duration can hold
+        // a rate near zero exceeds the range of a duration
         let time = Duration::try_from_secs_f64(self.due(self.mass)).unwrap_or(Duration::MAX);
         self.mass += self.gap();
         Some(time)
@@ -210,14 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn pairs_take_turns_in_who_is_first() {
+    fn the_order_of_targets_alternates_from_pair_to_pair() {
         let order = |number, targets| Turn { number, measured: true }.order(targets).collect::<Vec<_>>();
         assert_eq!([order(0, 2), order(1, 2), order(2, 2)], [vec![0, 1], vec![1, 0], vec![0, 1]]);
         assert_eq!([order(0, 1), order(1, 1)], [vec![0], vec![0]]);
     }
 
     #[test]
-    fn even_times_are_as_even_as_a_clock_and_the_ramp_is_a_square() {
+    fn even_times_have_equal_intervals_and_the_ramp_is_a_square() {
         let even: Vec<_> = times(4.0, Arrivals::Uniform, 0, 0).take(3).collect();
         assert_eq!(even, [0, 250, 500].map(Duration::from_millis));
         // 2 streams in the 1 s of the ramp, as 4 t²/2 grows
@@ -243,10 +218,10 @@ mod tests {
     }
 
     #[test]
-    fn users_come_one_by_one_over_the_ramp() {
+    fn users_start_one_by_one_over_the_ramp() {
         let ramp = Duration::from_secs(8);
-        let come: Vec<_> = (0..4).map(|user| user_comes(user, 4, ramp).as_secs()).collect();
-        assert_eq!(come, [0, 2, 4, 6]);
+        let starts: Vec<_> = (0..4).map(|user| user_start(user, 4, ramp).as_secs()).collect();
+        assert_eq!(starts, [0, 2, 4, 6]);
     }
 
     proptest! {

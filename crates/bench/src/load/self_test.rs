@@ -1,9 +1,8 @@
-//! How exact the load tester itself is: streams from the demo upstream, whose delays are known.
+//! Measures the load tester's own error with streams from the demo upstream, whose delays are known.
 //!
-//! The demo upstream runs in this process, on a thread of its own, and keeps how late it handed each first token to its
-//! socket: timers are coarse. What is left of the measured time, beyond the delay that was asked for and that lateness, is
-//! the tool's own error: from when a stream was to start to its request at the other end of a loopback connection, and
-//! from the first token's write to its time being taken.
+//! The demo upstream runs in this process, on a thread of its own, and records how late it wrote each first token to its
+//! socket, because timers are coarse. The measured time minus the configured delay and that lateness is the tool's error:
+//! from the scheduled start to the arrival of the request, and from the write of the first token to its timestamp.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,86 +16,87 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::asker::Asker;
-use super::prompts::{Common, Prompts};
-use super::run::{Run, Told};
-use super::schedule::{Limit, Load, Plan};
+use super::client::StreamClient;
+use super::prompts::{CommonFields, Prompts};
+use super::run::{Run, RunEvent};
+use super::schedule::{Limit, Plan};
+use crate::report::document::Load;
 use crate::report::sample::{Outcome, Sample};
 use demo_upstream::{Demo, Knobs};
 use dial::{Dialer, Target, Trust, Versions};
 
-/// What is run.
+/// The load of a self-test.
 #[derive(Debug, Clone, Copy)]
-pub struct Exercise {
+pub struct SelfTest {
     /// Streams at the same time.
     pub users: usize,
     /// Streams in all.
     pub streams: u64,
-    /// From the end of a request to its first token.
+    /// The delay from the end of a request to its first token.
     pub first_token: Duration,
-    /// Of each stream, after its first.
+    /// The rate of each stream after its first token.
     pub tokens_per_second: f64,
-    /// Of each stream.
+    /// The tokens of each stream.
     pub tokens: u64,
 }
 
-impl Default for Exercise {
+impl Default for SelfTest {
     fn default() -> Self {
         let first_token = Duration::from_millis(150);
         Self { users: 200, streams: 2000, first_token, tokens_per_second: 50.0, tokens: 50 }
     }
 }
 
-/// What the load tester adds to what it measures.
+/// The result of a self-test.
 #[derive(Debug, Clone)]
-pub struct Found {
-    /// The tool's error in the time to first token of each stream, in order of size.
+pub struct SelfTestResult {
+    /// The tool's error in the time to first token of each stream, sorted.
     pub errors: Vec<Duration>,
-    /// How late the demo upstream itself was, in order of size.
+    /// The lateness of the demo upstream, sorted.
     pub lateness: Vec<Duration>,
-    /// Streams that did not come whole: their number should be 0.
+    /// The number of streams that were not whole; 0 is expected.
     pub failed: u64,
 }
 
-impl Found {
-    /// The value that this share (0 to 1) of sorted values does not exceed; zero where there are none.
+impl SelfTestResult {
+    /// The quantile (0 to 1) of sorted values; zero if there are none.
     pub fn quantile(values: &[Duration], share: f64) -> Duration {
         let rank = (share * values.len() as f64).ceil() as usize;
         values.get(rank.clamp(1, values.len().max(1)) - 1).copied().unwrap_or_default()
     }
 }
 
-impl Exercise {
-    /// Runs it within the runtime of the caller, which should have a thread of its own.
+impl SelfTest {
+    /// Runs the test within the caller's runtime, which should have a thread of its own, and reports the number of ended streams.
     ///
     /// # Errors
     /// The demo upstream cannot be started.
-    pub async fn run(self, stop: CancellationToken, mut tell: impl FnMut(u64)) -> io::Result<Found> {
+    pub async fn run(self, stop: CancellationToken, mut on_ended: impl FnMut(u64)) -> io::Result<SelfTestResult> {
         let upstream = Upstream::start(self.knobs())?;
-        let mut asked = HashMap::new();
-        let (mut failed, mut done) = (0, 0);
-        let run = self.against(upstream.address)?;
+        let mut first_tokens = HashMap::new();
+        let (mut failed, mut ended) = (0, 0);
+        let run = self.run_against(upstream.address)?;
         let prompts = run.prompts.clone();
-        run.go(stop, |told| {
-            let Told::Ended(sample) = told else { return };
+        run.execute(stop, |event| {
+            let RunEvent::Ended(sample) = event else { return };
             match measured(&sample) {
-                Some(first) => drop(asked.insert(prompts.body(sample.number), first)),
+                Some(first) => drop(first_tokens.insert(prompts.body(sample.number), first)),
                 None => failed += 1,
             }
-            done += 1;
-            tell(done);
+            ended += 1;
+            on_ended(ended);
         })
         .await;
         let (mut errors, mut lateness) = (Vec::new(), Vec::new());
         for (body, late) in upstream.stop() {
-            if let Some(first) = asked.get(&body) {
+            if let Some(first) = first_tokens.get(&body) {
                 lateness.push(late);
                 errors.push(first.saturating_sub(self.first_token + late));
             }
         }
         errors.sort_unstable();
         lateness.sort_unstable();
-        Ok(Found { errors, lateness, failed })
+        Ok(SelfTestResult { errors, lateness, failed })
     }
 
     fn knobs(&self) -> Knobs {
@@ -110,8 +110,8 @@ impl Exercise {
         }
     }
 
-    /// Users come one by one over the length of a stream, so that streams begin as evenly as they go on.
-    fn against(&self, upstream: SocketAddr) -> io::Result<Run> {
+    /// A run whose users start one by one over the length of a stream, so that the streams start evenly.
+    fn run_against(&self, upstream: SocketAddr) -> io::Result<Run> {
         let length = self.first_token + Duration::from_secs_f64(self.tokens as f64 / self.tokens_per_second);
         let plan = Plan {
             load: Load::Closed { users: self.users },
@@ -121,14 +121,14 @@ impl Exercise {
             ramp: length,
             seed: 0,
         };
-        // each its own prompt, by which the upstream's lateness is found
+        // each stream has its own prompt, which identifies it in the upstream's records
         let lines: String = (0..self.streams).map(|number| format!("\"stream {number}\"\n")).collect();
-        let prompts = Prompts::parse(&lines, &Common::default()).map_err(io::Error::other)?;
+        let prompts = Prompts::parse(&lines, &CommonFields::default()).map_err(io::Error::other)?;
         let target = Target::parse(&format!("http://{upstream}/v1/chat/completions")).map_err(io::Error::other)?;
-        let patience = Duration::from_secs(60);
-        let dialer = Dialer::new(target, Versions::Http1, &Trust::PublicRoots, patience).map_err(io::Error::other)?;
-        let asker = Asker::new(dialer, true, HeaderMap::new(), None, length + patience);
-        Ok(Run { plan, prompts, askers: vec![asker] })
+        let timeout = Duration::from_secs(60);
+        let dialer = Dialer::new(target, Versions::Http1, &Trust::PublicRoots, timeout).map_err(io::Error::other)?;
+        let client = StreamClient::new(dialer, true, HeaderMap::new(), None, length + timeout);
+        Ok(Run { plan, prompts, clients: vec![client] })
     }
 }
 
@@ -150,20 +150,20 @@ impl Upstream {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
-        let (tell, lateness) = mpsc::channel();
+        let (results, lateness) = mpsc::channel();
         std::thread::Builder::new().name("demo upstream".to_owned()).spawn(move || {
             runtime.block_on(async {
                 let demo = TcpListener::from_std(listener).and_then(|listener| Demo::start(listener, knobs));
                 let Ok(demo) = demo else { return };
-                // stopped, or nobody is there to stop it
+                // the sender is dropped to stop it
                 let _ = stopped.await;
-                let _ = tell.send(demo.lateness());
+                let _ = results.send(demo.lateness());
             });
         })?;
         Ok(Self { address, stop, lateness })
     }
 
-    /// How late it was, by request.
+    /// Stops it, and gives its lateness for each request body.
     fn stop(self) -> Vec<(Bytes, Duration)> {
         drop(self.stop);
         self.lateness.recv().unwrap_or_default()

@@ -1,18 +1,29 @@
-//! Reads event streams with `eventsource-stream`, a reader that nobody here wrote, behind a guard.
+//! Reads event streams with the crate `eventsource-stream`, which frames and parses the bytes of the response.
 //!
-//! That reader is written for friendly servers: it panics at a byte order mark, stops at the first byte that is no UTF-8,
-//! copies what is left of its buffer at every line, and has no bound on an event's size. The guard cuts the stream into
-//! events first and hands them over one by one, so that it never sees more than one event, within a bound, in UTF-8.
+//! The reader is independent of this workspace's own framer (crate `sse`): a fault of that framer cannot hide itself here.
+//! What stands between the response and the reader are guards only, because the reader is written for well-behaved servers:
+//!
+//! - it panics at a byte order mark: the guard removes the first one, as WHATWG HTML §9.2.6 says, and puts an empty line
+//!   before the stream, so that a second one is not the reader's first character;
+//! - it stops at invalid UTF-8: the guard replaces such bytes with U+FFFD, as the standard's decoder does;
+//! - it has no bound on an event's size: the guard ends a stream that goes on for too long without a blank line;
+//! - it waits behind a CR for the next byte: the guard writes line ends as LF, so that the last event is not late;
+//! - it scans its buffer again at every chunk and copies the rest at every line: the guard passes bytes on only when a blank
+//!   line has come, and in small pieces.
+//!
+//! The pieces do not follow the events, and the reader alone decides where an event begins and ends.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use eventsource_stream::{Event, EventStream, EventStreamError, Eventsource};
 use futures_util::{Stream, StreamExt};
-use memchr::memchr;
+use memchr::memmem;
 
-use sse::framer::Framer;
+/// The most bytes that the reader gets at once.
+const PIECE: usize = 2048;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The events of a body.
 pub struct Events<B> {
@@ -21,10 +32,10 @@ pub struct Events<B> {
 
 /// Why there are no more events.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Broken<E> {
-    /// The body broke off.
+pub enum ReadError<E> {
+    /// Reading the body failed.
     Body(E),
-    /// An event is longer than allowed.
+    /// An event exceeds the maximum size.
     TooLong,
 }
 
@@ -34,67 +45,95 @@ where
 {
     /// The events of this body, each of at most `max_event` bytes.
     pub fn new(body: B, max_event: usize) -> Self {
-        let guard = Guard { body, framer: Framer::new(max_event), begun: false };
+        let guard = Guard {
+            body,
+            max_event,
+            at_start: true,
+            after_cr: false,
+            pending: BytesMut::new(),
+            complete: Bytes::from_static(b"\n"),
+        };
         Self { inner: guard.eventsource() }
     }
 
-    /// The next event that has data; `None` at the end of the body. What is left of an unfinished event is dropped there,
-    /// as WHATWG HTML §9.2.6 says.
+    /// The next event that has data; `None` at the end of the body. An unfinished event is discarded there, as WHATWG HTML
+    /// §9.2.6 says.
     ///
     /// # Errors
-    /// The body broke, or an event is too long. There is nothing more to come.
-    pub async fn next(&mut self) -> Option<Result<Event, Broken<E>>> {
+    /// The body failed, or an event is too long. No event follows.
+    pub async fn next(&mut self) -> Option<Result<Event, ReadError<E>>> {
         match self.inner.next().await? {
             Ok(event) => Some(Ok(event)),
-            Err(EventStreamError::Transport(broken)) => Some(Err(broken)),
-            // whole events in UTF-8 are never half a character, nor a line that its grammar does not know
+            Err(EventStreamError::Transport(error)) => Some(Err(error)),
+            // the guard passes on whole lines of valid UTF-8: every one of them is in the reader's grammar
             Err(EventStreamError::Utf8(_) | EventStreamError::Parser(_)) => None,
         }
     }
 }
 
-/// Whole events, as `eventsource-stream` can read them.
+/// The bytes of a body, made safe for the reader.
 struct Guard<B> {
     body: B,
-    framer: Framer,
-    begun: bool,
+    max_event: usize,
+    /// No byte has been passed on.
+    at_start: bool,
+    /// The latest byte was a CR, which an LF may complete.
+    after_cr: bool,
+    /// Bytes behind the latest blank line, with LF line ends.
+    pending: BytesMut,
+    /// Bytes up to a blank line, in valid UTF-8, for the reader.
+    complete: Bytes,
+}
+
+impl<B> Guard<B> {
+    /// Takes a chunk of the body.
+    fn push(&mut self, chunk: &[u8]) {
+        let searched = self.pending.len().saturating_sub(1);
+        if self.after_cr || chunk.contains(&b'\r') {
+            for &byte in chunk {
+                match byte {
+                    b'\n' if self.after_cr => {}
+                    b'\r' => self.pending.extend_from_slice(b"\n"),
+                    byte => self.pending.extend_from_slice(&[byte]),
+                }
+                self.after_cr = byte == b'\r';
+            }
+        } else {
+            self.pending.extend_from_slice(chunk);
+        }
+        let Some(blank) = memmem::rfind(&self.pending[searched..], b"\n\n") else { return };
+        let mut lines = self.pending.split_to(searched + blank + 2).freeze();
+        if std::mem::take(&mut self.at_start) && lines.starts_with(BYTE_ORDER_MARK) {
+            lines = lines.slice(BYTE_ORDER_MARK.len()..);
+        }
+        // a line end is no part of a longer character, so the whole lines are decoded at once
+        self.complete = match String::from_utf8_lossy(&lines) {
+            std::borrow::Cow::Borrowed(_) => lines,
+            std::borrow::Cow::Owned(text) => text.into(),
+        };
+    }
 }
 
 impl<B, E> Stream for Guard<B>
 where
     B: Stream<Item = Result<Bytes, E>> + Unpin,
 {
-    type Item = Result<Bytes, Broken<E>>;
+    type Item = Result<Bytes, ReadError<E>>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        if !this.begun {
-            this.begun = true;
-            // the framer drops a byte order mark; a second one, which is text, must not be what the reader sees first
-            return Poll::Ready(Some(Ok(Bytes::from_static(b"\n"))));
-        }
-        loop {
-            match this.framer.next_event() {
-                Ok(Some(event)) => return Poll::Ready(Some(Ok(readable(event.into_bytes())))),
-                Ok(None) => {}
-                Err(_) => return Poll::Ready(Some(Err(Broken::TooLong))),
+        while this.complete.is_empty() {
+            if this.pending.len() > this.max_event {
+                return Poll::Ready(Some(Err(ReadError::TooLong)));
             }
             match ready!(Pin::new(&mut this.body).poll_next(cx)) {
-                Some(Ok(chunk)) => this.framer.push(chunk),
-                Some(Err(error)) => return Poll::Ready(Some(Err(Broken::Body(error)))),
+                Some(Ok(chunk)) => this.push(&chunk),
+                Some(Err(error)) => return Poll::Ready(Some(Err(ReadError::Body(error)))),
                 None => return Poll::Ready(None),
             }
         }
+        Poll::Ready(Some(Ok(this.complete.split_to(this.complete.len().min(PIECE)))))
     }
-}
-
-/// The event in UTF-8, with lines that end in LF: a reader that sees a CR waits for what follows it.
-fn readable(event: Bytes) -> Bytes {
-    let valid = std::str::from_utf8(&event).is_ok();
-    if valid && memchr(b'\r', &event).is_none() {
-        return event;
-    }
-    String::from_utf8_lossy(&event).replace("\r\n", "\n").replace('\r', "\n").into()
 }
 
 #[cfg(test)]
@@ -104,8 +143,9 @@ mod tests {
 
     use super::*;
     use sse::event::Kind;
+    use sse::framer::Framer;
 
-    type Read = Vec<Result<(String, String), Broken<()>>>;
+    type Read = Vec<Result<(String, String), ReadError<()>>>;
 
     /// Names and data of all events of these chunks.
     fn read(chunks: Vec<Result<&[u8], ()>>, max_event: usize) -> Read {
@@ -115,9 +155,9 @@ mod tests {
             let mut events = Events::new(stream::iter(chunks), max_event);
             let mut read = Read::new();
             while let Some(event) = events.next().await {
-                let broken = event.is_err();
+                let failed = event.is_err();
                 read.push(event.map(|event| (event.event, event.data)));
-                if broken {
+                if failed {
                     break;
                 }
             }
@@ -131,15 +171,19 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_does_no_harm_alone_doubled_or_in_pieces() {
+    fn a_byte_order_mark_is_harmless_alone_doubled_or_in_pieces() {
         assert_eq!(data(&["\u{feff}data: a\n\n".as_bytes()]), ["a"]);
         assert_eq!(data(&[b"\xef", b"\xbb", b"\xbfdata: a\n\n"]), ["a"]);
-        assert_eq!(data(&["\u{feff}\u{feff}data: a\n\ndata: b\n\n".as_bytes()]), ["b"], "the second one is a name's");
+        assert_eq!(
+            data(&["\u{feff}\u{feff}data: a\n\ndata: b\n\n".as_bytes()]),
+            ["b"],
+            "the second one is part of a field name"
+        );
         assert_eq!(data(&["\u{feff}".as_bytes()]), [""; 0]);
     }
 
     #[test]
-    fn bytes_that_are_no_utf_8_are_replaced_and_the_stream_goes_on() {
+    fn invalid_utf_8_is_replaced_and_the_stream_goes_on() {
         assert_eq!(data(&[b"data: \xff\n\ndata: b\n\n"]), ["\u{fffd}", "b"]);
         assert_eq!(data(&[b"data: \xe2\x82", b"\xac\n\n"]), ["€"], "a character may be cut");
     }
@@ -153,22 +197,22 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_event_is_refused_and_an_unfinished_one_dropped() {
+    fn an_endless_event_is_refused_and_an_unfinished_one_discarded() {
         let line = [b'x'; 300];
         let endless = vec![Ok(&b"data: a\n\ndata: "[..]), Ok(&line), Ok(&line), Ok(&line), Ok(&line)];
-        assert_eq!(read(endless, 1000), [Ok(("message".into(), "a".into())), Err(Broken::TooLong)]);
+        assert_eq!(read(endless, 1000), [Ok(("message".into(), "a".into())), Err(ReadError::TooLong)]);
         assert_eq!(data(&[b"data: a\n\ndata: b\n"]), ["a"]);
     }
 
     #[test]
-    fn a_broken_body_is_told_after_the_events_before_it() {
-        let broken = vec![Ok(&b"event: e\ndata: a\n\ndata: b"[..]), Err(())];
-        assert_eq!(read(broken, 1000), [Ok(("e".into(), "a".into())), Err(Broken::Body(()))]);
+    fn a_failed_body_is_reported_after_the_events_before_it() {
+        let failed = vec![Ok(&b"event: e\ndata: a\n\ndata: b"[..]), Err(())];
+        assert_eq!(read(failed, 1000), [Ok(("e".into(), "a".into())), Err(ReadError::Body(()))]);
     }
 
     proptest! {
         #[test]
-        fn it_reads_what_the_gateway_s_own_reader_reads(
+        fn it_reads_what_the_framer_of_the_crate_sse_reads(
             text in prop::collection::vec(prop_oneof![
                 Just(b"data: ".to_vec()), Just(b"data".to_vec()), Just(b"event:".to_vec()), Just(b":".to_vec()),
                 Just(b"\n".to_vec()), Just(b"\r".to_vec()), Just(b"\n\n".to_vec()), Just("\u{feff}".as_bytes().to_vec()),

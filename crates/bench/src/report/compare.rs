@@ -1,10 +1,10 @@
-//! Two targets, pair by pair. Pure.
+//! Compares two targets pair by pair. Pure.
 //!
-//! A pair is one stream of each target, begun together, so that what the machine and the network do in the meantime meets both; the
-//! difference within a pair is then free of it. The median of the differences comes with a confidence interval by order
-//! statistics: for any distribution, the k-th smallest and the k-th largest of n differences enclose the median unless
-//! fewer than k of them are on one side of it, which has the probability of a binomial distribution (the sign test; Hahn and Meeker, *Statistical
-//! Intervals*, §5.2). It needs no normal distribution and no random numbers, and the same differences give the same interval.
+//! A pair is one stream of each target, started together. A change of the machine or the network affects both streams, so it
+//! does not affect their difference. The median of the differences has a confidence interval by order statistics: for any
+//! distribution, the k-th smallest and the k-th largest of n differences enclose the median unless fewer than k of them are
+//! on one side of it, which has a binomial probability (the sign test; Hahn and Meeker, *Statistical Intervals*, §5.2). The
+//! interval assumes no normal distribution, uses no random numbers, and is the same for the same differences.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,28 +12,25 @@ use std::time::Duration;
 use super::hdr::Differences;
 use super::sample::{Outcome, Sample};
 
-/// The share of intervals that enclose the true median.
+/// The confidence level: the share of intervals that enclose the true median.
 pub const CONFIDENCE: f64 = 0.95;
 
-/// Pairs that await their other half, and the differences of the others: first target less second.
+/// The differences of complete pairs (first target minus second), and the streams whose partner has not ended.
 #[derive(Debug, Default)]
 pub struct Pairs {
     halves: HashMap<u64, Half>,
-    /// In the order of [`MEASURES`].
+    /// Of the head, the first token, each later token, and the end.
     differences: [Differences; 4],
-    /// Pairs of which one stream or both did not come whole: they are in no difference.
+    /// The pairs of which a stream was not whole. No difference includes them.
     pub broken: u64,
 }
-
-/// What is compared: the stable names.
-pub const MEASURES: [&str; 4] = ["head_ms", "first_token_ms", "time_per_output_token_ms", "total_ms"];
 
 /// The median of differences, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Median {
-    /// It.
+    /// The median.
     pub ms: f64,
-    /// Lower and upper end of the interval; `None` where there are too few pairs for one.
+    /// Both ends of the confidence interval; `None` for too few pairs.
     pub interval_ms: Option<(f64, f64)>,
 }
 
@@ -44,7 +41,7 @@ struct Half {
 }
 
 impl Pairs {
-    /// Takes one stream.
+    /// Adds one stream.
     pub fn add(&mut self, sample: &Sample) {
         let whole = sample.outcome == Outcome::Whole;
         let half = Half { target: sample.target, values: whole.then(|| values(sample)) };
@@ -64,12 +61,12 @@ impl Pairs {
         }
     }
 
-    /// How many pairs there are with both streams whole.
+    /// The number of pairs of which both streams were whole.
     pub fn count(&self) -> u64 {
         self.differences.iter().map(Differences::count).max().unwrap_or_default()
     }
 
-    /// The median difference of each of [`MEASURES`].
+    /// The median differences of the head, the first token, each later token, and the end.
     pub fn medians(&self) -> [Option<Median>; 4] {
         std::array::from_fn(|index| median(&self.differences[index]))
     }
@@ -87,11 +84,11 @@ fn median(differences: &Differences) -> Option<Median> {
 }
 
 /// The largest k for which the k-th smallest and k-th largest of `count` values enclose the median with [`CONFIDENCE`]: the
-/// chance that fewer than k of them are below it is at most half of the rest.
+/// probability that fewer than k values are below it is at most half of the remaining probability.
 fn depth(count: u64) -> Option<u64> {
     let tail = (1.0 - CONFIDENCE) / 2.0;
     let n = count as f64;
-    // beyond some thousand, the normal distribution is exact enough (with the continuity correction)
+    // for large counts, the normal approximation with continuity correction is exact enough
     if count > 2000 {
         return Some((n / 2.0 - 1.959_964 * n.sqrt() / 2.0 - 0.5).floor() as u64 + 1);
     }
@@ -131,11 +128,11 @@ mod tests {
         for (count, want) in table {
             assert_eq!(depth(count), want, "{count}");
         }
-        assert!(depth(2001).unwrap().abs_diff(depth(2000).unwrap()) <= 1, "both ways of reckoning meet");
+        assert!(depth(2001).unwrap().abs_diff(depth(2000).unwrap()) <= 1, "both formulas agree");
     }
 
     #[test]
-    fn a_pair_counts_if_both_halves_came_whole_in_either_order() {
+    fn a_pair_counts_if_both_streams_were_whole_in_either_order() {
         let mut pairs = Pairs::default();
         let of = |target, number, first| sample(target, number, first, &[10, 10, 10]);
         for (number, (first, second)) in [(150, 100), (151, 100), (149, 100)].into_iter().enumerate() {
@@ -145,7 +142,7 @@ mod tests {
             order.into_iter().for_each(|index| pairs.add(&halves[index]));
         }
         let mut failed = of(0, 9, 500);
-        failed.outcome = Outcome::Failed(Failure { kind: Kind::TimedOut, words: String::new() });
+        failed.outcome = Outcome::Failed(Failure { kind: Kind::TimedOut, message: String::new() });
         pairs.add(&failed);
         pairs.add(&of(1, 9, 100));
         pairs.add(&of(1, 10, 100));
@@ -158,7 +155,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_interval_encloses_the_median_and_turns_with_the_targets(
+        fn the_interval_encloses_the_median_and_changes_its_sign_with_the_order_of_the_targets(
             list in prop::collection::vec((0..3000_u64, 0..3000_u64), 6..200),
         ) {
             let (mut forth, mut back) = (Pairs::default(), Pairs::default());

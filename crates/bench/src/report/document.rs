@@ -1,14 +1,13 @@
-//! The results, as `--json` writes them; the table and the page are renderings of it. Pure.
+//! The results as a document, which `--json` writes and the table and the page render. Pure.
 //!
-//! Names are stable and end in their unit. Milliseconds are to the microsecond. What was not measured is `null`: a
-//! reader need not tell an old document from an empty one. `docs/BENCH.md` explains each.
+//! Names are stable and end in their unit. Milliseconds have a resolution of a microsecond. A value that was not measured is
+//! `null`. `docs/BENCH.md` explains each field.
 
 use serde::Serialize;
 
 use super::compare::CONFIDENCE;
-use super::setting::Load;
 
-/// The number of the format: it grows when a field changes its meaning or goes away.
+/// The version of the format: it increases when a field is removed or changes its meaning.
 pub const SCHEMA: u32 = 1;
 
 /// All results of a run.
@@ -16,229 +15,266 @@ pub const SCHEMA: u32 = 1;
 pub struct Document {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// Who measured: `tokenway/` and its version.
+    /// The tool: `tokenway/` and its version.
     pub tool: &'static str,
-    /// What was run.
+    /// The parameters of the run.
     pub run: Run,
-    /// What was found, in the order of the command line.
+    /// The results of each target, in the order of the command line.
     pub targets: Vec<Target>,
-    /// With two targets: how the first differs from the second.
+    /// With two targets, the differences between the first and the second.
     pub comparison: Option<Comparison>,
 }
 
-/// What was run.
+/// The parameters of the run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Run {
-    /// When it began, in seconds since 1970-01-01 UTC.
+    /// The start, in seconds since 1970-01-01 UTC.
     pub began_unix_s: u64,
-    /// How long it took, the warm-up included.
+    /// The duration, with the warm-up.
     pub seconds: f64,
-    /// It was stopped before its limit.
+    /// Whether it was stopped before its limit.
     pub interrupted: bool,
-    /// Streams that were under way then; they are in no figure.
+    /// The streams that were open then. No figure includes them.
     pub cut_streams: u64,
     /// How streams were started.
     pub load: Load,
-    /// Streams that started in this first time were not measured.
+    /// Streams that started within this initial time were not measured.
     pub warmup_s: f64,
-    /// Over this first time the load grew.
+    /// Within this initial time, the load increased.
     pub ramp_s: f64,
-    /// Seed of the times of an open loop.
+    /// The seed of the start times of an open loop.
     pub seed: u64,
-    /// The model that was asked for.
+    /// The requested model.
     pub model: Option<String>,
-    /// The origin of the page that was played.
+    /// The origin of the simulated page.
     pub origin: Option<String>,
-    /// What a stream must reach, besides coming whole, to count as goodput.
+    /// The goals that a whole stream must meet to count as goodput.
     pub goals: Goals,
+}
+
+/// How streams are started.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Load {
+    /// Each user starts a stream when the previous one has ended.
+    Closed {
+        /// The number of users, at least 1.
+        users: usize,
+    },
+    /// All start times are fixed before the run and do not depend on the server: a slow server cannot hide its queue.
+    Open {
+        /// Streams a second to each target, above 0.
+        #[serde(rename = "streams_per_second")]
+        rate: f64,
+        /// How they are distributed.
+        #[serde(rename = "even")]
+        arrivals: Arrivals,
+    },
+}
+
+/// How the starts of an open loop are distributed. In JSON: whether evenly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, clap::ValueEnum)]
+#[serde(into = "bool")]
+pub enum Arrivals {
+    /// Independent of each other, as those of many people are: sometimes several at once
+    #[default]
+    Poisson,
+    /// At equal intervals
+    Uniform,
+}
+
+impl From<Arrivals> for bool {
+    fn from(arrivals: Arrivals) -> bool {
+        arrivals == Arrivals::Uniform
+    }
 }
 
 /// Goals of [`Target::goodput_per_second`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Goals {
-    /// First token, at the latest.
+    /// The longest time to first token.
     pub first_token_ms: Option<f64>,
-    /// Time per output token, at most.
+    /// The longest time per output token.
     pub time_per_output_token_ms: Option<f64>,
 }
 
-/// What was found at one target.
+/// The results of one target.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Target {
     /// A short name.
     pub name: String,
-    /// Without query, which may hold a key.
+    /// The URL without its query, which may contain a key.
     pub url: String,
     /// How streams ended.
     pub streams: Streams,
-    /// Failures by kind, the most frequent first.
+    /// The failures by kind, the most frequent first.
     pub failures: Vec<FailureCount>,
-    /// Where a page was played.
+    /// The CORS results, where a page was simulated.
     pub cors: Option<Cors>,
-    /// From the first stream's beginning to the last one's end: what rates are over.
+    /// From the start of the first stream to the end of the last one: the time that rates are computed over.
     pub window_s: f64,
-    /// Whole streams.
+    /// The rate of whole streams.
     pub streams_per_second: f64,
-    /// Whole streams that reached the goals.
+    /// The rate of whole streams that met the goals.
     pub goodput_per_second: f64,
-    /// Of all streams.
+    /// The rate of output tokens of all streams.
     pub output_tokens_per_second: f64,
-    /// Of all streams.
+    /// The output tokens of all streams.
     pub output_tokens: u64,
-    /// Who counted them.
+    /// The source of the token counts.
     pub tokens_counted_by: Option<CountedBy>,
-    /// Of all bodies.
+    /// The bytes of all bodies.
     pub body_bytes: u64,
-    /// Streams with a connection of their own.
+    /// The streams that opened a connection.
     pub new_connections: u64,
-    /// Streams on a connection that had carried another one.
+    /// The streams on a reused connection.
     pub reused_connections: u64,
-    /// How late streams began.
+    /// From the scheduled to the actual start.
     pub start_lag_ms: Option<Summary>,
-    /// Looking up the name, of new connections.
+    /// The DNS lookup of new connections.
     pub dns_ms: Option<Summary>,
-    /// TCP, of new connections.
+    /// The TCP connect of new connections.
     pub connect_ms: Option<Summary>,
-    /// TLS, of new connections.
+    /// The TLS handshake of new connections.
     pub tls_ms: Option<Summary>,
-    /// From the preflight to the head of its answer.
+    /// From the preflight to the head of its response.
     pub preflight_ms: Option<Summary>,
-    /// From the scheduled beginning to the head of the answer.
+    /// From the scheduled start to the head of the response.
     pub head_ms: Option<Summary>,
-    /// … to the first byte of the body.
+    /// From the scheduled start to the first byte of the body.
     pub first_byte_ms: Option<Summary>,
-    /// … to the first event with output.
+    /// From the scheduled start to the first event with output.
     pub first_token_ms: Option<Summary>,
-    /// Between two events with output.
+    /// Between two consecutive events with output.
     pub inter_token_ms: Option<Summary>,
-    /// From the first to the last event with output, by tokens after the first; of whole streams.
+    /// The time from the first to the last event with output, divided by the tokens after the first; of whole streams.
     pub time_per_output_token_ms: Option<Summary>,
-    /// From the scheduled beginning to the end; of whole streams.
+    /// From the scheduled start to the end; of whole streams.
     pub total_ms: Option<Summary>,
-    /// Tokens a second after the first, of each whole stream: the slow end counts here.
+    /// The tokens a second after the first, of each whole stream. Low values are the bad ones.
     pub stream_tokens_per_second: Option<Speed>,
-    /// Events with output that came in one read.
+    /// The number of events with output in one read.
     pub events_per_read: Option<EventsPerRead>,
     /// How events were delivered.
     pub delivery: Delivery,
-    /// Time to first token by percentile.
+    /// The time to first token by percentile.
     pub first_token_percentiles: Vec<Percentile>,
-    /// Time to first token in classes of equal width, the same for all targets.
+    /// The time to first token in classes of equal width, the same for all targets.
     pub first_token_histogram: Option<Histogram>,
-    /// Streams of the run, evenly spread, and the slowest ones.
+    /// The first tokens of evenly spread streams and of the slowest ones.
     pub first_token_over_time: Vec<Point>,
-    /// Streams of the run, evenly spread, with the arrival of each event.
+    /// The arrival of each event of evenly spread streams.
     pub arrivals: Vec<Row>,
 }
 
 /// How streams ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Streams {
     /// With `[DONE]` or a finish reason.
     pub whole: u64,
-    /// After they had begun, without either.
+    /// Without either, after the response had begun.
     pub truncated: u64,
-    /// In another way.
+    /// In any other way.
     pub failed: u64,
 }
 
-/// How often something failed.
+/// The failures of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FailureCount {
-    /// The kind.
+    /// The stable name of the kind.
     pub kind: String,
-    /// How often.
+    /// The number of failures.
     pub count: u64,
-    /// Where, and the mend: the words of the first.
+    /// The message of the first one, with its place and its fix.
     pub words: String,
 }
 
-/// What a browser would have made of the CORS headers.
+/// What a browser would have done with the CORS headers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cors {
-    /// Streams that the page may read.
+    /// The streams that the page may read.
     pub allowed: u64,
-    /// Others.
+    /// The other streams, by reason.
     pub refused: Vec<Refused>,
 }
 
-/// How often a browser would have refused.
+/// The streams that a browser would have blocked for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refused {
     /// `preflight` or `answer`.
     pub step: &'static str,
-    /// Chromium's name.
+    /// Chromium's name for the failing step.
     pub code: &'static str,
-    /// How often.
+    /// The number of streams.
     pub count: u64,
 }
 
-/// Who counted the tokens.
+/// The source of token counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CountedBy {
     /// The server, in `usage`.
     Server,
-    /// Nobody: they are estimated from the text.
+    /// An estimate from the text.
     Estimate,
-    /// The server, in a part of the streams.
+    /// The server for some streams, an estimate for the others.
     Both,
 }
 
 /// A distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Summary {
-    /// How many values.
+    /// The number of values.
     pub count: u64,
     /// The smallest.
     pub min: f64,
-    /// Arithmetic.
+    /// The arithmetic mean.
     pub mean: f64,
-    /// Half of the values are no larger.
+    /// 50 % of the values are at most this.
     pub p50: f64,
-    /// 90 %.
+    /// 90 % of the values are at most this.
     pub p90: f64,
-    /// 99 %.
+    /// 99 % of the values are at most this.
     pub p99: f64,
-    /// 99.9 %.
+    /// 99.9 % of the values are at most this.
     pub p99_9: f64,
     /// The largest.
     pub max: f64,
 }
 
-/// A distribution of which the lower end is the bad one.
+/// A distribution whose low values are the bad ones.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Speed {
-    /// How many values.
+    /// The number of values.
     pub count: u64,
     /// The slowest.
     pub min: f64,
-    /// 99.9 % are no slower.
+    /// 99.9 % of the values are at least this.
     pub p0_1: f64,
-    /// 99 %.
+    /// 99 % of the values are at least this.
     pub p1: f64,
-    /// 90 %.
+    /// 90 % of the values are at least this.
     pub p10: f64,
-    /// Half of the values are no slower.
+    /// 50 % of the values are at least this.
     pub p50: f64,
-    /// Arithmetic.
+    /// The arithmetic mean.
     pub mean: f64,
     /// The fastest.
     pub max: f64,
 }
 
-/// How many events with output came in one read.
+/// The number of events with output in one read.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct EventsPerRead {
-    /// Reads that brought any.
+    /// The reads with at least one.
     pub reads: u64,
-    /// Arithmetic.
+    /// The arithmetic mean.
     pub mean: f64,
-    /// Half of the reads brought no more.
+    /// 50 % of the reads had at most this many.
     pub p50: f64,
-    /// 99 %.
+    /// 99 % of the reads had at most this many.
     pub p99: f64,
-    /// The most.
+    /// The largest number.
     pub max: f64,
 }
 
@@ -248,90 +284,90 @@ pub struct Delivery {
     /// `streaming`, `uneven`, `bursts_of_fixed_size`, `bursts_of_fixed_count`, `bursts_by_timer`, `bursts_by_size_or_timer`,
     /// `all_at_once` or `unknown`.
     pub verdict: &'static str,
-    /// Something holds events back by a rule.
+    /// Whether something buffers the events.
     pub buffered: bool,
-    /// So many streams say so …
+    /// The streams with this verdict.
     pub streams_agreeing: u64,
-    /// … of so many that say anything.
+    /// The streams with any verdict but `unknown`.
     pub streams_judged: u64,
-    /// Of bursts: their median size.
+    /// The median number of events of a burst.
     pub burst_events: Option<f64>,
-    /// Of bursts: their median size.
+    /// The median size of a burst.
     pub burst_bytes: Option<f64>,
-    /// Of bursts: the median time from one to the next.
+    /// The median time from burst to burst.
     pub burst_period_ms: Option<f64>,
-    /// In a sentence.
+    /// The verdict as a sentence.
     pub words: String,
-    /// Where to look for what buffers.
+    /// Where to look for the buffer.
     pub look_at: Option<String>,
 }
 
 /// One point of the percentile curve.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Percentile {
-    /// 0 to 100.
+    /// The percentile, 0 to 100.
     pub percentile: f64,
-    /// So many per cent are no larger.
+    /// The value at it.
     pub ms: f64,
 }
 
 /// Classes of equal width.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Histogram {
-    /// Where the first class begins.
+    /// The lower end of the first class.
     pub from_ms: f64,
-    /// Of each class.
+    /// The width of each class.
     pub width_ms: f64,
-    /// Values in each class.
+    /// The number of values in each class.
     pub counts: Vec<u64>,
-    /// Values beyond the last class.
+    /// The number of values beyond the last class.
     pub beyond: u64,
 }
 
-/// One stream in the course of the run.
+/// The first token of one stream of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Point {
-    /// Its scheduled beginning, from that of the run.
+    /// The scheduled start of the stream, from the start of the run.
     pub start_s: f64,
-    /// Its first token.
+    /// Its time to first token.
     pub first_token_ms: f64,
 }
 
-/// One stream, event by event.
+/// The arrival of each event of one stream.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
-    /// Its scheduled beginning, from that of the run.
+    /// The scheduled start of the stream, from the start of the run.
     pub start_s: f64,
-    /// Whether it came whole.
+    /// Whether the stream was whole.
     pub whole: bool,
-    /// For each read, its time from the scheduled beginning in milliseconds, and how many events with output it brought.
+    /// For each read, its time since the scheduled start in milliseconds, and its number of events with output.
     pub reads: Vec<(f64, u64)>,
 }
 
-/// How the first target differs from the second, pair by pair.
+/// The paired differences between the first target and the second.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
     /// The first target.
     pub of: String,
     /// The second.
     pub to: String,
-    /// Pairs of which both streams came whole.
+    /// The pairs of which both streams were whole.
     pub pairs: u64,
-    /// Other pairs: in no difference.
+    /// The other pairs. No difference includes them.
     pub broken_pairs: u64,
-    /// The share of such intervals that enclose the true median.
+    /// The confidence level of the intervals.
     pub confidence: f64,
-    /// Median difference of the time to the head.
+    /// The time to the head of the response.
     pub head_ms: Option<Difference>,
-    /// … to the first token.
+    /// The time to first token.
     pub first_token_ms: Option<Difference>,
-    /// … per output token.
+    /// The time per output token.
     pub time_per_output_token_ms: Option<Difference>,
-    /// … to the end.
+    /// The time to the end.
     pub total_ms: Option<Difference>,
 }
 
-/// A median of paired differences; above zero where the first target takes longer.
+/// The median of paired differences. A positive value means that the first target takes longer.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Difference {
     /// The median.
@@ -343,9 +379,9 @@ pub struct Difference {
 }
 
 impl Document {
-    /// The JSON text of it, in one line.
+    /// The JSON text, in one line.
     pub fn json(&self) -> String {
-        // every value is a number, a string or a list of them
+        // every value is a number, a string or a list of these
         let mut text = serde_json::to_string(self).unwrap_or_default();
         text.push('\n');
         text
@@ -353,7 +389,7 @@ impl Document {
 }
 
 impl Comparison {
-    /// The share of intervals that enclose the true median, for people.
+    /// The confidence level as text.
     pub fn per_cent(&self) -> String {
         format!("{:.0}\u{a0}%", CONFIDENCE * 100.0)
     }

@@ -1,36 +1,38 @@
-//! From what was added up to the document. Pure.
+//! Turns [`Totals`] into the [`Document`]. Pure.
 
 use std::time::Duration;
+
+use url::Url;
 
 use super::compare::{CONFIDENCE, Median, Pairs};
 use super::delivery::Delivery as Found;
 use super::document::{
-    Comparison, Cors, CountedBy, Delivery, Difference, Document, EventsPerRead, FailureCount, Goals, Histogram,
-    Percentile, Point, Refused, Row, Run, SCHEMA, Speed, Streams, Summary, Target,
+    Comparison, Cors, CountedBy, Delivery, Difference, Document, EventsPerRead, FailureCount, Histogram, Percentile,
+    Point, Refused, Row, Run, SCHEMA, Speed, Summary, Target,
 };
 use super::hdr::{Durations, Values};
-use super::setting::{self, Setting};
-use super::totals::{self, Step, Totals};
+use super::names;
+use super::totals::{self, Totals};
 
-/// The percentile curve is drawn through these.
+/// The points of the percentile curve.
 const PERCENTILES: [f64; 24] = [
     0.0, 1.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 75.0, 80.0, 85.0, 90.0, 92.5, 95.0, 97.0, 98.0, 99.0,
     99.5, 99.8, 99.9, 99.99, 100.0,
 ];
-/// About so many classes has a histogram.
+/// The approximate number of classes of a histogram.
 const CLASSES: f64 = 24.0;
 
 impl Totals {
-    /// The results.
-    pub fn finish(&self, setting: &Setting) -> Document {
-        let names = setting::names(&setting.urls);
+    /// The results of the targets with these URLs, in a run with these parameters.
+    pub fn finish(&self, urls: &[Url], run: Run) -> Document {
+        let names = names::names(urls);
         let firsts: Vec<_> = self.targets.iter().map(|target| &target.times.first_token).collect();
         let classes = classes(&firsts);
         let targets = self
             .targets
             .iter()
-            .zip(setting.urls.iter().zip(&names))
-            .map(|(target, (url, name))| target.finish(name.clone(), setting::without_secrets(url), classes));
+            .zip(urls.iter().zip(&names))
+            .map(|(target, (url, name))| target.finish(name.clone(), names::without_secrets(url), classes));
         let comparison = match (&self.pairs, names.as_slice()) {
             (Some(pairs), [of, to, ..]) => Some(comparison(pairs, of, to)),
             _ => None,
@@ -38,29 +40,10 @@ impl Totals {
         Document {
             schema: SCHEMA,
             tool: concat!("tokenway/", env!("CARGO_PKG_VERSION")),
-            run: run(setting),
+            run,
             targets: targets.collect(),
             comparison,
         }
-    }
-}
-
-fn run(setting: &Setting) -> Run {
-    Run {
-        began_unix_s: setting.began,
-        seconds: seconds(setting.elapsed),
-        interrupted: setting.interrupted,
-        cut_streams: setting.cut,
-        load: setting.load,
-        warmup_s: seconds(setting.warmup),
-        ramp_s: seconds(setting.ramp),
-        seed: setting.seed,
-        model: setting.model.clone(),
-        origin: setting.origin.clone(),
-        goals: Goals {
-            first_token_ms: setting.goals.first_token.map(ms),
-            time_per_output_token_ms: setting.goals.time_per_output_token.map(ms),
-        },
     }
 }
 
@@ -72,11 +55,11 @@ impl totals::Target {
         Target {
             name,
             url,
-            streams: Streams { whole: self.whole, truncated: self.truncated, failed: self.failed },
+            streams: self.streams,
             failures: self.failures(),
-            cors: self.cors_found(),
+            cors: self.cors_results(),
             window_s: rounded(window),
-            streams_per_second: rate(self.whole),
+            streams_per_second: rate(self.streams.whole),
             goodput_per_second: rate(self.good),
             output_tokens_per_second: rate(self.output_tokens),
             output_tokens: self.output_tokens,
@@ -106,28 +89,24 @@ impl totals::Target {
             first_token_percentiles: percentiles(&times.first_token),
             first_token_histogram: classes.map(|classes| classes.fill(&times.first_token)),
             first_token_over_time: self.over_time(),
-            arrivals: self.rows.kept().iter().map(row).collect(),
+            arrivals: self.rows.items().iter().map(row).collect(),
         }
     }
 
     fn failures(&self) -> Vec<FailureCount> {
         let each = self.failures.iter();
-        let each =
-            each.map(|(kind, (count, words))| FailureCount { kind: kind.clone(), count: *count, words: words.clone() });
+        let each = each.map(|(kind, (count, message))| FailureCount {
+            kind: kind.clone(),
+            count: *count,
+            words: message.clone(),
+        });
         let mut failures: Vec<_> = each.collect();
         failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
         failures
     }
 
-    fn cors_found(&self) -> Option<Cors> {
-        let refused = self.refused.iter().map(|((step, code), count)| Refused {
-            step: match step {
-                Step::Preflight => "preflight",
-                Step::Answer => "answer",
-            },
-            code,
-            count: *count,
-        });
+    fn cors_results(&self) -> Option<Cors> {
+        let refused = self.refused.iter().map(|((step, code), count)| Refused { step, code, count: *count });
         let cors = Cors { allowed: self.allowed, refused: refused.collect() };
         (cors.allowed > 0 || !cors.refused.is_empty()).then_some(cors)
     }
@@ -146,13 +125,13 @@ impl totals::Target {
             burst_events: pattern.map(|pattern| rounded(pattern.events)),
             burst_bytes: pattern.map(|pattern| pattern.bytes.round()),
             burst_period_ms: pattern.map(|pattern| ms(pattern.period)),
-            words: verdict.words(),
+            words: verdict.description(),
             look_at: verdict.look_at(),
         }
     }
 
     fn over_time(&self) -> Vec<Point> {
-        let mut points: Vec<_> = self.points.kept().iter().chain(&self.slowest).copied().collect();
+        let mut points: Vec<_> = self.points.items().iter().chain(&self.slowest).copied().collect();
         points.sort_by_key(|point| (point.scheduled, point.first_token));
         points.dedup();
         let point =
@@ -180,7 +159,7 @@ fn summary(durations: &Durations) -> Option<Summary> {
     })
 }
 
-/// Of thousandths of tokens a second.
+/// A summary of values in thousandths of tokens a second.
 fn speed(values: &Values) -> Option<Speed> {
     let quantile = |share| values.quantile(share).map(|value| rounded(value / 1e3));
     Some(Speed {
@@ -205,7 +184,7 @@ fn events_per_read(values: &Values) -> Option<EventsPerRead> {
     })
 }
 
-/// As far into the tail as there are values.
+/// The percentiles up to the resolution that the number of values gives.
 fn percentiles(durations: &Durations) -> Vec<Percentile> {
     let last = 100.0 * (1.0 - 1.0 / durations.count().max(1) as f64);
     let shown = PERCENTILES.into_iter().filter(|percentile| *percentile <= last.max(50.0) || *percentile == 100.0);
@@ -216,7 +195,7 @@ fn percentiles(durations: &Durations) -> Vec<Percentile> {
         .collect()
 }
 
-/// Classes that hold all but the slowest values of several distributions.
+/// The classes of a histogram of several distributions, without their slowest values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Classes {
     from: f64,
@@ -226,12 +205,12 @@ struct Classes {
 
 fn classes(all: &[&Durations]) -> Option<Classes> {
     let ends = all.iter().filter_map(|durations| {
-        // a straggler must not press the others into one class
+        // a single slow value must not press the others into one class
         let share = if durations.count() < 100 { 1.0 } else { 0.99 };
         Some((durations.quantile_ms(0.0)?, durations.quantile_ms(share)?))
     });
     let (low, high) = ends.reduce(|(low, high), (min, max)| (low.min(min), high.max(max)))?;
-    // narrower classes than the values are exact would be empty or full by chance
+    // classes narrower than the resolution of the values would be empty or full by chance
     let width = round_step(((high - low) / CLASSES).max(high / 2000.0).max(0.001));
     let from = (low / width).floor() * width;
     let count = ((high - from) / width).floor() as usize + 1;
@@ -242,7 +221,7 @@ impl Classes {
     fn fill(self, durations: &Durations) -> Histogram {
         let (mut counts, mut beyond) = (vec![0; self.count], 0);
         for (ms, count) in durations.each_ms() {
-            // a hair over the lower end is still that class
+            // rounding must not move a value at the lower end into the class below
             let class = ((ms - self.from) / self.width + 1e-9).floor().max(0.0) as usize;
             match counts.get_mut(class) {
                 Some(counts) => *counts += count,
@@ -253,7 +232,7 @@ impl Classes {
     }
 }
 
-/// The next of 1, 2, 5, 10, 20, 50 … and their parts.
+/// The next larger of 1, 2, 5 times a power of ten.
 pub(super) fn round_step(least: f64) -> f64 {
     let power = 10_f64.powf(least.log10().floor());
     // 2.0000000000000004 is 2
@@ -282,15 +261,15 @@ fn comparison(pairs: &Pairs, of: &str, to: &str) -> Comparison {
     }
 }
 
-fn ms(duration: Duration) -> f64 {
+pub(crate) fn ms(duration: Duration) -> f64 {
     rounded(duration.as_secs_f64() * 1e3)
 }
 
-fn seconds(duration: Duration) -> f64 {
+pub(crate) fn seconds(duration: Duration) -> f64 {
     rounded(duration.as_secs_f64())
 }
 
-/// To three digits after the point.
+/// Rounded to three digits after the point.
 fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
@@ -298,40 +277,40 @@ fn rounded(value: f64) -> f64 {
 #[cfg(test)]
 pub(super) mod tests {
     use proptest::prelude::*;
-    use url::Url;
 
     use super::*;
+    use crate::report::document::{Goals, Load};
     use crate::report::sample::tests::sample;
-    use crate::report::setting::Load;
 
-    /// A run of so many targets.
-    pub(in crate::report) fn setting(targets: usize) -> Setting {
+    /// The document of a run with this number of targets.
+    pub(in crate::report) fn document(totals: &Totals, targets: usize) -> Document {
         let urls =
             ["https://gateway.example/v1/chat/completions", "http://127.0.0.1:9000/v1/chat/completions?key=canary"];
-        Setting {
-            urls: urls.iter().take(targets).map(|url| Url::parse(url).unwrap()).collect(),
+        let urls: Vec<_> = urls.iter().take(targets).map(|url| Url::parse(url).unwrap()).collect();
+        let run = Run {
+            began_unix_s: 1_700_000_000,
+            seconds: 12.0,
+            interrupted: false,
+            cut_streams: 0,
             load: Load::Closed { users: 20 },
-            warmup: Duration::from_secs(2),
-            ramp: Duration::ZERO,
+            warmup_s: 2.0,
+            ramp_s: 0.0,
+            seed: 0,
             model: Some("<b>gemma</b>".to_owned()),
             origin: None,
-            goals: setting::Goals::default(),
-            seed: 0,
-            began: 1_700_000_000,
-            elapsed: Duration::from_secs(12),
-            interrupted: false,
-            cut: 0,
-        }
+            goals: Goals { first_token_ms: None, time_per_output_token_ms: None },
+        };
+        totals.finish(&urls, run)
     }
 
     #[test]
-    fn rates_are_over_the_time_from_the_first_beginning_to_the_last_end() {
-        let mut totals = Totals::new(1, setting::Goals::default());
+    fn rates_are_over_the_time_from_the_first_start_to_the_last_end() {
+        let mut totals = Totals::new(1, totals::Goals::default());
         // from 0 to 500 ms, and from 1500 to 2000 ms
         for number in [0, 150] {
             totals.add(&sample(0, number, 300, &[100, 100]));
         }
-        let document = totals.finish(&setting(1));
+        let document = document(&totals, 1);
         let target = &document.targets[0];
         assert_eq!((target.window_s, target.streams_per_second, target.output_tokens_per_second), (2.0, 1.0, 3.0));
         assert_eq!(target.tokens_counted_by, Some(CountedBy::Server));
@@ -340,7 +319,7 @@ pub(super) mod tests {
 
     #[test]
     fn nothing_measured_is_null_and_not_zero() {
-        let document = Totals::new(2, setting::Goals::default()).finish(&setting(2));
+        let document = document(&Totals::new(2, totals::Goals::default()), 2);
         let json: serde_json::Value = serde_json::from_str(&document.json()).unwrap();
         assert!(json["targets"][0]["first_token_ms"].is_null() && json["comparison"]["first_token_ms"].is_null());
         assert_eq!(json["targets"][0]["delivery"]["verdict"], "unknown");
@@ -349,7 +328,7 @@ pub(super) mod tests {
 
     #[test]
     fn no_secret_of_a_url_is_in_the_document() {
-        assert!(!Totals::new(2, setting::Goals::default()).finish(&setting(2)).json().contains("canary"));
+        assert!(!document(&Totals::new(2, totals::Goals::default()), 2).json().contains("canary"));
     }
 
     #[test]

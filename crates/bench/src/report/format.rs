@@ -1,6 +1,8 @@
-//! Numbers for people. Pure.
+//! Numbers, sizes, durations and dates as text. Pure.
 
-/// Milliseconds with three or four sensible digits, and never finer than a microsecond: `0.041`, `4.12`, `41.2`, `412.4`, `41235`.
+use time::OffsetDateTime;
+
+/// Milliseconds with three or four digits, at most to the microsecond: `0.041`, `4.12`, `41.2`, `412.4`, `41235`.
 pub fn ms(value: f64) -> String {
     match value.abs() {
         small if small < 0.9995 => format!("{value:.3}"),
@@ -10,7 +12,7 @@ pub fn ms(value: f64) -> String {
     }
 }
 
-/// A rate or another number, with three sensible digits or all before the point.
+/// A rate or another number, with three digits or all digits before the point.
 pub fn number(value: f64) -> String {
     match value.abs() {
         small if small < 9.995 => format!("{value:.2}"),
@@ -49,7 +51,7 @@ pub fn bytes(value: f64) -> String {
     }
 }
 
-/// A length of time: `0.8 s`, `12 s`, `3 min 20 s`.
+/// A duration: `0.8 s`, `12 s`, `3 min 20 s`.
 pub fn seconds(value: f64) -> String {
     match value {
         short if short < 9.95 => format!("{short:.1} s"),
@@ -61,23 +63,21 @@ pub fn seconds(value: f64) -> String {
     }
 }
 
-/// One stream, two streams.
+/// A count and its noun: `1 stream`, `2 streams`.
 pub fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", thousands(count as f64), if count == 1 { one } else { many })
 }
 
-/// Seconds since 1970-01-01 as `2026-11-22 19:30`. The date is Howard Hinnant's `civil_from_days`.
+/// Seconds since 1970-01-01 UTC as `2026-11-22 19:30`; the number itself beyond the year 9999.
 pub fn date_time(unix: u64) -> String {
-    let (days, minute) = (unix / 86_400, unix / 60 % 1440);
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = 400 * era + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", minute / 60, minute % 60)
+    let date = i64::try_from(unix).ok().and_then(|unix| OffsetDateTime::from_unix_timestamp(unix).ok());
+    date.map_or_else(
+        || unix.to_string(),
+        |date| {
+            let (year, month, day) = date.to_calendar_date();
+            format!("{year:04}-{:02}-{day:02} {:02}:{:02}", u8::from(month), date.hour(), date.minute())
+        },
+    )
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_sensible_digits() {
+    fn numbers_have_a_readable_number_of_digits() {
         let shown: Vec<_> = [0.0, 0.0414, 0.9996, 4.125, 9.996, 41.24, 99.96, 412.4, 41_235.0].map(ms).into();
         assert_eq!(shown, ["0.000", "0.041", "1.00", "4.12", "10.0", "41.2", "100.0", "412.4", "41235"]);
         let shown: Vec<_> = [0.0, 3.456, 34.56, 345.6, 34_567.8, 3_456_789.0].map(number).into();

@@ -1,15 +1,15 @@
-//! HDR histograms: values of any size to three or four digits, in bounded memory. Pure.
+//! HDR histograms: values of any size with three or four digits, in bounded memory. Pure.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Every value is kept to so many digits …
+/// The resolution of values, in decimal digits.
 const DIGITS: u8 = 3;
-/// … or, at ten times the memory (some 2 MB), to so many.
+/// The finer resolution, which takes ten times the memory (some 2 MB).
 const FINE_DIGITS: u8 = 4;
-/// What is larger counts as this: 146,000 years, in microseconds.
-const MOST: u64 = 1 << 62;
+/// Larger values count as this: 146,000 years, in microseconds.
+const MAX_VALUE: u64 = 1 << 62;
 
 /// Durations, to the microsecond.
 #[derive(Debug, Clone, Default)]
@@ -37,25 +37,25 @@ impl Values {
         Self(Histogram::new(digits).expect("the crate allows up to five digits"))
     }
 
-    /// Adds one.
+    /// Adds a value.
     pub fn add(&mut self, value: u64) {
-        // it grows by itself, and has room for every value of 62 bits
-        self.0.record(value.min(MOST)).expect("a value of 62 bits");
+        // the histogram resizes itself for every value of 62 bits
+        self.0.record(value.min(MAX_VALUE)).expect("a value of 62 bits");
     }
 
-    /// How many there are.
+    /// The number of values.
     pub fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// The value that this share (0 to 1) of all does not exceed; `None` where there is none.
+    /// The quantile (0 to 1); `None` without values.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let value = match share {
             _ if self.count() == 0 => return None,
             share if share <= 0.0 => self.0.min(),
             share => self.0.value_at_quantile(share),
         };
-        // the middle of what the digits tell apart, not its end
+        // the middle of the bucket, not its end
         Some(self.0.median_equivalent(value) as f64)
     }
 
@@ -64,7 +64,7 @@ impl Values {
         (self.count() > 0).then(|| self.0.mean())
     }
 
-    /// Each value that there is, in order of size, with how often.
+    /// Each recorded value, in ascending order, with its count.
     pub fn each(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let middle = |value| self.0.median_equivalent(value);
         self.0.iter_recorded().map(move |bucket| (middle(bucket.value_iterated_to()), bucket.count_at_value()))
@@ -72,22 +72,22 @@ impl Values {
 }
 
 impl Durations {
-    /// To four digits instead of three: for a histogram of values that lie close together.
+    /// Durations with four digits instead of three: for values that lie close together.
     pub fn fine() -> Self {
         Self(Values::with_digits(FINE_DIGITS))
     }
 
-    /// Adds one.
+    /// Adds a duration.
     pub fn add(&mut self, duration: Duration) {
         self.0.add(micros(duration));
     }
 
-    /// How many there are.
+    /// The number of durations.
     pub fn count(&self) -> u64 {
         self.0.count()
     }
 
-    /// The duration in milliseconds that this share (0 to 1) of all does not exceed.
+    /// The quantile (0 to 1) in milliseconds; `None` without values.
     pub fn quantile_ms(&self, share: f64) -> Option<f64> {
         self.0.quantile(share).map(|micros| micros / 1e3)
     }
@@ -97,14 +97,14 @@ impl Durations {
         self.0.mean().map(|micros| micros / 1e3)
     }
 
-    /// Each duration in milliseconds, in order of size, with how often.
+    /// Each recorded duration in milliseconds, in ascending order, with its count.
     pub fn each_ms(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         self.0.each().map(|(micros, count)| (micros as f64 / 1e3, count))
     }
 }
 
 impl Differences {
-    /// Adds `a` less `b`.
+    /// Adds `a` minus `b`.
     pub fn add(&mut self, a: Duration, b: Duration) {
         match (micros(a), micros(b)) {
             (a, b) if a < b => self.below.add(b - a),
@@ -112,12 +112,12 @@ impl Differences {
         }
     }
 
-    /// How many there are.
+    /// The number of differences.
     pub fn count(&self) -> u64 {
         self.below.count() + self.from_zero.count()
     }
 
-    /// The difference in milliseconds with this place in the order of size, from 1.
+    /// The difference in milliseconds at this position (from 1) of the ascending order.
     pub fn at_ms(&self, place: u64) -> Option<f64> {
         let below = self.below.count();
         let micros = if place <= below {
@@ -142,7 +142,7 @@ fn nth(values: &Values, place: u64) -> Option<f64> {
 }
 
 fn micros(duration: Duration) -> u64 {
-    // to the nearest: cutting off would make everything half a microsecond shorter
+    // rounded: truncation would make all durations half a microsecond shorter on average
     u64::try_from((duration.as_nanos() + 500) / 1000).unwrap_or(u64::MAX)
 }
 
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_has_no_quantile_and_no_mean() {
+    fn an_empty_distribution_has_no_quantile_and_no_mean() {
         let none = Durations::default();
         assert_eq!((none.count(), none.quantile_ms(0.5), none.mean_ms()), (0, None, None));
         assert_eq!(Differences::default().at_ms(1), None);

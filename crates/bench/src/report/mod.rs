@@ -1,18 +1,18 @@
-//! What a load test has found: one sample for each stream, and what is made of them: figures, a verdict on how the events were
-//! delivered, and three renderings (terminal, JSON, HTML).
+//! Turns the samples of a load test into figures, a verdict on the delivery of events, and three renderings (terminal, JSON,
+//! HTML). Pure.
 //!
-//! [`Totals`](totals::Totals) takes [`Sample`](sample::Sample)s one by one, in memory that does not grow with their number, and
-//! ends in a [`Document`](document::Document), which is what `--json` writes and what the others render. Pure.
+//! [`Totals`](totals::Totals) adds up [`Sample`](sample::Sample)s in memory that does not grow with their number, and gives a
+//! [`Document`](document::Document): the JSON document, which the other two renderings show.
 
 pub mod compare;
+pub mod decimated;
 pub mod delivery;
 pub mod document;
-mod finish;
+pub(crate) mod finish;
 pub mod format;
 pub mod hdr;
 mod html;
+mod names;
 pub mod sample;
-pub mod setting;
 pub mod terminal;
-pub mod thinned;
 pub mod totals;

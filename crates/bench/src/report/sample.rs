@@ -1,84 +1,75 @@
-//! One measured stream. Pure.
+//! The measurement of one stream. Pure.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-/// What was measured of one stream. All times but the two that say otherwise count from [`Sample::scheduled`], so that the
-/// wait of a stream that could not start in time is part of what it took: no coordinated omission.
+use dial::Phases;
+
+/// The measurement of one stream. Unless a field says otherwise, times count from [`Sample::scheduled`], so that the wait of a
+/// stream that started late is part of its times (no coordinated omission).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
-    /// Which target it asked, from 0.
+    /// The number of its target, from 0.
     pub target: usize,
-    /// Its turn, from 0; of two compared targets both have a stream with each number, and these are a pair.
+    /// The number of its turn, from 0. With two targets, the two streams of a turn are a pair.
     pub number: u64,
-    /// When it was to start, after the beginning of the run.
+    /// The scheduled start, since the start of the run.
     pub scheduled: Duration,
-    /// When it did start, after the beginning of the run.
+    /// The actual start, since the start of the run.
     pub started: Duration,
-    /// The connection that was made for it; `None` where one was used again, or none came about.
-    pub connect: Option<Connect>,
+    /// The phases of its new connection; `None` with a reused connection or none.
+    pub connect: Option<Phases>,
     /// Whether its connection had carried a stream before.
     pub reused: bool,
-    /// How long the preflight took, from its sending to the head of its answer.
+    /// The duration from the preflight to the head of its response.
     pub preflight: Option<Duration>,
-    /// When the head of the answer was there.
+    /// The arrival of the response head.
     pub head: Option<Duration>,
-    /// When the first byte of its body was there.
+    /// The arrival of the first byte of the body.
     pub first_byte: Option<Duration>,
     /// Each event with data, in order.
     pub events: Vec<Arrival>,
-    /// When it was over: its last event of a whole stream, else the moment at which it failed.
+    /// The end: the last event of a whole stream, or the moment of the failure.
     pub total: Duration,
-    /// Bytes of the answer's body.
+    /// The bytes of the response body.
     pub bytes: u64,
-    /// Tokens of the answer: the server's own count, else an estimate (`counted` tells).
+    /// The output tokens: the server's count, or an estimate (see `counted`).
     pub output_tokens: u64,
-    /// Whether the server has counted the tokens (`usage`).
+    /// Whether `output_tokens` is the server's count (`usage`).
     pub counted: bool,
-    /// What a browser would have made of the CORS headers; `None` where no browser was played.
+    /// What a browser would have done with the CORS headers; `None` where no browser was simulated.
     pub cors: Option<Cors>,
     /// How it ended.
     pub outcome: Outcome,
 }
 
-/// How long the phases of making a connection took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Connect {
-    /// Looking up the name; zero where it was known.
-    pub dns: Duration,
-    /// TCP.
-    pub tcp: Duration,
-    /// TLS, where there is TLS.
-    pub tls: Option<Duration>,
-}
-
-/// One event with data.
+/// The arrival of one event with data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
-    /// When.
+    /// The time.
     pub at: Duration,
-    /// In which read of the connection's socket: events with equal numbers came together.
+    /// The number of the socket read: events with the same number came together.
     pub read: u64,
-    /// Bytes of the body that had come by then, all of its read that was at hand included.
+    /// The bytes of the body up to then, with all of the current chunk.
     pub bytes: u64,
-    /// Whether it carried output: content, reasoning, a refusal or a tool call.
+    /// Whether it has output: content, reasoning, a refusal or a tool call.
     pub output: bool,
 }
 
-/// What a browser makes of the CORS headers.
+/// What a browser does with the CORS headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cors {
     /// The page may read the stream.
     Allowed,
-    /// The preflight was refused: the request is not sent.
+    /// The preflight fails: the request is not sent.
     PreflightRefused {
-        /// Chromium's name for it.
+        /// Chromium's name for the failing step.
         code: &'static str,
     },
-    /// The answer is kept from the page.
+    /// The response is blocked.
     AnswerRefused {
-        /// Chromium's name for it.
+        /// Chromium's name for the failing step.
         code: &'static str,
     },
 }
@@ -88,58 +79,58 @@ pub enum Cors {
 pub enum Outcome {
     /// With `[DONE]` or a finish reason.
     Whole,
-    /// It had begun, and ended or broke off without either.
+    /// Without either, after the response had begun.
     Truncated,
-    /// In another way.
+    /// In any other way.
     Failed(Failure),
 }
 
 /// Why a stream failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What kind.
+    /// The kind.
     pub kind: Kind,
-    /// One sentence for people, with place and mend. Nothing that the server said is in it.
-    pub words: String,
+    /// One sentence with the place and the fix. It contains no text of the server.
+    pub message: String,
 }
 
 /// A kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// No connection; the word of `dial::Error::kind`, such as `connection_refused`.
+    /// No connection: the word of `dial::Error::kind`, such as `connection_refused`.
     Connect(&'static str),
-    /// The connection was closed before the head of an answer.
+    /// The connection was closed before the response head.
     ClosedBeforeHead,
-    /// What answered speaks no HTTP.
+    /// The response is not HTTP.
     NotHttp,
-    /// A browser would have refused the stream.
+    /// A browser would have blocked the stream.
     Cors,
     /// A status other than 200.
     Status(u16),
-    /// An answer that is no event stream.
+    /// The response is no event stream.
     NotAnEventStream,
-    /// It was whole, and said nothing.
+    /// The stream was whole, but without output.
     NoOutput,
-    /// An event that says that the server failed.
+    /// The server sent an error event.
     ErrorEvent,
-    /// An event is longer than this client reads.
+    /// An event exceeds the maximum size.
     EventTooLong,
-    /// It was not over in time.
+    /// The stream did not end in time.
     TimedOut,
 }
 
 impl Sample {
-    /// When the first output was there.
+    /// The arrival of the first output.
     pub fn first_token(&self) -> Option<Duration> {
         self.outputs().next()
     }
 
-    /// When each event with output was there.
+    /// The arrivals of events with output.
     pub fn outputs(&self) -> impl DoubleEndedIterator<Item = Duration> + Clone {
         self.events.iter().filter(|event| event.output).map(|event| event.at)
     }
 
-    /// From the first output to the last, shared out over the tokens after the first; `None` for fewer than two.
+    /// The time from the first output to the last, divided by the tokens after the first; `None` for fewer than two.
     pub fn time_per_output_token(&self) -> Option<Duration> {
         let mut outputs = self.outputs();
         let (first, last) = (outputs.next()?, outputs.next_back()?);
@@ -147,7 +138,7 @@ impl Sample {
         Some(last.saturating_sub(first).div_f64(after_first as f64))
     }
 
-    /// Output tokens a second after the first; `None` for fewer than two, or if all came at one moment.
+    /// The output tokens a second after the first; `None` for fewer than two, or if all came at one moment.
     pub fn tokens_per_second(&self) -> Option<f64> {
         let each = self.time_per_output_token()?.as_secs_f64();
         (each > 0.0).then(|| 1.0 / each)
@@ -155,10 +146,10 @@ impl Sample {
 }
 
 impl Kind {
-    /// One word for counts.
+    /// The stable name, for counters.
     pub fn name(self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
-            Kind::Connect(word) => word,
+            Kind::Connect(name) => name,
             Kind::ClosedBeforeHead => "closed_before_head",
             Kind::NotHttp => "not_http",
             Kind::Cors => "cors",
@@ -180,7 +171,7 @@ impl fmt::Display for Kind {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words)
+        f.write_str(&self.message)
     }
 }
 
@@ -188,7 +179,7 @@ impl fmt::Display for Failure {
 pub(super) mod tests {
     use super::*;
 
-    /// A whole stream of one event a read, with these milliseconds to the first and from each to the next.
+    /// A whole stream with one event in each read, with these milliseconds to the first and between events.
     pub(in crate::report) fn sample(target: usize, number: u64, first_ms: u64, gaps_ms: &[u64]) -> Sample {
         let mut at = Duration::from_millis(first_ms);
         let mut events = vec![Arrival { at, read: 0, bytes: 200, output: true }];
@@ -218,11 +209,11 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn time_per_token_leaves_the_first_out() {
+    fn time_per_token_excludes_the_first() {
         let mut of_three = sample(0, 0, 500, &[10, 30]);
         assert_eq!(of_three.time_per_output_token(), Some(Duration::from_millis(20)));
         assert_eq!(of_three.tokens_per_second(), Some(50.0));
-        // an event may hold more tokens than one: the server's count holds
+        // an event may hold several tokens: the server's count decides
         of_three.output_tokens = 9;
         assert_eq!(of_three.time_per_output_token(), Some(Duration::from_millis(5)));
         assert_eq!(sample(0, 0, 500, &[]).time_per_output_token(), None);

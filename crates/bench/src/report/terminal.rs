@@ -1,15 +1,14 @@
-//! The results on a terminal: a table, a histogram, what failed, whether something buffers, and the comparison. Pure.
+//! The results as text for a terminal: the table, the histogram, the failures, the delivery, and the comparison. Pure.
 
-use super::document::{Comparison, CountedBy, Difference, Document, Histogram, Speed, Summary, Target};
+use super::document::{Comparison, CountedBy, Difference, Document, Histogram, Load, Speed, Summary, Target};
 use super::format::{ms, number, plural, seconds, thousands};
-use super::setting::Load;
 
-/// How it is written.
+/// The width and the colours of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
-    /// Columns; fewer than 40 are not kept to.
+    /// The width in columns; less than 40 counts as 40.
     pub width: usize,
-    /// Bold and dim by ANSI sequences. The environment variable `NO_COLOR` is for the caller to ask (no-color.org).
+    /// Whether to use bold and dim (ANSI sequences). The caller reads the environment variable `NO_COLOR` (no-color.org).
     pub colour: bool,
 }
 
@@ -32,7 +31,7 @@ const COLUMNS: [Column; 6] = [
 const BLOCKS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
 
 impl Document {
-    /// The results as lines for a terminal.
+    /// The results as text for a terminal.
     pub fn terminal(&self, style: Style) -> String {
         let page = Page { style: Style { width: style.width.max(40), ..style }, text: String::new() };
         page.document(self)
@@ -43,14 +42,14 @@ impl Document {
 #[derive(Debug, Clone, Copy)]
 struct Column {
     name: &'static str,
-    /// Its place in what is left out last.
+    /// Its priority where there is no room for all columns; 0 is shown first.
     rank: usize,
     of: fn(&Summary) -> f64,
-    /// Of speeds the slow end hurts: what 90 % of the streams reach stands under `p90`.
+    /// The value for speeds, whose low end is the bad one: `p90` shows what 90 % of the streams reach.
     of_speed: fn(&Speed) -> f64,
 }
 
-/// Text that grows line by line.
+/// The text, written line by line.
 struct Page {
     style: Style,
     text: String,
@@ -58,14 +57,14 @@ struct Page {
 
 impl Page {
     fn document(mut self, document: &Document) -> String {
-        self.wrapped("", &setting(document));
+        self.wrapped("", &run_text(document));
         for target in &document.targets {
             self.line("");
             self.target(target);
         }
         if let Some(comparison) = &document.comparison {
             self.line("");
-            self.wrapped("", &compared(comparison));
+            self.wrapped("", &comparison_text(comparison));
         }
         self.text
     }
@@ -73,7 +72,7 @@ impl Page {
     fn target(&mut self, target: &Target) {
         let heading = self.bold(&shortened(&target.url, self.style.width));
         self.line(&heading);
-        self.wrapped("  ", &ended(target));
+        self.wrapped("  ", &streams_text(target));
         for failure in &target.failures {
             self.wrapped("  ", &format!("{} × {}: {}", thousands(failure.count as f64), failure.kind, failure.words));
         }
@@ -82,7 +81,7 @@ impl Page {
                 let count = thousands(refused.count as f64);
                 self.wrapped(
                     "  ",
-                    &format!("{count} × the {} is refused by a browser: {}", refused.step, refused.code),
+                    &format!("{count} × the {} is blocked by a browser: {}", refused.step, refused.code),
                 );
             }
         }
@@ -116,21 +115,7 @@ impl Page {
         let heading: String = columns.iter().map(|column| format!("{:>CELL$}", column.name)).collect();
         let heading = self.dim(&format!("{:<NAME$}{heading}", "milliseconds"));
         self.line(&heading);
-        let rows = [
-            ("late to begin", noticed(target.start_lag_ms)),
-            ("name look-up", noticed(target.dns_ms)),
-            ("TCP connect", target.connect_ms),
-            ("TLS handshake", target.tls_ms),
-            ("preflight", target.preflight_ms),
-            ("head of the answer", target.head_ms),
-            ("first byte", target.first_byte_ms),
-            ("first token", target.first_token_ms),
-            ("between tokens", target.inter_token_ms),
-            ("per output token", target.time_per_output_token_ms),
-            ("whole stream", target.total_ms),
-        ];
-        for (name, summary) in rows {
-            let Some(summary) = summary else { continue };
+        for (name, summary) in rows(target) {
             let cells: String = columns.iter().map(|column| format!("{:>CELL$}", ms((column.of)(&summary)))).collect();
             let row = format!("{name:<NAME$}{cells}");
             let row = if name == "first token" { self.bold(&row) } else { row };
@@ -148,7 +133,7 @@ impl Page {
         }
     }
 
-    /// What there is room for, the most telling ones first.
+    /// The columns that fit, by their rank.
     fn columns(&self) -> Vec<Column> {
         let room = (self.style.width.saturating_sub(NAME) / CELL).max(1);
         COLUMNS.into_iter().filter(|column| column.rank < room).collect()
@@ -179,12 +164,12 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// Words in as many lines as the width needs.
-    fn wrapped(&mut self, indent: &str, words: &str) {
+    /// Writes text in as many lines as it needs.
+    fn wrapped(&mut self, indent: &str, text: &str) {
         let mut line = indent.to_owned();
         let mut empty = true;
         // not at a no-break space
-        for word in words.split(' ').filter(|word| !word.is_empty()) {
+        for word in text.split(' ').filter(|word| !word.is_empty()) {
             if !empty && line.chars().count() + 1 + word.chars().count() > self.style.width {
                 self.line(&line);
                 (line, empty) = (indent.to_owned(), true);
@@ -212,20 +197,39 @@ impl Page {
     }
 }
 
-/// What comes from outside must not steer the terminal.
+/// Text of a server must not control the terminal.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-pub(super) fn setting(document: &Document) -> String {
+/// The rows of the table that have values.
+pub(super) fn rows(target: &Target) -> impl Iterator<Item = (&'static str, Summary)> {
+    let rows = [
+        ("start delay", if_noticeable(target.start_lag_ms)),
+        ("DNS lookup", if_noticeable(target.dns_ms)),
+        ("TCP connect", target.connect_ms),
+        ("TLS handshake", target.tls_ms),
+        ("preflight", target.preflight_ms),
+        ("response head", target.head_ms),
+        ("first byte", target.first_byte_ms),
+        ("first token", target.first_token_ms),
+        ("between tokens", target.inter_token_ms),
+        ("per output token", target.time_per_output_token_ms),
+        ("whole stream", target.total_ms),
+    ];
+    rows.into_iter().filter_map(|(name, summary)| Some((name, summary?)))
+}
+
+/// The parameters of the run, in one line.
+pub(super) fn run_text(document: &Document) -> String {
     let run = &document.run;
     let load = match run.load {
         Load::Closed { users } => {
-            plural(users, "user, one stream after the other", "users, each one stream after the other")
+            plural(users as u64, "user, one stream after the other", "users, each one stream after the other")
         }
-        Load::Open { streams_per_second, even } => {
-            let spread = if even { "evenly" } else { "at random (Poisson)" };
-            format!("{} streams/s, started {spread}", number(streams_per_second))
+        Load::Open { rate, arrivals } => {
+            let spread = if arrivals.into() { "evenly" } else { "at random (Poisson)" };
+            format!("{} streams/s, started {spread}", number(rate))
         }
     };
     let mut parts = vec![load, seconds(run.seconds)];
@@ -236,13 +240,13 @@ pub(super) fn setting(document: &Document) -> String {
     parts.extend(run.origin.as_ref().map(|origin| format!("as a page of {origin}")));
     if run.interrupted {
         let cut = plural(run.cut_streams, "stream was", "streams were");
-        parts.push(format!("stopped early ({cut} under way and not counted)"));
+        parts.push(format!("stopped early ({cut} still open and not counted)"));
     }
     parts.join(" · ")
 }
 
 /// How streams ended, and the rates.
-pub(super) fn ended(target: &Target) -> String {
+pub(super) fn streams_text(target: &Target) -> String {
     let mut parts = vec![plural(target.streams.whole, "whole stream", "whole streams")];
     let bad = [(target.streams.truncated, "truncated"), (target.streams.failed, "failed")];
     parts.extend(
@@ -265,16 +269,16 @@ pub(super) fn ended(target: &Target) -> String {
     text
 }
 
-/// What is always nothing is not worth a row.
-pub(super) fn noticed(summary: Option<Summary>) -> Option<Summary> {
+/// A summary, unless its values are nearly zero.
+fn if_noticeable(summary: Option<Summary>) -> Option<Summary> {
     summary.filter(|summary| summary.p99 >= 0.1)
 }
 
 /// The comparison in sentences.
-pub(super) fn compared(comparison: &Comparison) -> String {
+pub(super) fn comparison_text(comparison: &Comparison) -> String {
     let Comparison { of, to, pairs, .. } = comparison;
     if *pairs == 0 {
-        return format!("{of} and {to} cannot be compared: in no pair did both streams come whole.");
+        return format!("{of} and {to} cannot be compared: in no pair were both streams whole.");
     }
     let changes = [
         (comparison.first_token_ms, "the first token"),
@@ -285,7 +289,9 @@ pub(super) fn compared(comparison: &Comparison) -> String {
         changes.iter().filter_map(|(difference, what)| Some(change(comparison, (*difference)?, what))).collect();
     let broken = match comparison.broken_pairs {
         0 => String::new(),
-        broken => format!(" {} did not come whole and are left out.", plural(broken, "more pair", "more pairs")),
+        broken => {
+            format!(" {} had a stream that was not whole and are left out.", plural(broken, "more pair", "more pairs"))
+        }
     };
     format!(
         "Against {to}, {of} {}. Medians of {}, with {} confidence intervals.{broken}",
@@ -305,7 +311,7 @@ fn change(comparison: &Comparison, difference: Difference, what: &str) -> String
                 signed(high)
             );
         }
-        // a shorter time reads the other way round
+        // the ends of a negative interval are exchanged
         (Some(low), Some(high)) if difference.median < 0.0 => {
             format!(" ({}: {} to {})", comparison.per_cent(), ms(-high), ms(-low))
         }
@@ -322,7 +328,7 @@ fn signed(value: f64) -> String {
     if value < 0.0 { format!("−{}", ms(-value)) } else { ms(value) }
 }
 
-/// A bar of this share of the room, in eighths of a column; what is there is seen.
+/// A bar of this share of the room, in eighths of a column. A share above zero is always visible.
 fn bar(share: f64, room: usize) -> String {
     let eighths = (share * room as f64 * 8.0).round() as usize;
     let eighths = if share > 0.0 { eighths.max(1) } else { 0 };
@@ -333,7 +339,7 @@ fn bar(share: f64, room: usize) -> String {
     bar
 }
 
-/// As many as tell multiples of the step apart.
+/// The number of decimals that distinguish multiples of the step.
 pub(super) fn decimals(step: f64) -> usize {
     (0..3).find(|digits| step * 10_f64.powi(*digits) >= 0.999).unwrap_or(3) as usize
 }

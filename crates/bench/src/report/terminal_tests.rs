@@ -3,16 +3,15 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::report::finish::tests::setting as run;
+use crate::report::finish::tests;
 use crate::report::sample::tests::sample;
 use crate::report::sample::{Failure, Kind, Outcome, Sample};
-use crate::report::setting::Goals;
-use crate::report::totals::Totals;
+use crate::report::totals::{Goals, Totals};
 
 fn document(samples: impl IntoIterator<Item = Sample>, targets: usize) -> Document {
     let mut totals = Totals::new(targets, Goals::default());
     samples.into_iter().for_each(|sample| totals.add(&sample));
-    totals.finish(&run(targets))
+    tests::document(&totals, targets)
 }
 
 fn text(document: &Document, width: usize) -> String {
@@ -30,23 +29,23 @@ fn the_table_has_the_figures_under_their_headings() {
 }
 
 #[test]
-fn colour_is_only_there_when_it_is_asked_for_and_outsiders_cannot_bring_it() {
+fn colour_is_used_on_request_only_and_a_server_cannot_add_it() {
     let mut failed = sample(0, 0, 1, &[]);
-    let words = "\x1b[31mred\x07".to_owned();
-    failed.outcome = Outcome::Failed(Failure { kind: Kind::TimedOut, words });
+    let message = "\x1b[31mred\x07".to_owned();
+    failed.outcome = Outcome::Failed(Failure { kind: Kind::TimedOut, message });
     let document = document([failed, sample(0, 1, 100, &[10])], 1);
     assert!(!text(&document, 80).contains(['\x1b', '\x07']));
     assert!(document.terminal(Style { width: 80, colour: true }).contains("\x1b[1m"));
 }
 
 #[test]
-fn a_comparison_says_what_is_added_taken_off_or_unclear() {
+fn a_comparison_says_what_is_added_saved_or_unclear() {
     let pairs = |first: fn(u64) -> u64| {
         let each = (0..40).flat_map(move |number| {
             [(0, first(number)), (1, 100)].map(|(target, ms)| sample(target, number, ms, &[5]))
         });
         let document = document(each, 2);
-        compared(document.comparison.as_ref().unwrap())
+        comparison_text(document.comparison.as_ref().unwrap())
     };
     let added = pairs(|number| 104 + number % 3);
     assert!(
@@ -72,7 +71,7 @@ fn rates_show_their_slow_end() {
 }
 
 #[test]
-fn a_bar_is_as_long_as_its_share_and_what_is_there_is_seen() {
+fn a_bar_is_as_long_as_its_share_and_visible_above_zero() {
     assert_eq!(
         (bar(0.0, 8), bar(0.0001, 8), bar(0.5, 8), bar(1.0, 2)),
         (String::new(), "▏".into(), "████".into(), "██".into())
@@ -92,9 +91,9 @@ proptest! {
         let streams = firsts.iter().enumerate().map(|(number, first)| sample(0, number as u64, *first, &[10, 20]));
         let failed = (0..bad).map(|number| {
             let kind = Kind::Status(500 + number as u16);
-            let words = "http://gateway.example: answered 500; look at the server's log".to_owned();
+            let message = "http://gateway.example: answered 500; look at the server's log".to_owned();
             let mut failed = sample(0, 1000 + number, 1, &[]);
-            (failed.outcome, failed.total) = (Outcome::Failed(Failure { kind, words }), Duration::from_millis(1));
+            (failed.outcome, failed.total) = (Outcome::Failed(Failure { kind, message }), Duration::from_millis(1));
             failed
         });
         let text = text(&document(streams.chain(failed), 1), width);

@@ -1,49 +1,48 @@
-//! Adds samples up, in memory that does not grow with their number. Pure.
+//! Adds up samples in memory that does not grow with their number. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::compare::Pairs;
+use super::decimated::Decimated;
 use super::delivery::{self, Votes};
+use super::document::Streams;
 use super::hdr::{Durations, Values};
 use super::sample::{Cors, Outcome, Sample};
-use super::setting::Goals;
-use super::thinned::Thinned;
 
-/// So many streams of each target are points in the chart of first tokens over the run, besides the slowest.
+/// The points of each target in the chart of first tokens over the run, besides the slowest streams.
 const POINTS: usize = 1500;
-/// So many of the slowest are there whatever chance keeps.
+/// The slowest streams that are always in that chart.
 const SLOWEST: usize = 16;
-/// So many streams of each target are rows of the raster at most, and at least half as many.
+/// The most rows of each target in the raster of arrivals.
 const ROWS: usize = 24;
-/// So many reads of such a stream are kept.
+/// The most reads in such a row.
 const TICKS: usize = 2000;
 
-/// All that is kept of a run.
+/// The sums of a run.
 #[derive(Debug)]
 pub struct Totals {
     goals: Goals,
     pub(super) targets: Vec<Target>,
-    /// With two targets.
+    /// The paired differences, with two targets.
     pub(super) pairs: Option<Pairs>,
 }
 
-/// All that is kept of one target.
+/// The sums of one target.
 #[derive(Debug)]
 pub(super) struct Target {
-    pub(super) whole: u64,
-    pub(super) truncated: u64,
-    pub(super) failed: u64,
-    /// By kind: how many, and the words of the first.
+    pub(super) streams: Streams,
+    /// The count and the first message of each kind of failure.
     pub(super) failures: BTreeMap<String, (u64, String)>,
-    /// Streams that a browser would let its page read, and those that it would not, by Chromium's name.
+    /// The streams that a browser would allow.
     pub(super) allowed: u64,
-    pub(super) refused: BTreeMap<(Step, &'static str), u64>,
+    /// The streams that it would block, by the response (`preflight` or `answer`) and Chromium's name of the failing step.
+    pub(super) refused: BTreeMap<(&'static str, &'static str), u64>,
     pub(super) good: u64,
     pub(super) new_connections: u64,
     pub(super) reused_connections: u64,
     pub(super) times: Times,
-    /// Thousandths of tokens a second, of each whole stream.
+    /// The speed of each whole stream, in thousandths of tokens a second.
     pub(super) speed: Values,
     pub(super) events_per_read: Values,
     pub(super) output_tokens: u64,
@@ -51,19 +50,12 @@ pub(super) struct Target {
     pub(super) counted: u64,
     pub(super) estimated: u64,
     pub(super) votes: Votes,
-    pub(super) points: Thinned<Point>,
-    /// In order, the slowest first.
+    pub(super) points: Decimated<Point>,
+    /// Sorted, the slowest first.
     pub(super) slowest: Vec<Point>,
-    pub(super) rows: Thinned<Row>,
-    /// From the first stream's beginning to the last one's end.
+    pub(super) rows: Decimated<Row>,
+    /// The start of the first stream and the end of the last one.
     window: Option<(Duration, Duration)>,
-}
-
-/// At which step a browser would have refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Step {
-    Preflight,
-    Answer,
 }
 
 /// The distribution of each time.
@@ -94,18 +86,18 @@ pub(super) struct Point {
 pub(super) struct Row {
     pub(super) scheduled: Duration,
     pub(super) whole: bool,
-    /// When each read with output was there, with its number of events.
+    /// The time of each read with output, with its number of events.
     pub(super) reads: Vec<(Duration, u64)>,
 }
 
 impl Totals {
-    /// For so many targets.
+    /// Sums for this number of targets.
     pub fn new(targets: usize, goals: Goals) -> Self {
         let pairs = (targets > 1).then(Pairs::default);
         Self { goals, targets: (0..targets).map(|_| Target::new()).collect(), pairs }
     }
 
-    /// Takes one stream. One of a target that there is not is left out.
+    /// Adds one stream. A stream of an unknown target is ignored.
     pub fn add(&mut self, sample: &Sample) {
         let Some(target) = self.targets.get_mut(sample.target) else { return };
         target.add(sample, self.goals);
@@ -114,28 +106,16 @@ impl Totals {
         }
     }
 
-    /// Streams of all targets that came whole.
+    /// The whole streams of all targets.
     pub fn whole(&self) -> u64 {
-        self.targets.iter().map(|target| target.whole).sum()
-    }
-
-    /// Streams of all targets that did not.
-    pub fn bad(&self) -> u64 {
-        self.targets.iter().map(|target| target.truncated + target.failed).sum()
-    }
-
-    /// The median time to first token of the first target so far, in milliseconds; for the progress bar.
-    pub fn first_token_ms(&self) -> Option<f64> {
-        self.targets.first()?.times.first_token.quantile_ms(0.5)
+        self.targets.iter().map(|target| target.streams.whole).sum()
     }
 }
 
 impl Target {
     fn new() -> Self {
         Self {
-            whole: 0,
-            truncated: 0,
-            failed: 0,
+            streams: Streams::default(),
             failures: BTreeMap::new(),
             allowed: 0,
             refused: BTreeMap::new(),
@@ -150,14 +130,14 @@ impl Target {
             counted: 0,
             estimated: 0,
             votes: Votes::default(),
-            points: Thinned::new(POINTS),
+            points: Decimated::new(POINTS),
             slowest: Vec::new(),
-            rows: Thinned::new(ROWS),
+            rows: Decimated::new(ROWS),
             window: None,
         }
     }
 
-    /// From the first stream's beginning to the last one's end.
+    /// The time from the start of the first stream to the end of the last one.
     pub(super) fn window(&self) -> Duration {
         self.window.map_or(Duration::ZERO, |(begin, end)| end.saturating_sub(begin))
     }
@@ -193,17 +173,17 @@ impl Target {
     fn outcome(&mut self, sample: &Sample, goals: Goals) {
         match &sample.outcome {
             Outcome::Whole => {
-                self.whole += 1;
+                self.streams.whole += 1;
                 self.good += u64::from(goals.met_by(sample));
                 if let Some(speed) = sample.tokens_per_second() {
                     self.speed.add((speed * 1e3) as u64);
                 }
             }
-            Outcome::Truncated => self.truncated += 1,
+            Outcome::Truncated => self.streams.truncated += 1,
             Outcome::Failed(failure) => {
-                self.failed += 1;
+                self.streams.failed += 1;
                 let kind = failure.kind.name().into_owned();
-                let (count, _) = self.failures.entry(kind).or_insert_with(|| (0, failure.words.clone()));
+                let (count, _) = self.failures.entry(kind).or_insert_with(|| (0, failure.message.clone()));
                 *count += 1;
             }
         }
@@ -216,8 +196,8 @@ impl Target {
                 self.allowed += 1;
                 return;
             }
-            Some(Cors::PreflightRefused { code }) => (Step::Preflight, code),
-            Some(Cors::AnswerRefused { code }) => (Step::Answer, code),
+            Some(Cors::PreflightRefused { code }) => ("preflight", code),
+            Some(Cors::AnswerRefused { code }) => ("answer", code),
         };
         *self.refused.entry(refused).or_default() += 1;
     }
@@ -232,6 +212,15 @@ impl Target {
     }
 }
 
+/// The goals that a whole stream must meet to count as goodput.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Goals {
+    /// The longest time to first token.
+    pub first_token: Option<Duration>,
+    /// The longest mean time per output token after the first.
+    pub time_per_output_token: Option<Duration>,
+}
+
 impl Goals {
     fn met_by(self, sample: &Sample) -> bool {
         let within = |goal: Option<Duration>, is: Duration| goal.is_none_or(|goal| is <= goal);
@@ -242,7 +231,7 @@ impl Goals {
 }
 
 impl Times {
-    /// What is read side by side is equally exact: else a first token could seem to come before the first byte.
+    /// Values that are compared have the same resolution: otherwise a first token could seem to precede the first byte.
     fn new() -> Self {
         let fine = Durations::fine;
         Self { head: fine(), first_byte: fine(), first_token: fine(), ..Self::default() }
@@ -251,35 +240,35 @@ impl Times {
     fn add(&mut self, sample: &Sample) {
         self.start_lag.add(sample.started.saturating_sub(sample.scheduled));
         if let Some(connect) = sample.connect {
-            // an address needs no look-up
+            // an IP address needs no lookup
             if !connect.dns.is_zero() {
                 self.dns.add(connect.dns);
             }
             self.connect.add(connect.tcp);
-            some(&mut self.tls, connect.tls);
+            add_some(&mut self.tls, connect.tls);
         }
-        some(&mut self.preflight, sample.preflight);
-        some(&mut self.head, sample.head);
-        some(&mut self.first_byte, sample.first_byte);
-        some(&mut self.first_token, sample.first_token());
+        add_some(&mut self.preflight, sample.preflight);
+        add_some(&mut self.head, sample.head);
+        add_some(&mut self.first_byte, sample.first_byte);
+        add_some(&mut self.first_token, sample.first_token());
         for (before, after) in sample.outputs().zip(sample.outputs().skip(1)) {
             self.inter_token.add(after.saturating_sub(before));
         }
-        // of a stream that broke off, these would be too good
+        // those of a truncated stream would be too good
         if sample.outcome == Outcome::Whole {
-            some(&mut self.time_per_output_token, sample.time_per_output_token());
+            add_some(&mut self.time_per_output_token, sample.time_per_output_token());
             self.total.add(sample.total);
         }
     }
 }
 
-fn some(durations: &mut Durations, duration: Option<Duration>) {
+fn add_some(durations: &mut Durations, duration: Option<Duration>) {
     if let Some(duration) = duration {
         durations.add(duration);
     }
 }
 
-/// When each read that brought output was there, with the number of events with output in it.
+/// The time of each read with output, with its number of events with output.
 fn reads(sample: &Sample) -> impl Iterator<Item = (Duration, u64)> + Clone {
     let runs = sample.events.chunk_by(|before, after| before.read == after.read);
     runs.filter_map(|run| {
@@ -304,25 +293,25 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_stream_counts_for_its_first_token_and_not_for_its_length() {
+    fn a_truncated_stream_counts_for_its_first_token_and_not_for_its_length() {
         let mut truncated = sample(0, 1, 100, &[10, 10]);
         truncated.outcome = Outcome::Truncated;
         let mut refused = sample(0, 2, 100, &[]);
         refused.events.clear();
-        refused.outcome = Outcome::Failed(Failure { kind: Kind::Status(503), words: "first".to_owned() });
+        refused.outcome = Outcome::Failed(Failure { kind: Kind::Status(503), message: "first".to_owned() });
         let mut again = refused.clone();
-        again.outcome = Outcome::Failed(Failure { kind: Kind::Status(503), words: "second".to_owned() });
+        again.outcome = Outcome::Failed(Failure { kind: Kind::Status(503), message: "second".to_owned() });
         let totals = totals([sample(0, 0, 100, &[10, 10]), truncated, refused, again], Goals::default());
         let target = &totals.targets[0];
-        assert_eq!((target.whole, target.truncated, target.failed), (1, 1, 2));
+        assert_eq!((target.streams.whole, target.streams.truncated, target.streams.failed), (1, 1, 2));
         assert_eq!((target.times.first_token.count(), target.times.total.count(), target.speed.count()), (2, 1, 1));
         assert_eq!(target.times.inter_token.count(), 4);
         assert_eq!(target.failures["status_503"], (2, "first".to_owned()));
-        assert_eq!((totals.whole(), totals.bad()), (1, 3));
+        assert_eq!(totals.whole(), 1);
     }
 
     #[test]
-    fn goodput_is_what_came_whole_within_the_goals() {
+    fn goodput_is_the_whole_streams_within_the_goals() {
         let goals = Goals {
             first_token: Some(Duration::from_millis(200)),
             time_per_output_token: Some(Duration::from_millis(20)),
@@ -331,11 +320,11 @@ mod tests {
         silent.events.clear();
         let streams = [sample(0, 0, 200, &[20, 20]), sample(0, 1, 201, &[5, 5]), sample(0, 2, 5, &[30, 30]), silent];
         assert_eq!(totals(streams.clone(), goals).targets[0].good, 1);
-        assert_eq!(totals(streams, Goals::default()).targets[0].good, 3, "what says nothing is no good");
+        assert_eq!(totals(streams, Goals::default()).targets[0].good, 3, "a stream without output is no goodput");
     }
 
     #[test]
-    fn what_a_browser_refuses_is_counted_by_step_and_name() {
+    fn streams_that_a_browser_blocks_are_counted_by_step_and_name() {
         let with = |cors| Sample { cors: Some(cors), ..sample(0, 0, 1, &[1]) };
         let code = "WildcardOriginNotAllowed";
         let totals = totals(
@@ -343,19 +332,16 @@ mod tests {
             Goals::default(),
         );
         assert_eq!(totals.targets[0].allowed, 1);
-        assert_eq!(
-            totals.targets[0].refused,
-            BTreeMap::from([((Step::Preflight, code), 1), ((Step::Answer, code), 1)])
-        );
+        assert_eq!(totals.targets[0].refused, BTreeMap::from([(("preflight", code), 1), (("answer", code), 1)]));
     }
 
     proptest! {
         #[test]
-        fn what_is_kept_is_bounded_and_holds_the_slowest(firsts in prop::collection::vec(1..5000_u64, 1..400)) {
+        fn the_stored_points_are_bounded_and_contain_the_slowest(firsts in prop::collection::vec(1..5000_u64, 1..400)) {
             let streams = firsts.iter().enumerate().map(|(number, first)| sample(0, number as u64, *first, &[1, 2, 3]));
             let totals = totals(streams, Goals::default());
             let target = &totals.targets[0];
-            prop_assert!(target.rows.kept().len() <= ROWS && target.points.kept().len() <= POINTS);
+            prop_assert!(target.rows.items().len() <= ROWS && target.points.items().len() <= POINTS);
             prop_assert_eq!(target.times.first_token.count(), firsts.len() as u64);
             let mut sorted = firsts;
             sorted.sort_unstable_by(|a, b| b.cmp(a));

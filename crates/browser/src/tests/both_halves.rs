@@ -1,5 +1,5 @@
-//! The server's half against the browser's: what the gateway answers to a page that it allows is always accepted, what it
-//! answers to any other never.
+//! The server side (crate `cors`) against the browser side: a browser accepts the responses to allowed pages, and blocks the
+//! responses to all other pages.
 
 use http::Method;
 use proptest::prelude::*;
@@ -82,7 +82,7 @@ fn page_request() -> impl Strategy<Value = PageRequest> {
     )
 }
 
-/// The gateway's answer: what it decides at once, or else `status` with an upstream's `lines`.
+/// The server's response: its own, or else `status` with an application's `lines`.
 fn served(
     policy: &Policy,
     route: &'static str,
@@ -90,18 +90,18 @@ fn served(
     headers: &HeaderMap,
     status: u16,
     lines: &[(&str, &str)],
-) -> (Answer, Decision) {
+) -> (ResponseHead, Decision) {
     let decision = decide(policy, route, method, headers);
-    let mut answer = match decision.answer() {
-        Some(decision::Answer::Empty(status)) => Answer { status, headers: HeaderMap::new() },
-        Some(decision::Answer::Refuse(_)) => answer(403, &[]),
-        None => answer(status, lines),
+    let mut response = match decision.answer() {
+        Some(decision::Answer::Empty(status)) => ResponseHead { status, headers: HeaderMap::new() },
+        Some(decision::Answer::Refuse(_)) => response(403, &[]),
+        None => response(status, lines),
     };
-    decision.apply(&mut answer.headers);
-    (answer, decision)
+    decision.apply(&mut response.headers);
+    (response, decision)
 }
 
-/// An upstream's own CORS headers, which must not decide anything.
+/// CORS headers of the application, which must have no effect.
 const UPSTREAM: [(&str, &str); 4] = [
     ("access-control-allow-origin", "*"),
     ("access-control-allow-origin", "https://evil.example"),
@@ -118,30 +118,30 @@ proptest! {
         let allowed = policy.allows(&Origin::parse(page.origin.as_str().as_bytes()).unwrap());
         let allowed = allowed && (grants_credentials || page.credentials != Credentials::Include);
 
-        // mixed content is no question of CORS
+        // mixed content does not concern CORS
         prop_assume!(page.origin.as_str() == "null" || Fetch::new(&page).is_ok());
         let fetch = Fetch::new(&page).unwrap();
         if let Some(preflight) = fetch.preflight() {
-            let (answer, decision) = served(&policy, route, &Method::OPTIONS, &preflight.headers, 200, &UPSTREAM);
+            let (response, decision) = served(&policy, route, &Method::OPTIONS, &preflight.headers, 200, &UPSTREAM);
             let lists_cover = matches!(decision, Decision::Preflight { verdict: Verdict::Allowed, .. });
             let expected = allowed && lists_cover;
-            let judged = fetch.preflight_answered(&answer);
+            let judged = fetch.preflight_answered(&response);
             prop_assert_eq!(judged.is_ok(), expected, "{:?}", judged);
-            if let Ok(kept) = &judged {
-                prop_assert!(!kept.authorization_by_wildcard);
-                prop_assert!(kept.written_max_age.is_some());
+            if let Ok(allowed) = &judged {
+                prop_assert!(!allowed.authorization_by_wildcard);
+                prop_assert!(allowed.written_max_age.is_some());
             }
             if !expected {
                 return Ok(());
             }
         }
         let outgoing = fetch.outgoing();
-        let (answer, _) = served(&policy, route, &outgoing.method, &outgoing.headers, status, &UPSTREAM);
-        match fetch.answered(&answer) {
+        let (response, _) = served(&policy, route, &outgoing.method, &outgoing.headers, status, &UPSTREAM);
+        match fetch.answered(&response) {
             Ok(Progress::Done(readable)) => {
                 prop_assert!(allowed);
                 prop_assert_eq!(readable.status.map(|status| status.as_u16()), Some(status));
-                prop_assert!(readable.headers.iter().any(|name| name == "x-request-id"), "the gateway exposes it");
+                prop_assert!(readable.headers.iter().any(|name| name == "x-request-id"), "the policy exposes it");
             }
             other => prop_assert!(!allowed, "{:?}", other),
         }

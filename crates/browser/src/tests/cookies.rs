@@ -1,10 +1,10 @@
-//! Which cookies are kept.
+//! Which cookies are stored.
 
 use proptest::prelude::*;
 use url::Url;
 
 use super::*;
-use crate::cookie::{Context, Fate, Loss, SameSite, SetCookie, is_same_site};
+use crate::cookie::{Context, CookieOutcome, Rejection, SameSite, SetCookie, is_same_site};
 
 struct Case {
     url: &'static str,
@@ -24,7 +24,7 @@ const SAME_SITE: Case = Case {
 };
 const CROSS_SITE: Case = Case { url: "https://api.example.net/v1/chat", ..SAME_SITE };
 
-fn fate(line: &str, case: &Case) -> Fate {
+fn outcome(line: &str, case: &Case) -> CookieOutcome {
     let url: Url = case.url.parse().unwrap();
     let page = PageOrigin::parse(case.page).unwrap();
     let context = Context {
@@ -34,11 +34,12 @@ fn fate(line: &str, case: &Case) -> Fate {
         browser: case.browser,
         third_parties_blocked: case.blocked,
     };
-    SetCookie::parse(line.as_bytes()).map_or(Fate::Lost(Loss::Malformed), |cookie| cookie.fate(&context))
+    SetCookie::parse(line.as_bytes())
+        .map_or(CookieOutcome::Rejected(Rejection::Malformed), |cookie| cookie.outcome(&context))
 }
 
 #[test]
-fn between_siblings_any_cookie_works() {
+fn between_hosts_of_one_site_any_cookie_works() {
     for line in [
         "a=b",
         "a=b; SameSite=Lax; Secure",
@@ -47,56 +48,62 @@ fn between_siblings_any_cookie_works() {
         "a=b; Domain=example.com",
         "a=b; domain=.Example.com",
     ] {
-        assert_eq!(fate(line, &SAME_SITE), Fate::Kept, "{line}");
+        assert_eq!(outcome(line, &SAME_SITE), CookieOutcome::Stored, "{line}");
     }
 }
 
 #[test]
 fn across_sites_only_none_and_secure_works() {
     for line in ["a=b", "a=b; SameSite=Lax; Secure", "a=b; SameSite=Strict", "a=b; SameSite=Other; Secure"] {
-        assert_eq!(fate(line, &CROSS_SITE), Fate::Lost(Loss::SameSite), "{line}");
+        assert_eq!(outcome(line, &CROSS_SITE), CookieOutcome::Rejected(Rejection::SameSite), "{line}");
     }
-    assert_eq!(fate("a=b; SameSite=None", &CROSS_SITE), Fate::Lost(Loss::NoneWithoutSecure));
-    assert_eq!(fate("a=b; SameSite=None; Secure", &CROSS_SITE), Fate::Kept);
-    assert_eq!(fate("a=b; SameSite=None; Secure; Partitioned", &CROSS_SITE), Fate::Partitioned);
-    assert_eq!(fate("a=b; SameSite=None; Partitioned", &SAME_SITE), Fate::Lost(Loss::NoneWithoutSecure));
-    assert_eq!(fate("a=b; Partitioned", &SAME_SITE), Fate::Lost(Loss::PartitionedWithoutSecure));
+    assert_eq!(outcome("a=b; SameSite=None", &CROSS_SITE), CookieOutcome::Rejected(Rejection::NoneWithoutSecure));
+    assert_eq!(outcome("a=b; SameSite=None; Secure", &CROSS_SITE), CookieOutcome::Stored);
+    assert_eq!(outcome("a=b; SameSite=None; Secure; Partitioned", &CROSS_SITE), CookieOutcome::Partitioned);
+    assert_eq!(
+        outcome("a=b; SameSite=None; Partitioned", &SAME_SITE),
+        CookieOutcome::Rejected(Rejection::NoneWithoutSecure)
+    );
+    assert_eq!(outcome("a=b; Partitioned", &SAME_SITE), CookieOutcome::Rejected(Rejection::PartitionedWithoutSecure));
 }
 
 #[test]
-fn blocking_third_parties_spares_the_partitioned() {
+fn partitioned_cookies_are_stored_if_third_party_cookies_are_blocked() {
     let blocked = Case { blocked: true, ..CROSS_SITE };
-    assert_eq!(fate("a=b; SameSite=None; Secure", &blocked), Fate::Lost(Loss::ThirdParty));
-    assert_eq!(fate("a=b; SameSite=None; Secure; Partitioned", &blocked), Fate::Partitioned);
-    assert_eq!(fate("a=b; Secure", &Case { blocked: true, ..SAME_SITE }), Fate::Kept);
+    assert_eq!(outcome("a=b; SameSite=None; Secure", &blocked), CookieOutcome::Rejected(Rejection::ThirdParty));
+    assert_eq!(outcome("a=b; SameSite=None; Secure; Partitioned", &blocked), CookieOutcome::Partitioned);
+    assert_eq!(outcome("a=b; Secure", &Case { blocked: true, ..SAME_SITE }), CookieOutcome::Stored);
     let safari = Case { browser: Browser::Safari, ..CROSS_SITE };
-    assert_eq!(fate("a=b; SameSite=None; Secure", &safari), Fate::Lost(Loss::ThirdParty));
+    assert_eq!(outcome("a=b; SameSite=None; Secure", &safari), CookieOutcome::Rejected(Rejection::ThirdParty));
     let firefox = Case { browser: Browser::Firefox, ..CROSS_SITE };
-    assert_eq!(fate("a=b", &firefox), Fate::Partitioned);
+    assert_eq!(outcome("a=b", &firefox), CookieOutcome::Partitioned);
 }
 
 #[test]
-fn without_credentials_nothing_is_kept() {
-    assert_eq!(fate("a=b", &Case { credentials: false, ..SAME_SITE }), Fate::Lost(Loss::WithoutCredentials));
+fn without_credentials_no_cookie_is_stored() {
+    assert_eq!(
+        outcome("a=b", &Case { credentials: false, ..SAME_SITE }),
+        CookieOutcome::Rejected(Rejection::WithoutCredentials)
+    );
 }
 
 #[test]
 fn domains_must_cover_the_host_and_be_no_public_suffix() {
-    for (line, loss) in [
-        ("a=b; Domain=example.net", Loss::ForeignDomain),
-        ("a=b; Domain=v.api.example.com", Loss::ForeignDomain),
-        ("a=b; Domain=ple.com", Loss::ForeignDomain),
-        ("a=b; Domain=com", Loss::PublicSuffix),
+    for (line, rejection) in [
+        ("a=b; Domain=example.net", Rejection::ForeignDomain),
+        ("a=b; Domain=v.api.example.com", Rejection::ForeignDomain),
+        ("a=b; Domain=ple.com", Rejection::ForeignDomain),
+        ("a=b; Domain=com", Rejection::PublicSuffix),
     ] {
-        assert_eq!(fate(line, &SAME_SITE), Fate::Lost(loss), "{line}");
+        assert_eq!(outcome(line, &SAME_SITE), CookieOutcome::Rejected(rejection), "{line}");
     }
     let address = Case { url: "https://127.0.0.1/", page: "https://127.0.0.1:444", ..SAME_SITE };
-    assert_eq!(fate("a=b; Domain=127.0.0.1", &address), Fate::Kept);
-    assert_eq!(fate("a=b; Domain=0.0.1", &address), Fate::Lost(Loss::ForeignDomain));
+    assert_eq!(outcome("a=b; Domain=127.0.0.1", &address), CookieOutcome::Stored);
+    assert_eq!(outcome("a=b; Domain=0.0.1", &address), CookieOutcome::Rejected(Rejection::ForeignDomain));
 }
 
 #[test]
-fn prefixes_are_promises() {
+fn name_prefixes_have_conditions() {
     for line in [
         "__Secure-a=b",
         "__host-a=b; Secure",
@@ -104,20 +111,20 @@ fn prefixes_are_promises() {
         "__Host-a=b; Secure; Path=/; Domain=example.com",
         "__Host-a=b; Secure; Path=/v1",
     ] {
-        assert_eq!(fate(line, &SAME_SITE), Fate::Lost(Loss::Prefix), "{line}");
+        assert_eq!(outcome(line, &SAME_SITE), CookieOutcome::Rejected(Rejection::Prefix), "{line}");
     }
-    assert_eq!(fate("__Secure-a=b; Secure", &SAME_SITE), Fate::Kept);
+    assert_eq!(outcome("__Secure-a=b; Secure", &SAME_SITE), CookieOutcome::Stored);
 }
 
 #[test]
-fn secure_needs_tls_or_this_machine() {
-    let at = |url, browser| fate("a=b; Secure", &Case { url, page: "http://app.example.com", browser, ..SAME_SITE });
-    assert_eq!(at("http://api.example.com/", Browser::Chromium), Fate::Lost(Loss::SecureOverHttp));
+fn secure_needs_tls_or_a_loopback_address() {
+    let at = |url, browser| outcome("a=b; Secure", &Case { url, page: "http://app.example.com", browser, ..SAME_SITE });
+    assert_eq!(at("http://api.example.com/", Browser::Chromium), CookieOutcome::Rejected(Rejection::SecureOverHttp));
     let local = |browser| {
-        fate("a=b; Secure", &Case { url: "http://localhost:1/", page: "http://localhost:2", browser, ..SAME_SITE })
+        outcome("a=b; Secure", &Case { url: "http://localhost:1/", page: "http://localhost:2", browser, ..SAME_SITE })
     };
-    assert_eq!(local(Browser::Chromium), Fate::Kept);
-    assert_eq!(local(Browser::Safari), Fate::Lost(Loss::SecureOverHttp));
+    assert_eq!(local(Browser::Chromium), CookieOutcome::Stored);
+    assert_eq!(local(Browser::Safari), CookieOutcome::Rejected(Rejection::SecureOverHttp));
 }
 
 #[test]
@@ -131,18 +138,22 @@ fn paths_must_cover_the_url() {
         ("/v2", false),
         ("relative", true),
     ] {
-        let fate = fate(&format!("a=b; Path={path}"), &SAME_SITE);
-        assert_eq!(fate, if covers { Fate::Kept } else { Fate::Lost(Loss::Path) }, "{path}");
+        let outcome = outcome(&format!("a=b; Path={path}"), &SAME_SITE);
+        assert_eq!(
+            outcome,
+            if covers { CookieOutcome::Stored } else { CookieOutcome::Rejected(Rejection::Path) },
+            "{path}"
+        );
     }
 }
 
 #[test]
 fn a_cookie_can_be_removed() {
     for line in ["a=; Max-Age=0", "a=; max-age=-5", "a=; Expires=Thu, 01 Jan 1970 00:00:00 GMT"] {
-        assert_eq!(fate(line, &SAME_SITE), Fate::Removed, "{line}");
+        assert_eq!(outcome(line, &SAME_SITE), CookieOutcome::Removed, "{line}");
     }
-    assert_eq!(fate("a=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=5", &SAME_SITE), Fate::Kept);
-    assert_eq!(fate("a=; Max-Age=x; Expires=Thu, 01 Jan 2099 00:00:00 GMT", &SAME_SITE), Fate::Kept);
+    assert_eq!(outcome("a=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=5", &SAME_SITE), CookieOutcome::Stored);
+    assert_eq!(outcome("a=; Max-Age=x; Expires=Thu, 01 Jan 2099 00:00:00 GMT", &SAME_SITE), CookieOutcome::Stored);
 }
 
 #[test]
@@ -176,7 +187,7 @@ fn sites_are_registrable_domains_with_their_scheme() {
 
 proptest! {
     #[test]
-    fn any_line_is_read_without_panic_and_its_value_is_not_kept(line in proptest::collection::vec(any::<u8>(), 0..60)) {
+    fn any_line_is_parsed_without_panic_and_its_value_is_not_stored(line in proptest::collection::vec(any::<u8>(), 0..60)) {
         SetCookie::parse(&line);
         let secret = b"n=hunter2hunter2; a=".iter().copied().chain(line).collect::<Vec<_>>();
         let shown = format!("{:?}", SetCookie::parse(&secret));
@@ -186,6 +197,6 @@ proptest! {
     #[test]
     fn without_none_no_cookie_crosses_sites_in_chromium(attributes in proptest::collection::vec("Secure|Partitioned|SameSite=Lax|Path=/|HttpOnly|Domain=example\\.net", 0..5)) {
         let line = format!("a=b; {}", attributes.join("; "));
-        prop_assert!(matches!(fate(&line, &CROSS_SITE), Fate::Lost(_)));
+        prop_assert!(matches!(outcome(&line, &CROSS_SITE), CookieOutcome::Rejected(_)));
     }
 }

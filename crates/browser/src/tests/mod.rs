@@ -1,13 +1,13 @@
-mod answers;
 mod both_halves;
 mod cookies;
-mod courses;
+mod redirects;
 mod preflights;
 mod requests;
+mod responses;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::answer::Answer;
+use super::head::ResponseHead;
 use super::origin::PageOrigin;
 use super::quirks::Browser;
 use super::request::{Credentials, PageRequest, Request};
@@ -15,8 +15,8 @@ use super::request::{Credentials, PageRequest, Request};
 const PAGE: &str = "https://app.example.com";
 const URL: &str = "https://api.example.net/v1/chat";
 
-/// An answer with these lines.
-fn answer(status: u16, lines: &[(&str, &str)]) -> Answer {
+/// A response with these lines.
+fn response(status: u16, lines: &[(&str, &str)]) -> ResponseHead {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
         headers.append(
@@ -24,7 +24,7 @@ fn answer(status: u16, lines: &[(&str, &str)]) -> Answer {
             HeaderValue::from_bytes(value.as_bytes()).unwrap(),
         );
     }
-    Answer { status: StatusCode::from_u16(status).unwrap(), headers }
+    ResponseHead { status: StatusCode::from_u16(status).unwrap(), headers }
 }
 
 /// `fetch(URL)` of a page of `PAGE`, by the standard.

@@ -1,4 +1,4 @@
-//! What a preflight's answer must say.
+//! What a preflight response must contain.
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ const ORIGIN: (&str, &str) = ("access-control-allow-origin", PAGE);
 const CREDENTIALS: (&str, &str) = ("access-control-allow-credentials", "true");
 
 fn judged(page: &PageRequest, status: u16, lines: &[(&str, &str)]) -> Result<Allowed, Block> {
-    check(&request(page), &answer(status, &[&[ORIGIN, CREDENTIALS], lines].concat()))
+    check(&request(page), &response(status, &[&[ORIGIN, CREDENTIALS], lines].concat()))
 }
 
 fn code(page: &PageRequest, lines: &[(&str, &str)]) -> Option<(Code, &'static str)> {
@@ -24,7 +24,7 @@ fn put() -> PageRequest {
 
 #[test]
 fn failures_of_the_cors_check_have_their_own_names_here() {
-    let block = check(&request(&put()), &answer(204, &[])).unwrap_err();
+    let block = check(&request(&put()), &response(204, &[])).unwrap_err();
     assert_eq!((block.code, block.stage), (Some(Code::PreflightMissingAllowOriginHeader), Stage::Preflight));
     let names = Code::ALL.iter().filter(|code| code.in_preflight() != **code);
     assert!(names.clone().all(|code| code.in_preflight().as_str() == format!("Preflight{code}")));
@@ -32,7 +32,7 @@ fn failures_of_the_cors_check_have_their_own_names_here() {
 }
 
 #[test]
-fn a_status_of_200_to_299_is_wanted() {
+fn the_status_must_be_200_to_299() {
     for (status, passes) in
         [(200, true), (204, true), (299, true), (300, false), (304, false), (401, false), (403, false), (500, false)]
     {
@@ -46,15 +46,15 @@ fn a_status_of_200_to_299_is_wanted() {
 
 #[test]
 fn a_redirect_fails_before_anything_else() {
-    let block = check(&request(&page()), &answer(302, &[("location", "/x")])).unwrap_err();
+    let block = check(&request(&page()), &response(302, &[("location", "/x")])).unwrap_err();
     assert_eq!(block.code, Some(Code::PreflightDisallowedRedirect));
-    let block = check(&request(&page()), &answer(302, &[ORIGIN])).unwrap_err();
+    let block = check(&request(&page()), &response(302, &[ORIGIN])).unwrap_err();
     assert_eq!(block.code, Some(Code::PreflightInvalidStatus));
 }
 
 #[test]
 fn the_cors_check_comes_before_the_status_and_the_lists_before_their_members() {
-    let judged = |lines: &[(&str, &str)]| check(&request(&put()), &answer(500, lines)).unwrap_err().code;
+    let judged = |lines: &[(&str, &str)]| check(&request(&put()), &response(500, lines)).unwrap_err().code;
     assert_eq!(judged(&[]), Some(Code::PreflightMissingAllowOriginHeader));
     assert_eq!(judged(&[ORIGIN]), Some(Code::PreflightInvalidStatus));
     let lines = [("access-control-allow-methods", "DELETE"), ("access-control-allow-headers", "a b")];
@@ -116,20 +116,20 @@ fn every_missing_header_is_named() {
 
 #[test]
 fn max_age_is_seconds_capped_by_each_browser() {
-    let kept = |browser, lines: &[(&str, &str)]| {
+    let ages = |browser, lines: &[(&str, &str)]| {
         let allowed = judged(&PageRequest { browser, ..page() }, 204, lines).unwrap();
         (allowed.written_max_age, allowed.max_age)
     };
     let day = [("access-control-max-age", "100000")];
-    assert_eq!(kept(Browser::Standard, &day), (Some(100_000), 100_000));
-    assert_eq!(kept(Browser::Chromium, &day), (Some(100_000), 7_200));
-    assert_eq!(kept(Browser::Firefox, &day), (Some(100_000), 86_400));
-    assert_eq!(kept(Browser::Safari, &day), (Some(100_000), 600));
+    assert_eq!(ages(Browser::Standard, &day), (Some(100_000), 100_000));
+    assert_eq!(ages(Browser::Chromium, &day), (Some(100_000), 7_200));
+    assert_eq!(ages(Browser::Firefox, &day), (Some(100_000), 86_400));
+    assert_eq!(ages(Browser::Safari, &day), (Some(100_000), 600));
     for unreadable in ["", "x", "-1", "1.5", "5 s"] {
-        assert_eq!(kept(Browser::Chromium, &[("access-control-max-age", unreadable)]), (None, 5), "{unreadable}");
+        assert_eq!(ages(Browser::Chromium, &[("access-control-max-age", unreadable)]), (None, 5), "{unreadable}");
     }
-    assert_eq!(kept(Browser::Chromium, &[]), (None, 5));
-    assert_eq!(kept(Browser::Standard, &[("access-control-max-age", "99999999999999999999")]).0, Some(u64::MAX));
+    assert_eq!(ages(Browser::Chromium, &[]), (None, 5));
+    assert_eq!(ages(Browser::Standard, &[("access-control-max-age", "99999999999999999999")]).0, Some(u64::MAX));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a page may ask for, and what needs a preflight.
+//! The requests that a page can make, and those that need a preflight.
 
 use http::HeaderMap;
 use proptest::prelude::*;
@@ -11,8 +11,8 @@ use crate::request::{Body, Kind, Mode, normalized_method};
 use crate::safelist::{Unsafe, flaw, unsafe_names};
 
 fn names(lines: &[(&str, &str)], browser: Browser) -> Vec<(String, Unsafe)> {
-    let answer = answer(200, lines);
-    unsafe_names(&answer.headers, browser).into_iter().collect()
+    let response = response(200, lines);
+    unsafe_names(&response.headers, browser).into_iter().collect()
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn forbidden_methods_and_what_is_no_method_throw() {
 }
 
 #[test]
-fn what_fetch_refuses_throws_at_its_step() {
+fn each_refusal_of_fetch_names_its_step() {
     let at = |page: PageRequest| Request::new(&page).unwrap_err().step.step;
     assert_eq!(at(PageRequest { body: Body::Text, ..page() }), "35");
     assert_eq!(at(PageRequest { method: "PUT".into(), mode: Mode::NoCors, ..page() }), "32.1");
@@ -57,7 +57,7 @@ fn a_url_with_a_password_is_refused_without_repeating_it() {
 }
 
 #[test]
-fn forbidden_headers_are_dropped_in_silence() {
+fn forbidden_headers_are_dropped_silently() {
     let forbidden = [
         ("Cookie", "a=b"),
         ("Host", "x"),
@@ -77,7 +77,7 @@ fn forbidden_headers_are_dropped_in_silence() {
 }
 
 #[test]
-fn values_lose_blanks_and_text_brings_its_type() {
+fn values_are_trimmed_and_text_has_its_content_type() {
     let text = PageRequest { method: "POST".into(), body: Body::Text, ..with_headers(&[("x", "\t a \r\n")]) };
     let checked = request(&text);
     assert_eq!(checked.headers()["x"], "a");
@@ -211,7 +211,7 @@ fn listening_to_an_upload_and_streaming_it_need_a_preflight() {
 }
 
 #[test]
-fn bad_ports_and_mixed_content_are_never_asked() {
+fn bad_ports_and_mixed_content_are_blocked() {
     let to = |url: &str| {
         Fetch::new(&PageRequest { url: url.parse().unwrap(), ..page() }).err().map(|block| block.step.section.number)
     };
@@ -223,7 +223,7 @@ fn bad_ports_and_mixed_content_are_never_asked() {
 }
 
 #[test]
-fn origins_are_read_as_browsers_serialise_them() {
+fn origins_are_parsed_as_browsers_serialise_them() {
     for (text, origin) in [
         ("https://app.example.com", "https://app.example.com"),
         ("https://App.Example.com:443/chat?x#y", "https://app.example.com"),
@@ -243,7 +243,7 @@ fn origins_are_read_as_browsers_serialise_them() {
 }
 
 #[test]
-fn essences_and_charsets_are_read_as_mime_sniffing_has_it() {
+fn essences_and_charsets_follow_mime_sniffing() {
     for (value, essence) in [
         ("text/html", Some("text/html")),
         (" \tText/HTML \t; charset=x", Some("text/html")),
@@ -266,7 +266,7 @@ fn essences_and_charsets_are_read_as_mime_sniffing_has_it() {
 
 proptest! {
     #[test]
-    fn any_page_is_judged_without_panic(
+    fn any_page_is_checked_without_panic(
         method in ".{0,8}", headers in proptest::collection::vec((".{0,12}", proptest::collection::vec(any::<u8>(), 0..20)), 0..6), at in 0usize..4,
     ) {
         let page = PageRequest { method, headers, browser: Browser::ALL[at], ..page() };

@@ -1,4 +1,4 @@
-//! What a request is answered, case by case.
+//! The decisions, case by case.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn an_allowed_page_gets_its_own_origin_and_the_exposed_headers() {
 }
 
 #[test]
-fn a_page_is_counted_under_the_entry_that_let_it_in() {
+fn a_request_is_counted_by_the_entry_that_allows_it() {
     let policy = policy(&[APP, "https://*.example.com:*"]);
     let entry = |decision: Decision| decision.entry().map(|entry| entry.to_string());
     assert_eq!(entry(actual(&policy, APP)).as_deref(), Some(APP));
@@ -38,7 +38,7 @@ fn a_page_is_counted_under_the_entry_that_let_it_in() {
 }
 
 #[test]
-fn a_preflight_gets_the_whole_lists_and_204() {
+fn a_preflight_gets_the_complete_lists_and_204() {
     let spec = Spec { max_age: Duration::from_secs(600), ..spec(&[APP]) };
     let decision = preflight(&Policy::new(&spec).unwrap(), APP, "POST", "authorization,content-type");
     assert_eq!(labels(&decision), ("preflight", "allowed"));
@@ -62,7 +62,7 @@ fn a_preflight_gets_the_whole_lists_and_204() {
 }
 
 #[test]
-fn a_preflight_is_told_the_same_whatever_it_asks_and_the_verdict_says_what_the_browser_will_do() {
+fn every_preflight_gets_the_same_response_and_the_verdict_is_that_of_the_browser() {
     let policy = policy(&[APP]);
     let expected = applied(&preflight(&policy, APP, "POST", ""));
     for (method, headers, verdict) in [
@@ -87,7 +87,7 @@ fn a_preflight_is_told_the_same_whatever_it_asks_and_the_verdict_says_what_the_b
 }
 
 #[test]
-fn requested_headers_split_over_lines_are_all_read() {
+fn requested_headers_on_several_lines_are_all_checked() {
     let mut head = preflight_head(APP, "POST", "authorization");
     head.append("access-control-request-headers", "x-team".parse().unwrap());
     let decide = |policy: &Policy| labels(&decide(policy, METHODS, &Method::OPTIONS, &head));
@@ -106,7 +106,7 @@ fn a_request_for_private_network_access_is_not_granted() {
 }
 
 #[test]
-fn with_credentials_both_answers_say_so() {
+fn with_credentials_both_responses_allow_them() {
     let spec = Spec { credentials: true, ..spec(&[APP]) };
     let policy = Policy::new(&spec).unwrap();
     for decision in [actual(&policy, APP), preflight(&policy, APP, "POST", "")] {
@@ -137,7 +137,7 @@ fn a_refused_origin_is_answered_403_without_any_cors_header() {
 }
 
 #[test]
-fn every_web_page_but_nothing_else_is_allowed_by_a_star_and_still_gets_its_own_origin() {
+fn a_star_allows_every_web_page_by_its_own_origin_and_nothing_else() {
     let policy = policy(&["*"]);
     for origin in [APP, "http://localhost:3000", "http://[::1]"] {
         assert_eq!(applied(&actual(&policy, origin))[header::ACCESS_CONTROL_ALLOW_ORIGIN], origin);
@@ -164,7 +164,7 @@ fn a_malformed_or_repeated_origin_is_400_for_a_preflight_too() {
 }
 
 #[test]
-fn a_hostile_origin_is_shown_short_and_plain() {
+fn a_hostile_origin_is_shown_shortened_and_printable() {
     let mut hostile = b"https://`\xff\t<script>".to_vec();
     hostile.extend([b'a'; 5000]);
     let mut head = HeaderMap::new();
@@ -176,7 +176,7 @@ fn a_hostile_origin_is_shown_short_and_plain() {
 }
 
 #[test]
-fn without_origin_it_is_no_cors_request_and_varies_by_origin_all_the_same() {
+fn a_request_without_origin_is_no_cors_request_and_varies_by_origin() {
     let preflight_like = head(&[("access-control-request-method", "POST")]);
     for (method, head) in [(Method::GET, HeaderMap::new()), (Method::OPTIONS, preflight_like)] {
         let decision = decide(&policy(&[APP]), METHODS, &method, &head);
@@ -193,7 +193,7 @@ fn options_without_a_requested_method_is_no_preflight() {
 }
 
 #[test]
-fn what_the_upstream_says_of_cors_is_replaced_and_its_vary_kept() {
+fn cors_headers_of_an_upstream_are_replaced_and_its_vary_is_merged() {
     let upstream = head(&[
         ("access-control-allow-origin", ""),
         ("access-control-allow-origin", "*"),

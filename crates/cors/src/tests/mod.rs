@@ -1,4 +1,4 @@
-//! Policy and decision together, as the gateway uses them.
+//! Policy and decision together.
 
 mod decisions;
 mod policies;

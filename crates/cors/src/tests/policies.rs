@@ -1,4 +1,4 @@
-//! What a specification may say.
+//! The checks of a specification.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn without_origins_it_is_closed() {
 }
 
 #[test]
-fn every_error_is_told_at_once_with_its_key_in_order() {
+fn all_errors_are_reported_at_once_with_their_keys_in_order() {
     let spec = Spec {
         origins: [APP, "null", "*", "http://app.example.com", "https://*.com"].map(String::from).to_vec(),
         credentials: true,
@@ -51,7 +51,7 @@ fn every_error_is_told_at_once_with_its_key_in_order() {
 }
 
 #[test]
-fn credentials_ask_for_named_and_secure_origins() {
+fn credentials_need_named_and_secure_origins() {
     for (origin, mend) in [
         ("*", "name the origins, or set credentials = false"),
         ("http://app.example.com:8080", "serve it over TLS and write `https://app.example.com:8080`"),

@@ -1,4 +1,4 @@
-//! What holds for every policy, request and answer.
+//! Properties of every policy, request and response.
 
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{METHODS, actual, applied, policy};
 use crate::decision::{Answer, decide};
 
-/// Matches by trying every way in which the pattern can be filled in, on strings alone.
+/// A naive matcher that tries all expansions of the pattern, on strings only.
 fn naively_matches(pattern: &str, origin: &str) -> bool {
     fn label_list(text: &str) -> bool {
         text.strip_suffix('.').is_some_and(|labels| {
@@ -93,7 +93,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
-    fn an_origin_is_allowed_exactly_where_a_pattern_says_so(
+    fn an_origin_is_allowed_exactly_if_a_pattern_matches(
         patterns in prop::collection::vec(patterns(), 0..4), origin in origins(),
     ) {
         let policy = policy(&patterns.iter().map(String::as_str).collect::<Vec<_>>());
@@ -103,7 +103,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_asked_and_answered_the_answer_is_sound(
+    fn every_response_is_correct_for_any_request_and_upstream(
         patterns in prop::collection::vec(prop_oneof![patterns(), Just("*".to_owned())], 0..3),
         (method, head) in requests(),
         upstream in answers(),

@@ -1,4 +1,4 @@
-//! Good answers, and refusals of what is no request.
+//! Complete answers, and refusals of invalid requests.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -7,7 +7,7 @@ use hyper_util::rt::TokioIo;
 use super::*;
 
 #[tokio::test]
-async fn a_good_stream_is_what_was_expected_byte_for_byte() {
+async fn a_stream_is_as_expected_byte_for_byte() {
     let demo = start(Knobs::default()).await;
     let heard = ask(&demo, &body(json!({}))).await;
     assert!(heard.head().starts_with("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"));
@@ -17,7 +17,7 @@ async fn a_good_stream_is_what_was_expected_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_good_document_has_its_length() {
+async fn a_document_has_its_length() {
     let demo = start(Knobs { tokens: Some(7), ..Knobs::default() }).await;
     let body = r#"{"messages":[{"role":"user","content":"Hi"}]}"#;
     let heard = ask(&demo, body).await;
@@ -27,7 +27,7 @@ async fn a_good_document_has_its_length() {
 }
 
 #[tokio::test]
-async fn a_connection_takes_one_request_after_another() {
+async fn a_connection_serves_one_request_after_another() {
     let demo = start(Knobs::default()).await;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(TcpStream::connect(demo.addr).await.unwrap()))
@@ -73,7 +73,7 @@ async fn a_malformed_demo_field_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_gets_400_and_the_server_lives_on() {
+async fn invalid_http_gets_400_and_the_server_goes_on() {
     let demo = start(Knobs::default()).await;
     let mut socket = TcpStream::connect(demo.addr).await.unwrap();
     socket.write_all(b"\x16\x03\x01 hello\r\n\r\n").await.unwrap();
@@ -94,7 +94,7 @@ async fn an_http10_client_is_not_sent_chunks() {
 }
 
 #[tokio::test]
-async fn a_client_that_expects_100_is_told_to_go_on() {
+async fn a_client_that_expects_100_gets_it() {
     let demo = start(Knobs::default()).await;
     let mut socket = TcpStream::connect(demo.addr).await.unwrap();
     let request = post(&body(json!({})), "connection: close\r\nexpect: 100-continue\r\n");
@@ -141,4 +141,14 @@ async fn over_tls_the_stream_is_the_same() {
         let expected = if reset { first(3) } else { all() };
         assert_eq!(Heard { bytes, reset }.chunked(), (expected, !reset));
     }
+}
+
+#[tokio::test]
+async fn it_prints_its_url_and_a_curl_command() {
+    let demo = start(Knobs::default()).await;
+    let text = demo.to_string();
+    let (first, curl) = text.split_once('\n').unwrap();
+    assert_eq!(first, format!("demo upstream on http://{}/v1", demo.addr));
+    let body = curl.split('\'').nth(3).unwrap();
+    assert!(!expected_stream(body.as_bytes()).is_empty());
 }

@@ -1,6 +1,7 @@
-//! Clients that wait, that leave, and that are let go on.
+//! Clients that wait, clients that leave, and held responses.
 
 use super::*;
+use crate::knobs::MAX_TOKENS;
 
 #[tokio::test]
 async fn silence_lasts_until_the_client_leaves() {
@@ -37,7 +38,7 @@ async fn endless_bodies_go_on_until_the_client_leaves() {
 }
 
 #[tokio::test]
-async fn a_held_answer_waits_for_its_release() {
+async fn a_held_response_waits_for_its_release() {
     let demo = start(Knobs { hold: Some(2), ..Knobs::default() }).await;
     let mut socket = TcpStream::connect(demo.addr).await.unwrap();
     socket.write_all(post(&body(json!({})), "connection: close\r\n").as_bytes()).await.unwrap();
@@ -52,7 +53,7 @@ async fn a_held_answer_waits_for_its_release() {
 }
 
 #[tokio::test]
-async fn a_release_lets_one_answer_go() {
+async fn a_release_releases_one_response() {
     let demo = start(Knobs { hold: Some(1), ..Knobs::default() }).await;
     demo.release(1);
     assert_eq!(ask(&demo, &body(json!({}))).await.chunked(), (all(), true));
@@ -62,7 +63,7 @@ async fn a_release_lets_one_answer_go() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_is_seen_while_the_answer_waits() {
+async fn a_client_that_leaves_is_noticed_while_the_response_waits() {
     let demo = start(Knobs { hold: Some(1), ..Knobs::default() }).await;
     let mut socket = TcpStream::connect(demo.addr).await.unwrap();
     socket.write_all(post(&body(json!({})), "").as_bytes()).await.unwrap();
@@ -73,11 +74,11 @@ async fn a_client_that_leaves_is_seen_while_the_answer_waits() {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_nothing_and_then_leaves_is_seen() {
+async fn a_client_that_reads_nothing_and_leaves_is_noticed() {
     let demo = start(Knobs { tokens: Some(MAX_TOKENS), ..Knobs::default() }).await;
     let mut socket = TcpStream::connect(demo.addr).await.unwrap();
     socket.write_all(post(&body(json!({})), "").as_bytes()).await.unwrap();
-    // only a FIN: no write of the server fails, so it must be watching
+    // only a FIN: no write of the server fails, so it must notice by reading
     socket.shutdown().await.unwrap();
     demo.until(|counts| counts.cancelled == 1 && counts.connections_open == 0).await;
 }

@@ -1,4 +1,4 @@
-//! Each fault is on the wire what its name says.
+//! Each fault does on the wire what its name says.
 
 use super::*;
 
@@ -16,7 +16,7 @@ async fn status_faults_carry_key_and_canary() {
 }
 
 #[tokio::test]
-async fn answers_of_another_kind_are_given_instead() {
+async fn some_faults_replace_the_response() {
     for (fault, begins, holds) in [
         (Fault::Redirect, "HTTP/1.1 307 ", "location: http://127.0.0.1:9/v1/chat/completions\r\n"),
         (Fault::Html, "HTTP/1.1 200 ", "content-type: text/html"),
@@ -28,7 +28,7 @@ async fn answers_of_another_kind_are_given_instead() {
 }
 
 #[tokio::test]
-async fn resets_are_resets_at_their_place() {
+async fn resets_happen_at_their_position() {
     let heard = with_fault(Fault::ResetBefore, 3).await;
     assert!(heard.reset && heard.bytes.is_empty());
     let heard = with_fault(Fault::ResetAfterHead, 3).await;
@@ -41,7 +41,7 @@ async fn resets_are_resets_at_their_place() {
 }
 
 #[tokio::test]
-async fn broken_ends_are_no_resets_and_stand_at_their_place() {
+async fn broken_ends_are_no_resets_and_happen_at_their_position() {
     let heard = with_fault(Fault::CleanEofWithoutDone, 2).await;
     assert_eq!(heard.chunked(), (first(2), true));
     let heard = with_fault(Fault::CleanEofWithoutDone, u64::MAX).await;
@@ -75,7 +75,7 @@ async fn error_events_end_the_stream_without_done() {
 }
 
 #[tokio::test]
-async fn faults_of_form_keep_the_events() {
+async fn faults_of_the_format_do_not_change_the_events() {
     let text = || String::from_utf8(all()).unwrap();
     for (fault, body) in [
         (Fault::Crlf, text().replace('\n', "\r\n")),
@@ -170,7 +170,7 @@ async fn gzip_is_a_member_of_stored_blocks() {
 }
 
 #[tokio::test]
-async fn documents_break_in_their_middle() {
+async fn documents_break_off_in_their_middle() {
     let demo = start(Knobs::default()).await;
     let request = |fault: &str, at: u64| {
         json!({ "messages": [{ "role": "user", "content": "Hi" }], "demo": { "fault": fault, "at": at } }).to_string()

@@ -1,4 +1,4 @@
-//! The demo upstream on raw sockets: what really comes over the wire.
+//! The demo upstream over raw sockets.
 
 mod answers;
 mod clients;
@@ -26,7 +26,7 @@ fn post(body: &str, more: &str) -> String {
     format!("POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n{more}content-length: {}\r\n\r\n{body}", body.len())
 }
 
-/// All that comes until the server is done, and how it ended.
+/// All bytes until the end of the connection, and how it ended.
 struct Heard {
     bytes: Vec<u8>,
     reset: bool,
@@ -42,7 +42,7 @@ impl Heard {
         self.split().0
     }
 
-    /// The chunked body joined, and whether it came to its end.
+    /// The joined chunked body, and whether it is complete.
     fn chunked(&self) -> (Vec<u8>, bool) {
         let mut rest = self.split().1;
         let mut joined = Vec::new();
@@ -59,7 +59,7 @@ impl Heard {
     }
 }
 
-/// Asks on a connection of its own, which it has the server close.
+/// Sends a request on a new connection, which the server closes.
 async fn ask(demo: &Demo, body: &str) -> Heard {
     let mut socket = TcpStream::connect(demo.addr).await.unwrap();
     socket.write_all(post(body, "connection: close\r\n").as_bytes()).await.unwrap();
@@ -74,7 +74,7 @@ async fn with_fault(fault: Fault, at: u64) -> Heard {
     ask(&demo, &body(json!({ "fault": fault.to_string(), "at": at }))).await
 }
 
-/// The good stream's first events.
+/// The first events of the complete stream.
 fn first(events: usize) -> Vec<u8> {
     expected_stream(body(json!({})).as_bytes())[..events].concat()
 }

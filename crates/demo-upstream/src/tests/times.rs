@@ -1,4 +1,4 @@
-//! When what is said is said, by a clock of the tests.
+//! The times of events, by a paused clock.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ impl Socket for DuplexStream {
     }
 }
 
-/// Asks over a pipe with this much room, under paused time.
+/// Sends a request over a pipe of this capacity, under paused time.
 async fn piped(room: usize, demo: Value) -> impl AsyncRead + AsyncWrite + Unpin {
     let (mut client, server) = tokio::io::duplex(room);
     tokio::spawn(async move { serve(server, &Knobs::default(), &Arc::new(Observer::new(0))).await });
@@ -22,14 +22,14 @@ async fn piped(room: usize, demo: Value) -> impl AsyncRead + AsyncWrite + Unpin 
     client
 }
 
-/// When each event came, counted from now, by the event's first bytes.
+/// The arrival of each event since now, by its first bytes.
 async fn arrivals(client: &mut (impl AsyncRead + Unpin), events: usize) -> Vec<Duration> {
     let start = Instant::now();
     let mut times = Vec::new();
     let mut bytes = Vec::new();
     while times.len() < events && client.read_buf(&mut bytes).await.unwrap() > 0 {
         times.extend(memchr::memmem::find_iter(&bytes, b"data: ").map(|_| start.elapsed()));
-        // a needle may lie across two reads
+        // the text may be split over two reads
         bytes.drain(..bytes.len().saturating_sub(5));
     }
     times.truncate(events);
@@ -37,7 +37,7 @@ async fn arrivals(client: &mut (impl AsyncRead + Unpin), events: usize) -> Vec<D
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_come_when_the_timetable_says_and_do_not_drift() {
+async fn events_follow_the_timetable_and_do_not_drift() {
     let mut client = piped(1 << 16, json!({ "first_token_ms": 150, "tokens_per_second": 40, "tokens": 1000 })).await;
     let times = arrivals(&mut client, 1 + 1000).await;
     assert_eq!(times[0], Duration::from_millis(150), "the role chunk comes with the first token");
@@ -47,7 +47,7 @@ async fn events_come_when_the_timetable_says_and_do_not_drift() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_that_is_no_whole_milliseconds_does_not_drift() {
+async fn a_rate_of_fractional_milliseconds_does_not_drift() {
     let mut client = piped(1 << 16, json!({ "tokens_per_second": 30, "tokens": 3001 })).await;
     let times = arrivals(&mut client, 1 + 3001).await;
     let late = times[3001] - Duration::from_secs(100);
@@ -112,7 +112,7 @@ async fn a_slow_drip_spreads_an_event_over_its_interval() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_that_is_the_answer_comes_when_the_first_token_would() {
+async fn a_fault_that_replaces_the_response_comes_at_the_first_token_time() {
     for fault in ["status_500", "reset_before", "html"] {
         let mut client = piped(1 << 16, json!({ "fault": fault, "first_token_ms": 700 })).await;
         let start = Instant::now();
@@ -122,7 +122,7 @@ async fn a_fault_that_is_the_answer_comes_when_the_first_token_would() {
 }
 
 #[tokio::test]
-async fn how_late_first_outputs_were_is_kept_by_request_where_it_is_wanted() {
+async fn the_lateness_of_first_outputs_is_recorded_by_request_if_enabled() {
     let first_token = Duration::from_millis(5);
     for stamp in [true, false] {
         let knobs = Knobs { first_token, tokens_per_second: 500.0, tokens: Some(3), stamp, ..Knobs::default() };

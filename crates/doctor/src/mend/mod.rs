@@ -1,7 +1,7 @@
-//! Mends, ready to paste: the CORS policy that would have let this page's request through, for each kind of server. Pure.
+//! The fixes (`--mend`): for each kind of server, the CORS policy that allows this page's request, ready to paste. Pure.
 //!
 //! Each allows exactly what the page needs: its origin, its method, its headers. All of them answer preflights before
-//! authentication, put the headers on errors too, and say `Vary: Origin`.
+//! authentication, add the headers to errors, and send `Vary: Origin`.
 
 mod snippets;
 
@@ -10,12 +10,12 @@ mod tests;
 
 use clap::ValueEnum;
 
-/// What can be told how to allow a page.
+/// A kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Target {
     /// Tokenway's `tokenway.toml`.
     Tokenway,
-    /// nginx, before an application.
+    /// nginx, in front of an application.
     Nginx,
     /// Express with the package `cors`.
     Express,
@@ -23,36 +23,36 @@ pub enum Target {
     Fastapi,
     /// Flask with the package `flask-cors`.
     Flask,
-    /// Caddy 2, before an application.
+    /// Caddy 2, in front of an application.
     Caddy,
 }
 
-/// What the page's request needs of a policy. Names and values are well-formed: they passed a browser's own checks.
+/// What a policy must allow for the page's request. Names and values have passed the checks of a browser.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Needs {
-    /// The page's origin, as `Origin` carries it.
+    /// The page's origin, as in the header `Origin`.
     pub origin: String,
-    /// The request's method, normalised.
+    /// The normalised method.
     pub method: String,
-    /// Request headers that a preflight names, in lower case.
+    /// The request headers that a preflight names, in lower case.
     pub headers: Vec<String>,
-    /// Response headers that the page will want to read, in lower case.
+    /// The response headers that the page needs to read, in lower case.
     pub expose: Vec<String>,
-    /// The request goes with cookies or another credential of the browser's.
+    /// Whether the request has cookies or other credentials of the browser.
     pub credentials: bool,
-    /// A preflight is needed. Without one, methods and headers need no list.
+    /// Whether a preflight is needed. Without one, methods and headers need no list.
     pub preflight: bool,
 }
 
-/// How long a mend lets browsers keep a preflight's answer: Chromium's cap. In seconds.
+/// The seconds for which the fixes let browsers cache a preflight response: Chromium's limit.
 pub const MAX_AGE: u32 = 7200;
 
 impl Target {
-    /// All of them, in the order in which they are told.
+    /// All of them, in the order of the report.
     pub const ALL: [Target; 6] =
         [Target::Tokenway, Target::Nginx, Target::Express, Target::Fastapi, Target::Flask, Target::Caddy];
 
-    /// As the command line and the JSON report write it.
+    /// The name on the command line and in the JSON report.
     pub fn as_str(self) -> &'static str {
         match self {
             Target::Tokenway => "tokenway",
@@ -64,7 +64,7 @@ impl Target {
         }
     }
 
-    /// As people write it.
+    /// The product name.
     pub fn name(self) -> &'static str {
         match self {
             Target::Tokenway => "Tokenway",
@@ -76,10 +76,10 @@ impl Target {
         }
     }
 
-    /// The policy as this server is told it.
+    /// The policy in this server's configuration or code.
     ///
     /// # Errors
-    /// Why this server cannot be told so, as a sentence.
+    /// Why this server cannot express the policy, as a sentence.
     pub fn mend(self, needs: &Needs) -> Result<String, String> {
         match self {
             Target::Tokenway => snippets::tokenway(needs),
@@ -91,7 +91,7 @@ impl Target {
         }
     }
 
-    /// What a server gives away of itself: what stands nearest to the browser, for that is where CORS belongs.
+    /// Guesses the server by the response headers: the one nearest to the browser, which should handle CORS.
     pub fn guess(headers: &http::HeaderMap) -> Option<Self> {
         if headers.keys().any(|name| name.as_str().starts_with("tokenway-")) {
             return Some(Target::Tokenway);

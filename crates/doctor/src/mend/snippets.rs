@@ -1,11 +1,11 @@
-//! The text of each mend. Pure.
+//! The text of each fix. Pure.
 
 use std::fmt::Write;
 
 use super::{MAX_AGE, Needs};
 use cors::names::{ALLOWED, EXPOSED};
 
-/// Strings as JavaScript, Python and TOML all read them: JSON's.
+/// A JSON string, which JavaScript, Python and TOML read, too.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -52,7 +52,7 @@ pub(super) fn tokenway(needs: &Needs) -> Result<String, String> {
     Ok(text)
 }
 
-/// Both parts begin with a comment that says where they belong.
+/// Both parts begin with a comment that names their place.
 pub(super) fn nginx(needs: &Needs) -> Result<String, String> {
     let Needs { origin, method, headers, expose, credentials, preflight } = needs;
     if origin.contains('$') || method.contains('$') || headers.iter().chain(expose).any(|name| name.contains('$')) {
@@ -83,7 +83,7 @@ pub(super) fn nginx(needs: &Needs) -> Result<String, String> {
     if !expose.is_empty() {
         let _ = writeln!(text, "add_header Access-Control-Expose-Headers \"{}\" always;", expose.join(", "));
     }
-    // two layers that both answer make two lines, which no browser takes
+    // two layers that both set the header give two lines, which browsers reject
     text.push_str(
         "proxy_hide_header Access-Control-Allow-Origin;\nproxy_hide_header Access-Control-Allow-Credentials;\n",
     );
@@ -93,7 +93,7 @@ pub(super) fn nginx(needs: &Needs) -> Result<String, String> {
 pub(super) fn express(needs: &Needs) -> String {
     let mut text = format!(
         "const cors = require('cors'); // npm install cors\n\n\
-         // before all other middleware: neither authentication nor limits may see a preflight\n\
+         // before all other middleware: no authentication and no limit for preflights\n\
          app.use(cors({{\n  origin: {},\n",
         list([needs.origin.as_str()])
     );
@@ -139,7 +139,7 @@ pub(super) fn fastapi(needs: &Needs) -> String {
 }
 
 pub(super) fn flask(needs: &Needs) -> String {
-    // flask-cors takes what looks like a pattern for one: an IPv6 address does
+    // flask-cors treats an origin that looks like a pattern as one, such as an IPv6 address
     let is_pattern = needs.origin.contains(['[', '*', '?', '$', '^', '(', '\\', '+', '|']);
     let origin = if is_pattern { format!("^{}$", escaped_pattern(&needs.origin)) } else { needs.origin.clone() };
     let mut text = format!(
@@ -207,6 +207,6 @@ pub(super) fn caddy(needs: &Needs) -> Result<String, String> {
             "@preflight {\n    method OPTIONS\n    header Access-Control-Request-Method *\n}\nrespond @preflight 204\n",
         );
     }
-    text.push_str("# in reverse_proxy { }: header_down -Access-Control-*\n# basic_auth runs before respond: give it a matcher that leaves OPTIONS out\n");
+    text.push_str("# in reverse_proxy { }: header_down -Access-Control-*\n# basic_auth runs before respond: give it a matcher that excludes OPTIONS\n");
     Ok(text)
 }

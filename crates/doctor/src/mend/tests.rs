@@ -14,7 +14,7 @@ fn needs() -> Needs {
 }
 
 #[test]
-fn the_mend_for_tokenway_names_only_what_is_not_built_in() {
+fn the_fix_for_tokenway_names_only_headers_that_are_not_built_in() {
     assert_eq!(
         Target::Tokenway.mend(&needs()).unwrap(),
         "[cors]\norigins = [\"https://app.example.com\"]\ncredentials = true\nallow_headers = [\"x-team\"]\n\
@@ -23,7 +23,7 @@ fn the_mend_for_tokenway_names_only_what_is_not_built_in() {
 }
 
 #[test]
-fn what_a_server_cannot_be_told_is_said() {
+fn a_policy_that_a_server_cannot_express_is_explained() {
     let with = |change: fn(&mut Needs)| {
         let mut needs = needs();
         change(&mut needs);
@@ -51,7 +51,7 @@ fn a_flask_origin_that_looks_like_a_pattern_is_written_as_one() {
 }
 
 #[test]
-fn a_server_is_known_by_what_it_says_of_itself() {
+fn a_server_is_guessed_by_its_headers() {
     for (name, value, target) in [
         ("server", "nginx/1.22.1", Some(Target::Nginx)),
         ("server", "Caddy", Some(Target::Caddy)),

@@ -1,17 +1,17 @@
-//! A curl line, as developer tools copy it and as documentation writes it. Pure.
+//! Parses a curl command line, as developer tools copy it and documentation writes it. Pure.
 
 use bytes::Bytes;
 
-use super::{Pasted, keep_what_a_page_sets, words};
+use super::{Pasted, only_page_headers, words};
 
-/// Reads a curl line.
+/// Parses a curl command line.
 ///
 /// # Errors
-/// One line: what in it cannot be read, and what to do.
+/// What cannot be parsed and what to do, in one line.
 pub fn parse(line: &str) -> Result<Pasted, String> {
     let words = words::split(line)?;
     let mut words = words.into_iter().peekable();
-    // a prompt that was copied along
+    // a copied shell prompt
     words.next_if(|word| word == "$");
     match words.next() {
         Some(word) if word == "curl" || word.ends_with("/curl") => {}
@@ -33,13 +33,13 @@ pub fn parse(line: &str) -> Result<Pasted, String> {
     line.finish()
 }
 
-/// What was read so far.
+/// The parts of the line so far.
 #[derive(Default)]
 struct Line {
     url: Option<String>,
     method: Option<String>,
     headers: Vec<(String, String)>,
-    /// Headers which curl is told not to send.
+    /// The headers that curl must not send.
     removed: Vec<String>,
     data: Vec<String>,
     json: bool,
@@ -51,9 +51,9 @@ struct Line {
     notes: Vec<String>,
 }
 
-/// What an option of curl does here.
+/// The effect of a curl option.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Means {
+enum Effect {
     Method,
     Header,
     Data,
@@ -70,100 +70,87 @@ enum Means {
     Url,
     Get,
     Head,
-    /// No browser knows it; it takes no value.
-    Nothing,
+    /// The option has no effect on a page's request, and no value.
+    Ignored,
     /// The same, with a value.
-    NothingOfValue,
-    /// It has a flag of the doctor's own; with a value or without.
-    Told(&'static str),
-    ToldOfValue(&'static str),
+    IgnoredWithValue,
+    /// The doctor has this flag of its own.
+    OwnFlag(&'static str),
+    /// The same, with a value.
+    OwnFlagWithValue(&'static str),
 }
 
-impl Means {
+impl Effect {
     fn takes_value(self) -> bool {
-        !matches!(self, Means::Get | Means::Head | Means::Nothing | Means::Told(_))
+        !matches!(self, Effect::Get | Effect::Head | Effect::Ignored | Effect::OwnFlag(_))
     }
 }
 
 fn long(line: &mut Line, name: &str, words: &mut impl Iterator<Item = String>) -> Result<(), String> {
-    let means = match name {
-        "request" => Means::Method,
-        "header" => Means::Header,
-        "data" | "data-ascii" | "data-raw" | "data-binary" => Means::Data,
-        "data-urlencode" => Means::DataEncoded,
-        "json" => Means::Json,
-        "form" | "form-string" => Means::Form,
-        "upload-file" => Means::Upload,
-        "cookie" => Means::Cookie,
-        "user" => Means::User,
-        "oauth2-bearer" => Means::Bearer,
-        "user-agent" => Means::Agent,
-        "referer" => Means::Referer,
-        "range" => Means::Range,
-        "url" => Means::Url,
-        "get" => Means::Get,
-        "head" => Means::Head,
-        "insecure" => Means::Told("--insecure"),
-        "cacert" => Means::ToldOfValue("--ca"),
-        "compressed"
-        | "silent"
-        | "show-error"
-        | "no-buffer"
-        | "location"
-        | "include"
-        | "verbose"
-        | "fail"
-        | "fail-with-body"
-        | "globoff"
-        | "http1.1"
-        | "http2"
-        | "http2-prior-knowledge"
-        | "http3"
-        | "ipv4"
-        | "ipv6"
-        | "progress-bar"
-        | "no-progress-meter"
-        | "tcp-nodelay"
-        | "no-keepalive"
-        | "tlsv1.2"
-        | "tlsv1.3"
-        | "remote-name" => Means::Nothing,
+    let effect = match name {
+        "request" => Effect::Method,
+        "header" => Effect::Header,
+        "data" | "data-ascii" | "data-raw" | "data-binary" => Effect::Data,
+        "data-urlencode" => Effect::DataEncoded,
+        "json" => Effect::Json,
+        "form" | "form-string" => Effect::Form,
+        "upload-file" => Effect::Upload,
+        "cookie" => Effect::Cookie,
+        "user" => Effect::User,
+        "oauth2-bearer" => Effect::Bearer,
+        "user-agent" => Effect::Agent,
+        "referer" => Effect::Referer,
+        "range" => Effect::Range,
+        "url" => Effect::Url,
+        "get" => Effect::Get,
+        "head" => Effect::Head,
+        "insecure" => Effect::OwnFlag("--insecure"),
+        "cacert" => Effect::OwnFlagWithValue("--ca"),
+        "http2-prior-knowledge" => Effect::Ignored,
+        "compressed" | "silent" | "show-error" | "no-buffer" | "location" | "include" | "verbose" | "fail"
+        | "fail-with-body" | "globoff" | "http1.1" | "http2" | "http3" | "ipv4" | "ipv6" | "progress-bar"
+        | "no-progress-meter" | "tcp-nodelay" | "no-keepalive" | "tlsv1.2" | "tlsv1.3" | "remote-name" => {
+            Effect::Ignored
+        }
         "output" | "write-out" | "max-time" | "connect-timeout" | "retry" | "retry-delay" | "cookie-jar" | "proxy"
         | "resolve" | "connect-to" | "cert" | "key" | "trace" | "trace-ascii" | "dump-header" | "speed-limit"
-        | "speed-time" => Means::NothingOfValue,
-        _ => return Err(format!("--{name} is not known here: take it off the line")),
+        | "speed-time" => Effect::IgnoredWithValue,
+        _ => return Err(format!("--{name} is not known here: remove it from the line")),
     };
-    let value =
-        if means.takes_value() { words.next().ok_or_else(|| format!("--{name} has no value"))? } else { String::new() };
-    line.apply(means, &format!("--{name}"), value)
+    let value = if effect.takes_value() {
+        words.next().ok_or_else(|| format!("--{name} has no value"))?
+    } else {
+        String::new()
+    };
+    line.apply(effect, &format!("--{name}"), value)
 }
 
 /// `-sSN`, `-XPOST`, `-X POST`.
 fn short(line: &mut Line, letters: &str, words: &mut impl Iterator<Item = String>) -> Result<(), String> {
     for (at, letter) in letters.char_indices() {
-        let means = match letter {
-            'X' => Means::Method,
-            'H' => Means::Header,
-            'd' => Means::Data,
-            'F' => Means::Form,
-            'T' => Means::Upload,
-            'b' => Means::Cookie,
-            'u' => Means::User,
-            'A' => Means::Agent,
-            'e' => Means::Referer,
-            'r' => Means::Range,
-            'G' => Means::Get,
-            'I' => Means::Head,
-            'k' => Means::Told("--insecure"),
+        let effect = match letter {
+            'X' => Effect::Method,
+            'H' => Effect::Header,
+            'd' => Effect::Data,
+            'F' => Effect::Form,
+            'T' => Effect::Upload,
+            'b' => Effect::Cookie,
+            'u' => Effect::User,
+            'A' => Effect::Agent,
+            'e' => Effect::Referer,
+            'r' => Effect::Range,
+            'G' => Effect::Get,
+            'I' => Effect::Head,
+            'k' => Effect::OwnFlag("--insecure"),
             's' | 'S' | 'N' | 'L' | 'i' | 'v' | 'f' | 'g' | '4' | '6' | '0' | '1' | '2' | '3' | '#' | 'O' => {
-                Means::Nothing
+                Effect::Ignored
             }
-            'o' | 'w' | 'm' | 'x' | 'c' | 'E' | 'D' => Means::NothingOfValue,
-            _ => return Err(format!("-{letter} is not known here: take it off the line")),
+            'o' | 'w' | 'm' | 'x' | 'c' | 'E' | 'D' => Effect::IgnoredWithValue,
+            _ => return Err(format!("-{letter} is not known here: remove it from the line")),
         };
         let name = format!("-{letter}");
-        if !means.takes_value() {
-            line.apply(means, &name, String::new())?;
+        if !effect.takes_value() {
+            line.apply(effect, &name, String::new())?;
             continue;
         }
         let attached = &letters[at + letter.len_utf8()..];
@@ -171,7 +158,7 @@ fn short(line: &mut Line, letters: &str, words: &mut impl Iterator<Item = String
             "" => words.next().ok_or_else(|| format!("{name} has no value"))?,
             attached => attached.to_owned(),
         };
-        return line.apply(means, &name, value);
+        return line.apply(effect, &name, value);
     }
     Ok(())
 }
@@ -181,49 +168,49 @@ impl Line {
         if self.url.is_some() {
             return Err("it names two URLs: paste one request".to_owned());
         }
-        // curl guesses http:// where nothing is written
+        // curl assumes http:// for a URL without a scheme
         self.url = Some(if url.contains("://") { url } else { format!("http://{url}") });
         Ok(())
     }
 
-    fn apply(&mut self, means: Means, name: &str, value: String) -> Result<(), String> {
-        match means {
-            Means::Method => self.method = Some(value),
-            Means::Header => self.header(&value)?,
-            Means::Data if value.starts_with('@') && name != "--data-raw" => return Err(reads_a_file(name)),
-            Means::Json if value.starts_with('@') => return Err(reads_a_file(name)),
-            Means::Data => self.data.push(value),
-            Means::DataEncoded => self.data.push(urlencoded(&value).ok_or_else(|| reads_a_file(name))?),
-            Means::Json => {
+    fn apply(&mut self, effect: Effect, name: &str, value: String) -> Result<(), String> {
+        match effect {
+            Effect::Method => self.method = Some(value),
+            Effect::Header => self.header(&value)?,
+            Effect::Data if value.starts_with('@') && name != "--data-raw" => return Err(reads_a_file(name)),
+            Effect::Json if value.starts_with('@') => return Err(reads_a_file(name)),
+            Effect::Data => self.data.push(value),
+            Effect::DataEncoded => self.data.push(urlencoded(&value).ok_or_else(|| reads_a_file(name))?),
+            Effect::Json => {
                 self.json = true;
                 self.data.push(value);
             }
-            Means::Form => self.form = true,
-            Means::Upload => self.upload = true,
-            Means::Cookie => self.headers.push(("cookie".to_owned(), value)),
-            Means::User => self.user = true,
-            Means::Bearer => self.headers.push(("authorization".to_owned(), format!("Bearer {value}"))),
-            // what curl calls itself is not what the page would
-            Means::Agent | Means::Nothing | Means::NothingOfValue => {}
-            Means::Referer => self.headers.push(("referer".to_owned(), value)),
-            Means::Range => self.headers.push(("range".to_owned(), format!("bytes={value}"))),
-            Means::Url => self.url(value)?,
-            Means::Get => self.get = true,
-            Means::Head => self.head = true,
-            Means::Told(own) | Means::ToldOfValue(own) => {
-                self.notes.push(format!("{name} of the curl line is not taken over: give {own} to the doctor itself"));
+            Effect::Form => self.form = true,
+            Effect::Upload => self.upload = true,
+            Effect::Cookie => self.headers.push(("cookie".to_owned(), value)),
+            Effect::User => self.user = true,
+            Effect::Bearer => self.headers.push(("authorization".to_owned(), format!("Bearer {value}"))),
+            // the user agent of curl is not that of the page
+            Effect::Agent | Effect::Ignored | Effect::IgnoredWithValue => {}
+            Effect::Referer => self.headers.push(("referer".to_owned(), value)),
+            Effect::Range => self.headers.push(("range".to_owned(), format!("bytes={value}"))),
+            Effect::Url => self.url(value)?,
+            Effect::Get => self.get = true,
+            Effect::Head => self.head = true,
+            Effect::OwnFlag(own) | Effect::OwnFlagWithValue(own) => {
+                self.notes.push(format!("{name} of the curl line is not used: give {own} to the doctor itself"));
             }
         }
         Ok(())
     }
 
-    /// `name: value`, `name;` for an empty value, `name:` for none at all.
+    /// Adds a header: `name: value`, `name;` for an empty value, `name:` to remove it.
     fn header(&mut self, text: &str) -> Result<(), String> {
         if text.starts_with('@') {
             return Err(reads_a_file("-H"));
         }
         let (name, value) = match text.find([':', ';']) {
-            // HTTP/2 pseudo-headers, as some tools copy them
+            // an HTTP/2 pseudo-header, which some tools copy
             Some(0) => return Ok(()),
             Some(at) => (text[..at].trim(), text[at + 1..].trim()),
             None => return Err(format!("-H {text:?} has no colon: write `name: value`")),
@@ -259,23 +246,23 @@ impl Line {
             () => None,
         };
         if let Some(content_type) = content_type {
-            self.unless_written("content-type", content_type);
+            self.default_header("content-type", content_type);
         }
         if self.json {
-            self.unless_written("accept", "application/json");
+            self.default_header("accept", "application/json");
         }
         if self.form {
-            self.notes.push("the fields of the form are not sent: its type is what CORS looks at".to_owned());
+            self.notes.push("the fields of the form are not sent: only its type matters for CORS".to_owned());
             body = Some("--tokenway--\r\n".to_owned());
         }
         if self.upload {
-            self.notes.push("the uploaded file is not sent: an empty body stands for it".to_owned());
+            self.notes.push("the uploaded file is not sent: an empty body replaces it".to_owned());
             body = Some(String::new());
         }
         if self.user {
-            self.notes.push("-u is taken as credentials that the browser keeps: its value is not sent".to_owned());
+            self.notes.push("-u counts as credentials of the browser: its value is not sent".to_owned());
         }
-        Ok(keep_what_a_page_sets(Pasted {
+        Ok(only_page_headers(Pasted {
             url,
             method,
             headers: self.headers,
@@ -286,7 +273,7 @@ impl Line {
         }))
     }
 
-    fn unless_written(&mut self, name: &str, value: &str) {
+    fn default_header(&mut self, name: &str, value: &str) {
         let written = self.headers.iter().any(|(written, _)| written.eq_ignore_ascii_case(name));
         if !written && !self.removed.iter().any(|removed| removed == name) {
             self.headers.push((name.to_owned(), value.to_owned()));
@@ -294,7 +281,7 @@ impl Line {
     }
 }
 
-/// curl's `--data-urlencode`: `content`, `=content`, `name=content`; `None` for the forms that read a file.
+/// The value of `--data-urlencode`: `content`, `=content`, `name=content`; `None` for the forms that read a file.
 fn urlencoded(value: &str) -> Option<String> {
     let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     match value.find(['=', '@']) {

@@ -1,16 +1,16 @@
-//! A HAR file (HTTP Archive 1.2), as developer tools save it: the one request in it that is worth a look. Pure.
+//! Finds the request to examine in a HAR file (HTTP Archive 1.2). Pure.
 
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{Pasted, keep_what_a_page_sets};
+use super::{Pasted, only_page_headers};
 use crate::text::plural;
 
-/// Takes a request out of a HAR file: the one for `url` if that is given; else the first that failed without an answer, as requests do
-/// that CORS blocks; else the first that carries `Origin`; else the first. Preflights are left out: the doctor makes its own.
+/// Finds a request in a HAR file: the one for `url` if that is given; else the first that failed without a response, as blocked
+/// requests do; else the first with `Origin`; else the first. Preflights are ignored, because the doctor sends its own.
 ///
 /// # Errors
-/// One line: it is no HAR file, or the request is not in it.
+/// It is no HAR file, or the request is not in it, in one line.
 pub fn parse(text: &[u8], url: Option<&str>) -> Result<Pasted, String> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let archive: Archive = serde_json::from_slice(text)
@@ -40,7 +40,7 @@ pub fn parse(text: &[u8], url: Option<&str>) -> Result<Pasted, String> {
         notes.push(format!("request {} of the {total} in the HAR file; name another by its URL", place + 1));
     }
     let headers = request.headers.into_iter().map(|header| (header.name, header.value)).collect();
-    Ok(keep_what_a_page_sets(Pasted {
+    Ok(only_page_headers(Pasted {
         url: request.url,
         method: Some(request.method),
         headers,
@@ -66,13 +66,13 @@ struct Entry {
     request: Request,
     #[serde(default)]
     response: Response,
-    /// Chromium's own field.
+    /// A field of Chromium.
     #[serde(default, rename = "_resourceType")]
     resource_type: Option<String>,
 }
 
 impl Entry {
-    /// Whether a script made it; unknown counts as yes.
+    /// Whether a script sent it; an unknown type counts as yes.
     fn is_a_call(&self) -> bool {
         self.resource_type.as_deref().is_none_or(|kind| matches!(kind, "fetch" | "xhr" | "eventsource" | "other"))
     }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_that_failed_is_taken_before_others() {
+    fn a_failed_request_is_preferred() {
         let origin = json!([{ "name": "Origin", "value": "https://app.example" }]);
         let text = har(json!([
             entry("GET", "https://app.example/", 200, &json!([])),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn body_cookies_and_the_pages_own_headers_are_kept() {
+    fn the_body_the_cookies_and_the_page_s_headers_are_used() {
         let text = har(json!([{ "request": {
             "method": "POST", "url": "https://api.example/v1",
             "headers": [
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_har_file_is_said_in_one_line() {
+    fn each_mistake_is_one_line() {
         for (text, said) in [
             (&b"<html>"[..], "it is no HAR file (line 1)"),
             (b"{\"log\":{}}", "it is no HAR file"),

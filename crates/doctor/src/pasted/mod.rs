@@ -1,7 +1,7 @@
-//! A request that someone pastes in, and what of it a page could have written itself. Pure.
+//! Parses a pasted request, and separates the page's headers from the browser's. Pure.
 //!
-//! Developer tools copy requests as they went over the wire: with the headers that the browser adds, which no page can set and
-//! no preflight names. Those are told apart here. Left in, they would blame the page for what the browser did.
+//! Developer tools copy requests as they were sent, with the headers that the browser adds. No page can set those and no
+//! preflight names them, so they are removed here.
 
 pub mod curl;
 pub mod har;
@@ -14,31 +14,31 @@ use cors::names::is_forbidden_in_requests;
 /// A pasted request, as a page could make it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pasted {
-    /// Absolute, as it was written.
+    /// The absolute URL as written.
     pub url: String,
-    /// As it was written; `None` where the line leaves it to the rest of it.
+    /// The method as written; `None` if it follows from the rest.
     pub method: Option<String>,
-    /// Names as they were written, in order, without those that only the browser sets.
+    /// The headers as written, in order, without those that only the browser sets.
     pub headers: Vec<(String, String)>,
     /// The body, if there is one.
     pub body: Option<Bytes>,
-    /// From `origin`, or from `referer`.
+    /// The page's origin, from `origin` or `referer`.
     pub origin: Option<String>,
-    /// Cookies or a user came with it.
+    /// Whether it has cookies or a user name.
     pub with_credentials: bool,
-    /// `cookie`, as the browser's jar had it. It is sent where cookies are, and never shown.
+    /// The header `cookie`. It is sent where browsers send cookies, and never shown.
     pub cookie: Option<String>,
-    /// It asked for `text/event-stream` as `EventSource` does: with `accept` and nothing of its own.
+    /// Whether it is a request of `EventSource`: `accept: text/event-stream` and no header of the page.
     pub event_source: bool,
     /// What was left out and why, one sentence each.
     pub notes: Vec<String>,
 }
 
-/// Sorts the headers of a pasted request into the page's own and the browser's.
+/// Removes the headers that a page did not set from `pasted.headers`.
 ///
-/// `pasted.headers` holds all of them. Those which the Fetch standard forbids pages to set (§2.2.2) go. In a request that a browser
-/// made (it has `sec-fetch-mode`), those which the browser adds by itself go too.
-fn keep_what_a_page_sets(mut pasted: Pasted) -> Pasted {
+/// These are the ones that the Fetch standard forbids pages to set (§2.2.2) and, in a request of a browser (which has
+/// `sec-fetch-mode`), the ones that the browser adds.
+fn only_page_headers(mut pasted: Pasted) -> Pasted {
     let all = std::mem::take(&mut pasted.headers);
     let value = |wanted: &str| all.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value);
     let from_a_browser = value("sec-fetch-mode").is_some();
@@ -55,16 +55,16 @@ fn keep_what_a_page_sets(mut pasted: Pasted) -> Pasted {
     let mut dropped = Vec::new();
     for (name, value) in &all {
         let lower = name.to_ascii_lowercase();
-        // Developer tools that are told to disable the cache add both; a page that sets only one of them does so itself.
+        // developer tools with a disabled cache add both; a page that sets only one of them does so itself
         let of_the_tools = matches!(lower.as_str(), "pragma" | "cache-control") && no_cache && value == "no-cache";
         let of_the_browser =
             matches!(lower.as_str(), "user-agent" | "priority" | "upgrade-insecure-requests") || of_the_tools;
-        // `accept` and `accept-language` as browsers write them by themselves; safelisted, so nothing changes but the story.
+        // the defaults of browsers; both are safelisted and change no verdict
         let by_default = matches!(lower.as_str(), "accept-language") || lower == "accept" && value == "*/*";
         if lower == "cookie" {
             continue;
         } else if lower.starts_with(':') || is_forbidden_in_requests(&lower) {
-            // the doctor sends these as a browser does
+            // these are sent as a browser sends them
             let known = ["origin", "referer", "content-length", "accept-encoding", "connection"];
             if !known.contains(&lower.as_str()) && !lower.starts_with(':') {
                 dropped.push(lower);

@@ -1,9 +1,10 @@
-//! A command line's words, as bash cuts them: `shlex`, and the `$'…'` quoting that browsers copy but `shlex` does not read. Pure.
+//! Splits a command line into words as bash does: `shlex`, and the `$'…'` quoting that browsers use and `shlex` does not know.
+//! Pure.
 
-/// Cuts a line into words.
+/// Splits a line into words.
 ///
 /// # Errors
-/// One line that says what is open, or whose shell this is.
+/// An open quote, or a line of another shell, in one line.
 pub fn split(line: &str) -> Result<Vec<String>, String> {
     if line.contains("^\"") || line.contains(" ^\n") || line.contains(" ^\r\n") {
         return Err("this is the form for the Windows command prompt: copy it as cURL (bash)".to_owned());
@@ -12,7 +13,7 @@ pub fn split(line: &str) -> Result<Vec<String>, String> {
     shlex::split(&plain).ok_or_else(|| "a quote is opened and never closed: paste the whole line".to_owned())
 }
 
-/// Rewrites each `$'…'` in quoting that POSIX knows.
+/// Rewrites each `$'…'` in POSIX quoting.
 fn without_ansi_c(line: &str) -> Result<String, String> {
     let mut plain = String::with_capacity(line.len());
     let mut rest = line;
@@ -20,7 +21,7 @@ fn without_ansi_c(line: &str) -> Result<String, String> {
         let taken = match first {
             '\'' => 1 + rest[1..].find('\'').map_or(rest.len() - 1, |end| end + 1),
             '"' => double_quoted(rest),
-            // a line that goes on; shlex would make a word of it
+            // a continued line, of which shlex would make a word
             '\\' if rest.starts_with("\\\n") => {
                 rest = &rest[2..];
                 continue;
@@ -28,8 +29,7 @@ fn without_ansi_c(line: &str) -> Result<String, String> {
             '\\' => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
             '$' if rest.starts_with("$'") => {
                 let (text, length) = ansi_c(&rest[2..])?;
-                plain
-                    .push_str(&shlex::try_quote(&text).map_err(|_| "a NUL byte has no place in a request".to_owned())?);
+                plain.push_str(&shlex::try_quote(&text).map_err(|_| "a request cannot contain a NUL byte".to_owned())?);
                 rest = &rest[2 + length..];
                 continue;
             }
@@ -41,7 +41,7 @@ fn without_ansi_c(line: &str) -> Result<String, String> {
     Ok(plain)
 }
 
-/// The length of a double-quoted string, its quotes included; up to the end where it is never closed.
+/// The length of a double-quoted string with its quotes; up to the end if it is not closed.
 fn double_quoted(text: &str) -> usize {
     let mut escaped = true; // the opening quote closes nothing
     for (at, c) in text.char_indices() {
@@ -54,7 +54,7 @@ fn double_quoted(text: &str) -> usize {
     text.len()
 }
 
-/// What stands between `$'` and `'` (bash, "ANSI-C Quoting"), and its length with the closing quote.
+/// The text between `$'` and `'` (bash, "ANSI-C Quoting"), and its length with the closing quote.
 fn ansi_c(text: &str) -> Result<(String, usize), String> {
     let open = || "a $'…' is opened and never closed: paste the whole line".to_owned();
     let mut bytes = Vec::new();
@@ -72,10 +72,10 @@ fn ansi_c(text: &str) -> Result<(String, usize), String> {
             c => push(c, &mut bytes),
         }
     }
-    String::from_utf8(bytes).map(|text| (text, at)).map_err(|_| "the $'…' holds bytes that are no UTF-8".to_owned())
+    String::from_utf8(bytes).map(|text| (text, at)).map_err(|_| "the $'…' contains bytes that are no UTF-8".to_owned())
 }
 
-/// Writes what an escape means, and gives back how many digits it took.
+/// Writes the meaning of an escape, and returns the number of its digits.
 fn unescape(escape: char, after: &str, bytes: &mut Vec<u8>) -> usize {
     let digits = |radix, most| after.chars().take(most).take_while(|c: &char| c.is_digit(radix)).count();
     let byte = match escape {
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_cut_as_bash_cuts_them() {
+    fn lines_are_split_as_bash_splits_them() {
         for (line, words) in [
             ("curl 'a b' \"c d\" e\\ f", vec!["curl", "a b", "c d", "e f"]),
             ("curl \\\n  -H 'x: y'", vec!["curl", "-H", "x: y"]),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_or_of_another_shell_is_said() {
+    fn an_open_quote_and_another_shell_are_named() {
         for (line, said) in [
             ("curl 'x", "a quote is opened"),
             ("curl \"x", "a quote is opened"),
@@ -165,14 +165,12 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is pasted: words or one line of error.
         #[test]
         fn no_line_panics(line in any::<String>(), quoted in "[a$'\"\\\\x0-9u ]{0,40}") {
             let _ = split(&line);
             let _ = split(&quoted);
         }
 
-        /// What a browser copies with `$'…'` comes out as it was.
         #[test]
         fn ansi_c_quoting_round_trips(text in "[^\0]*") {
             let mut quoted = String::from("$'");

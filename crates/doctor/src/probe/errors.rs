@@ -1,61 +1,61 @@
-//! Are the CORS headers on errors, too? Provokes them, without doing harm, and looks.
+//! Checks whether errors have CORS headers: causes errors, without side effects, and checks the responses.
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
-use super::Scene;
-use crate::exchange::Ask;
+use super::Context;
+use crate::client::HttpRequest;
 use crate::report::{Finding, Severity};
-use browser::answer::Answer;
 use browser::check::cors_check;
+use browser::head::ResponseHead;
 use browser::mime;
 use browser::request::Request;
 
-/// Over nginx's 1 MiB and Tokenway's 4 MiB; a page could send it.
-const BIG: usize = 8 * 1024 * 1024;
+/// A large body that exceeds usual limits, such as nginx's 1 MiB; a page can send it.
+const LARGE: usize = 8 * 1024 * 1024;
 /// A path that no server has.
-const UNKNOWN: &str = "tokenway-doctor-asks-for-what-is-not-there";
+const UNKNOWN: &str = "tokenway-doctor-requests-an-unknown-path";
 
-/// An error that was provoked.
+/// An error that the doctor caused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Provoked {
-    /// How, such as `an unknown path`.
-    pub how: &'static str,
-    /// What came.
-    pub answer: Answer,
+pub struct CausedError {
+    /// The cause, such as `an unknown path`.
+    pub cause: &'static str,
+    /// The response.
+    pub response: ResponseHead,
 }
 
-/// Provokes errors. What gives no answer is left out: that is no question of CORS.
-pub(super) async fn provoke(scene: &mut Scene<'_>) -> Vec<Provoked> {
-    let mut provoked = Vec::new();
-    for (how, ask) in asks(scene) {
-        if let Ok(answer) = scene.client.head(&ask).await {
-            provoked.push(Provoked { how, answer });
+/// Causes errors. Requests without a response are left out, because they do not concern CORS.
+pub(super) async fn cause(context: &mut Context<'_>) -> Vec<CausedError> {
+    let mut errors = Vec::new();
+    for (cause, request) in requests(context) {
+        if let Ok(response) = context.client.head(&request).await {
+            errors.push(CausedError { cause, response });
         }
     }
-    provoked
+    errors
 }
 
-/// None of them can change anything: bodies are broken, and methods that delete go where nothing is.
-fn asks(scene: &Scene<'_>) -> Vec<(&'static str, Ask)> {
-    let own = scene.ask();
+/// The requests that cause errors. None of them has a side effect: bodies are malformed, and DELETE goes to an unknown path.
+fn requests(context: &Context<'_>) -> Vec<(&'static str, HttpRequest)> {
+    let own = context.page_request();
     let with_body = !matches!(own.method, Method::GET | Method::HEAD);
     let unknown = {
         let mut url = own.url.clone();
         url.set_query(None);
         url.join(UNKNOWN).unwrap_or(url)
     };
-    let broken = Bytes::from_static(b"{");
+    let malformed = Bytes::from_static(b"{");
     let bodiless = |mut headers: HeaderMap| {
         headers.remove(header::CONTENT_TYPE);
         headers
     };
     let anonymous = without_credentials(own.headers.clone());
-    let mut asks = vec![
+    let mut requests = vec![
         (
             "an unknown path",
-            Ask {
+            HttpRequest {
                 url: unknown.clone(),
                 method: Method::GET,
                 headers: bodiless(own.headers.clone()),
@@ -64,21 +64,29 @@ fn asks(scene: &Scene<'_>) -> Vec<(&'static str, Ask)> {
         ),
         (
             "DELETE of an unknown path",
-            Ask { url: unknown, method: Method::DELETE, headers: bodiless(own.headers.clone()), body: Bytes::new() },
+            HttpRequest {
+                url: unknown,
+                method: Method::DELETE,
+                headers: bodiless(own.headers.clone()),
+                body: Bytes::new(),
+            },
         ),
     ];
     if with_body {
-        let ask = |headers: HeaderMap, body| Ask { url: own.url.clone(), method: own.method.clone(), headers, body };
-        asks.extend([
-            ("GET", Ask { method: Method::GET, ..ask(bodiless(own.headers.clone()), Bytes::new()) }),
-            ("no credential", ask(anonymous, broken.clone())),
-            ("malformed JSON", ask(as_json(own.headers.clone()), broken)),
-            ("a body of 8 MiB", ask(as_json(own.headers.clone()), Bytes::from(vec![b' '; BIG]))),
+        let with = |headers: HeaderMap, body| {
+            let (url, method) = (own.url.clone(), own.method.clone());
+            HttpRequest { url, method, headers, body }
+        };
+        requests.extend([
+            ("GET", HttpRequest { method: Method::GET, ..with(bodiless(own.headers.clone()), Bytes::new()) }),
+            ("no credential", with(anonymous, malformed.clone())),
+            ("malformed JSON", with(as_json(own.headers.clone()), malformed)),
+            ("a body of 8 MiB", with(as_json(own.headers.clone()), Bytes::from(vec![b' '; LARGE]))),
         ]);
-    } else if !scene.plan.wants_stream {
-        asks.push(("no credential", Ask { headers: anonymous, ..own }));
+    } else if !context.plan.wants_stream {
+        requests.push(("no credential", HttpRequest { headers: anonymous, ..own }));
     }
-    asks
+    requests
 }
 
 fn as_json(mut headers: HeaderMap) -> HeaderMap {
@@ -99,38 +107,38 @@ fn without_credentials(mut headers: HeaderMap) -> HeaderMap {
 }
 
 /// Errors that the page cannot read.
-pub fn without_cors(request: &Request, provoked: &[Provoked]) -> Option<Finding> {
+pub fn without_cors(request: &Request, errors: &[CausedError]) -> Option<Finding> {
     let is_error = |status: StatusCode| status.is_client_error() || status.is_server_error();
-    let unreadable = provoked.iter().filter(|provoked| is_error(provoked.answer.status));
-    let unreadable = unreadable.filter_map(|provoked| Some((provoked, cors_check(request, &provoked.answer).err()?)));
+    let unreadable = errors.iter().filter(|error| is_error(error.response.status));
+    let unreadable = unreadable.filter_map(|error| Some((error, cors_check(request, &error.response).err()?)));
     let mut seen: Vec<String> = unreadable
-        .map(|(provoked, block)| {
+        .map(|(error, block)| {
             let code = block.code.map_or(String::new(), |code| format!(" ({code})"));
-            format!("{} for {}{code}", provoked.answer.status, provoked.how)
+            format!("{} for {}{code}", error.response.status, error.cause)
         })
         .collect();
     seen.sort();
     (!seen.is_empty()).then(|| Finding {
         id: "errors-without-cors",
         severity: Severity::Error,
-        title: "On these errors the CORS headers are missing: the page sees `TypeError: Failed to fetch` instead of the status.".to_owned(),
+        title: "These errors have no CORS headers: the page sees `TypeError: Failed to fetch` instead of the status.",
         seen,
-        mend: "Put CORS outermost, around authentication, limits, the router and error pages; in nginx: add_header … always;".to_owned(),
+        mend: "Apply CORS outermost, around authentication, limits, the router and error pages; in nginx: add_header … always;".into(),
     })
 }
 
-/// Errors that are pages for people.
-pub fn as_html(provoked: &[Provoked]) -> Option<Finding> {
-    let is_html = |answer: &Answer| {
-        answer.get(header::CONTENT_TYPE).as_deref().and_then(mime::essence).as_deref() == Some("text/html")
+/// Errors that are HTML pages.
+pub fn as_html(errors: &[CausedError]) -> Option<Finding> {
+    let is_html = |response: &ResponseHead| {
+        response.get(header::CONTENT_TYPE).as_deref().and_then(mime::essence).as_deref() == Some("text/html")
     };
-    let pages = provoked.iter().filter(|provoked| is_html(&provoked.answer));
-    let seen: Vec<String> = pages.map(|provoked| format!("{} for {}", provoked.answer.status, provoked.how)).collect();
+    let pages = errors.iter().filter(|error| is_html(&error.response));
+    let seen: Vec<String> = pages.map(|error| format!("{} for {}", error.response.status, error.cause)).collect();
     (!seen.is_empty()).then(|| Finding {
         id: "errors-as-html",
         severity: Severity::Note,
-        title: "These errors come as HTML, which `response.json()` cannot read.".to_owned(),
+        title: "These errors are HTML, which `response.json()` cannot parse.",
         seen,
-        mend: "Answer errors of an API as JSON, such as {\"error\":{\"message\":…,\"code\":…}}.".to_owned(),
+        mend: "Send errors of an API as JSON, such as {\"error\":{\"message\":…,\"code\":…}}.".into(),
     })
 }

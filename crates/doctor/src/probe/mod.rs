@@ -1,143 +1,144 @@
-//! Probes: what goes wrong tomorrow, or for the next page. Each sends little, changes nothing, and carries the page's credential only where
-//! an error must get past authentication.
+//! Probes look for problems that the page's own request does not show. Each sends few requests, changes nothing, and sends the
+//! page's credential only where an error is behind authentication.
 
 pub mod burst;
 pub mod errors;
 pub mod heads;
+pub mod lookalikes;
 pub mod origins;
 pub mod stream;
-pub mod tricks;
 
 use std::time::Duration;
 
-use super::course::{Course, End, Event, request_ask};
-use super::exchange::{Ask, Client};
+use super::client::{Client, HttpRequest};
 use super::plan::Plan;
 use super::report::{Finding, Severity};
+use super::transcript::{End, Event, Transcript, page_request};
 use browser::fetch::Fetch;
 use browser::mime;
 use browser::request::{Kind, Request, Tainting};
 
-/// A probe that gets no answer within this is given up.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// All of them together have this long.
+/// The time limit of a probe's response.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The time limit of all probes together.
 const IN_ALL: Duration = Duration::from_secs(30);
 
-/// What probes have to go by.
-pub struct Scene<'a> {
-    /// What is examined.
+/// The context of the probes.
+pub struct Context<'a> {
+    /// The examined request.
     pub plan: &'a Plan,
-    /// The page's request, before any redirect.
+    /// The page's request before any redirect.
     pub request: Request,
-    /// Whom it asks.
+    /// The client.
     pub client: &'a mut Client,
     fetch: Fetch,
 }
 
-/// What the probes saw.
+/// The results of the probes.
 #[derive(Debug, Default)]
-pub struct Probed {
-    /// The worst first.
+pub struct ProbeResults {
+    /// The findings, the most severe first.
     pub findings: Vec<Finding>,
-    /// The ids of all findings that there could have been.
+    /// The ids of all findings that were looked for.
     pub ids: Vec<&'static str>,
 }
 
-impl Probed {
-    fn look(&mut self, id: &'static str, finding: Option<Finding>) {
+impl ProbeResults {
+    fn record(&mut self, id: &'static str, finding: Option<Finding>) {
         self.ids.push(id);
         self.findings.extend(finding);
     }
 }
 
-impl Scene<'_> {
+impl Context<'_> {
     /// The page's request as it is sent.
-    fn ask(&self) -> Ask {
-        request_ask(&self.fetch, self.plan)
+    fn page_request(&self) -> HttpRequest {
+        page_request(&self.fetch, self.plan)
     }
 }
 
-/// Runs every probe that says something here.
-pub async fn run(plan: &Plan, course: &Course, client: &mut Client) -> Probed {
-    let mut probed = Probed::default();
-    client.hurry(PATIENCE, IN_ALL);
-    from_heads(plan, course, &mut probed);
-    let Ok(fetch) = Fetch::new(&plan.page) else { return probed };
+/// Runs all probes that apply to the request.
+pub async fn run(plan: &Plan, transcript: &Transcript, client: &mut Client) -> ProbeResults {
+    let mut results = ProbeResults::default();
+    client.limit(TIMEOUT, IN_ALL);
+    check_transcript(plan, transcript, &mut results);
+    let Ok(fetch) = Fetch::new(&plan.page) else { return results };
     let request = fetch.request().clone();
-    if request.tainting() != Tainting::Cors || course.events.iter().any(|event| matches!(event, Event::Redirected(..)))
-    {
-        // the page's own origin needs no CORS; and where a redirect leads is another server's business
-        return finished(probed);
+    let is_redirected = transcript.events.iter().any(|event| matches!(event, Event::Redirected(..)));
+    if request.tainting() != Tainting::Cors || is_redirected {
+        // the page's own origin needs no CORS, and a redirect leads to another server
+        return sorted(results);
     }
-    let mut scene = Scene { plan, request, client, fetch };
+    let mut context = Context { plan, request, client, fetch };
 
-    let tried = origins::attempt(&mut scene).await;
-    probed.look("origin-reflected", origins::judge(&plan.page, &tried));
-    if let Some(own) = course.answered() {
+    let attempts = origins::attempt(&mut context).await;
+    results.record("origin-reflected", origins::finding(&plan.page, &attempts));
+    if let Some(own) = transcript.answered() {
         let is_cacheable = own.method == http::Method::GET;
-        let stranger = origins::strangers_get(&tried);
-        probed.look("vary-origin-missing", heads::vary(&own.answer, stranger, is_cacheable));
+        let other = origins::response_to_other_origin(&attempts);
+        results.record("vary-origin-missing", heads::vary(&own.response, other, is_cacheable));
     }
-    // as long as the page is blocked, so are its errors
-    if matches!(course.end, End::Delivered { .. }) {
-        let provoked = errors::provoke(&mut scene).await;
-        probed.look("errors-without-cors", errors::without_cors(&scene.request, &provoked));
-        probed.look("errors-as-html", errors::as_html(&provoked));
-        if scene.request.kind() == Kind::Fetch {
-            let answers = burst::run(&mut scene).await;
-            probed.look("preflight-rate-limited", burst::judge(&scene.request, &answers));
+    // the errors of a blocked page are blocked, too
+    if matches!(transcript.end, End::Delivered { .. }) {
+        let errors = errors::cause(&mut context).await;
+        results.record("errors-without-cors", errors::without_cors(&context.request, &errors));
+        results.record("errors-as-html", errors::as_html(&errors));
+        if context.request.kind() == Kind::Fetch {
+            let responses = burst::run(&mut context).await;
+            results.record("preflight-rate-limited", burst::finding(&context.request, &responses));
         }
     }
-    if scene.client.is_late() {
-        probed.findings.push(unfinished());
+    if context.client.is_out_of_time() {
+        results.findings.push(unfinished());
     }
-    finished(probed)
+    sorted(results)
 }
 
-/// What needs no further request.
-fn from_heads(plan: &Plan, course: &Course, probed: &mut Probed) {
-    probed.look("cors-headers-doubled", heads::doubled(course.answers().map(|sent| &sent.answer)));
-    for event in &course.events {
+/// The findings that need no further request.
+fn check_transcript(plan: &Plan, transcript: &Transcript, results: &mut ProbeResults) {
+    let responses = transcript.exchanges().map(|exchange| &exchange.response);
+    results.record("cors-headers-doubled", heads::doubled(responses));
+    for event in &transcript.events {
         if let Event::Allowed(allowed) = event {
-            probed.look("max-age", heads::max_age(allowed));
+            results.record("max-age", heads::max_age(allowed));
         }
     }
-    let Some(sent) = course.answered() else { return };
-    let is_tls = sent.url.scheme() == "https";
-    probed.look("http1-only", heads::protocol(sent.version, is_tls, plan.wants_stream));
-    let End::Delivered { request, readable, watched } = &course.end else { return };
-    probed.look("headers-hidden", heads::hidden(readable));
-    probed.look("answer-is-an-error", error_answer(sent.answer.status, plan.wants_stream));
+    let Some(exchange) = transcript.answered() else { return };
+    let response = &exchange.response;
+    let is_tls = exchange.url.scheme() == "https";
+    results.record("http1-only", heads::protocol(exchange.version, is_tls, plan.wants_stream));
+    let End::Delivered { request, readable, body } = &transcript.end else { return };
+    results.record("headers-hidden", heads::hidden(readable));
+    results.record("answer-is-an-error", error_response(response.status, plan.wants_stream));
     if !plan.wants_stream {
         let asks_json = plan.page.headers.iter().any(|(_, value)| value.starts_with(b"application/json"));
-        let kind = sent.answer.get("content-type").as_deref().and_then(mime::essence);
+        let kind = response.get("content-type").as_deref().and_then(mime::essence);
         let is_html = kind.as_deref() == Some("text/html");
-        probed.look("answer-is-html", (asks_json && is_html).then(html));
+        results.record("answer-is-html", (asks_json && is_html).then(html));
         return;
     }
-    let seen = stream::Seen {
-        answer: &sent.answer,
-        watched,
-        head_after: sent.after,
+    let stream = stream::Stream {
+        response,
+        body,
+        head_after: exchange.after,
         by_event_source: request.kind() == Kind::EventSource,
         browser: request.browser(),
     };
-    probed.ids.extend(stream::IDS.iter().filter(|id| seen.by_event_source || **id != "event-source-gives-up"));
-    probed.findings.extend(stream::judge(seen));
+    results.ids.extend(stream::IDS.iter().filter(|id| stream.by_event_source || **id != "event-source-gives-up"));
+    results.findings.extend(stream::findings(stream));
 }
 
-fn error_answer(status: http::StatusCode, wants_stream: bool) -> Option<Finding> {
+fn error_response(status: http::StatusCode, wants_stream: bool) -> Option<Finding> {
     let is_error = status.is_client_error() || status.is_server_error();
     is_error.then(|| Finding {
         id: "answer-is-an-error",
         severity: Severity::Note,
         title: match wants_stream {
-            true => "The page can read the answer, but it is an error: of the stream nothing could be seen.".to_owned(),
-            false => "The page can read the answer, but it is an error.".to_owned(),
+            true => "The page can read the response, but it is an error, so the stream could not be observed.",
+            false => "The page can read the response, but it is an error.",
         },
         seen: vec![status.to_string()],
-        mend: "Give what the server wants, such as --header 'authorization: Bearer …' and --data, and look again."
-            .to_owned(),
+        mend: "Give what the server needs, such as --header 'authorization: Bearer …' and --data, and run the doctor again.".into(),
     })
 }
 
@@ -145,9 +146,9 @@ fn unfinished() -> Finding {
     Finding {
         id: "probes-unfinished",
         severity: Severity::Note,
-        title: "The server answers too slowly for all probes: some were left out.".to_owned(),
-        seen: vec![format!("{} s were over", IN_ALL.as_secs())],
-        mend: "Look again when the server is less busy.".to_owned(),
+        title: "The server answers too slowly for all probes: some were skipped.",
+        seen: vec![format!("the time limit of {} s was reached", IN_ALL.as_secs())],
+        mend: "Run the doctor again when the server is less busy.".into(),
     }
 }
 
@@ -155,14 +156,13 @@ fn html() -> Finding {
     Finding {
         id: "answer-is-html",
         severity: Severity::Warning,
-        title: "HTML came instead of JSON: a login page, a proxy's page, or a single-page application's catch-all."
-            .to_owned(),
+        title: "The response is HTML instead of JSON: a login page, a proxy's page, or the catch-all route of an application.",
         seen: vec!["content-type: text/html".to_owned()],
-        mend: "Check the URL; let the API's paths reach the API before any catch-all.".to_owned(),
+        mend: "Check the URL; let the API's paths reach the API before any catch-all route.".into(),
     }
 }
 
-fn finished(mut probed: Probed) -> Probed {
-    probed.findings.sort_by_key(|finding| finding.severity);
-    probed
+fn sorted(mut results: ProbeResults) -> ProbeResults {
+    results.findings.sort_by_key(|finding| finding.severity);
+    results
 }

@@ -1,123 +1,125 @@
-//! Which other origins are allowed?
+//! Checks which other origins the server allows.
 
 use http::Method;
 
-use super::Scene;
-use super::tricks::{self, Trick};
-use crate::course::preflight_ask;
-use crate::exchange::Ask;
+use super::Context;
+use super::lookalikes::{self, Lookalike};
+use crate::client::HttpRequest;
 use crate::report::{Finding, Severity};
-use browser::answer::Answer;
+use crate::transcript::preflight_request;
 use browser::check::cors_check;
+use browser::head::ResponseHead;
 use browser::origin::PageOrigin;
 use browser::preflight::Preflight;
 use browser::request::{Credentials, PageRequest, Request};
 
-/// What a trick got.
+/// The responses to one other origin.
 #[derive(Debug, Clone)]
-pub struct Tried {
-    /// The trick.
-    pub trick: Trick,
-    /// The answer to its preflight.
-    pub preflight: Option<Answer>,
-    /// The answer to its GET, which changes nothing.
-    pub get: Option<Answer>,
+pub struct Attempt {
+    /// The origin.
+    pub lookalike: Lookalike,
+    /// The response to its preflight.
+    pub preflight: Option<ResponseHead>,
+    /// The response to its GET.
+    pub get: Option<ResponseHead>,
 }
 
-/// Tries each trick: with a preflight, and with a GET without credentials.
-pub(super) async fn attempt(scene: &mut Scene<'_>) -> Vec<Tried> {
-    let mut tried = Vec::new();
-    for (place, trick) in tricks::on(scene.plan.page.origin.as_str()).into_iter().enumerate() {
-        let Some(request) = request_of(&scene.plan.page, &trick, Credentials::Omit) else { continue };
-        let ask = preflight_ask(&Preflight::of(&request), &request);
-        let preflight = scene.client.head(&ask).await.ok();
-        // a stream costs something: one is enough
-        let get = if place == 0 || !scene.plan.wants_stream || *request.method() != Method::GET {
-            let mut headers = ask.headers;
+/// Sends a preflight and a GET without credentials from each other origin.
+pub(super) async fn attempt(context: &mut Context<'_>) -> Vec<Attempt> {
+    let mut attempts = Vec::new();
+    for (number, lookalike) in lookalikes::of(context.plan.page.origin.as_str()).into_iter().enumerate() {
+        let Some(request) = request_of(&context.plan.page, &lookalike, Credentials::Omit) else { continue };
+        let preflight_request = preflight_request(&Preflight::of(&request), &request);
+        let preflight = context.client.head(&preflight_request).await.ok();
+        // a stream has a cost, so it is requested once
+        let get = if number == 0 || !context.plan.wants_stream || *request.method() != Method::GET {
+            let mut headers = preflight_request.headers;
             headers.remove("access-control-request-method");
             headers.remove("access-control-request-headers");
-            scene.client.head(&Ask { method: Method::GET, headers, ..ask }).await.ok()
+            context.client.head(&HttpRequest { method: Method::GET, headers, ..preflight_request }).await.ok()
         } else {
             None
         };
-        tried.push(Tried { trick, preflight, get });
+        attempts.push(Attempt { lookalike, preflight, get });
     }
-    tried
+    attempts
 }
 
-/// The page's request as the trick's page would make it.
-fn request_of(page: &PageRequest, trick: &Trick, credentials: Credentials) -> Option<Request> {
-    let origin = PageOrigin::parse(&trick.origin).ok()?;
+/// The page's request from another origin.
+fn request_of(page: &PageRequest, lookalike: &Lookalike, credentials: Credentials) -> Option<Request> {
+    let origin = PageOrigin::parse(&lookalike.origin).ok()?;
     Request::new(&PageRequest { origin, credentials, ..page.clone() }).ok()
 }
 
-/// How far a trick gets.
+/// What the server allows an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Reach {
+enum Access {
     Refused,
-    /// `*`: everyone is allowed, and it says so.
-    Anyone,
-    /// Named, without credentials.
+    /// `*`: every origin.
+    Any,
+    /// This origin by name, without credentials.
     Named,
-    /// Named, with the visitor's cookies.
+    /// This origin by name, with the visitor's cookies.
     WithCredentials,
 }
 
-fn reach(page: &PageRequest, tried: &Tried) -> Reach {
-    let passes = |credentials, answer: &Answer| {
-        request_of(page, &tried.trick, credentials).is_some_and(|request| cors_check(&request, answer).is_ok())
+fn access(page: &PageRequest, attempt: &Attempt) -> Access {
+    let passes = |credentials, response: &ResponseHead| {
+        request_of(page, &attempt.lookalike, credentials).is_some_and(|request| cors_check(&request, response).is_ok())
     };
-    let of = |answer: &Answer| match answer.get("access-control-allow-origin") {
-        _ if passes(Credentials::Include, answer) => Reach::WithCredentials,
-        Some(allowed) if allowed == b"*" => Reach::Anyone,
-        _ if passes(Credentials::Omit, answer) => Reach::Named,
-        _ => Reach::Refused,
+    let of = |response: &ResponseHead| match response.get("access-control-allow-origin") {
+        _ if passes(Credentials::Include, response) => Access::WithCredentials,
+        Some(allowed) if allowed == b"*" => Access::Any,
+        _ if passes(Credentials::Omit, response) => Access::Named,
+        _ => Access::Refused,
     };
-    [&tried.preflight, &tried.get].into_iter().flatten().map(of).max().unwrap_or(Reach::Refused)
+    [&attempt.preflight, &attempt.get].into_iter().flatten().map(of).max().unwrap_or(Access::Refused)
 }
 
-/// Origins that are allowed and should not be.
-pub fn judge(page: &PageRequest, tried: &[Tried]) -> Option<Finding> {
-    let reached: Vec<(Reach, &Trick)> = tried.iter().map(|tried| (reach(page, tried), &tried.trick)).collect();
-    let worst = reached.iter().map(|(reach, _)| *reach).max()?;
+/// The origins that the server should not allow.
+pub fn finding(page: &PageRequest, attempts: &[Attempt]) -> Option<Finding> {
+    let allowed: Vec<(Access, &Lookalike)> =
+        attempts.iter().map(|attempt| (access(page, attempt), &attempt.lookalike)).collect();
+    let worst = allowed.iter().map(|(access, _)| *access).max()?;
     let (id, severity, title) = match worst {
-        Reach::Refused => return None,
-        Reach::Anyone => (
+        Access::Refused => return None,
+        Access::Any => (
             "any-origin",
             Severity::Note,
-            "Every page of the web may call. That is right for a public API, and wrong for one on an inner network.",
+            "Every page of the web may call. That is right for a public API, and wrong for one on an internal network.",
         ),
-        Reach::Named => ("origin-reflected", Severity::Warning, "The server allows origins that it should not know."),
-        Reach::WithCredentials => (
+        Access::Named => ("origin-reflected", Severity::Warning, "The server allows origins that it should not allow."),
+        Access::WithCredentials => (
             "origin-reflected",
             Severity::Error,
-            "Foreign pages may act with the visitor's cookies and read the answers.",
+            "Pages of other origins can act with the visitor's cookies and read the responses.",
         ),
     };
-    let evil = |trick: &Trick| trick.origin == "https://evil.example";
-    let reflects_all = reached.iter().any(|(reach, trick)| *reach >= Reach::Named && evil(trick));
-    let seen = reached.iter().filter(|(reach, trick)| match worst {
-        Reach::Anyone => evil(trick),
-        // whoever takes any origin takes those that look alike
-        _ => *reach >= Reach::Named && (!reflects_all || evil(trick) || trick.origin == "null"),
+    let unrelated = |lookalike: &Lookalike| lookalike.origin == "https://evil.example";
+    let reflects_all = allowed.iter().any(|(access, lookalike)| *access >= Access::Named && unrelated(lookalike));
+    let seen = allowed.iter().filter(|(access, lookalike)| match worst {
+        Access::Any => unrelated(lookalike),
+        // a server that allows any origin allows the similar ones, too
+        _ => *access >= Access::Named && (!reflects_all || unrelated(lookalike) || lookalike.origin == "null"),
     });
-    let seen: Vec<String> = seen.map(|(_, trick)| format!("{}: {}", trick.origin, trick.words)).collect();
+    let seen: Vec<String> =
+        seen.map(|(_, lookalike)| format!("{}: {}", lookalike.origin, lookalike.description)).collect();
     Some(Finding {
         id,
         severity,
-        title: title.to_owned(),
+        title,
         seen: if seen.is_empty() { vec!["access-control-allow-origin: *".to_owned()] } else { seen },
         mend: match worst {
-            Reach::Anyone => "If not every page should: name the origins, whole.".to_owned(),
+            Access::Any => "Name the origins if not every page may call.".into(),
             _ => {
                 "Compare the whole origin with a list; no prefixes, suffixes or regular expressions, and never `null`."
-                    .to_owned()
+                    .into()
             }
         },
     })
 }
 
-/// The answer to the GET of a page that nobody knows.
-pub fn strangers_get(tried: &[Tried]) -> Option<&Answer> {
-    tried.first()?.get.as_ref()
+/// The response to the GET from an unrelated origin.
+pub fn response_to_other_origin(attempts: &[Attempt]) -> Option<&ResponseHead> {
+    attempts.first()?.get.as_ref()
 }

@@ -1,15 +1,15 @@
-//! Events that came together. Pure.
+//! Groups events that arrived together into bursts. Pure.
 
 use std::time::Duration;
 
 use super::{FEW_EVENTS, ONE_BY_ONE};
 use crate::report::sample::Arrival;
 
-/// Events in bursts, in order.
+/// Bursts of events, in order.
 #[derive(Debug)]
 pub(super) struct Bursts {
     bursts: Vec<Burst>,
-    /// Median time between two events of one burst.
+    /// The median time between two events of one burst.
     gap_within: Duration,
 }
 
@@ -18,14 +18,14 @@ struct Burst {
     start: Duration,
     end: Duration,
     events: usize,
-    /// Bytes of the body up to its end.
+    /// The bytes of the body up to its end.
     bytes: u64,
 }
 
-/// Bursts that are whole: the first began before it was seen, the last was cut by the end of the stream.
+/// All bursts but the first and the last, which the start and the end of the stream cut.
 #[derive(Debug)]
 pub(super) struct Inner<'a> {
-    /// The first of all, whose end is where the first inner one begins.
+    /// The first burst of all, which precedes the first inner one.
     before: Option<&'a Burst>,
     bursts: &'a [Burst],
 }
@@ -33,8 +33,8 @@ pub(super) struct Inner<'a> {
 /// A gap ends a burst if it is longer than this share of the time from burst to burst.
 const SHARE: f64 = 0.2;
 
-/// Puts events together that came in one read, or much closer than bursts are to each other. What that is becomes clear step by step:
-/// the larger the bursts, the further they are apart.
+/// Groups events that came in one read, or much closer to each other than the bursts are. The limit is found step by step: the
+/// larger the bursts, the further they are apart.
 pub(super) fn group(events: &[Arrival]) -> Bursts {
     let span = match events {
         [first, .., last] => last.at.saturating_sub(first.at),
@@ -44,7 +44,7 @@ pub(super) fn group(events: &[Arrival]) -> Bursts {
     loop {
         let bursts = split(events, limit);
         let next = bursts.mean_period().mul_f64(SHARE);
-        // each round has fewer bursts, or is the last
+        // each round has fewer bursts, or is the last one
         if next <= limit || bursts.bursts.len() < 2 {
             return bursts;
         }
@@ -79,7 +79,7 @@ impl Bursts {
         self.events() as f64 / self.bursts.len().max(1) as f64
     }
 
-    /// Mean time from burst to burst; zero where there are no two.
+    /// The mean time from burst to burst; zero for fewer than two.
     pub(super) fn mean_period(&self) -> Duration {
         match self.bursts.as_slice() {
             [first, .., last] => (last.start - first.start).div_f64((self.bursts.len() - 1) as f64),
@@ -87,20 +87,20 @@ impl Bursts {
         }
     }
 
-    /// Whether a burst is over at once: else its events came one by one, with pauses between the bursts.
+    /// Whether bursts are short. Otherwise their events came one by one, with pauses between the bursts.
     pub(super) fn are_instant(&self) -> bool {
         let wide: Duration = self.bursts.iter().map(|burst| burst.end - burst.start).sum();
         let span = self.mean_period() * self.bursts.len() as u32;
         self.gap_within <= ONE_BY_ONE && wide * 3 <= span
     }
 
-    /// Whether the last burst holds nearly everything.
+    /// Whether the last burst contains nearly all events.
     pub(super) fn end_with_everything(&self) -> bool {
         let all = self.events();
         all >= 2 * FEW_EVENTS && self.bursts.last().is_some_and(|last| last.events * 5 >= all * 4)
     }
 
-    /// When the last burst began.
+    /// The start of the last burst.
     pub(super) fn last_start(&self) -> Duration {
         self.bursts.last().map_or(Duration::ZERO, |last| last.start)
     }
@@ -122,17 +122,17 @@ impl Inner<'_> {
         self.bursts.len()
     }
 
-    /// How many hold one event.
+    /// The number of bursts with one event.
     pub(super) fn singles(&self) -> usize {
         self.bursts.iter().filter(|burst| burst.events == 1).count()
     }
 
-    /// How many events came with another one.
+    /// The number of events that came with another one.
     pub(super) fn held(&self) -> usize {
         self.bursts.iter().map(|burst| burst.events - 1).sum()
     }
 
-    /// Events of each, bytes of each, and seconds from burst to burst; `None` for fewer than five.
+    /// The events, the bytes and the period in seconds of each burst; `None` for fewer than five.
     pub(super) fn series(&self) -> Option<(Vec<f64>, Vec<f64>, Vec<f64>)> {
         let before = self.before.filter(|_| self.bursts.len() >= 5)?;
         let events = self.bursts.iter().map(|burst| burst.events as f64).collect();

@@ -1,13 +1,13 @@
-//! How the events of a stream were delivered: one by one, or held back by something between the model and here, and how.
+//! Decides whether events arrived one by one, or whether something between the model and the client buffers them. Pure.
 //!
-//! The decision needs nothing but when each event was there and which read brought it. A model makes tokens one after the other,
-//! and its steps are milliseconds apart or more; what comes in one read was therefore held somewhere. What holds has a rule, and
-//! the rule shows in what is the same from burst to burst: the bytes (a buffer that fills), the number of events (a server that
-//! sends every n-th step), or the time (a flush timer). Bursts without a rule are a network's. Pure.
+//! The decision needs only the time and the socket read of each event. A model makes tokens one after the other, milliseconds
+//! apart or more, so events that arrive in one read were held back somewhere. A buffer follows a rule, and the rule is the
+//! property that stays the same from burst to burst: the bytes (a buffer that fills), the number of events (a server that
+//! sends every n-th step), or the time (a flush timer). Bursts without a rule come from the network.
 
 mod bursts;
 mod votes;
-mod words;
+mod description;
 
 #[cfg(test)]
 mod tests;
@@ -21,86 +21,88 @@ pub use votes::{Verdict, Votes};
 /// How the events of a stream, or of most streams, were delivered.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Delivery {
-    /// Each when it was made, as far as can be seen.
+    /// One by one, as far as the arrivals show.
     Streaming,
-    /// In groups of no fixed size and no fixed period, as a busy network or server makes them.
+    /// In groups of no fixed size or period, as a network or a server under load delivers them.
     Uneven,
     /// In bursts that follow a rule.
     Bursts(Pattern),
-    /// Nearly all at once, when the stream was over.
+    /// Nearly all at once, at the end of the stream.
     AtOnce,
-    /// It cannot be told.
-    Unknown(Why),
+    /// The arrivals do not decide.
+    Unknown(UnknownReason),
 }
 
-/// Bursts, and what they have in common.
+/// The common properties of bursts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pattern {
-    /// What is the same from burst to burst.
+    /// The property that is the same from burst to burst.
     pub rule: Rule,
-    /// Median events of a burst.
+    /// The median number of events of a burst.
     pub events: f64,
-    /// Median bytes of a burst.
+    /// The median bytes of a burst.
     pub bytes: f64,
-    /// Median time from burst to burst.
+    /// The median time from burst to burst.
     pub period: Duration,
 }
 
-/// What is the same from burst to burst.
+/// The property that is the same from burst to burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
-    /// Its bytes.
+    /// The bytes.
     Size,
-    /// Its number of events.
+    /// The number of events.
     Count,
-    /// The time between them.
+    /// The time between bursts.
     Timer,
-    /// Size and time, both: the source is too steady to tell which is the cause.
+    /// The bytes and the time: the source is too steady to decide which is the cause.
     Either,
 }
 
-/// Why it cannot be told.
+/// Why the arrivals do not decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Why {
+pub enum UnknownReason {
     /// There were too few events.
     FewEvents,
-    /// Everything came so soon that nothing can have been held for long.
+    /// The stream was too short for a noticeable buffer.
     TooFast,
     /// There were too few bursts to see a rule.
     FewBursts,
 }
 
-/// Fewer events say nothing.
+/// Fewer events do not decide.
 const FEW_EVENTS: usize = 8;
-/// A stream that is over sooner has not been held so that anyone could notice.
+/// A buffer in a shorter stream is not noticeable.
 const FAST: Duration = Duration::from_millis(50);
-/// Events that follow each other faster were not made one by one.
+/// Events that follow each other faster were not generated one by one.
 const ONE_BY_ONE: Duration = Duration::from_millis(1);
-/// Bursts closer than this are what a socket that is read late looks like.
+/// Bursts that are closer than this come from a socket that is read late.
 const CLOSE: Duration = Duration::from_millis(5);
-/// What varies by more than this share from burst to burst is not the rule.
+/// A property that varies more than this from burst to burst is not the rule.
 const SAME: f64 = 0.12;
-/// Two things that both vary by no more than this are equally good as the rule.
+/// Two properties that both vary at most this much are equally good as the rule.
 const STEADY: f64 = 0.03;
-/// Finer differences are a matter of clocks and of chance.
+/// Smaller variations come from clocks and chance.
 const FINEST: f64 = 0.003;
-/// A rule must have held back so many events to be believed: chance makes a few equal groups.
+/// The events that a rule must have held back before it is accepted: a few equal groups occur by chance.
 const EVIDENCE: usize = 32;
 
 /// How the events of one stream were delivered.
 pub fn of(events: &[Arrival]) -> Delivery {
     let outputs: Vec<Arrival> = events.iter().filter(|event| event.output).copied().collect();
-    let (Some(first), Some(last)) = (outputs.first(), outputs.last()) else { return Delivery::Unknown(Why::FewEvents) };
+    let (Some(first), Some(last)) = (outputs.first(), outputs.last()) else {
+        return Delivery::Unknown(UnknownReason::FewEvents);
+    };
     if outputs.len() < FEW_EVENTS {
-        return Delivery::Unknown(Why::FewEvents);
+        return Delivery::Unknown(UnknownReason::FewEvents);
     }
     if last.at < FAST {
-        return Delivery::Unknown(Why::TooFast);
+        return Delivery::Unknown(UnknownReason::TooFast);
     }
     let span = last.at.saturating_sub(first.at);
     let mean_gap = span.div_f64((outputs.len() - 1) as f64);
     let reads = 1 + outputs.windows(2).filter(|pair| pair[0].read != pair[1].read).count();
-    // held to the end, a body comes as fast as the network can, many events a read
+    // a body that was held to the end arrives as fast as the network can, with many events in each read
     if span * 20 <= last.at && mean_gap < ONE_BY_ONE && outputs.len() >= 4 * reads {
         return Delivery::AtOnce;
     }
@@ -116,14 +118,14 @@ pub fn of(events: &[Arrival]) -> Delivery {
 
 fn pattern(bursts: &Bursts) -> Delivery {
     let inner = bursts.inner();
-    let Some((events, bytes, periods)) = inner.series() else { return Delivery::Unknown(Why::FewBursts) };
+    let Some((events, bytes, periods)) = inner.series() else { return Delivery::Unknown(UnknownReason::FewBursts) };
     let rule = rule(&events, &bytes, &periods);
     let singles = inner.singles() * 20 > inner.len();
     match rule {
-        // a clock also lets single events go; a size or a number does not
+        // a timer also sends single events; a buffer of a size or a count does not
         Some(rule) if rule == Rule::Timer || !singles => {
             if inner.held() < EVIDENCE {
-                return Delivery::Unknown(Why::FewBursts);
+                return Delivery::Unknown(UnknownReason::FewBursts);
             }
             Delivery::Bursts(Pattern {
                 rule,
@@ -144,7 +146,7 @@ fn rule(events: &[f64], bytes: &[f64], periods: &[f64]) -> Option<Rule> {
         return None;
     }
     let amount_rule = if count < size / 2.0 { Rule::Count } else { Rule::Size };
-    // both are steady if the source is; then the cause must be much steadier than its effect to be told from it
+    // with a steady source, both are steady, and the cause must be much steadier than its effect
     let (apart, finest) = if amount.max(time) <= STEADY { (3.0, FINEST) } else { (1.5, 0.0) };
     let (amount, time) = (amount.max(finest), time.max(finest));
     Some(match () {
@@ -155,14 +157,14 @@ fn rule(events: &[f64], bytes: &[f64], periods: &[f64]) -> Option<Rule> {
     })
 }
 
-/// Buffers are made in whole KiB. A steady source does not meet one to a hundredth by chance often.
+/// Buffers have sizes in whole KiB, which a steady source rarely matches by chance.
 fn is_buffer_size(bytes: f64) -> bool {
     let kib = (bytes / 1024.0).round();
     kib >= 1.0 && (kib as u64).is_power_of_two() && (bytes - kib * 1024.0).abs() <= 0.005 * bytes
 }
 
-/// Mean distance from the median, as a share of it, without the tenth that is farthest: two bursts that met count as one of twice
-/// the length, and say nothing of the rule.
+/// The mean distance from the median, relative to it, without the farthest tenth: two bursts that arrive together look like
+/// one of twice the size, which is no evidence against the rule.
 fn deviation(values: &[f64]) -> f64 {
     let middle = median(values);
     if middle <= 0.0 {
@@ -174,7 +176,7 @@ fn deviation(values: &[f64]) -> f64 {
     distances.iter().sum::<f64>() / distances.len() as f64 / middle
 }
 
-/// The middle value, 0 where there is none.
+/// The median, 0 without values.
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What a model makes: events at times, in seconds, with sizes.
+/// A model's output: events at times, in seconds, with sizes.
 #[derive(Debug, Clone)]
 struct Source {
     first: f64,
@@ -16,15 +16,15 @@ fn source(events: usize, gap: f64, jitter: f64) -> impl Strategy<Value = Source>
         let mut at = first;
         let events = each.into_iter().zip(0..).map(|((moved, size), index)| {
             at += gap * (1.0 + jitter * moved);
-            // no two tokens are of the same length
+            // no two tokens have the same length
             (at, size + index * 37 % 90)
         });
         Source { first, events: events.collect() }
     })
 }
 
-/// Arrivals of events that something lets go at `(time, bytes come by then)`: the events whose last byte it has.
-fn let_go(source: &Source, times: &[(f64, u64)]) -> Vec<Arrival> {
+/// The arrivals of events that something sends at `(time, bytes up to then)`: the events whose last byte it has.
+fn sent_at(source: &Source, times: &[(f64, u64)]) -> Vec<Arrival> {
     let (mut ends, mut sum) = (Vec::new(), 0);
     for (_, size) in &source.events {
         sum += size;
@@ -52,10 +52,10 @@ fn streamed(source: &Source) -> Vec<Arrival> {
             (*at, sum)
         })
         .collect();
-    let_go(source, &times)
+    sent_at(source, &times)
 }
 
-/// Lets `size` bytes go whenever there are as many, and the rest at the end.
+/// Sends `size` bytes whenever there are as many, and the rest at the end.
 fn by_size(source: &Source, size: u64) -> Vec<Arrival> {
     let (mut sum, mut gone, mut times) = (0, 0, Vec::new());
     for (at, bytes) in &source.events {
@@ -66,7 +66,7 @@ fn by_size(source: &Source, size: u64) -> Vec<Arrival> {
         }
     }
     times.push((source.events.last().map_or(0.0, |(at, _)| *at) + 0.001, sum));
-    let_go(source, &times)
+    sent_at(source, &times)
 }
 
 fn by_count(source: &Source, count: usize) -> Vec<Arrival> {
@@ -78,10 +78,10 @@ fn by_count(source: &Source, count: usize) -> Vec<Arrival> {
             times.push((*at, sum));
         }
     }
-    let_go(source, &times)
+    sent_at(source, &times)
 }
 
-/// Lets everything go that is there, every `period`, a little late each time.
+/// Sends everything that there is, every `period`, a little late each time.
 fn by_timer(source: &Source, period: f64, late: &[f64]) -> Vec<Arrival> {
     let (mut sum, mut times, mut tick) = (0, Vec::new(), 1);
     let mut events = source.events.iter().peekable();
@@ -93,10 +93,10 @@ fn by_timer(source: &Source, period: f64, late: &[f64]) -> Vec<Arrival> {
         times.push((due + late[tick % late.len()], sum));
         tick += 1;
     }
-    let_go(source, &times)
+    sent_at(source, &times)
 }
 
-/// Each event comes up to `jitter` seconds late, and none before the one ahead of it.
+/// Each event comes late by these seconds, and none before the previous one.
 fn delayed(source: &Source, late: &[f64]) -> Vec<Arrival> {
     let (mut sum, mut now) = (0, 0.0_f64);
     let times: Vec<_> = source
@@ -109,7 +109,7 @@ fn delayed(source: &Source, late: &[f64]) -> Vec<Arrival> {
             (now, sum)
         })
         .collect();
-    // what is let go at one moment is one read
+    // what is sent at one moment is one read
     let mut joined: Vec<(f64, u64)> = Vec::new();
     for (at, bytes) in times {
         match joined.last_mut() {
@@ -117,7 +117,7 @@ fn delayed(source: &Source, late: &[f64]) -> Vec<Arrival> {
             _ => joined.push((at, bytes)),
         }
     }
-    let_go(source, &joined)
+    sent_at(source, &joined)
 }
 
 fn rule_of(delivery: Delivery) -> Option<Rule> {
@@ -140,7 +140,7 @@ proptest! {
     }
 
     #[test]
-    fn pauses_of_the_model_are_no_bursts(
+    fn pauses_of_the_model_are_not_bursts(
         mut source in source(200, 0.02, 0.3),
         every in 10..60_usize,
         pause in 0.3..5.0_f64,
@@ -204,17 +204,17 @@ proptest! {
     }
 
     #[test]
-    fn what_is_held_to_the_end_is_recognised(
+    fn a_body_that_is_held_to_the_end_is_recognised(
         source in (8..300_usize, 0.01..0.1_f64).prop_flat_map(|(n, gap)| source(n, gap, 0.3)),
         ahead in 0..4_usize,
     ) {
         let all: u64 = source.events.iter().map(|(_, size)| size).sum();
         let end = source.events.last().unwrap().0;
-        prop_assert_eq!(of(&let_go(&source, &[(end, all)])), Delivery::AtOnce);
-        // the first ones slip through, the rest is held
+        prop_assert_eq!(of(&sent_at(&source, &[(end, all)])), Delivery::AtOnce);
+        // the first ones are sent, the rest is held
         if source.events.len() >= 40 && end > 2.0 * source.first {
             let (first, few) = (source.events[0].0, source.events[..ahead].iter().map(|(_, size)| size).sum());
-            prop_assert_eq!(of(&let_go(&source, &[(first, few), (end, all)])), Delivery::AtOnce);
+            prop_assert_eq!(of(&sent_at(&source, &[(first, few), (end, all)])), Delivery::AtOnce);
         }
     }
 
@@ -230,24 +230,24 @@ proptest! {
         let mut votes = Votes::default();
         votes.add(of(&events));
         let verdict = votes.verdict();
-        prop_assert!(!verdict.words().is_empty() && !verdict.name().is_empty());
+        prop_assert!(!verdict.description().is_empty() && !verdict.name().is_empty());
         prop_assert_eq!(verdict.is_buffered(), verdict.look_at().is_some());
     }
 }
 
 #[test]
-fn a_steady_source_through_a_buffer_of_a_usual_size_is_called_by_its_size() {
+fn a_steady_source_through_a_buffer_of_a_usual_size_is_named_by_its_size() {
     let events = (0..400).map(|index| (0.1 + 0.02 * f64::from(index), 128)).collect();
     let source = Source { first: 0.1, events };
     let Delivery::Bursts(pattern) = of(&by_size(&source, 4096)) else { panic!("{:?}", of(&by_size(&source, 4096))) };
     assert_eq!((pattern.rule, pattern.bytes, pattern.events), (Rule::Size, 4096.0, 32.0));
-    // the same by a clock, in amounts of no usual size: it cannot be told
+    // the same by a timer, in amounts of no usual size, is ambiguous
     assert_eq!(rule_of(of(&by_timer(&source, 0.5, &[0.0]))), Some(Rule::Either));
 }
 
 #[test]
-fn where_events_differ_count_and_size_are_told_apart() {
-    // slower and faster by turns, for longer than a burst
+fn count_and_size_are_distinguished_if_events_differ() {
+    // alternately slower and faster, for longer than a burst
     let mut at = 0.1;
     let events = (0..400_u32).map(|index| {
         at += if index / 29 % 2 == 0 { 0.01 } else { 0.03 };
@@ -259,16 +259,16 @@ fn where_events_differ_count_and_size_are_told_apart() {
 }
 
 #[test]
-fn too_little_says_nothing_and_says_why() {
+fn too_few_events_are_unknown_with_the_reason() {
     let source = |n, gap| Source { first: 0.0, events: (1..=n).map(|i| (f64::from(i) * gap, 200)).collect() };
-    assert_eq!(of(&[]), Delivery::Unknown(Why::FewEvents));
-    assert_eq!(of(&streamed(&source(7, 0.1))), Delivery::Unknown(Why::FewEvents));
-    assert_eq!(of(&streamed(&source(40, 0.001))), Delivery::Unknown(Why::TooFast));
-    assert_eq!(of(&by_timer(&source(40, 0.02), 0.2, &[0.0])), Delivery::Unknown(Why::FewBursts));
+    assert_eq!(of(&[]), Delivery::Unknown(UnknownReason::FewEvents));
+    assert_eq!(of(&streamed(&source(7, 0.1))), Delivery::Unknown(UnknownReason::FewEvents));
+    assert_eq!(of(&streamed(&source(40, 0.001))), Delivery::Unknown(UnknownReason::TooFast));
+    assert_eq!(of(&by_timer(&source(40, 0.02), 0.2, &[0.0])), Delivery::Unknown(UnknownReason::FewBursts));
 }
 
 #[test]
-fn most_streams_decide_and_of_equals_the_milder() {
+fn the_most_frequent_verdict_wins_and_of_two_equal_ones_the_milder() {
     let pattern =
         |rule, bytes| Delivery::Bursts(Pattern { rule, events: 20.0, bytes, period: Duration::from_millis(500) });
     let verdict = |streams: &[Delivery]| {
@@ -276,7 +276,7 @@ fn most_streams_decide_and_of_equals_the_milder() {
         streams.iter().for_each(|delivery| votes.add(*delivery));
         votes.verdict()
     };
-    let unknown = Delivery::Unknown(Why::TooFast);
+    let unknown = Delivery::Unknown(UnknownReason::TooFast);
     assert_eq!(verdict(&[unknown, unknown]), Verdict { delivery: unknown, agree: 0, of: 0 });
     let streaming = Verdict { delivery: Delivery::Streaming, agree: 1, of: 2 };
     assert_eq!(verdict(&[pattern(Rule::Size, 4096.0), Delivery::Streaming, unknown]), streaming);
@@ -288,11 +288,11 @@ fn most_streams_decide_and_of_equals_the_milder() {
         Delivery::Streaming,
     ]);
     assert_eq!((found.agree, found.of, rule_of(found.delivery)), (3, 5, Some(Rule::Size)));
-    assert!(found.words().contains("4 KiB") && found.words().contains("500 ms"), "{}", found.words());
+    assert!(found.description().contains("4 KiB") && found.description().contains("500 ms"), "{}", found.description());
 }
 
 #[test]
-fn forty_milliseconds_are_blamed_on_nagle() {
+fn forty_milliseconds_point_to_nagle() {
     let verdict = |ms| Verdict {
         delivery: Delivery::Bursts(Pattern {
             rule: Rule::Timer,

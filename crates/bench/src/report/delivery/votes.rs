@@ -1,11 +1,11 @@
-//! From the delivery of each stream to that of a run. Pure.
+//! Turns the verdicts of streams into the verdict of a run. Pure.
 
 use std::time::Duration;
 
-use super::{Delivery, Pattern, Rule, Why};
+use super::{Delivery, Pattern, Rule, UnknownReason};
 use crate::report::hdr::{Durations, Values};
 
-/// How many streams were delivered how.
+/// The number of streams with each verdict.
 #[derive(Debug, Clone, Default)]
 pub struct Votes {
     streaming: u64,
@@ -13,7 +13,7 @@ pub struct Votes {
     at_once: u64,
     /// In the order of [`RULES`].
     bursts: [Bursts; 4],
-    /// In the order of [`WHYS`].
+    /// In the order of [`UNKNOWN_REASONS`].
     unknown: [u64; 3],
 }
 
@@ -21,25 +21,26 @@ pub struct Votes {
 #[derive(Debug, Clone, Default)]
 struct Bursts {
     streams: u64,
-    /// Tenths of events, for medians lie between whole ones.
+    /// In tenths of events, because a median can lie between two counts.
     events: Values,
     bytes: Values,
     periods: Durations,
 }
 
-/// What most streams say.
+/// The verdict of most streams.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Verdict {
-    /// How most streams were delivered.
+    /// The verdict.
     pub delivery: Delivery,
-    /// So many streams say so.
+    /// The number of streams with it.
     pub agree: u64,
-    /// Of so many that say anything.
+    /// The number of streams with any verdict but unknown.
     pub of: u64,
 }
 
 const RULES: [Rule; 4] = [Rule::Size, Rule::Count, Rule::Timer, Rule::Either];
-const WHYS: [Why; 3] = [Why::FewEvents, Why::TooFast, Why::FewBursts];
+const UNKNOWN_REASONS: [UnknownReason; 3] =
+    [UnknownReason::FewEvents, UnknownReason::TooFast, UnknownReason::FewBursts];
 
 impl Votes {
     /// Counts one stream.
@@ -56,25 +57,25 @@ impl Votes {
                 }
             }
             Delivery::Unknown(why) => {
-                for (known, count) in WHYS.into_iter().zip(&mut self.unknown) {
+                for (known, count) in UNKNOWN_REASONS.into_iter().zip(&mut self.unknown) {
                     *count += u64::from(known == why);
                 }
             }
         }
     }
 
-    /// What most streams say.
+    /// The verdict of most streams.
     pub fn verdict(&self) -> Verdict {
         let bursts = self.bursts.iter().map(|bursts| bursts.streams).sum();
-        let said = [self.streaming, self.uneven, self.at_once, bursts];
-        let of: u64 = said.iter().sum();
-        let agree = said.into_iter().max().unwrap_or_default();
+        let counts = [self.streaming, self.uneven, self.at_once, bursts];
+        let of: u64 = counts.iter().sum();
+        let agree = counts.into_iter().max().unwrap_or_default();
         if of == 0 {
-            let most = WHYS.into_iter().zip(self.unknown).rev().max_by_key(|(_, count)| *count);
-            let why = most.map_or(Why::FewEvents, |(why, _)| why);
+            let most = UNKNOWN_REASONS.into_iter().zip(self.unknown).rev().max_by_key(|(_, count)| *count);
+            let why = most.map_or(UnknownReason::FewEvents, |(why, _)| why);
             return Verdict { delivery: Delivery::Unknown(why), agree, of };
         }
-        // of equals, the milder one: nobody is to be sent looking for a buffer by half of the streams
+        // the milder one of two equal counts: half of the streams are not enough to report a buffer
         let delivery = match () {
             () if agree == self.streaming => Delivery::Streaming,
             () if agree == self.uneven => Delivery::Uneven,

@@ -1,4 +1,4 @@
-//! From values to places on an axis, and where its labels stand. Pure.
+//! Maps values to positions on an axis, and places its labels. Pure.
 
 use crate::report::finish::round_step;
 use crate::report::terminal::decimals;
@@ -6,27 +6,27 @@ use crate::report::terminal::decimals;
 /// An axis from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Axis {
-    /// Equal steps, equal distances.
+    /// A linear scale.
     Linear {
-        /// Value at 0.
+        /// The value at 0.
         low: f64,
-        /// Value at 1.
+        /// The value at 1.
         high: f64,
-        /// Between labels.
+        /// The distance of two labels.
         step: f64,
     },
-    /// Equal factors, equal distances.
+    /// A logarithmic scale.
     Log {
-        /// Value at 0, above zero.
+        /// The value at 0, above zero.
         low: f64,
-        /// Value at 1.
+        /// The value at 1.
         high: f64,
     },
 }
 
 impl Axis {
-    /// For these values. It begins at zero unless they all are far from it, and is logarithmic where the largest is more than
-    /// thirty times the smallest, so that one straggler does not press the rest into a line.
+    /// An axis for these values. It begins at zero unless all values are far from zero, and is logarithmic if the largest is
+    /// more than thirty times the smallest, so that one slow value does not press the rest into a line.
     pub(super) fn fitting(values: impl Iterator<Item = f64> + Clone) -> Self {
         let (low, high) = ends(values.clone());
         let positive = ends(values.filter(|value| *value > 0.0)).0;
@@ -41,14 +41,14 @@ impl Axis {
         Self::Linear { low: low.max(0.0), high: if top > low { top } else { low + step }, step }
     }
 
-    /// From zero to a little more than this, in at most six steps.
+    /// An axis from zero to a little more than this, in at most six steps.
     pub(super) fn from_zero(high: f64) -> Self {
         let high = high.max(0.001);
         let step = round_step(high / 5.0);
         Self::Linear { low: 0.0, high: high * 1.02, step }
     }
 
-    /// Where a value stands, from 0 to 1; what is beyond an end stands at it.
+    /// The position of a value, 0 to 1; values beyond an end are at that end.
     pub(super) fn place(self, value: f64) -> f64 {
         let place = match self {
             Self::Linear { low, high, .. } => (value - low) / (high - low),
@@ -57,7 +57,7 @@ impl Axis {
         place.clamp(0.0, 1.0)
     }
 
-    /// Values that are labelled, with their labels.
+    /// The labelled values, with their labels.
     pub(super) fn labels(self) -> Vec<(f64, String)> {
         match self {
             Self::Linear { low, high, step } => {

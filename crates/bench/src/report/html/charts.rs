@@ -6,14 +6,14 @@ use crate::report::document::{Document, Percentile, Row, Target};
 use crate::report::finish::round_step;
 use crate::report::format::{plural, seconds};
 
-/// Classes of the style sheet for the first and the second target.
+/// The CSS classes of the first and the second target.
 pub(super) const SERIES: [&str; 2] = ["a", "b"];
-/// Rows of the raster for each target.
+/// The rows of the raster for each target.
 const ROWS: usize = 14;
-/// Pixels of such a row.
+/// The height of such a row in pixels.
 const ROW: u32 = 17;
 
-/// Time to first token by percentile. The axis gives each further nine the same room, as HDR histograms are shown.
+/// The time to first token by percentile. The axis gives each further nine the same room, as is usual for HDR histograms.
 pub(super) fn percentiles(document: &Document) -> String {
     let curves: Vec<_> = series(document).map(|(class, target)| (class, &target.first_token_percentiles)).collect();
     let all = || curves.iter().flat_map(|(_, curve)| curve.iter());
@@ -26,7 +26,7 @@ pub(super) fn percentiles(document: &Document) -> String {
     plot.y(y, "ms");
     let marks =
         [(0.0, "min"), (50.0, "p50"), (90.0, "p90"), (99.0, "p99"), (99.9, "p99.9"), (99.99, "p99.99"), (100.0, "max")];
-    // a mark has room up to the next one, and no more than there are values
+    // only marks that the number of values reaches
     let shown = marks.into_iter().filter(|(percentile, _)| *percentile == 100.0 || place(*percentile) < 0.9);
     plot.x(shown.map(|(percentile, label)| (place(percentile), label.to_owned())).collect(), "");
     for (class, curve) in &curves {
@@ -41,7 +41,7 @@ pub(super) fn percentiles(document: &Document) -> String {
     )
 }
 
-/// Time to first token, in classes.
+/// The histogram of the time to first token.
 pub(super) fn histogram(document: &Document) -> String {
     let histograms: Vec<_> =
         series(document).filter_map(|(class, target)| Some((class, target.first_token_histogram.as_ref()?))).collect();
@@ -72,7 +72,7 @@ pub(super) fn histogram(document: &Document) -> String {
     plot.figure(&format!("Streams, by the time to their first token.{beyond}"))
 }
 
-/// Time to first token over the run: one dot is one stream.
+/// The time to first token over the run: one dot is one stream.
 pub(super) fn over_time(document: &Document) -> String {
     let all = || document.targets.iter().flat_map(|target| &target.first_token_over_time);
     let y = Axis::fitting(all().map(|point| point.first_token_ms));
@@ -95,14 +95,14 @@ pub(super) fn over_time(document: &Document) -> String {
     } else {
         String::new()
     };
-    plot.figure(&format!("One dot is one stream, placed by when in the run it was to begin.{share}"))
+    plot.figure(&format!("One dot is one stream, placed by its scheduled start in the run.{share}"))
 }
 
-/// When each event of some streams arrived: a row is a stream, a tick is an event.
+/// The arrival of each event of some streams: a row is a stream, a tick is an event.
 pub(super) fn raster(document: &Document, target: &Target, class: &str) -> String {
     let every = target.arrivals.len().div_ceil(ROWS).max(1);
     let rows: Vec<&Row> = target.arrivals.iter().step_by(every).collect();
-    // the same for both targets, so that they can be compared
+    // the same axis for both targets
     let all = document.targets.iter().flat_map(|target| &target.arrivals).flat_map(|row| &row.reads);
     let x = time_axis(all.map(|(ms, _)| ms / 1e3).fold(0.0, f64::max));
     let mut plot = Plot::new(
@@ -140,12 +140,12 @@ pub(super) fn raster(document: &Document, target: &Target, class: &str) -> Strin
     plot.path("ticks several", &several);
     let bold = if several.is_empty() { "" } else { " A bold tick is several events in one read." };
     plot.figure(&format!(
-        "Each row is a stream, named by when in the run it began; each tick is an event, placed by the time since \
-         the stream's beginning. The bar is the wait for the first.{bold}"
+        "Each row is a stream, labelled with its start in the run; each tick is an event, placed by the time since \
+         the start of the stream. The bar is the wait for the first event.{bold}"
     ))
 }
 
-/// The targets that have a colour, which are all that there are.
+/// The targets with their CSS classes.
 fn series(document: &Document) -> impl Iterator<Item = (&'static str, &Target)> {
     SERIES.into_iter().zip(&document.targets)
 }

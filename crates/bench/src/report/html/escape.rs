@@ -1,8 +1,8 @@
-//! Text that is no markup. Pure.
+//! Escapes text for HTML. Pure.
 
 use std::fmt;
 
-/// Text from outside, written so that it stays text in elements and in quoted attributes (HTML §13.3, escaping a string).
+/// Text that is escaped for elements and quoted attributes (HTML §13.3, escaping a string).
 pub(super) struct Text<'a>(pub(super) &'a str);
 
 impl fmt::Display for Text<'_> {
@@ -14,7 +14,7 @@ impl fmt::Display for Text<'_> {
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\'' => f.write_str("&#39;")?,
-                // not allowed in HTML, and invisible
+                // not allowed in HTML
                 c if c.is_control() && !c.is_whitespace() => f.write_str("\u{fffd}")?,
                 c => fmt::Write::write_char(f, c)?,
             }
@@ -31,7 +31,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_never_opens_a_tag_or_closes_an_attribute(text in "[<>&\"'a-z=/\\x00-\\x1f]{0,40}") {
+        fn escaped_text_opens_no_tag_and_closes_no_attribute(text in "[<>&\"'a-z=/\\x00-\\x1f]{0,40}") {
             let escaped = Text(&text).to_string();
             prop_assert!(!escaped.contains(['<', '>', '"', '\'', '\0']));
             let entities = ["&lt;", "&gt;", "&quot;", "&#39;", "&amp;"];

@@ -1,7 +1,7 @@
-//! The results as one page that stands by itself: no script, nothing from elsewhere, light and dark. Pure.
+//! The results as one self-contained HTML page: no script, no requests, light and dark. Pure.
 //!
-//! Everything that comes from outside (URLs, model names, words about failures) goes through [`escape::Text`]. The page forbids
-//! itself scripts and requests (`Content-Security-Policy`), should that ever fail.
+//! Text from outside (URLs, model names, messages) goes through [`escape::Text`]. As a second barrier, the page forbids
+//! scripts and requests (`Content-Security-Policy`).
 
 mod axis;
 mod charts;
@@ -15,11 +15,11 @@ use std::fmt::Write;
 
 use super::document::{Comparison, Document, Speed, Summary, Target};
 use super::format::{ms, number, thousands};
-use super::terminal::{compared, ended, noticed, setting};
+use super::terminal::{comparison_text, rows, run_text, streams_text};
 use charts::SERIES;
 use escape::Text;
 
-/// Colours and type that the playground and the dashboard have, too; then what is this page's own.
+/// The shared colours and fonts of the project's pages, then the styles of this page.
 const STYLE: &str = concat!(include_str!("../../../../../web/base.css"), include_str!("page.css"));
 
 impl Document {
@@ -36,7 +36,7 @@ impl Document {
              <header class='top'><h1>Tokenway <span>bench</span></h1><p class='note'>{}</p></header>\n\
              <main>\n{}</main>\n<p class='note foot'>{}</p>\n</div>\n</body>\n</html>\n",
             Text(&title),
-            Text(&setting(self)),
+            Text(&run_text(self)),
             self.cards(),
             Text(&foot(self)),
         )
@@ -79,7 +79,7 @@ impl Document {
         cards
     }
 
-    /// Which colour is which target, where there are two.
+    /// The legend, if there are two targets.
     fn keys(&self) -> String {
         if self.targets.len() < 2 {
             return String::new();
@@ -94,10 +94,10 @@ fn key(target: &Target, class: &str) -> String {
 }
 
 fn difference(comparison: &Comparison) -> String {
-    format!("<p class='compared'>{}</p>", Text(&compared(comparison)))
+    format!("<p class='compared'>{}</p>", Text(&comparison_text(comparison)))
 }
 
-/// What most readers want to know of a target.
+/// The most important figures of a target.
 fn summary(target: &Target, class: &str) -> String {
     let mut figures = String::new();
     let mut figure = |name: &str, value: &str, unit: &str, note: &str| {
@@ -123,7 +123,7 @@ fn summary(target: &Target, class: &str) -> String {
     format!(
         "<p class='name {class}'>{}</p><p class='note ended'>{}</p><dl class='figures'>{figures}</dl>{}{}",
         Text(&target.url),
-        Text(&ended(target)),
+        Text(&streams_text(target)),
         verdict(target),
         failures(target)
     )
@@ -145,14 +145,14 @@ fn verdict(target: &Target) -> String {
     }
     if delivery.streams_agreeing < delivery.streams_judged {
         let (agree, of) = (thousands(delivery.streams_agreeing as f64), thousands(delivery.streams_judged as f64));
-        let _ = write!(notes, "<p class='note'>So say {agree} of {of} streams.</p>");
+        let _ = write!(notes, "<p class='note'>{agree} of {of} streams have this verdict.</p>");
     }
     format!("<div class='verdict {class}'><p>{}</p>{notes}</div>", Text(&delivery.words))
 }
 
-/// What stands between backticks is code.
-fn with_code(words: &str) -> String {
-    let parts = words.split('`').enumerate();
+/// Text between backticks becomes code.
+fn with_code(text: &str) -> String {
+    let parts = text.split('`').enumerate();
     let each = parts.map(|(index, part)| match index % 2 {
         0 => Text(part).to_string(),
         _ => format!("<code>{}</code>", Text(part)),
@@ -163,37 +163,25 @@ fn with_code(words: &str) -> String {
 fn failures(target: &Target) -> String {
     let mut items = String::new();
     for failure in &target.failures {
-        let (count, kind, words) = (thousands(failure.count as f64), Text(&failure.kind), Text(&failure.words));
-        let _ = write!(items, "<li><b>{count} × {kind}</b> <span class='note'>{words}</span></li>");
+        let (count, kind, message) = (thousands(failure.count as f64), Text(&failure.kind), Text(&failure.words));
+        let _ = write!(items, "<li><b>{count} × {kind}</b> <span class='note'>{message}</span></li>");
     }
     for refused in target.cors.iter().flat_map(|cors| &cors.refused) {
         let count = thousands(refused.count as f64);
         let (step, code) = (Text(refused.step), Text(refused.code));
         let _ =
-            write!(items, "<li><b>{count} × refused by a browser</b> <span class='note'>{step}: {code}</span></li>");
+            write!(items, "<li><b>{count} × blocked by a browser</b> <span class='note'>{step}: {code}</span></li>");
     }
     if items.is_empty() { String::new() } else { format!("<ul class='failures'>{items}</ul>") }
 }
 
 fn table(target: &Target) -> String {
-    let rows = [
-        ("Late to begin", noticed(target.start_lag_ms)),
-        ("Name look-up", noticed(target.dns_ms)),
-        ("TCP connect", target.connect_ms),
-        ("TLS handshake", target.tls_ms),
-        ("Preflight", target.preflight_ms),
-        ("Head of the answer", target.head_ms),
-        ("First byte", target.first_byte_ms),
-        ("First token", target.first_token_ms),
-        ("Between tokens", target.inter_token_ms),
-        ("Per output token", target.time_per_output_token_ms),
-        ("Whole stream", target.total_ms),
-    ];
     let mut body = String::new();
-    for (name, summary) in rows.into_iter().filter_map(|(name, summary)| Some((name, summary?))) {
+    for (name, summary) in rows(target) {
         let Summary { count, min, mean, p50, p90, p99, p99_9, max } = summary;
-        let class = if name == "First token" { " class='first'" } else { "" };
-        let _ = write!(body, "<tr{class}><th scope='row'>{name}</th>");
+        let class = if name == "first token" { " class='first'" } else { "" };
+        let (initial, rest) = name.split_at(1);
+        let _ = write!(body, "<tr{class}><th scope='row'>{}{rest}</th>", initial.to_uppercase());
         for value in [min, p50, p90, p99, p99_9, max, mean] {
             let _ = write!(body, "<td>{}</td>", ms(value));
         }
@@ -212,14 +200,14 @@ fn table(target: &Target) -> String {
         .collect();
     format!(
         "<div class='scroll' tabindex='0'><table><thead><tr><th></th>{heading}</tr></thead><tbody>{body}</tbody></table></div>\
-         <p class='note'>* The other way round: p90 is what 90 % of the streams reach, max is the slowest.</p>"
+         <p class='note'>* Low values are bad here: p90 is what 90 % of the streams reach, max is the slowest.</p>"
     )
 }
 
 fn foot(document: &Document) -> String {
     let began = document.run.began_unix_s;
     format!(
-        "{}, {} UTC. Times count from when a stream was to start. docs/BENCH.md of Tokenway defines each figure.",
+        "{}, {} UTC. Times count from the scheduled start of a stream. docs/BENCH.md of Tokenway defines each figure.",
         document.tool,
         super::format::date_time(began)
     )

@@ -1,14 +1,14 @@
-//! The frame that all charts share. Pure.
+//! The axes, labels and frame of all charts. Pure.
 //!
-//! The drawing is stretched to the width that there is, and labels are text beside it: they keep their size, on a phone as
-//! well. Strokes do not scale, so that lines stay thin and dots round.
+//! The drawing is stretched to the available width. Labels are HTML text beside it, so they have the same size on a phone.
+//! Strokes do not scale, so that lines stay thin and dots round.
 
 use std::fmt::Write;
 
 use super::axis::Axis;
 use super::escape::Text;
 
-/// Width and height of the drawing in its own units.
+/// The width and height of the drawing in its own units.
 const SIDE: f64 = 1000.0;
 
 /// A chart under construction.
@@ -16,17 +16,17 @@ pub(super) struct Plot {
     height: u32,
     drawing: String,
     labels: String,
-    /// For those who do not see it.
+    /// The description for screen readers.
     description: String,
 }
 
 impl Plot {
-    /// So many pixels high.
+    /// A chart of this height in pixels.
     pub(super) fn new(height: u32, description: &str) -> Self {
         Self { height, drawing: String::new(), labels: String::new(), description: description.to_owned() }
     }
 
-    /// Labels and lines of a vertical axis, with its unit above it.
+    /// Draws the labels and lines of a vertical axis, with its unit above it.
     pub(super) fn y(&mut self, axis: Axis, unit: &str) {
         self.labels.push_str(&format!("<span class='unit'>{}</span>", Text(unit)));
         for (value, label) in axis.labels() {
@@ -36,30 +36,30 @@ impl Plot {
         }
     }
 
-    /// One label of the vertical axis, at a place from the top.
+    /// Draws one label of the vertical axis, at a position from the top.
     pub(super) fn y_label(&mut self, place: f64, label: &str) {
         self.label("y", "top", place, label);
     }
 
-    /// Labels and lines of a horizontal axis; the unit stands at the last label.
+    /// Draws the labels and lines of a horizontal axis. The unit is at the last label.
     pub(super) fn x(&mut self, mut places: Vec<(f64, String)>, unit: &str) {
         if let Some((_, last)) = places.last_mut() {
             last.push_str(unit);
         }
         for (place, label) in places {
-            // the last one keeps within the card
+            // the last one ends within the card
             let class = if place > 0.94 { "x end" } else { "x" };
             self.label(class, "left", place, &label);
             self.draw(format_args!("<path class='grid' d='M{:.1} 0v{SIDE}'/>", place * SIDE));
         }
     }
 
-    /// A path through the drawing's units, of a class.
+    /// Draws a path in the drawing's units, with a CSS class.
     pub(super) fn path(&mut self, class: &str, data: &str) {
         self.draw(format_args!("<path class='{class}' d='{data}'/>"));
     }
 
-    /// The finished figure, with words below it.
+    /// The figure with its caption.
     pub(super) fn figure(self, caption: &str) -> String {
         format!(
             "<figure><div class='plot' style='height:{}px'><svg viewBox='0 0 {SIDE} {SIDE}' preserveAspectRatio='none' role='img' \
@@ -83,18 +83,18 @@ impl Plot {
     }
 }
 
-/// A point of the drawing, from places between 0 and 1, the vertical one from below.
+/// A point of the drawing, from positions between 0 and 1, the vertical one from below.
 pub(super) fn point(x: f64, y: f64) -> String {
     format!("{} {}", unit(x), unit(1.0 - y))
 }
 
-/// A place between 0 and 1 in the drawing's units, as short as a tenth of them allows.
+/// A position between 0 and 1 in the drawing's units, rounded to a tenth.
 pub(super) fn unit(place: f64) -> String {
     let text = format!("{:.1}", place * SIDE);
     text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
 }
 
-/// The labels of an axis as places.
+/// The labels of an axis with their positions.
 pub(super) fn places(axis: Axis) -> Vec<(f64, String)> {
     axis.labels().into_iter().map(|(value, label)| (axis.place(value), label)).collect()
 }

@@ -1,8 +1,7 @@
-use crate::report::finish::tests::setting as run;
+use crate::report::finish::tests::document;
 use crate::report::sample::tests::sample;
 use crate::report::sample::{Failure, Kind, Outcome};
-use crate::report::setting::Goals;
-use crate::report::totals::Totals;
+use crate::report::totals::{Goals, Totals};
 
 fn page(targets: usize) -> String {
     let mut totals = Totals::new(targets, Goals::default());
@@ -12,14 +11,14 @@ fn page(targets: usize) -> String {
         }
     }
     let mut failed = sample(0, 99, 1, &[]);
-    let words = "<script>alert('canary')</script>".to_owned();
-    failed.outcome = Outcome::Failed(Failure { kind: Kind::Status(500), words });
+    let message = "<script>alert('canary')</script>".to_owned();
+    failed.outcome = Outcome::Failed(Failure { kind: Kind::Status(500), message });
     totals.add(&failed);
-    totals.finish(&run(targets)).html()
+    document(&totals, targets).html()
 }
 
 #[test]
-fn what_comes_from_outside_is_text() {
+fn text_from_outside_is_escaped() {
     let page = page(2);
     assert!(page.contains("&lt;script&gt;alert(&#39;canary&#39;)&lt;/script&gt;") && !page.contains("<script"));
     assert!(page.contains("model &lt;b&gt;gemma&lt;/b&gt;") && !page.contains("<b>gemma"));
@@ -27,7 +26,7 @@ fn what_comes_from_outside_is_text() {
 }
 
 #[test]
-fn the_page_stands_by_itself() {
+fn the_page_is_self_contained() {
     let page = page(1);
     for outside in ["src=", "href=", "url(", "@import", "<link", "fetch("] {
         assert!(!page.contains(outside), "{outside}");
@@ -36,8 +35,8 @@ fn the_page_stands_by_itself() {
 }
 
 #[test]
-fn every_element_that_opens_closes() {
-    for page in [page(1), page(2), Totals::new(1, Goals::default()).finish(&run(1)).html()] {
+fn every_element_is_closed() {
+    for page in [page(1), page(2), document(&Totals::new(1, Goals::default()), 1).html()] {
         let mut open: Vec<&str> = Vec::new();
         for tag in page.split('<').skip(1) {
             let (tag, _) = tag.split_once('>').expect("a tag ends");
@@ -54,7 +53,7 @@ fn every_element_that_opens_closes() {
 
 #[test]
 fn no_number_is_missing() {
-    let empty = Totals::new(2, Goals::default()).finish(&run(2)).html();
+    let empty = document(&Totals::new(2, Goals::default()), 2).html();
     for page in [page(1), page(2), empty] {
         assert!(!page.contains("NaN") && !page.contains("inf") && !page.contains("null"));
     }

@@ -7,7 +7,7 @@ fn headers(pasted: &Pasted) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn what_chromium_copies_becomes_what_the_page_wrote() {
+fn a_line_copied_from_chromium_gives_the_page_s_request() {
     let pasted = parse(
         r#"curl 'https://api.example/v1/chat/completions' \
   -H 'accept: */*' \
@@ -36,7 +36,7 @@ fn what_chromium_copies_becomes_what_the_page_wrote() {
 }
 
 #[test]
-fn what_documentation_writes_is_taken_as_the_page_would_send_it() {
+fn a_line_from_documentation_gives_the_request_of_a_page() {
     let pasted =
         parse("curl api.example/v1 -sSN -XPATCH -H'x-team: a' -H 'Host: b' --json '{\"a\":1}' -A tool").unwrap();
     assert_eq!((pasted.url.as_str(), pasted.method.as_deref()), ("http://api.example/v1", Some("PATCH")));
@@ -47,7 +47,7 @@ fn what_documentation_writes_is_taken_as_the_page_would_send_it() {
 }
 
 #[test]
-fn methods_and_types_follow_from_what_is_sent() {
+fn methods_and_content_types_follow_from_the_data() {
     for (line, method, content_type) in [
         ("curl https://a", None, None),
         ("curl https://a -d x=1 -d y=2", Some("POST"), Some("application/x-www-form-urlencoded")),
@@ -72,7 +72,7 @@ fn methods_and_types_follow_from_what_is_sent() {
 }
 
 #[test]
-fn an_event_source_is_known_by_what_it_asks_for() {
+fn an_event_source_is_recognised_by_its_headers() {
     let browser =
         "-H 'accept: text/event-stream' -H 'cache-control: no-cache' -H 'pragma: no-cache' -H 'sec-fetch-mode: cors'";
     assert!(parse(&format!("curl https://a {browser}")).unwrap().event_source);
@@ -81,7 +81,7 @@ fn an_event_source_is_known_by_what_it_asks_for() {
 }
 
 #[test]
-fn what_cannot_be_read_is_said_in_one_line() {
+fn each_mistake_is_one_line() {
     for (line, said) in [
         ("wget https://a", "does not begin with `curl`"),
         ("", "does not begin with `curl`"),
