@@ -11,6 +11,7 @@ use ring::digest::{SHA256, digest};
 use super::events::{Events, Input};
 use super::key::{Key, Owner};
 use crate::spend::tally::Tally;
+use families::family::Family;
 use families::usage::Usage;
 
 /// Says what the bytes are, and of which version.
@@ -47,10 +48,10 @@ impl Entry {
     }
 
     /// The complete answer; `None` where its events have none.
-    pub fn completion(&self) -> Option<Bytes> {
+    pub fn completion(&self, family: &dyn Family) -> Option<Bytes> {
         match &self.answer {
             Answer::Whole(json) => Some(json.clone()),
-            Answer::Streamed(events) => events.completion().map(Bytes::from),
+            Answer::Streamed(events) => events.completion(family).map(Bytes::from),
         }
     }
 
@@ -62,11 +63,11 @@ impl Entry {
 
     /// Whether it can be told in this form. Its own it always can; for the other one it must be read whole, and an upstream may
     /// say what a client passes over and no parser takes.
-    pub fn can_be_told(&self, streamed: bool) -> bool {
+    pub fn can_be_told(&self, streamed: bool, family: &dyn Family) -> bool {
         match (&self.answer, streamed) {
             (Answer::Streamed(_), true) | (Answer::Whole(_), false) => true,
-            (Answer::Streamed(events), false) => events.completion().is_some(),
-            (Answer::Whole(json), true) => Events::streaming(json).is_some(),
+            (Answer::Streamed(events), false) => events.completion(family).is_some(),
+            (Answer::Whole(json), true) => Events::streaming(json, family).is_some(),
         }
     }
 
@@ -153,7 +154,7 @@ mod tests {
 
     fn key(request: &str) -> (Key, Owner) {
         let owner = Owner::everybody();
-        (Asked::new(request.as_bytes(), owner).key(&Route::new("m", "u", "b", "m")), owner)
+        (Asked::new("chat", request.as_bytes(), owner).key(&Route::new("m", "u", "b", "m")), owner)
     }
 
     fn entry() -> impl Strategy<Value = Entry> {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::time::Instant;
 
-use super::merge::{self, Part};
 use crate::stream::event::Flags;
+use families::answer::Piece;
+use families::family::Family;
 use sse::event::Fields;
 
 /// The events of a stream, one behind the other.
@@ -84,21 +85,19 @@ impl Events {
         Some(Event { block, after: mark.after, flags: Flags::from_bits(mark.flags) })
     }
 
-    /// The events that stream this completion, `[DONE]` included; `None` where it is no completion.
-    pub fn streaming(completion: &[u8]) -> Option<Self> {
+    /// The events that stream this completion; `None` where its family does not split it.
+    pub fn streaming(completion: &[u8], family: &dyn Family) -> Option<Self> {
         let mut events = Collector::default();
-        for (json, part) in merge::chunks(completion)? {
-            let (output, usage_only) = (part == Part::Output, part == Part::Usage);
+        for Piece { event, output, usage_only } in family.split(completion)? {
             let flags = Flags::DATA | Flags::OUTPUT.when(output) | Flags::USAGE_ONLY.when(usage_only);
-            events.push(&[b"data: ", json.as_slice(), b"\n\n"].concat(), flags, None);
+            events.push(&event, flags, None);
         }
-        events.push(b"data: [DONE]\n\n", Flags::DATA, None);
         events.finish()
     }
 
-    /// The completion of these events; `None` where they have none.
-    pub fn completion(&self) -> Option<Vec<u8>> {
-        completion(self.iter().map(|event| event.block))
+    /// The completion of these events; `None` where their family does not join them.
+    pub fn completion(&self, family: &dyn Family) -> Option<Vec<u8>> {
+        completion(self.iter().map(|event| event.block), family)
     }
 
     /// All of them.
@@ -107,11 +106,11 @@ impl Events {
     }
 }
 
-/// The completion of these events; `None` where they have none.
-pub fn completion(events: impl IntoIterator<Item: AsRef<[u8]>>) -> Option<Vec<u8>> {
+/// The completion of these events; `None` where their family does not join them.
+pub fn completion(events: impl IntoIterator<Item: AsRef<[u8]>>, family: &dyn Family) -> Option<Vec<u8>> {
     let events: Vec<_> = events.into_iter().collect();
     let data: Vec<_> = events.iter().filter_map(|event| Fields::of(event.as_ref()).data).collect();
-    merge::completion(data.iter().map(AsRef::as_ref).filter(|data| !data.starts_with(b"[DONE]")))
+    family.join(&data.iter().map(AsRef::as_ref).collect::<Vec<_>>())
 }
 
 impl Events {

@@ -10,10 +10,9 @@ use hyper::body::Incoming;
 
 use super::answers;
 use super::exchange::Exchange;
-use super::routes::Route;
 use crate::error::{Code, Reject};
 use crate::media_type;
-use families::chat::request::Request;
+use families::request::Request;
 
 /// The most bytes that are read of a body whose request is answered already.
 const DRAIN_BYTES: usize = 64 * 1024;
@@ -42,16 +41,12 @@ impl Exchange {
         };
         let collect = self.upload.collect(server.max_body);
         let body = tokio::time::timeout(server.body_timeout, collect).await.unwrap_or_else(slow)?;
-        let parse = match self.route {
-            Route::Chat => Request::parse_short,
-            Route::Streams => Request::parse_streaming,
-            _ => Request::parse,
-        };
+        let (family, form) = (self.route.family(), self.route.form());
         if body.len() <= PARSED_IN_PLACE {
-            return Ok(parse(body)?);
+            return Ok(family.parse(body, form)?);
         }
         let defect = |_| Reject::new(Code::InternalError, "The gateway failed: this is a defect of it.");
-        Ok(tokio::task::spawn_blocking(move || parse(body)).await.map_err(defect)??)
+        Ok(tokio::task::spawn_blocking(move || family.parse(body, form)).await.map_err(defect)??)
     }
 }
 

@@ -9,8 +9,9 @@ use super::verdict::Verdict;
 use crate::auth::caller::Caller;
 use crate::models::ModelId;
 use crate::spend::bill::Purpose;
-use families::chat::request::Request;
+use families::chat::Chat;
 use families::excerpt::Excerpt;
+use families::family::{Family, Form};
 use families::prompt::Prompt;
 
 /// Bytes of the last message that the classifier sees: of its beginning and of its end, where a question mostly stands.
@@ -78,7 +79,7 @@ impl Question {
 
     /// The question as a request to the classifier; `None` if its body cannot be read, which does not happen.
     pub fn plan(&self, classifier: ModelId, caller: Caller, request_id: HeaderValue) -> Option<Plan> {
-        let request = Request::parse(self.body().into()).ok()?;
+        let request = Chat.parse(self.body().into(), Form::Full).ok()?;
         Some(Plan { purpose: Purpose::Decide, ..Plan::to_model(classifier, caller, request, request_id) })
     }
 

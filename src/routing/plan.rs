@@ -10,8 +10,8 @@ use crate::routing::auto::{Auto, Classifier};
 use crate::routing::classifier::Question;
 use crate::routing::verdict::Decision;
 use crate::spend::bill::Purpose;
-use families::chat::request::Request;
 use families::prompt::Prompt;
+use families::request::Request;
 
 /// A completion request, ready for its source.
 #[derive(Clone)]

@@ -57,15 +57,16 @@ impl Rendered {
     /// The body of the answer that the stream was made with, its first heartbeat after `first`. What the meter measures is
     /// the stream itself, so that this reader has none.
     pub fn plain(reader: Reader, metrics: &Metrics, heartbeat: Option<Duration>, first: Duration) -> Body<Self> {
-        let gaps = metrics.stream_gaps.clone();
-        Body::new(Self::new(reader, Form::Plain, None, gaps)).with_heartbeat(heartbeat, first)
+        let (gaps, line) = (metrics.stream_gaps.clone(), reader.author().family.heartbeat(false));
+        Body::new(Self::new(reader, Form::Plain, None, gaps)).with_heartbeat(line, heartbeat, first)
     }
 
     /// The body of an answer for `EventSource`: with the number of each event.
     pub fn numbered(reader: Reader, meter: Meter, heartbeat: Option<Duration>) -> Body<Self> {
         let gaps = meter.record().metrics().stream_gaps.clone();
+        let line = reader.author().family.heartbeat(true);
         let rendered = Self::new(reader, Form::Numbered { told: false }, Some(meter), gaps);
-        Body::new(rendered).with_heartbeat(heartbeat, Duration::ZERO)
+        Body::new(rendered).with_heartbeat(line, heartbeat, Duration::ZERO)
     }
 
     fn new(reader: Reader, form: Form, meter: Option<Meter>, gaps: IntCounter) -> Self {
@@ -77,7 +78,7 @@ impl Rendered {
         match self.form {
             // OpenAI's SDKs know no such event: they would take what is left for the whole answer
             Form::Plain => {
-                out.put_slice(&gap(from, to).event(self.reader.request_id()));
+                out.put_slice(&self.reader.author().failure(&gap(from, to)));
                 self.end(Outcome::Truncated);
             }
             Form::Numbered { .. } => self.form.write_own(out, "gap", &format!("{{\"from\":{from},\"to\":{to}}}")),
@@ -85,11 +86,11 @@ impl Rendered {
     }
 
     fn lost(&mut self, out: &mut Vec<u8>) {
-        let (reject, id) = (Failure::Draining.reject(), self.reader.request_id());
+        let (reject, author) = (Failure::Draining.reject(), self.reader.author());
         match self.form {
-            Form::Plain => out.put_slice(&reject.event(id)),
+            Form::Plain => out.put_slice(&author.failure(&reject)),
             Form::Numbered { .. } => {
-                let error = reject.json(id);
+                let error = author.family.error_body(&reject.api_error(&author.request_id));
                 self.form.write_own(out, "draining", &String::from_utf8_lossy(&error));
             }
         }
