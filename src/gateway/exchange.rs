@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::Gateway;
 use super::head;
-use super::read::Upload;
 use super::routes::Route;
+use super::upload::Upload;
 use crate::metering::meter::Meter;
 use crate::request_id::RequestId;
 use crate::server::handler::Peer;

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::answers;
 use super::exchange::Exchange;
-use super::source::{AnswerSource, Origin, Role, splicer};
+use super::source::{AnswerSource, Commit, Origin, Role, splicer};
 use super::streams;
 use crate::body::{Body, Frames};
 use crate::cache::replay::Replay;
@@ -25,15 +25,6 @@ use crate::stream::log::coalescer::Subscriber;
 use crate::stream::model_clients::Whole;
 use crate::stream::upstream_source::{Sink, Start, UpstreamSource};
 use crate::upstream::failure::Failure;
-
-/// When the head goes out.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Commit {
-    /// With the first output, or at `stream.commit_after`.
-    FirstOutput,
-    /// At once: the response is no stream.
-    Now,
-}
 
 /// What the head of a stream depends on.
 #[derive(Default)]

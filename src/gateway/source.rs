@@ -23,6 +23,15 @@ use crate::stream::source::{Next, Source};
 use crate::stream::upstream_source::{Sink, Start, Streams, UpstreamSource};
 use families::family::Family;
 
+/// When the head goes out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Commit {
+    /// With the first output, or at `stream.commit_after`.
+    FirstOutput,
+    /// At once: the response is no stream.
+    Now,
+}
+
 /// Where the answer to a request comes from.
 pub(super) enum Origin {
     /// An upstream, for this request alone.

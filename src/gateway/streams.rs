@@ -6,7 +6,7 @@ use http::header::{HeaderMap, HeaderName};
 use http::{Response, StatusCode};
 
 use super::exchange::Exchange;
-use super::respond::Commit;
+use super::source::Commit;
 use crate::body::Body;
 use crate::cache::response_cache::Reuse;
 use crate::error::{Code, Reject};

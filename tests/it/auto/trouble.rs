@@ -164,7 +164,7 @@ async fn a_classifier_s_question_is_no_request_that_the_retry_budget_grows_with(
     let judge = ModelId(0);
     let plan = plan::Plan::to_model(judge, Caller::operator(), request, id.header());
     let as_many_as_requests = Terms { share: Share::of_thousand(1000), floor: 0 };
-    let asked = question.plan(judge, Caller::operator(), id.header()).unwrap();
+    let asked = tokenway::routing::plan::Plan::of_question(&question, judge, Caller::operator(), id.header()).unwrap();
     let verdict = completions.classify(asked, Duration::from_secs(20), &meter).await;
     assert!(matches!(verdict, Err(NoVerdict::Failed(_))));
     assert!(!health_registry.may_retry(as_many_as_requests));
