@@ -1,8 +1,8 @@
-//! Who calls: the result of the check of a request's credentials, as a value that all later stages need. Pure.
+//! The caller: the result of authentication, as a value that all later stages need. Pure.
 //!
-//! [`key`] and [`keyring`] know gateway keys, [`token`] tokens that the app's own backend signs, [`session`] cookies that
-//! a token was exchanged for; [`credentials`] finds in a request's head which of them is presented. Clocks, randomness
-//! and files are given to them: [`crate::auth::check`] and [`crate::config`] have those.
+//! [`key`] and [`keyring`] handle gateway keys, [`token`] tokens that the app's own backend signs, [`session`] cookies that a token
+//! was exchanged for; [`credentials`] finds the credential in a request's head. Clocks, randomness and files are arguments: see
+//! [`crate::auth::authenticate`] and [`crate::config`].
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,11 +13,11 @@ use ring::digest;
 use crate::address;
 use crate::price::Cost;
 
-/// Who calls. Clones share it.
+/// A caller. Clones are cheap.
 ///
-/// Past the check nothing is done without one: an upstream is asked, a limit counted and a stream owned in the name of a
-/// caller. There are only these ways to one: the check itself, [`Caller::anonymous`] where nothing is checked, and
-/// [`Caller::operator`] for the commands of whoever runs the gateway.
+/// After authentication nothing is done without a caller: it pays for upstreams, its limits are counted, and it owns streams. There
+/// are only these ways to a caller: authentication, [`Caller::anonymous`] if no credentials are required, and [`Caller::operator`]
+/// for the commands of the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     kind: Kind,
@@ -26,51 +26,51 @@ pub struct Caller {
     terms: Terms,
 }
 
-/// How a caller has shown who it is.
+/// The kind of credential of a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// A gateway key: a server or a script.
+    /// A gateway key, used by a server or a script.
     Key {
         /// The key's name in the keys file.
         name: Arc<str>,
     },
-    /// A token: a page.
+    /// A token, used by a page.
     Token {
         /// The claim `sub`, as the app's backend wrote it.
         subject: Arc<str>,
     },
-    /// A cookie: a page, too.
+    /// A session cookie, used by a page.
     Session {
         /// The claim `sub` of the token that the session began with.
         subject: Arc<str>,
-        /// Which of the subject's sessions, for revocation.
+        /// The session, for revocation.
         session: SessionId,
     },
-    /// Nothing was asked for: `access.accept` is empty.
+    /// No credential is required: `access.accept` is empty.
     Anonymous,
-    /// Whoever runs the gateway, from its command line.
+    /// The operator, from the command line.
     Operator,
 }
 
-/// What a caller may use, where that differs from what `[limits]` gives to all. The default is no difference.
+/// The terms of one caller, where they differ from `[limits]`. The default is no difference.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// Limits of the caller's own.
+    /// The caller's own limits.
     pub allowance: Allowance,
-    /// The models that it may use; `None` = all.
+    /// The models that the caller may use; `None` = all.
     pub models: Option<Arc<[String]>>,
 }
 
-/// Limits of one caller's own. `None` = what `[limits]` says; 0 = no limit, as there.
+/// The limits of one caller. `None` = as in `[limits]`; 0 = no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Allowance {
     /// Requests per minute.
     pub requests_per_minute: Option<u64>,
     /// Tokens per minute, prompt and completion together.
     pub tokens_per_minute: Option<u64>,
-    /// Streams at once.
+    /// Concurrent streams.
     pub concurrent_streams: Option<u64>,
-    /// What it may spend in a day, UTC.
+    /// The budget of a day, UTC.
     pub budget_per_day: Option<Cost>,
 }
 
@@ -101,28 +101,28 @@ impl Caller {
         Self { id: subject_id(&subject), kind: Kind::Session { subject, session }, address, terms }
     }
 
-    /// A caller of whom only the address is known: where `access.accept` is empty.
+    /// A caller of which only the address is known, if `access.accept` is empty.
     pub fn anonymous(address: IpAddr) -> Self {
         Self { kind: Kind::Anonymous, id: address_id(address).into(), address, terms: Terms::default() }
     }
 
-    /// Whoever runs the gateway, asking from its command line. May use every model.
+    /// The operator, from the command line; may use every model.
     pub fn operator() -> Self {
         let address = std::net::Ipv4Addr::LOCALHOST.into();
         Self { kind: Kind::Operator, id: "operator".into(), address, terms: Terms::default() }
     }
 
-    /// How it has shown who it is.
+    /// The kind of its credential.
     pub fn kind(&self) -> &Kind {
         &self.kind
     }
 
-    /// The address that it called from: the client's, beyond trusted proxies.
+    /// The client's address: the peer's, or the one that trusted proxies report.
     pub fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// Limits of its own.
+    /// Its own limits.
     pub fn allowance(&self) -> Allowance {
         self.terms.allowance
     }
@@ -132,13 +132,13 @@ impl Caller {
         self.terms.models.as_ref().is_none_or(|models| models.iter().any(|allowed| allowed == model))
     }
 
-    /// One text for one caller, today and tomorrow, on every instance: what limits are counted under, streams are owned
-    /// by, and log lines name. Visible ASCII, at most 160 bytes, never a secret.
+    /// The stable id of the caller on every instance: for limits, owners of streams and log lines. Visible ASCII, at most 160
+    /// bytes, never a secret.
     ///
     /// - `key:NAME`
     /// - `sub:HASH` for tokens and sessions alike, so that a login neither doubles a limit nor loses a stream. The subject
     ///   may be an e-mail address: 128 bits of its SHA-256 stand for it.
-    /// - `addr:ADDRESS`; of IPv6 the /64, since one client has all of it.
+    /// - `addr:ADDRESS`; for IPv6 the /64, which one client has as a whole.
     /// - `operator`
     pub fn id(&self) -> &str {
         &self.id

@@ -78,27 +78,28 @@ impl AttemptPermit {
         self.began
     }
 
-    /// The first output of a stream has come in.
-    pub fn first_output(&mut self) {
-        self.health.latency().observe(self.began.elapsed());
-        self.succeeded();
+    /// The first output of a stream came in at `now`.
+    pub fn first_output(&mut self, now: Instant) {
+        self.health.latency().observe(now.saturating_duration_since(self.began));
+        self.report([Outcome::Success; 2], now);
     }
 
     /// The answer has come in.
     pub fn succeeded(&mut self) {
-        self.report(Outcome::Success, Outcome::Success);
+        self.report([Outcome::Success; 2], Instant::now());
     }
 
     /// The attempt failed, before or after its first output.
     pub fn failed(&mut self, failure: &Failure) {
         let failed = Outcome::Failure { retry_after: failure.retry_after() };
-        match failure.blame() {
-            Blame::Upstream => self.report(Outcome::Cancelled, failed),
+        let of_model_and_upstream = match failure.blame() {
+            Blame::Upstream => [Outcome::Cancelled, failed],
             // it is not known whether the upstream was reached
-            Blame::Model if *failure == Failure::Deadline => self.report(failed, Outcome::Cancelled),
-            Blame::Model => self.report(failed, Outcome::Success),
-            Blame::Nobody => self.succeeded(),
-        }
+            Blame::Model if *failure == Failure::Deadline => [failed, Outcome::Cancelled],
+            Blame::Model => [failed, Outcome::Success],
+            Blame::Nobody => [Outcome::Success; 2],
+        };
+        self.report(of_model_and_upstream, Instant::now());
     }
 
     /// Another attempt had output first: this one would have taken at least as long as it was waited for.
@@ -106,8 +107,7 @@ impl AttemptPermit {
         self.health.latency().observe(self.began.elapsed());
     }
 
-    fn report(&mut self, model: Outcome, upstream: Outcome) {
-        let now = Instant::now();
+    fn report(&mut self, [model, upstream]: [Outcome; 2], now: Instant) {
         self.model.report(model, now);
         self.upstream.report(upstream, now);
     }

@@ -76,7 +76,7 @@ async fn a_model_s_probe_is_given_back_where_the_upstream_is_to_be_left_alone() 
 async fn an_attempt_that_was_overtaken_counts_as_late_as_it_was_waited_for() {
     let (_, of) = registry();
     for _ in 0..40 {
-        acquire(&of[0]).unwrap().first_output();
+        acquire(&of[0]).unwrap().first_output(Instant::now());
     }
     assert!(of[0].p95().unwrap() < SLOW);
     for _ in 0..10 {

@@ -1,18 +1,18 @@
-//! How late the first output of a model is, as far as the last answers tell: a small histogram that forgets. Pure.
+//! The time to the first output of a model: a small decaying histogram of the last answers. Pure.
 
 use std::time::Duration;
 
-/// Buckets to each doubling: an estimate is at most an eighth too high.
+/// Buckets per doubling: an estimate is at most an eighth too high.
 const PER_DOUBLING: u32 = 8;
-/// 2¹⁰ µs, about a millisecond: what is faster counts as that.
+/// 2¹⁰ µs, about a millisecond: the lowest bucket, also for shorter times.
 const LOWEST: u32 = 10;
-/// 2³⁰ µs, about 18 minutes: what is slower counts as that.
+/// 2³⁰ µs, about 18 minutes: the highest bucket, also for longer times.
 const HIGHEST: u32 = 30;
 const BUCKETS: usize = ((HIGHEST - LOWEST) * PER_DOUBLING) as usize;
 
-/// Fewer answers than that say nothing of their slowest twentieth.
+/// The fewest answers for an estimate of the 95th percentile.
 pub(super) const FEWEST: u32 = 40;
-/// When so many are remembered, each counts half from then on.
+/// At this number of answers all counts are halved.
 const MOST: u32 = 2000;
 
 /// The times of the last answers.
@@ -29,7 +29,7 @@ impl Default for Latency {
 }
 
 impl Latency {
-    /// Another answer's first output came after this time.
+    /// Adds the time to the first output of one answer.
     pub(super) fn observe(&mut self, time: Duration) {
         if self.total >= MOST {
             self.counts.iter_mut().for_each(|count| *count /= 2);
@@ -39,7 +39,7 @@ impl Latency {
         self.total += 1;
     }
 
-    /// The time that nineteen of twenty answers were within, rounded up to a bucket; `None` before there were [`FEWEST`].
+    /// The 95th percentile, rounded up to a bucket; `None` with fewer than [`FEWEST`] answers.
     pub(super) fn p95(&self) -> Option<Duration> {
         if self.total < FEWEST {
             return None;
@@ -54,7 +54,7 @@ impl Latency {
     }
 }
 
-/// The leading bits of the time: its power of two, and the three bits behind.
+/// The bucket of a time: its power of two and the next three bits.
 fn bucket(time: Duration) -> usize {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let micros = micros.clamp(1 << LOWEST, (1 << HIGHEST) - 1);

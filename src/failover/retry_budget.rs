@@ -1,31 +1,32 @@
-//! What part of the traffic may be asked twice, so that a failing upstream does not multiply the load of the others. Pure.
+//! The retry budget: the share of requests that may have a second attempt, so that a failing upstream does not multiply the load of
+//! the others. Pure.
 //!
-//! In every ten seconds there may be so many further attempts as are a share of the requests of these seconds, and a few
-//! more, so that a quiet gateway can fall back, too.
+//! In any ten seconds there may be as many further attempts as a share of the requests of these seconds, and a few more, so that a
+//! gateway with few requests can fall back, too.
 
 use std::time::Duration;
 
-/// The seconds that are looked back on.
+/// The length of the window in seconds.
 const SECONDS: usize = 10;
 
-/// A part of a whole, in thousandths.
+/// A share, in thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share(u32);
 
-/// How much may be spent.
+/// The size of a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
-    /// Of the requests.
+    /// The share of the requests.
     pub share: Share,
-    /// On top, in ten seconds.
+    /// Additional attempts in ten seconds.
     pub floor: u32,
 }
 
-/// What came and what was spent in the last ten seconds.
+/// The requests and further attempts of the last ten seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Budget {
     seconds: [Second; SECONDS],
-    /// The second that was last counted in.
+    /// The second of the last count.
     newest: u64,
 }
 
@@ -36,12 +37,12 @@ struct Second {
 }
 
 impl Share {
-    /// So many thousandths; more than 1000 are 1000.
+    /// This many thousandths; more than 1000 count as 1000.
     pub fn of_thousand(thousandths: u32) -> Self {
         Self(thousandths.min(1000))
     }
 
-    /// Of so many: rounded down.
+    /// The share of a number, rounded down.
     fn of(self, whole: u64) -> u64 {
         whole * u64::from(self.0) / 1000
     }
@@ -54,7 +55,7 @@ impl Budget {
         second.requests = second.requests.saturating_add(1);
     }
 
-    /// Takes the right to one further attempt; false where there is none left.
+    /// Takes one further attempt from the budget; false if it is spent.
     pub fn spend(&mut self, terms: Terms, now: Duration) -> bool {
         self.second(now);
         let sum = |part: fn(&Second) -> u32| self.seconds.iter().map(|second| u64::from(part(second))).sum::<u64>();
@@ -67,7 +68,7 @@ impl Budget {
         enough
     }
 
-    /// The counts of this second, once those that are too old are forgotten. A clock that goes back stands still.
+    /// The counts of this second; older seconds than the window are cleared. A clock that goes back counts as unchanged.
     fn second(&mut self, now: Duration) -> &mut Second {
         let newest = now.as_secs().max(self.newest);
         for before in (self.newest..newest).rev().take(SECONDS) {

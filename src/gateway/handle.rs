@@ -9,17 +9,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderValue, Method, Request, Response, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use super::Gateway;
-use super::answers;
 use super::exchange::Exchange;
 use super::head;
-use super::routes::Route;
+use super::refusal::defect;
+use super::response;
+use super::routes::{Route, no_such_method, no_such_route};
 use crate::body::Body;
-use crate::error::{Code, Reject};
+use crate::error::Reject;
 use crate::server::handler::Peer;
+use crate::upstream::failure::Failure;
 use cors::decision::Answer;
 
 impl Gateway {
@@ -27,7 +29,7 @@ impl Gateway {
     pub async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let mut exchange = Exchange::new(self, request, peer);
         let answer = match exchange.cors.answer() {
-            Some(Answer::Empty(status)) => Ok(answers::empty(status)),
+            Some(Answer::Empty(status)) => Ok(response::empty(status)),
             Some(Answer::Refuse(refusal)) => Err(refusal.into()),
             None => exchange.guarded_answer().await,
         };
@@ -45,17 +47,17 @@ impl Exchange {
             biased;
             answer = AssertUnwindSafe(answer).catch_unwind() => answer.unwrap_or_else(|_| {
                 gateway.shared.metrics.panics.inc();
-                Err(Reject::new(Code::InternalError, "The gateway failed: this is a defect of it."))
+                Err(defect())
             }),
             // a request without a response by then gets this one while its connection is still there
-            () = gateway.shared.drain.over.cancelled() => Err(answers::draining()),
+            () = gateway.shared.drain.over.cancelled() => Err(Failure::Draining.reject()),
         }
     }
 
     async fn answer(&mut self) -> Result<Response<Body>, Reject> {
         head::check(&self.parts, &self.gateway.config.server.hosts, self.peer.tls)?;
         match (self.route, &self.parts.method) {
-            (route, &Method::OPTIONS) => Ok(answers::options(route)),
+            (route, &Method::OPTIONS) => Ok(options(route)),
             (Route::ChatCompletions | Route::Chat, &Method::POST) => self.complete().await,
             (Route::Streams, &Method::POST) => Box::pin(self.create_stream()).await,
             (Route::Stream, &Method::GET) => self.read_stream(),
@@ -64,10 +66,10 @@ impl Exchange {
             (Route::Session, &Method::DELETE) => self.log_out().await,
             (Route::Models, &Method::GET | &Method::HEAD) => self.models(),
             (Route::Healthz, &Method::GET | &Method::HEAD) => {
-                Ok(answers::json(Bytes::from_static(b"{\"status\":\"ok\"}")))
+                Ok(response::json(Bytes::from_static(b"{\"status\":\"ok\"}")))
             }
-            (Route::Other, _) => Err(answers::no_such_route()),
-            (route, _) => Err(answers::no_such_method(route)),
+            (Route::Other, _) => Err(no_such_route()),
+            (route, _) => Err(no_such_method(route)),
         }
     }
 
@@ -80,21 +82,23 @@ impl Exchange {
         self.respond(plan, reuse).await
     }
 
-    /// What every response carries; the request's body is read to its end if that is near.
-    async fn finish(mut self, answer: Result<Response<Body>, Reject>) -> Response<Body> {
-        let Self { gateway, route, parts, upload, cors, id, meter, .. } = &mut self;
-        let mut response = answer.unwrap_or_else(|reject| answers::refuse(&reject, id, meter));
-        let priced = || gateway.config.models.models().iter().any(|model| model.prices().is_some());
-        if matches!(route, Route::ChatCompletions | Route::Chat) && priced() {
-            answers::tell_cost_at_end(&mut response, parts, meter);
-        }
-        answers::finish(&mut response, &parts.method, id, meter);
-        upload.drain(&parts.headers).await;
-        if parts.version < Version::HTTP_2 && !upload.is_ended() {
+    /// The response as it goes out: with what every response carries, and with the rest of the request's body discarded.
+    async fn finish(&mut self, answer: Result<Response<Body>, Reject>) -> Response<Body> {
+        let mut response = answer.unwrap_or_else(|reject| self.refuse(&reject));
+        self.finish_head(&mut response);
+        self.upload.drain(&self.parts.headers).await;
+        if self.parts.version < Version::HTTP_2 && !self.upload.is_ended() {
             // an early response: the rest of the body is not read, so that no other request can follow on the connection
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        cors.apply(response.headers_mut());
+        self.cors.apply(response.headers_mut());
         response
     }
+}
+
+/// `OPTIONS` that is no preflight: the methods of the route (RFC 9110 §9.3.7).
+fn options(route: Route) -> Response<Body> {
+    let mut response = response::empty(StatusCode::NO_CONTENT);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(route.methods()));
+    response
 }

@@ -1,7 +1,7 @@
-//! What the head of a request says about where it goes and who sent it. Pure.
+//! Checks the head of a request: its method, its host, and the address that it came from. Pure.
 //!
-//! hyper accepts more than a gateway may: `CONNECT`, a missing or doubled `Host`, an authority with a password in it.
-//! [`check`] refuses these before any other work; [`client_address`] says which address a request came from.
+//! hyper accepts more than a gateway may: `CONNECT`, a missing or doubled `Host`, an authority with a password in it. [`check`]
+//! refuses these before any other work; [`client_address`] is the address that a request came from.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
@@ -24,7 +24,7 @@ use crate::server::handler::MAX_HEADERS;
 /// - 400 `invalid_request`: `Upgrade`; a missing, doubled or malformed `Host`; user information in the authority; a
 ///   target whose authority is not that of `Host`; an authority-form target.
 /// - 421 `misdirected_request`: a host that is none of `hosts`, or the scheme `http` on a TLS connection.
-pub fn check(parts: &Parts, hosts: &Hosts, tls: bool) -> Result<(), Reject> {
+pub(super) fn check(parts: &Parts, hosts: &Hosts, tls: bool) -> Result<(), Reject> {
     if parts.headers.len() > MAX_HEADERS {
         let message = format!("the request has more than {MAX_HEADERS} headers: send fewer");
         return Err(Reject::new(Code::HeadersTooLarge, message));
@@ -32,16 +32,16 @@ pub fn check(parts: &Parts, hosts: &Hosts, tls: bool) -> Result<(), Reject> {
     check_method(parts)?;
     check_upgrade(&parts.headers)?;
     let target = target(parts)?;
-    // RFC 9110 §7.4: a request for an `http` resource on a connection that is secured for `https` is misdirected. Without
-    // TLS of our own the scheme is the affair of the proxy in front.
+    // RFC 9110 §7.4: a request for an `http` resource on a connection that is secured for `https` is misdirected. Without TLS
+    // here, the proxy in front is responsible for the scheme.
     if tls && parts.uri.scheme().is_some_and(|scheme| *scheme != http::uri::Scheme::HTTPS) {
         return Err(Reject::new(
             Code::MisdirectedRequest,
             "the target's scheme is not https, but this connection is TLS",
         ));
     }
-    // RFC 9110 §7.4 asks whether the name is one that this server's certificate is valid for. The port is not compared:
-    // behind a port mapping the client's port is not the one that we listen on, and no certificate names one.
+    // RFC 9110 §7.4: the certificate of this server must be valid for the name. The port is not compared: behind a port
+    // mapping the client's port is not the listener's, and no certificate names one.
     if hosts.any || serves(hosts, &target.name) {
         Ok(())
     } else {
@@ -51,12 +51,12 @@ pub fn check(parts: &Parts, hosts: &Hosts, tls: bool) -> Result<(), Reject> {
     }
 }
 
-/// The address to hold a request against: the peer's, or what trusted proxies say of it in `x-forwarded-for`.
+/// The client's address: the peer's, or the one that trusted proxies report in `x-forwarded-for`.
 ///
-/// The list is walked right to left, since each proxy appends the address that it saw: the first address that is not
-/// one of `trusted` was seen by a trusted proxy, and everything left of it is hearsay. An entry that is no address ends
-/// the walk at the proxy that sent it.
-pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+/// The list is read from right to left, because each proxy appends the address of its client: the first address that is not one of
+/// `trusted` was seen by a trusted proxy, and everything left of it is not reliable. An entry that is no address ends the search at
+/// the proxy that sent it.
+pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let mut client = peer.to_canonical();
     let lines: Vec<&[u8]> = headers.get_all("x-forwarded-for").iter().map(|line| line.as_bytes()).collect();
     for hop in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
@@ -69,8 +69,7 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
     client
 }
 
-/// RFC 9110 §9.3.6 and §9.3.8: this is neither a tunnel nor a loopback. §9.1: methods are case-sensitive, so `get` is
-/// some other method than `GET`.
+/// Refuses CONNECT and TRACE (RFC 9110 §9.3.6 and §9.3.8), and methods in lower case: methods are case-sensitive (§9.1).
 fn check_method(parts: &Parts) -> Result<(), Reject> {
     let message = match parts.method {
         Method::CONNECT => "CONNECT is refused: this server is no tunnel",
@@ -85,9 +84,8 @@ fn check_method(parts: &Parts) -> Result<(), Reject> {
     Err(reject)
 }
 
-/// RFC 9110 §7.8 lets a server ignore `Upgrade`. It is refused: a proxy that forwards it may afterwards take the
-/// connection for a tunnel and stop checking what goes through (request smuggling over `h2c`). No browser sends it with
-/// fetch, and HTTP/2 is chosen by ALPN.
+/// Refuses `Upgrade`, which a server may ignore by RFC 9110 §7.8: a proxy that forwards it may then handle the connection as a tunnel
+/// and no longer check requests (request smuggling over `h2c`). No browser sends it with fetch, and HTTP/2 is chosen by ALPN.
 fn check_upgrade(headers: &HeaderMap) -> Result<(), Reject> {
     let listed = || {
         let tokens = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -99,7 +97,7 @@ fn check_upgrade(headers: &HeaderMap) -> Result<(), Reject> {
     Ok(())
 }
 
-/// The authority that the request is for: the one of its target, else `Host`, which must not contradict it.
+/// The authority of the request: that of its target, else `Host`; both must agree.
 fn target(parts: &Parts) -> Result<Authority<'_>, Reject> {
     let mut lines = parts.headers.get_all(HOST).iter();
     let host = match (lines.next(), lines.next()) {
@@ -111,7 +109,7 @@ fn target(parts: &Parts) -> Result<Authority<'_>, Reject> {
         None => None,
     };
     let Some(authority) = parts.uri.authority() else {
-        // RFC 9112 §3.2: HTTP/1.1 without Host is answered 400. HTTP/1.0 may omit it, but then names no server.
+        // RFC 9112 §3.2: HTTP/1.1 without Host is answered 400. HTTP/1.0 may omit it, but then it names no server.
         return host.ok_or_else(|| match parts.version {
             Version::HTTP_2 => invalid("the request has neither `:authority` nor `host`"),
             _ => invalid("the header `host` is missing"),
@@ -122,8 +120,8 @@ fn target(parts: &Parts) -> Result<Authority<'_>, Reject> {
         return Err(invalid("the request target must begin with `/` or be an absolute URL"));
     }
     let authority = Authority::parse(authority.as_str().as_bytes()).map_err(|wrong| wrong.reject("the target"))?;
-    // RFC 9112 §3.2.2 has a server overrule Host by an absolute-form target, and RFC 9113 §8.3.1 has `:authority` and
-    // Host be the same. A pair that differs means that somebody on the way saw another host than we do.
+    // By RFC 9112 §3.2.2 an absolute-form target has priority over Host, and by RFC 9113 §8.3.1 `:authority` and Host are the
+    // same. If they differ, a proxy on the way may have routed by the other host.
     let default = if parts.uri.scheme() == Some(&http::uri::Scheme::HTTPS) { 443 } else { 80 };
     match host {
         Some(host) if !host.same_as(&authority, default) => {
@@ -149,7 +147,7 @@ fn serves(hosts: &Hosts, name: &Name<'_>) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 struct Authority<'a> {
     name: Name<'a>,
-    /// `None` where none is written, or an empty one.
+    /// `None` if there is none, or an empty one.
     port: Option<u16>,
 }
 
@@ -170,7 +168,7 @@ enum Wrong {
 impl Wrong {
     fn reject(self, place: &str) -> Reject {
         invalid(match self {
-            // RFC 9110 §4.2.4: user information in an authority is an error, since it is there to obscure the host
+            // RFC 9110 §4.2.4: user information in an authority is an error, because it can obscure the host
             Wrong::UserInfo => format!("{place} holds user information: send credentials in `authorization`"),
             Wrong::Malformed => format!("{place} is no host name with an optional port"),
         })
@@ -197,7 +195,7 @@ impl<'a> Authority<'a> {
         let port = match port.strip_prefix(':') {
             None if port.is_empty() => None,
             Some("") => None,
-            // `parse` alone would take a sign
+            // `parse` alone would accept a sign
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 Some(digits.parse().map_err(|_| Wrong::Malformed)?)
             }

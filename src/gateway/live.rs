@@ -1,4 +1,4 @@
-//! The running gateway, which a reload swaps whole: a request in flight keeps the one that it began with.
+//! The running gateway, which a reload replaces as a whole: a request keeps the gateway that it began with.
 
 use std::sync::Arc;
 
@@ -10,21 +10,21 @@ use crate::gateway::Gateway;
 use crate::server::handler::Peer;
 use crate::server::handler::{Answering, Handler};
 
-/// The gateway that answers now.
+/// The current gateway.
 pub struct Live(ArcSwap<Gateway>);
 
 impl Live {
-    /// Begins with this one.
+    /// Begins with this gateway.
     pub fn new(gateway: Gateway) -> Self {
         Self(ArcSwap::from_pointee(gateway))
     }
 
-    /// The one that answers now.
+    /// The current gateway.
     pub fn current(&self) -> Arc<Gateway> {
         self.0.load_full()
     }
 
-    /// From now on this one answers.
+    /// Replaces the gateway for all later requests.
     pub fn swap(&self, gateway: Gateway) {
         self.0.store(Arc::new(gateway));
     }

@@ -1,4 +1,4 @@
-//! What the cache is asked for: the key of a request, and the keys of the coalesced answers that it may join.
+//! The cache keys of a request: that of its cached answer, and those of the coalesced answers that it may join.
 
 use std::sync::Arc;
 
@@ -16,29 +16,29 @@ use crate::models::{Model, ModelId};
 use crate::routing::plan::{Plan, Scope, Selection};
 use crate::stream::log::coalescer::CoalescingKey;
 
-/// A larger body is brought into its canonical form beside the worker threads, as it is parsed.
+/// A larger body is brought into its canonical form outside the worker threads, as it is parsed.
 const DONE_IN_PLACE: usize = 256 * 1024;
 
-/// How far it is known which model is to answer.
+/// Whether the model of a request is known.
 #[derive(Clone, Copy)]
-enum Standing {
+enum ModelState {
     /// The request names it.
     Named,
-    /// It was asked of `auto`, and is decided.
+    /// `auto` has selected it.
     Decided,
-    /// It was asked of `auto`, and is still to be decided.
+    /// The classification for `auto` is pending.
     Undecided,
 }
 
 impl Exchange {
-    /// For whom is kept what is kept of this request; `None` where nothing is to be.
+    /// The owner of what is cached of this request; `None` if nothing may be cached.
     pub(super) fn scope(&self, caller: &Caller) -> Option<Scope> {
         let headers = &self.parts.headers;
         let rules = self.gateway.config.cache.as_ref().filter(|_| !RequestCacheControl::of(headers).no_store)?;
         Some(owner(caller, headers, rules).0.0)
     }
 
-    /// An answer for which nobody has to be paid, if there is one.
+    /// A cached or coalesced answer, which costs nothing.
     pub(super) async fn find_reuse(&self, plan: &Plan) -> Option<Reuse> {
         let lookup = self.gateway.lookup(plan, &self.parts.headers).await?;
         self.gateway.shared.cache.free(&lookup).await
@@ -46,9 +46,9 @@ impl Exchange {
 }
 
 impl Gateway {
-    /// What is looked for; `None` where the cache has no part in it.
+    /// The lookup of a request; `None` if the cache is not used for it.
     pub(super) async fn lookup(&self, plan: &Plan, headers: &HeaderMap) -> Option<Lookup<'_>> {
-        let (model, standing) = (plan.selection.model, Standing::new(&plan.selection));
+        let (model, state) = (plan.selection.model, ModelState::new(&plan.selection));
         let rules = self.config.cache.as_ref()?;
         let wishes = RequestCacheControl::of(headers);
         if wishes.no_store {
@@ -60,23 +60,23 @@ impl Gateway {
             asked.coalescing_key(&self.answerers(&plan.candidates, plan), CoalescingKind { streamed, undecided: None })
         };
         let undecided = |streamed| self.undecided_key(&asked, plan, streamed, headers);
-        // a whole answer can be joined from a stream, and not the other way round
+        // a request for a whole answer can join a stream, but not the other way round
         let streamed_too = || Some(true).filter(|_| !streamed);
-        let (key, coalescing_key, also) = match standing {
-            Standing::Named => (Some(model), decided(streamed), streamed_too().map(decided).into_iter().collect()),
-            // somebody may have asked before it was decided, for whom it then was
-            Standing::Decided => {
+        let (key, coalescing_key, also) = match state {
+            ModelState::Named => (Some(model), decided(streamed), streamed_too().map(decided).into_iter().collect()),
+            // an identical request may have begun before its classification, and may now be classified
+            ModelState::Decided => {
                 let before = std::iter::once(streamed).chain(streamed_too()).map(undecided);
                 (Some(model), decided(streamed), streamed_too().map(decided).into_iter().chain(before).collect())
             }
-            // which model's answer is wanted is not known yet: none is read
-            Standing::Undecided => (None, undecided(streamed), streamed_too().map(undecided).into_iter().collect()),
+            // the model is not known yet: no cached answer is read
+            ModelState::Undecided => (None, undecided(streamed), streamed_too().map(undecided).into_iter().collect()),
         };
         let key = key.map(|model| asked.key(&self.routes[model.0]));
         Some(Lookup { asked, key, coalescing_key, also, streamed, wishes, rules })
     }
 
-    /// The key of a request whose model is still to be decided: the candidates of both may answer.
+    /// The key of a request whose classification is pending: the candidates of both models may answer.
     fn undecided_key(&self, asked: &Asked, plan: &Plan, streamed: bool, headers: &HeaderMap) -> CoalescingKey {
         let both = self.config.auto.iter().flat_map(|auto| [auto.easy, auto.hard]);
         let of = |first| self.answerers(&self.completions.candidates(first, &plan.request, &plan.caller), plan);
@@ -85,14 +85,14 @@ impl Gateway {
         asked.coalescing_key(&candidates, CoalescingKind { streamed, undecided })
     }
 
-    /// The routes of those that the caller may use.
+    /// The cache routes of the candidates that the caller may use.
     fn answerers(&self, candidates: &[ModelId], plan: &Plan) -> Vec<AnswerRoute> {
         let allowed = |id: &&ModelId| plan.caller.may_use(&self.completions.models().get(**id).name);
         candidates.iter().filter(allowed).map(|id| self.routes[id.0]).collect()
     }
 }
 
-impl Standing {
+impl ModelState {
     fn new(selection: &Selection) -> Self {
         match (selection.is_auto(), selection.is_pending()) {
             (_, true) => Self::Undecided,
@@ -102,7 +102,7 @@ impl Standing {
     }
 }
 
-/// Under which key each model's answers are kept; empty where none are.
+/// The part of the cache key of each model; empty without a cache.
 pub(super) fn routes(config: &config::Config) -> Arc<[AnswerRoute]> {
     let route = |model: &Model| {
         let upstream = &config.upstreams[model.upstream.0];
@@ -112,7 +112,7 @@ pub(super) fn routes(config: &config::Config) -> Arc<[AnswerRoute]> {
     models.map(route).collect()
 }
 
-/// What is asked, and by whom; `None` for what has no key.
+/// The request and its owner; `None` if the request has no canonical form.
 async fn asked(plan: &Plan, headers: &HeaderMap, rules: &config::Cache) -> Option<Asked> {
     let owner = owner(&plan.caller, headers, rules);
     let body = plan.request.body().clone();

@@ -3,10 +3,9 @@
 //! `handle` shows the path: admit → read → plan → reserve → source → respond.
 
 mod admit;
-pub mod answers;
 mod exchange;
 mod handle;
-pub mod head;
+mod head;
 pub mod live;
 mod lookup;
 mod models;
@@ -14,8 +13,11 @@ mod plan;
 mod process;
 mod read;
 mod reserve;
+mod refusal;
 mod respond;
-pub mod routes;
+mod response;
+mod response_head;
+mod routes;
 mod session;
 mod source;
 mod streams;
@@ -48,7 +50,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// # Errors
-    /// What in the configuration cannot be used.
+    /// The setting that cannot be used.
     pub fn new(config: Config, shared: Shared) -> Result<Self, String> {
         let (health_registry, metrics) = (Arc::clone(&shared.health_registry), Arc::clone(&shared.metrics));
         let place = shared.store.place(process::shares_answers(&config))?;

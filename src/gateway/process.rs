@@ -1,4 +1,4 @@
-//! What a process has once, whatever its configuration becomes.
+//! The state of the process that all configurations share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::spend::budget::Budgets;
 use crate::stream::log::registry::Registry;
 use crate::stream::open::OpenStreams;
 
-/// What outlives a reload.
+/// The state that a reload keeps.
 #[derive(Clone)]
 pub struct Shared {
     /// All metrics of the process.
@@ -28,30 +28,30 @@ pub struct Shared {
     pub open: Arc<OpenStreams>,
     /// All resumable streams.
     pub streams: Registry,
-    /// What every caller has used of its limits.
+    /// The rate limits of all callers.
     pub limiter: Arc<Limiter>,
-    /// What every caller has spent of its budget.
+    /// The budgets of all callers.
     pub budgets: Arc<Budgets>,
-    /// How the upstreams have done so far.
+    /// The health of all models and upstreams.
     pub health_registry: Arc<HealthRegistry>,
-    /// What instances share of answers, and of how `auto` was decided. A reload may move it.
+    /// The shared store for cached answers and verdicts. A reload may move it.
     pub store: Arc<Store>,
-    /// The answers that are kept or in flight.
+    /// Cached and coalesced answers.
     pub cache: Arc<ResponseCache>,
-    /// The sessions that were logged out.
+    /// Revoked sessions.
     pub revocations: Arc<dyn Revocations>,
     /// The shutdown.
     pub drain: Drain,
 }
 
-/// How long the start waits for Redis, before it goes on without.
+/// How long the start waits for Redis before it goes on without.
 const FIRST_CONNECTION: Duration = Duration::from_secs(1);
 
 impl Shared {
-    /// What a process begins with: in Redis what `[redis]` says is there, all else here.
+    /// The state at the start: shared through Redis if `[redis]` is configured, else in this process.
     ///
     /// # Errors
-    /// What in the configuration cannot be used.
+    /// The setting that cannot be used.
     pub async fn start(
         config: &Config,
         metrics: Arc<Metrics>,
@@ -90,7 +90,7 @@ impl Shared {
     }
 }
 
-/// The Redis in which answers are kept.
+/// The Redis for cached answers, if there are any.
 pub(super) fn shares_answers(config: &Config) -> Option<&config::Redis> {
     config.redis.as_ref().filter(|_| config.cache.is_some())
 }

@@ -8,11 +8,12 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::answers;
 use super::exchange::Exchange;
+use super::refusal::defect;
 use super::routes::Route;
 use crate::error::{Code, Reject};
 use crate::media_type;
+use crate::upstream::failure::Failure;
 use families::chat::request::Request;
 
 /// The most bytes that are read of a body whose request is answered already.
@@ -32,7 +33,7 @@ impl Exchange {
     /// the JSON path of the mistake.
     pub(super) async fn read(&mut self) -> Result<Request, Reject> {
         if self.gateway.shared.drain.begun.is_cancelled() {
-            return Err(answers::draining());
+            return Err(Failure::Draining.reject());
         }
         media_type::require_json(&self.parts)?;
         let server = &self.gateway.config.server;
@@ -50,8 +51,7 @@ impl Exchange {
         if body.len() <= PARSED_IN_PLACE {
             return Ok(parse(body)?);
         }
-        let defect = |_| Reject::new(Code::InternalError, "The gateway failed: this is a defect of it.");
-        Ok(tokio::task::spawn_blocking(move || parse(body)).await.map_err(defect)??)
+        Ok(tokio::task::spawn_blocking(move || parse(body)).await.map_err(|_| defect())??)
     }
 }
 

@@ -4,19 +4,23 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, header};
 use tokio::time::timeout;
 
-use super::answers;
 use super::exchange::Exchange;
+use super::refusal::{defect, failed};
+use super::response;
+use super::response_head::{add_age, add_cost, describe, name_cache};
+use super::routes::Route;
 use super::source::{AnswerSource, Origin, Share, splicer};
 use super::streams;
 use crate::body::{Body, Frames};
 use crate::cache::replay::Replay;
 use crate::cache::response_cache::Reuse;
-use crate::cache::source::{self, CacheSource, whole};
-use crate::error::{Code, Reject};
+use crate::cache::source::{self, CacheSource};
+use crate::error::Reject;
 use crate::metering::meter::Meter;
+use crate::metrics::Outcome;
 use crate::routing::plan::Plan;
 use crate::spend::tally::Tally;
 use crate::stream::body::Body as StreamBody;
@@ -24,6 +28,7 @@ use crate::stream::log::coalescer::Subscriber;
 use crate::stream::model_clients::Whole;
 use crate::stream::upstream_source::{Sink, Start, UpstreamSource};
 use crate::upstream::failure::Failure;
+use families::chat::answer;
 
 /// When the head goes out.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,13 +42,13 @@ pub(super) enum Commit {
 /// What the head of a stream depends on.
 #[derive(Default)]
 pub(super) struct Head {
-    /// Of the upstream's answer.
+    /// The `vary` of the upstream's answer.
     vary: Option<HeaderValue>,
     /// The first output has come in.
     has_output: bool,
     /// No other model will be asked.
     answerer_is_known: bool,
-    /// Of a cached answer.
+    /// The age of a cached answer.
     age: Option<Duration>,
 }
 
@@ -52,7 +57,7 @@ impl Exchange {
     ///
     /// # Errors
     /// The failure of the last candidate, or a wrong `tokenway-resumable`.
-    pub(super) async fn respond(&self, plan: Plan, reuse: Option<Reuse>) -> Result<Response<Body>, Reject> {
+    pub(super) async fn respond(&self, plan: Box<Plan>, reuse: Option<Reuse>) -> Result<Response<Body>, Reject> {
         let streaming = plan.request.stream();
         if streams::is_wanted(&self.parts.headers, streaming)? {
             return Box::pin(self.respond_resumable(plan, reuse)).await;
@@ -86,7 +91,7 @@ impl Exchange {
         let (share, origin, head) = match origin {
             Origin::Upstream(plan) => {
                 let one = plan.has_one_candidate();
-                let mut opening = Arc::clone(&gateway.completions).stream(*plan, meter.clone());
+                let mut opening = Arc::clone(&gateway.completions).stream(plan, meter.clone());
                 let (start, head) = match self.committed(&mut opening, commit).await? {
                     Some(opened) => {
                         let head = Head::with_output(opened.feed.vary().cloned());
@@ -99,7 +104,7 @@ impl Exchange {
                 return Ok((AnswerSource::Upstream(source), head));
             }
             Origin::Cached(share, entry, age) => {
-                let replay = Replay::instant(entry).ok_or_else(unreadable)?;
+                let replay = Replay::instant(entry).ok_or_else(defect)?;
                 let paced = gateway.config.cache.as_ref().is_some_and(|rules| rules.paced);
                 let replay = match paced && commit == Commit::FirstOutput {
                     true => replay.paced(&gateway.shared.drain.begun),
@@ -138,32 +143,59 @@ impl Exchange {
             return Ok(None);
         }
         match timeout(self.gateway.completions.rules().commit_after, opening).await {
-            Ok(opened) => opened.map(Some).map_err(|failure| answers::failed(&failure, &self.meter)),
+            Ok(opened) => opened.map(Some).map_err(|failure| failed(&failure, &self.meter)),
             Err(_) => Ok(None),
         }
     }
 
     async fn respond_whole(&self, origin: Origin) -> Result<Response<Body>, Reject> {
         let meter = &self.meter;
-        let failed = |failure| answers::failed(&failure, meter);
+        let failed = |failure| failed(&failure, meter);
         match origin {
             Origin::Upstream(plan) => {
-                let whole = Arc::clone(&self.gateway.completions).whole(*plan, meter.clone()).await;
-                answers::whole(self.route, whole.map_err(failed)?, meter)
+                let whole = Arc::clone(&self.gateway.completions).whole(plan, meter.clone()).await;
+                self.whole(whole.map_err(failed)?)
             }
             Origin::Cached(share, entry, age) => {
-                let body = splicer().completion(&entry.completion().ok_or_else(unreadable)?);
+                let body = splicer().completion(&entry.completion().ok_or_else(defect)?);
                 self.reuses(share.model);
                 meter.record().reused(Tally { prompt_tokens: share.prompt_tokens, ..entry.tally.clone() }.tokens());
-                let mut response = answers::whole(self.route, Whole { body, vary: None }, meter)?;
-                answers::age(&mut response, age);
+                let mut response = self.whole(Whole { body, vary: None })?;
+                add_age(&mut response, age);
                 Ok(response)
             }
             Origin::Coalesced(share, subscriber) => {
                 let whole = self.coalesced_whole(*share, subscriber).await.map_err(failed)?;
-                answers::whole(self.route, whole, meter)
+                self.whole(whole)
             }
         }
+    }
+
+    /// The response with a whole answer: the upstream's own JSON, or the short form of it.
+    ///
+    /// # Errors
+    /// The upstream's JSON has no text where the short form needs it.
+    fn whole(&self, whole: Whole) -> Result<Response<Body>, Reject> {
+        let meter = &self.meter;
+        let body = match self.route {
+            Route::Chat => {
+                let model = meter.record().answering().map(|(model, ..)| model.to_owned()).unwrap_or_default();
+                let unusable = |_| failed(&Failure::BadBody("it is no chat completion"), meter);
+                answer::to_short(&whole.body, &model).map_err(unusable)?.into()
+            }
+            _ => whole.body,
+        };
+        let mut response = response::json(body);
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        whole.vary.into_iter().for_each(|vary| drop(headers.insert(header::VARY, vary)));
+        describe(&mut response, meter);
+        add_cost(&mut response, meter);
+        let mut record = meter.record();
+        record.status(response.status());
+        record.settle(Outcome::Ok);
+        drop(record);
+        Ok(response)
     }
 
     async fn coalesced_whole(&self, share: Share, subscriber: Subscriber) -> Result<Whole, Failure> {
@@ -171,7 +203,7 @@ impl Exchange {
         let head = subscriber.head().await?;
         let (body, tally) = match &head.whole {
             Some(body) => (body.clone(), subscriber.tally()),
-            None => whole(subscriber).await?,
+            None => source::whole(subscriber).await?,
         };
         if share.leads {
             return Ok(Whole { body, vary: head.vary.clone() });
@@ -188,24 +220,19 @@ impl Head {
         Self { vary, has_output: true, answerer_is_known: true, age: None }
     }
 
-    /// When the first heartbeat is due: at once where the head goes out without output.
+    /// The time until the first heartbeat: zero if the head goes out without output.
     pub(super) fn first_heartbeat(&self, every: Option<Duration>) -> Duration {
         every.filter(|_| self.has_output).unwrap_or_default()
     }
 
     /// The response whose body is `frames`.
     pub(super) fn response(self, frames: Frames, meter: &Meter) -> Response<Body> {
-        let mut response = answers::stream(frames, self.vary);
+        let mut response = response::stream(frames, self.vary);
         match self.answerer_is_known {
-            true => answers::describe(&mut response, meter),
-            false => answers::name_cache(&mut response, meter),
+            true => describe(&mut response, meter),
+            false => name_cache(&mut response, meter),
         }
-        self.age.into_iter().for_each(|age| answers::age(&mut response, age));
+        self.age.into_iter().for_each(|age| add_age(&mut response, age));
         response
     }
-}
-
-/// Entries are checked when they are cached and when they are read: this does not happen.
-fn unreadable() -> Reject {
-    Reject::new(Code::InternalError, "The gateway failed: this is a defect of it.")
 }

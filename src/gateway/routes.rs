@@ -1,8 +1,10 @@
-//! The public routes: which path is which, and what methods it has. Pure.
+//! The public routes: their paths and their methods. Pure.
+
+use crate::error::{Code, Reject};
 
 /// A public route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route {
+pub(super) enum Route {
     /// `/v1/chat/completions`
     ChatCompletions,
     /// `/v1/chat`
@@ -22,8 +24,8 @@ pub enum Route {
 }
 
 impl Route {
-    /// The route of a path; exact, for a path that is nearly right is a mistake that should be seen.
-    pub fn of(path: &str) -> Self {
+    /// The route of exactly this path: a mistake in a path must be seen.
+    pub(super) fn of(path: &str) -> Self {
         match path {
             "/v1/chat/completions" => Route::ChatCompletions,
             "/v1/chat" => Route::Chat,
@@ -37,7 +39,7 @@ impl Route {
     }
 
     /// The label `route` of the metrics.
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Route::ChatCompletions => "chat_completions",
             Route::Chat => "chat",
@@ -50,9 +52,9 @@ impl Route {
         }
     }
 
-    /// Its methods, as `allow` and `access-control-allow-methods` list them. A path that is no route gets every
-    /// method, so that a page may read its 404.
-    pub fn methods(self) -> &'static str {
+    /// The methods, as `allow` and `access-control-allow-methods` list them. A path that is no route gets every method, so
+    /// that a page may read its 404.
+    pub(super) fn methods(self) -> &'static str {
         match self {
             Route::ChatCompletions | Route::Chat | Route::Streams => "POST, OPTIONS",
             Route::Stream => "GET, DELETE, OPTIONS",
@@ -63,7 +65,21 @@ impl Route {
     }
 }
 
-/// The text of the id in `/v1/streams/{id}`, of whatever shape; `None` for another path.
-pub fn stream_id(path: &str) -> Option<&str> {
+/// 404: no such route.
+pub(super) fn no_such_route() -> Reject {
+    let message = "No such route. There are POST /v1/chat/completions, POST /v1/chat, POST /v1/streams, \
+                   GET and DELETE /v1/streams/{id}, GET /v1/models and GET /healthz; and, where sessions are taken, \
+                   POST and DELETE /v1/session.";
+    Reject::new(Code::NotFound, message)
+}
+
+/// 405: the route has other methods.
+pub(super) fn no_such_method(route: Route) -> Reject {
+    let allow = route.methods();
+    Reject { allow: Some(allow), ..Reject::new(Code::MethodNotAllowed, format!("This route takes {allow}.")) }
+}
+
+/// The text of the id in `/v1/streams/{id}`, in any form; `None` for another path.
+pub(super) fn stream_id(path: &str) -> Option<&str> {
     path.strip_prefix("/v1/streams/").filter(|id| !id.is_empty() && !id.contains('/'))
 }

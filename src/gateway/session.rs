@@ -2,9 +2,10 @@
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::answers;
 use super::exchange::Exchange;
-use crate::auth::check::LoggedOut;
+use super::response;
+use super::routes::no_such_route;
+use crate::auth::authenticate::Logout;
 use crate::auth::revocations::Reach;
 use crate::auth::session::Sessions;
 use crate::body::Body;
@@ -13,15 +14,15 @@ use crate::error::Reject;
 impl Exchange {
     /// `POST`: begins a session for the holder of the token.
     pub(super) fn log_in(&self) -> Result<Response<Body>, Reject> {
-        let (caller, cookie) = self.gateway.check().log_in(self.sessions()?, &self.parts, self.address)?;
+        let (caller, cookie) = self.gateway.authenticator().log_in(self.sessions()?, &self.parts, self.address)?;
         self.meter.record().caller(caller);
         Ok(answer([cookie]))
     }
 
     /// `DELETE`: ends the session.
     pub(super) async fn log_out(&self) -> Result<Response<Body>, Reject> {
-        let LoggedOut { cookies, reach } =
-            self.gateway.check().log_out(self.sessions()?, &self.parts, &self.cors).await?;
+        let Logout { cookies, reach } =
+            self.gateway.authenticator().log_out(self.sessions()?, &self.parts, &self.cors).await?;
         let mut response = answer(cookies);
         if reach == Reach::Here {
             response.headers_mut().insert("tokenway-logout", HeaderValue::from_static("pending"));
@@ -31,12 +32,12 @@ impl Exchange {
 
     /// Without `[access.sessions]` there is no such route.
     fn sessions(&self) -> Result<&Sessions, Reject> {
-        self.gateway.config.access.sessions.as_ref().ok_or_else(answers::no_such_route)
+        self.gateway.config.access.sessions.as_ref().ok_or_else(no_such_route)
     }
 }
 
 fn answer(cookies: impl IntoIterator<Item = HeaderValue>) -> Response<Body> {
-    let mut response = answers::empty(StatusCode::NO_CONTENT);
+    let mut response = response::empty(StatusCode::NO_CONTENT);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     for cookie in cookies {
         response.headers_mut().append(header::SET_COOKIE, cookie);

@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::Gateway;
-use super::answers;
 use super::exchange::Exchange;
 use crate::cache::directives::RequestCacheControl;
 use crate::cache::entry::{Answer, Entry};
@@ -13,7 +12,7 @@ use crate::cache::lead;
 use crate::cache::response_cache::{Entered, Found, Lookup, Reuse};
 use crate::cache::source::{CacheSource, Entering, Part};
 use crate::cache::splice::Splicer;
-use crate::error::Reject;
+use crate::error::{Code, Reject};
 use crate::metrics::Cached;
 use crate::models::ModelId;
 use crate::routing::plan::Plan;
@@ -32,13 +31,13 @@ pub(super) enum Origin {
     Coalesced(Box<Share>, Subscriber),
 }
 
-/// What is known of a request whose answer the cache has part in.
+/// What is known of a request with a cached or coalesced answer.
 pub(super) struct Share {
-    /// The request, where another one leads.
-    pub(super) joins: Option<Plan>,
+    /// The request, if it joins the answer to another one.
+    pub(super) joins: Option<Box<Plan>>,
     /// This request leads, and pays.
     pub(super) leads: bool,
-    /// The model that is asked first.
+    /// The first candidate.
     pub(super) model: ModelId,
     pub(super) has_one_candidate: bool,
     pub(super) wants_usage: bool,
@@ -62,22 +61,28 @@ impl Source for AnswerSource {
 }
 
 impl Exchange {
-    /// Finds a cached answer, or a coalesced one to join; else an upstream is asked, for this request or for all identical
-    /// ones. `reuse` is what was found before.
+    /// Finds a cached answer, or a coalesced one to join; else an upstream answers, for this request or for all identical ones.
+    /// `reuse` is an answer that an earlier stage has found.
     ///
     /// # Errors
     /// The request wants a cached answer only, and there is none.
-    pub(super) async fn source(&self, plan: Plan, reuse: Option<Reuse>) -> Result<Origin, Reject> {
-        if let Some(reuse) = reuse {
-            return Ok(self.reuse(plan, reuse));
+    pub(super) async fn source(&self, plan: Box<Plan>, reuse: Option<Reuse>) -> Result<Origin, Reject> {
+        let only_if_cached = || RequestCacheControl::of(&self.parts.headers).only_if_cached;
+        match reuse {
+            Some(reuse) => Ok(self.reuse(plan, reuse)),
+            // boxed: without a cache, its kilobytes are not part of the request's future
+            None if self.gateway.config.cache.is_some() => Box::pin(self.source_with_cache(plan)).await,
+            None if only_if_cached() => Err(not_cached()),
+            None => Ok(Origin::Upstream(plan)),
         }
+    }
+
+    async fn source_with_cache(&self, plan: Box<Plan>) -> Result<Origin, Reject> {
         let (gateway, headers, meter) = (&self.gateway, &self.parts.headers, &self.meter);
         let only_if_cached = RequestCacheControl::of(headers).only_if_cached;
         let Some(lookup) = gateway.lookup(&plan, headers).await else {
-            if gateway.config.cache.is_some() {
-                meter.record().cached(Cached::Off);
-            }
-            return if only_if_cached { Err(answers::not_cached()) } else { Ok(Origin::Upstream(Box::new(plan))) };
+            meter.record().cached(Cached::Off);
+            return if only_if_cached { Err(not_cached()) } else { Ok(Origin::Upstream(plan)) };
         };
         let entered = match only_if_cached {
             true => gateway.shared.cache.free(&lookup).await.map(Entered::Reuse),
@@ -93,12 +98,12 @@ impl Exchange {
             }
             None => {
                 meter.record().cached(Cached::Miss);
-                Err(answers::not_cached())
+                Err(not_cached())
             }
         }
     }
 
-    fn reuse(&self, plan: Plan, reuse: Reuse) -> Origin {
+    fn reuse(&self, plan: Box<Plan>, reuse: Reuse) -> Origin {
         let share = Share::new(&plan);
         let (cached, origin) = match reuse {
             Reuse::Hit(Found { entry, now }) => {
@@ -114,7 +119,7 @@ impl Exchange {
     }
 
     /// Gets the answer for all identical requests, in a task of its own.
-    fn lead(&self, leader: Leader, mut plan: Plan, lookup: Lookup<'_>) {
+    fn lead(&self, leader: Leader, mut plan: Box<Plan>, lookup: Lookup<'_>) {
         let (gateway, meter) = (Arc::clone(&self.gateway), self.meter.clone());
         let (asked, rules) = (lookup.asked, lookup.rules.clone());
         let cache = {
@@ -142,9 +147,9 @@ impl Exchange {
         tokio::spawn(lead::streamed(leader, opening, source, cache));
     }
 
-    /// The way into a coalesced answer. A request that joins learns how `auto` was decided, and passes its own limits at the
-    /// model that answers.
-    pub(super) fn enter(&self, mut subscriber: Subscriber, joins: Option<Plan>) -> Entering {
+    /// Waits for the head of a coalesced answer. A request that joins takes over the decision for `auto`, and reserves of its own
+    /// limits at the model that answers.
+    pub(super) fn enter(&self, mut subscriber: Subscriber, joins: Option<Box<Plan>>) -> Entering {
         let (completions, meter) = (Arc::clone(&self.gateway.completions), self.meter.clone());
         Box::pin(async move {
             let head = subscriber.head().await?;
@@ -164,7 +169,7 @@ impl Exchange {
         self.meter.record().reuses(model, &self.gateway.config.upstreams[model.upstream.0].name);
     }
 
-    /// What the answer is to this request.
+    /// The part of this request in the answer.
     pub(super) fn part(&self, share: &Share) -> Part {
         match share.leads {
             true => Part::Leads,
@@ -178,7 +183,7 @@ impl Exchange {
 }
 
 impl Gateway {
-    /// What holds for all streams.
+    /// The rules and the registry of all streams.
     pub(super) fn streams(&self) -> Streams<'_> {
         Streams { rules: self.completions.rules(), open: &self.shared.open }
     }
@@ -197,10 +202,16 @@ impl Share {
     }
 }
 
-/// Writes a new completion id.
+/// A splicer with a new completion id.
 pub(super) fn splicer() -> Splicer {
     let mut random = [0; 16];
     // without randomness ids may repeat: no reason to refuse a request
     let _ = getrandom::fill(&mut random);
     Splicer::new(random)
+}
+
+/// The request wants a cached answer only, and there is none (RFC 9111 §5.2.1.7).
+fn not_cached() -> Reject {
+    let message = "No kept answer to this request: ask without `cache-control: only-if-cached`.";
+    Reject::new(Code::NotCached, message)
 }

@@ -1,17 +1,19 @@
-//! Resumable streams: made, read, stopped.
+//! The routes of resumable streams: create, read, stop.
 
 use std::str::FromStr;
+use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
+use serde_json::json;
 
 use super::exchange::Exchange;
 use super::respond::Commit;
+use super::response;
+use super::routes::stream_id;
 use crate::body::Body;
 use crate::cache::response_cache::Reuse;
 use crate::error::{Code, Reject};
-use crate::gateway::answers;
-use crate::gateway::routes::stream_id;
 use crate::routing::plan::Plan;
 use crate::stream::log::cursor;
 use crate::stream::log::id::StreamId;
@@ -22,11 +24,15 @@ use crate::stream::log::writer::drive;
 use crate::stream::upstream_source::Sink;
 
 const TOKENWAY_RESUMABLE: HeaderName = HeaderName::from_static("tokenway-resumable");
+const TOKENWAY_STREAM_ID: HeaderName = HeaderName::from_static("tokenway-stream-id");
 
-/// Whether the request asks for a stream that can be picked up after a cut.
+/// `retry-after` while there is no room: streams end all the time.
+const RETRY_WHILE_FULL: Duration = Duration::from_secs(2);
+
+/// Whether the request is for a resumable stream.
 ///
 /// # Errors
-/// The header says neither `true` nor `false`, or asks it of an answer that is no stream.
+/// The header is neither `true` nor `false`, or the answer is not streamed.
 pub(super) fn is_wanted(headers: &HeaderMap, streaming: bool) -> Result<bool, Reject> {
     let mut lines = headers.get_all(TOKENWAY_RESUMABLE).iter();
     let wrong = |message: &'static str| Err(Reject::new(Code::InvalidRequest, message));
@@ -39,7 +45,7 @@ pub(super) fn is_wanted(headers: &HeaderMap, streaming: bool) -> Result<bool, Re
 }
 
 impl Exchange {
-    /// `POST /v1/streams`: begins a completion that goes on without this request.
+    /// `POST /v1/streams`: begins a completion that does not end with this request.
     pub(super) async fn create_stream(&mut self) -> Result<Response<Body>, Reject> {
         let caller = self.admit()?;
         let owner = Owner::of(&caller, &self.parts.headers);
@@ -51,11 +57,15 @@ impl Exchange {
         let origin = self.source(plan, reuse).await?;
         let (source, _) = self.open(origin, Sink::Log, Commit::Now).await?;
         tokio::spawn(drive(source, log));
-        Ok(answers::created(stream, &self.public_base()))
+        Ok(created(stream, &self.public_base()))
     }
 
-    /// `POST /v1/chat/completions` with `tokenway-resumable: true`: streams as ever, through a log.
-    pub(super) async fn respond_resumable(&self, plan: Plan, reuse: Option<Reuse>) -> Result<Response<Body>, Reject> {
+    /// `POST /v1/chat/completions` with `tokenway-resumable: true`: streams through a log.
+    pub(super) async fn respond_resumable(
+        &self,
+        plan: Box<Plan>,
+        reuse: Option<Reuse>,
+    ) -> Result<Response<Body>, Reject> {
         // first of all: without room no upstream is asked
         let owner = Owner::of(&plan.caller, &self.parts.headers);
         let (stream, log) = self.open_log(owner.clone())?;
@@ -63,17 +73,17 @@ impl Exchange {
         let (source, head) = self.open(origin, Sink::Log, Commit::FirstOutput).await?;
         let shared = &self.gateway.shared;
         let Ok(Opened::Reader(reader)) = shared.streams.open(stream, &owner, 0) else {
-            return Err(answers::no_such_stream());
+            return Err(no_such_stream());
         };
         tokio::spawn(drive(source, log));
         let every = self.gateway.completions.rules().heartbeat;
         let body = Rendered::plain(reader, &shared.metrics, every, head.first_heartbeat(every));
         let mut response = head.response(Box::pin(body), &self.meter);
-        answers::name_stream(&mut response, stream);
+        name_stream(&mut response, stream);
         Ok(response)
     }
 
-    /// `GET /v1/streams/{id}`: replays what the reader misses, and goes on live.
+    /// `GET /v1/streams/{id}`: replays missed events, then streams new ones.
     pub(super) fn read_stream(&self) -> Result<Response<Body>, Reject> {
         let caller = self.admit()?;
         let (stream, parts) = (self.named()?, &self.parts);
@@ -85,29 +95,29 @@ impl Exchange {
                     self.gateway.shared.metrics.stream_resumes.inc();
                 }
                 let reader = Rendered::numbered(log, self.meter.clone(), self.gateway.completions.rules().heartbeat);
-                Ok(answers::stream(Box::pin(reader), None))
+                Ok(response::stream(Box::pin(reader), None))
             }
-            // WHATWG HTML §9.2.3: EventSource reconnects after every end but this one
-            Ok(Opened::AtEnd) => Ok(answers::empty(StatusCode::NO_CONTENT)),
-            Err(Unopened::Unknown) => Err(answers::no_such_stream()),
+            // WHATWG HTML §9.2.3: EventSource reconnects after every other end
+            Ok(Opened::AtEnd) => Ok(response::empty(StatusCode::NO_CONTENT)),
+            Err(Unopened::Unknown) => Err(no_such_stream()),
             Err(Unopened::TooLarge { last }) => Err(cursor::too_large(place, last)),
         }
     }
 
-    /// `DELETE /v1/streams/{id}`: stops the upstream now. Leaving does not.
+    /// `DELETE /v1/streams/{id}`: cancels the completion, which a reader that leaves does not.
     pub(super) fn stop_stream(&self) -> Result<Response<Body>, Reject> {
         let owner = Owner::of(&self.admit()?, &self.parts.headers);
         let stopped = self.gateway.shared.streams.stop(self.named()?, &owner);
-        stopped.map_err(|_| answers::no_such_stream())?;
-        Ok(answers::empty(StatusCode::NO_CONTENT))
+        stopped.map_err(|_| no_such_stream())?;
+        Ok(response::empty(StatusCode::NO_CONTENT))
     }
 
     fn open_log(&self, owner: Owner) -> Result<(StreamId, Writer), Reject> {
         let request_id = self.meter.record().request_id().into();
-        self.gateway.shared.streams.create(owner, request_id).map_err(|_| answers::no_room())
+        self.gateway.shared.streams.create(owner, request_id).map_err(|_| no_room())
     }
 
-    /// Where the client has reached this gateway: `https://host:port`.
+    /// The origin at which the client has reached this gateway: `https://host:port`.
     fn public_base(&self) -> String {
         let (parts, peer) = (&self.parts, self.peer);
         let proxy = "x-forwarded-proto";
@@ -119,9 +129,42 @@ impl Exchange {
         format!("{scheme}://{}", authority.unwrap_or_default())
     }
 
-    /// The stream that the path names. What is no id is no stream.
+    /// The stream of the path. A text that is no id names no stream.
     fn named(&self) -> Result<StreamId, Reject> {
         let text = stream_id(self.parts.uri.path()).unwrap_or_default();
-        StreamId::from_str(text).map_err(|_| answers::no_such_stream())
+        StreamId::from_str(text).map_err(|_| no_such_stream())
     }
+}
+
+/// 201: a resumable stream has begun. `base` is the origin at which the client has reached this gateway: a page of another
+/// origin needs the whole URL.
+fn created(stream: StreamId, base: &str) -> Response<Body> {
+    let path = format!("/v1/streams/{stream}");
+    let body = json!({ "id": stream.to_string(), "url": format!("{base}{path}") });
+    let mut response = response::json(body.to_string());
+    *response.status_mut() = StatusCode::CREATED;
+    name_stream(&mut response, stream);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    HeaderValue::try_from(path).into_iter().for_each(|path| drop(headers.insert(header::LOCATION, path)));
+    response
+}
+
+/// Adds the id by which the stream can be resumed.
+fn name_stream(response: &mut Response<Body>, stream: StreamId) {
+    let id = HeaderValue::try_from(stream.to_string());
+    id.into_iter().for_each(|id| drop(response.headers_mut().insert(TOKENWAY_STREAM_ID, id)));
+}
+
+/// There is no such resumable stream, or it is another caller's: the response does not say which.
+fn no_such_stream() -> Reject {
+    let message =
+        "No such stream, or not yours, or forgotten since: streams are kept for streams.retention after their end.";
+    Reject::new(Code::StreamNotFound, message)
+}
+
+/// The number of resumable streams has reached its bound.
+fn no_room() -> Reject {
+    let message = "No room for another resumable stream now: try again, or ask without tokenway-resumable.";
+    Reject::new(Code::Overloaded, message).retry_after(RETRY_WHILE_FULL)
 }

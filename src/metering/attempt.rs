@@ -1,7 +1,7 @@
-//! One try at one model: what it has produced so far, and, once it is over, what the upstream charges for it.
+//! One attempt at one model: its output so far and, at its end, its charge.
 //!
-//! An attempt is settled exactly once: at its end, at its failure, or when it is dropped, which is how it is cancelled. What
-//! it is charged goes onto the bill of its request; several attempts at one request may be under way at the same time.
+//! An attempt is settled exactly once: at its end, at its failure, or when it is dropped, which cancels it. Its charge goes onto the
+//! bill of its request; several attempts at one request may be under way at the same time.
 
 use std::sync::Arc;
 
@@ -13,36 +13,36 @@ use crate::spend::bill::{Charge, Purpose};
 use crate::spend::tally::Tally;
 use crate::upstream::failure::Failure;
 
-/// A try that is under way. Dropping it cancels and settles it.
+/// An attempt. Dropping it cancels and settles it.
 pub struct Attempt {
     meter: Meter,
-    /// Which of its request's attempts it is, from 1.
+    /// Its number among the attempts at its request, from 1.
     number: u32,
     purpose: Purpose,
     who: Arc<Target>,
     asked: Instant,
-    /// Its upstream has still to say something.
+    /// The upstream has sent nothing yet.
     waiting: bool,
     stage: Stage,
     tally: Tally,
     settled: bool,
 }
 
-/// How far it has come.
+/// The progress of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// The request has not left.
+    /// The request is not sent yet.
     Connecting,
-    /// The request has left: from here on, the upstream is at work.
+    /// The request is sent: from now on the upstream may be at work.
     Sent,
-    /// A head of success has come.
+    /// A response head with a success status has come in.
     Answered,
-    /// It is over, and the upstream did no work for it.
+    /// It has ended, and the upstream did no work for it.
     Refused,
 }
 
 impl Attempt {
-    /// Begins now; `prompt_tokens` feeds the estimate.
+    /// Begins now; `prompt_tokens` is the estimate of the prompt.
     pub fn begin(meter: &Meter, target: &Arc<Target>, prompt_tokens: u64, purpose: Purpose) -> Self {
         let who = Arc::clone(target);
         let asked = Instant::now();
@@ -65,26 +65,25 @@ impl Attempt {
         self.asked
     }
 
-    /// The request is about to leave: whoever cancels from here on pays its prompt.
+    /// The request is about to be sent: an attempt that is cancelled from now on is charged its prompt.
     pub fn sent(&mut self) {
         self.stage = Stage::Sent;
     }
 
-    /// A head of success has come.
+    /// A response head with a success status has come in.
     pub fn answered(&mut self) {
         self.stage = Stage::Answered;
     }
 
-    /// What ended it. Without a word of this it was cancelled.
+    /// The failure that ended it. An attempt that ends without one was cancelled.
     pub fn failed(&mut self, failure: &Failure) {
         if is_refusal(failure, self.stage) && self.tally.output_events == 0 {
             self.stage = Stage::Refused;
         }
     }
 
-    /// The first output has come in.
-    pub fn first_output_came(&mut self) {
-        let now = Instant::now();
+    /// The first output came in at `now`.
+    pub fn first_output(&mut self, now: Instant) {
         let after = now.saturating_duration_since(self.asked);
         let metrics = Arc::clone(self.meter.record().metrics());
         let histogram = &metrics.upstream_time_to_first_token;
@@ -92,7 +91,7 @@ impl Attempt {
         self.answers_at(now);
     }
 
-    /// It is the one that answers, as far as one can know: the upstream is no longer waited for.
+    /// It is the attempt that answers, as far as is known: the upstream is no longer waited for.
     pub fn answers(&mut self) {
         self.answers_at(Instant::now());
     }
@@ -107,17 +106,17 @@ impl Attempt {
         }
     }
 
-    /// What it has produced so far.
+    /// The totals of its output so far.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }
 
-    /// The same, to be added to.
+    /// The totals, to add to.
     pub fn tally_mut(&mut self) -> &mut Tally {
         &mut self.tally
     }
 
-    /// Puts it onto the bill of its request. Whatever comes later changes nothing.
+    /// Puts its charge onto the bill of its request. Later calls change nothing.
     pub fn settle(&mut self) {
         if std::mem::replace(&mut self.settled, true) {
             return;
@@ -145,8 +144,7 @@ impl Drop for Attempt {
     }
 }
 
-/// Whether the upstream has said, or shown, that it does not do the work. What it is cancelled at, by whatever patience is
-/// at an end, it has begun.
+/// Whether the failure shows that the upstream did no work. An attempt that a timeout cancels has begun.
 fn is_refusal(failure: &Failure, stage: Stage) -> bool {
     match failure {
         Failure::NoConnection(_) => true,

@@ -1,4 +1,4 @@
-//! What attempts put onto the bill, alone and side by side.
+//! The charges of attempts, alone and side by side.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,11 +125,11 @@ async fn the_one_that_has_output_first_answers_whichever_began_first() {
     let mut a = begin(&meter, "a", Purpose::Answer);
     let mut classifier = begin(&meter, "classifier", Purpose::Decide);
     assert_eq!(answering(), Some(("a".into(), 1)));
-    classifier.first_output_came();
+    classifier.first_output(Instant::now());
     assert_eq!(answering(), Some(("a".into(), 1)));
     let b = begin(&meter, "b", Purpose::Answer);
     assert_eq!(answering(), Some(("b".into(), 2)));
-    a.first_output_came();
+    a.first_output(Instant::now());
     assert_eq!(answering(), Some(("a".into(), 2)));
     drop(b);
     // what the client has had output of stays the answer
@@ -147,15 +147,15 @@ async fn several_upstreams_that_are_waited_for_at_a_time_count_once() {
     second().await;
     let b = begin(&meter, "b", Purpose::Answer);
     second().await;
-    a.first_output_came();
+    a.first_output(Instant::now());
     second().await;
     drop(b);
     second().await;
     drop(a);
-    assert_eq!(meter.record().upstream_time(), Duration::from_secs(3));
+    assert_eq!(meter.record().upstream_time(Instant::now()), Duration::from_secs(3));
     let _c = begin(&meter, "c", Purpose::Answer);
     second().await;
-    assert_eq!(meter.record().upstream_time(), Duration::from_secs(4));
+    assert_eq!(meter.record().upstream_time(Instant::now()), Duration::from_secs(4));
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn what_auto_saves_is_the_baseline_less_the_whole_bill_and_may_be_a_loss()
         let mut attempt = Attempt::begin(&meter, &target("answerer", answerer), PROMPT, Purpose::Answer);
         attempt.sent();
         attempt.tally_mut().add(&usage(60, 40));
-        attempt.first_output_came();
+        attempt.first_output(Instant::now());
         drop(attempt);
         meter.record().settle(Outcome::Ok);
         drop(meter);

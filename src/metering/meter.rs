@@ -1,7 +1,7 @@
-//! Measures one request and settles it exactly once: at its end, at its failure, or when it is dropped. What was settled is
-//! published when the last who works on the request lets go of its meter, so that no event waits for a log line.
+//! Measures one request and settles it exactly once: at its end, at its failure, or when it is dropped. It is published when the last
+//! clone of its meter is dropped, so that no event waits for a log line.
 //!
-//! Dropping a meter unsettled means that the client has left: the connection was dropped with the response in it.
+//! A meter that is dropped unsettled means that the client has left: the connection was dropped with the response in it.
 
 mod publish;
 
@@ -25,7 +25,7 @@ use crate::spend::budget::Hold;
 use crate::spend::savings::{Cause, Reuse};
 use crate::spend::tally::Tokens;
 
-/// The record of one request, shared by all who work on it. When the last of them is gone, it is settled.
+/// The record of one request. Clones share it; when the last one is dropped, it is settled.
 #[derive(Clone)]
 pub struct Meter(Arc<Mutex<Record>>);
 
@@ -37,42 +37,42 @@ pub struct Record {
     request_id: Arc<str>,
     route: &'static str,
     origin: Option<Box<str>>,
-    /// The entry of `cors.origins` that let the page in.
+    /// The entry of `cors.origins` that allows the page.
     origin_entry: Option<Arc<str>>,
     client: IpAddr,
     caller: Option<Caller>,
     status: Option<StatusCode>,
     error: Option<&'static str>,
-    /// What is measured goes on after the answer.
+    /// The measured completion does not end with the response.
     outlives_answer: bool,
-    /// Attempts at an answer that have begun.
+    /// Attempts for the answer so far.
     attempts: u32,
-    /// Attempts of all kinds that have begun.
+    /// Attempts of all kinds so far.
     begun: u32,
     waiting: Waiting,
     answering: Option<Answering>,
     bill: Bill,
-    /// What the cache had to do with it.
+    /// How the cache was used.
     cached: Cached,
-    /// Its answer was not asked for anew.
+    /// Set if the answer is cached or coalesced.
     reuse: Option<Box<Reuse>>,
-    /// Its model was `auto`: what that is compared with.
+    /// The prices that a request for `auto` is compared with.
     baseline: Option<Prices>,
     /// How `auto` was decided.
     routed: Option<Decision>,
-    /// What its caller's limits have granted it, until it ends.
+    /// The grants of its caller's limits, until it ends.
     grants: Vec<Grant>,
-    /// What was taken of its caller's budget, and whether that was beyond it.
+    /// The hold on its caller's budget, and whether the request exceeds the budget.
     budget: Option<(Hold, bool)>,
-    /// What its answer's head tells of those limits.
+    /// The `ratelimit` fields of its response.
     limits: Option<Box<Fields>>,
     /// How it ended, and when.
     ending: Option<(Outcome, Instant)>,
 }
 
-/// Who answers, as far as one can know, and when its output was taken.
+/// The attempt that answers, as far as is known, and the times of its output.
 struct Answering {
-    /// Which of the attempts it is.
+    /// The number of the attempt.
     number: u32,
     who: Arc<Target>,
     first_output: Option<Instant>,
@@ -82,9 +82,9 @@ struct Answering {
 /// How long upstreams were waited for, one or several at a time.
 #[derive(Default)]
 struct Waiting {
-    /// How many are waited for now.
+    /// How many upstreams are waited for now.
     open: u32,
-    /// Since when; `None` where none is.
+    /// Since when; `None` if there is none.
     since: Option<Instant>,
     before: Duration,
 }
@@ -131,7 +131,7 @@ impl Meter {
         })))
     }
 
-    /// When the request's head had been read.
+    /// When the request's head was read.
     pub fn started(&self) -> Instant {
         self.record().started
     }
@@ -143,7 +143,7 @@ impl Meter {
 }
 
 impl Record {
-    /// The metrics that this meter writes to.
+    /// The metrics of the process.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
@@ -153,42 +153,42 @@ impl Record {
         &self.request_id
     }
 
-    /// What the caller's limits have granted: it is given back, or charged, when the record ends.
+    /// Takes a grant of the caller's limits; it is settled when the record is.
     pub fn hold(&mut self, grant: Grant) {
         self.grants.push(grant);
     }
 
-    /// What was taken of the caller's budget: it is settled with what the request has cost.
+    /// Takes a hold on the caller's budget; it is settled with the cost of the request.
     pub fn hold_budget(&mut self, hold: Hold, beyond: bool) {
         self.budget = Some((hold, beyond));
     }
 
-    /// Whether the request goes beyond its caller's budget, and is answered all the same.
+    /// Whether the request exceeds its caller's budget and is answered by the cheapest model.
     pub fn is_beyond_budget(&self) -> bool {
         self.budget.as_ref().is_some_and(|(_, beyond)| *beyond)
     }
 
-    /// What the answer's head will tell of the caller's limits.
+    /// Sets the `ratelimit` fields of the response.
     pub fn limited(&mut self, fields: Option<Fields>) {
         self.limits = fields.map(Box::new);
     }
 
-    /// What the answer's head is to tell of the caller's limits.
+    /// The `ratelimit` fields of the response.
     pub fn limits(&self) -> Option<&Fields> {
         self.limits.as_deref()
     }
 
-    /// The entry of `cors.origins` that let the page in, for what is counted by origin.
+    /// Sets the entry of `cors.origins` that allows the page, for costs by origin.
     pub fn origin_entry(&mut self, entry: &Arc<str>) {
         self.origin_entry = Some(Arc::clone(entry));
     }
 
-    /// The request's model is `auto`: what that saves is counted against these prices, `costs.baseline`.
+    /// The request is for `auto`: its savings are computed against these prices, `costs.baseline`.
     pub fn compare_with(&mut self, baseline: Option<Prices>) {
         self.baseline = baseline;
     }
 
-    /// The answer is not asked for anew: it comes from the cache, or from a request in flight. Names who answered.
+    /// The answer is cached or coalesced; it is that of this model.
     pub fn reuses(&mut self, model: &Model, upstream: &str) {
         let who = Arc::new(Target::new(model.clone(), upstream));
         let cause = if self.cached == Cached::Joined { Cause::Joining } else { Cause::Cache };
@@ -196,14 +196,14 @@ impl Record {
         self.reuse = Some(Box::new(Reuse { cause, who, tokens: None }));
     }
 
-    /// How many tokens the answer has that is not asked for anew: without them nothing is counted as saved.
+    /// The tokens of a cached or coalesced answer: without them no saving is counted.
     pub fn reused(&mut self, tokens: Tokens) {
         if let Some(reuse) = &mut self.reuse {
             reuse.tokens = Some(tokens);
         }
     }
 
-    /// Tokens of the answer, once they are known: for whoever keeps it.
+    /// The tokens of the answer, once they are known.
     pub fn answer_tokens(&self) -> Option<Tokens> {
         match &self.reuse {
             Some(reuse) => reuse.tokens,
@@ -211,28 +211,28 @@ impl Record {
         }
     }
 
-    /// It was asked of `auto`, and decided so.
+    /// The decision for a request for `auto`.
     pub fn routed(&mut self, decision: Decision) {
         self.routed = Some(decision);
         self.metrics.routes.with_label_values(&[decision.verdict.as_str(), decision.by.as_str()]).inc();
     }
 
-    /// It was asked of `auto`, and decided so for the request whose answer it shares.
+    /// The decision for the request whose answer this one shares.
     pub fn shares_route(&mut self, decision: Option<Decision>) {
         self.routed = decision;
     }
 
-    /// How `auto` was decided; `None` where it was not asked, or is not decided yet.
+    /// The decision for `auto`; `None` if there is none, or none yet.
     pub fn route(&self) -> Option<Decision> {
         self.routed
     }
 
-    /// Who calls, once that is known.
+    /// Sets the caller.
     pub fn caller(&mut self, caller: Caller) {
         self.caller = Some(caller);
     }
 
-    /// An attempt begins; its number. Until another one has output, the latest is the one that may answer.
+    /// An attempt begins; returns its number. Until an attempt has output, the latest one counts as the one that answers.
     pub(super) fn attempt_began(&mut self, who: &Arc<Target>, purpose: Purpose, now: Instant) -> u32 {
         self.begun += 1;
         self.waiting.begin(now);
@@ -244,7 +244,7 @@ impl Record {
         self.begun
     }
 
-    /// From here on this is the attempt that answers, unless the client has had output of another.
+    /// From now on this is the attempt that answers, unless the client has output of another one.
     pub(super) fn answers(&mut self, number: u32, who: &Arc<Target>) {
         let settled = |answering: &Answering| answering.number == number || answering.first_output.is_some();
         if !self.answering.as_ref().is_some_and(settled) {
@@ -252,41 +252,51 @@ impl Record {
         }
     }
 
-    /// An upstream that was waited for has said something, or never will.
+    /// The wait for an upstream has ended.
     pub(super) fn wait_ended(&mut self, now: Instant) {
         self.waiting.end(now);
     }
 
-    /// What an attempt is charged.
+    /// Adds the charge of an attempt.
     pub(super) fn charge(&mut self, charge: Charge) {
         self.bill.add(charge);
     }
 
-    /// What the cache has to do with the answer; said once, where there is a cache.
+    /// Sets and counts how the cache is used; called once, if there is a cache.
     pub fn cached(&mut self, cached: Cached) {
         self.cached = cached;
         self.metrics.cache.with_label_values(&[cached.as_str()]).inc();
     }
 
-    /// What the cache had to do with the answer.
+    /// How the cache is used.
     pub fn cache(&self) -> Cached {
         self.cached
     }
 
-    /// What the upstreams charge for the request, as far as its attempts are over.
+    /// The bill of the request: the charges of attempts that have ended.
     pub fn bill(&self) -> &Bill {
         &self.bill
     }
 
-    /// Who answers and at which attempt: model, upstream, attempts.
+    /// When the request's head had been read.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The model that answers, and the number of attempts so far.
+    pub fn target(&self) -> Option<(&Target, u32)> {
+        self.answering.as_ref().map(|answering| (&*answering.who, self.attempts))
+    }
+
+    /// The names of the model and the upstream that answer, and the number of attempts so far.
     pub fn answering(&self) -> Option<(&str, &str, u32)> {
         let answering = self.answering.as_ref()?;
         Some((answering.who.model.name.as_str(), answering.who.upstream.as_str(), self.attempts))
     }
 
     /// How long upstreams have been waited for up to now; several at a time count once.
-    pub fn upstream_time(&self) -> Duration {
-        self.waiting.so_far()
+    pub fn upstream_time(&self, now: Instant) -> Duration {
+        self.waiting.so_far(now)
     }
 
     /// The response head has gone out with this status.
@@ -294,24 +304,24 @@ impl Record {
         self.status = Some(status);
     }
 
-    /// What is measured is not the answer but what it began: [`Record::answered`] does not settle it.
+    /// The completion does not end with the response: [`Record::answered`] does not settle the record.
     pub fn outlive_answer(&mut self) {
         self.outlives_answer = true;
     }
 
-    /// The answer is whole, and with it all that is measured, unless that outlives it.
+    /// The response is complete, which settles the record, unless the completion outlives the response.
     pub fn answered(&mut self) {
         if !self.outlives_answer {
             self.settle(Outcome::Ok);
         }
     }
 
-    /// What went wrong, for the log: a code or a reason from a closed set.
+    /// The error for the log: a code or a reason from a closed set.
     pub fn error(&mut self, error: &'static str) {
         self.error = Some(error);
     }
 
-    /// Events that were complete at `complete`, some of them `output` or none, are taken by the client's connection at `now`.
+    /// The client's connection takes at `now` events that were complete at `complete`; `output` if one of them is output.
     pub fn taken(&mut self, complete: Instant, now: Instant, output: bool) {
         self.event_forward.observe(now.saturating_duration_since(complete).as_secs_f64());
         let Some(answering) = &mut self.answering else { return };
@@ -327,26 +337,26 @@ impl Record {
         let histogram = &self.metrics.time_to_first_token;
         histogram.with_label_values(&[answering.who.model.name.as_str()]).observe(first.as_secs_f64());
         if self.cached == Cached::Joined {
-            // what it has waited for is another request's upstream
+            // it has waited for the upstream of another request
             return;
         }
-        let overhead = first.saturating_sub(self.waiting.so_far());
+        let overhead = first.saturating_sub(self.waiting.so_far(now));
         self.metrics.gateway_overhead.observe(overhead.as_secs_f64());
     }
 
-    /// Ends the record. Whatever comes later changes nothing, but for what attempts that are still under way are charged.
+    /// Settles the record. Later changes have no effect, except for the charges of attempts under way.
     pub fn settle(&mut self, outcome: Outcome) {
         if self.ending.is_some() {
             return;
         }
         self.ending = Some((outcome, Instant::now()));
-        // here and not when it is published: before its client hears of the end, its place is free again
+        // here and not when it is published, so that its concurrency permit is free before its client sees the end
         let used = self.bill.tokens();
         self.grants.drain(..).for_each(|grant| grant.settle(used));
     }
 
-    /// What the request costs, all attempts together; `None` where nothing was charged for it though somebody was asked, or
-    /// where a price is not known.
+    /// The cost of the request, all attempts together; `None` if an upstream was asked and nothing is charged yet, or if a price is
+    /// not known.
     pub fn cost(&self) -> Option<Cost> {
         let known = self.reuse.is_some() || !self.bill.charges().is_empty();
         self.bill.total().filter(|_| known)
@@ -366,8 +376,8 @@ impl Waiting {
         }
     }
 
-    fn so_far(&self) -> Duration {
-        self.before + self.since.map(|since| since.elapsed()).unwrap_or_default()
+    fn so_far(&self, now: Instant) -> Duration {
+        self.before + self.since.map(|since| now.saturating_duration_since(since)).unwrap_or_default()
     }
 }
 

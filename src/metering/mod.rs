@@ -1,4 +1,4 @@
-//! What one request took: its attempts, times, tokens and cost, settled once.
+//! Metering of one request: its attempts, times, tokens and cost, settled once.
 
 pub mod attempt;
 pub mod meter;

@@ -1,4 +1,4 @@
-//! What the model name `auto` means. Pure.
+//! The virtual model `auto`: its two models, and how one of them is selected. Pure.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use super::rules::Rules;
 use super::verdict::{By, Decision, Verdict};
 use crate::models::{ModelId, Table};
 
-/// The name itself.
+/// The model name.
 pub const AUTO: &str = "auto";
 
-/// How is decided which model answers.
+/// How the model is selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// The easy model is asked at once, and what it says is held until the classifier has decided.
+    /// The easy model is asked at once, and its output is held back until the classifier has decided.
     Speculative,
-    /// Nobody is asked before the classifier has decided.
+    /// No model is asked before the classifier has decided.
     First,
     /// The rules decide.
     Rules,
@@ -25,45 +25,45 @@ pub enum Mode {
 /// `[routing.auto]`, checked.
 #[derive(Debug, Clone)]
 pub struct Auto {
-    /// Answers what is easy.
+    /// The model for easy requests.
     pub easy: ModelId,
-    /// Answers what is hard.
+    /// The model for hard requests.
     pub hard: ModelId,
-    /// How is decided.
+    /// How the model is selected.
     pub mode: Mode,
-    /// Who decides; there is one unless the mode is [`Mode::Rules`].
+    /// The classifier; there is one unless the mode is [`Mode::Rules`].
     pub classifier: Option<Classifier>,
-    /// What is decided without a classifier.
+    /// The rules, which decide without a classifier.
     pub rules: Rules,
-    /// A request that names no model means `auto`.
+    /// Whether a request without a model is for `auto`.
     pub is_default: bool,
 }
 
-/// The model that decides.
+/// The classifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Classifier {
-    /// Which one.
+    /// Its model.
     pub model: ModelId,
-    /// The rules decide if it has not by then.
+    /// The rules decide if it takes longer.
     pub timeout: Duration,
 }
 
-/// Which models a caller may be routed to.
+/// The models that a caller may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// Either.
+    /// Both.
     Both,
-    /// Only this one: nothing is left to decide.
+    /// Only this one: there is nothing to decide.
     One(Verdict),
 }
 
 impl Auto {
-    /// Whether a request that names this model, or none, means `auto`.
+    /// Whether a request that names this model, or none, is for `auto`.
     pub fn is_meant_by(&self, name: Option<&str>) -> bool {
         name.map_or(self.is_default, |name| name == AUTO)
     }
 
-    /// The classifier that is to be asked, if one is.
+    /// The classifier, if the mode uses one.
     pub fn asks(&self) -> Option<Classifier> {
         self.classifier.filter(|_| self.mode != Mode::Rules)
     }
@@ -76,7 +76,7 @@ impl Auto {
         }
     }
 
-    /// What is left to choose for somebody who may use these models; `None` if neither.
+    /// The choice of a caller that may use these models; `None` if it may use neither.
     pub fn choice(&self, may_use: impl Fn(ModelId) -> bool) -> Option<Choice> {
         match (may_use(self.easy), may_use(self.hard)) {
             (true, true) => Some(Choice::Both),
@@ -86,7 +86,7 @@ impl Auto {
         }
     }
 
-    /// What needs no classifier: a prompt that, with the answer asked for, only one of the two contexts can hold.
+    /// The verdict on a prompt that, with its answer, fits only one of the two contexts; it needs no classifier.
     pub fn fitting(&self, models: &Table, prompt: &Prompt) -> Option<Verdict> {
         let tokens = prompt.tokens.saturating_add(prompt.answer);
         let fits = |id: ModelId| models.get(id).context.is_none_or(|context| tokens <= context);

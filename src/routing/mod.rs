@@ -1,4 +1,4 @@
-//! Which model answers a request for `auto`: the rules, the classifier, and its cached verdicts.
+//! Routing: the plan of a request, and the selection of its model: by name, by rules, or by a classifier and its cached verdicts.
 
 pub mod auto;
 pub mod classifier;

@@ -1,4 +1,4 @@
-//! What is known of a completion request before its source: who asks, what is asked, and which models may answer.
+//! The plan of a completion request: all that is known of it before its source. Pure.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::spend::bill::Purpose;
 use families::chat::request::Request;
 use families::prompt::Prompt;
 
-/// A completion request, ready for its source.
+/// A completion request and the models that may answer it.
 #[derive(Clone)]
 pub struct Plan {
-    /// Who pays. No upstream is asked without a caller, nor for a model that the caller may not use.
+    /// The caller. No upstream is asked without one, nor for a model that the caller may not use.
     pub caller: Caller,
     /// The request, read and checked.
     pub request: Request,
@@ -30,11 +30,11 @@ pub struct Plan {
     /// Sent unchanged to the model that the request names, and as a derived key to any other model: see
     /// [`crate::upstream::idempotency::key_for`].
     pub idempotency_key: Option<HeaderValue>,
-    /// What the answer is for.
+    /// The purpose of the answer.
     pub purpose: Purpose,
 }
 
-/// Which model a request goes to.
+/// The model of a request.
 #[derive(Clone)]
 pub struct Selection {
     /// The model that the request names, or that `auto` selects; the easy model while the classification is pending.
@@ -47,13 +47,13 @@ pub struct Selection {
 
 /// A classification that the classifier has not made yet.
 pub struct Pending {
-    /// The two models.
+    /// The settings of `auto`.
     pub auto: Arc<Auto>,
-    /// The model that decides.
+    /// The classifier.
     pub classifier: Classifier,
-    /// What it is asked.
+    /// The question to the classifier.
     pub question: Question,
-    /// What the rules decide by if it gives no verdict.
+    /// The prompt, for the rules if there is no verdict.
     pub(super) prompt: Prompt,
     /// The owner under which the shared store caches the verdict; `None` if it must not be cached there.
     pub(super) scope: Option<Scope>,
@@ -64,8 +64,8 @@ pub type Scope = [u8; 32];
 
 impl Plan {
     /// A request to this model alone, without fallback.
-    pub fn to_model(model: ModelId, caller: Caller, request: Request, request_id: HeaderValue) -> Self {
-        Self {
+    pub fn to_model(model: ModelId, caller: Caller, request: Request, request_id: HeaderValue) -> Box<Self> {
+        Box::new(Self {
             caller,
             request,
             selection: Selection::of(model, None),
@@ -73,7 +73,7 @@ impl Plan {
             request_id,
             idempotency_key: None,
             purpose: Purpose::Answer,
-        }
+        })
     }
 
     /// Whether only one model can answer.
@@ -83,7 +83,7 @@ impl Plan {
 }
 
 impl Selection {
-    /// This model: named, or decided on.
+    /// This model, named or selected.
     pub fn of(model: ModelId, decision: Option<Decision>) -> Self {
         Self { model, decision, pending: None }
     }

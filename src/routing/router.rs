@@ -78,11 +78,22 @@ impl Router {
         request: &Request,
         scope: impl FnOnce() -> Option<Scope>,
     ) -> Option<Selection> {
+        let may_use = |id: ModelId| caller.may_use(&self.models.get(id).name);
+        match self.auto.as_ref().filter(|auto| auto.is_meant_by(request.model())) {
+            None => self.models.find(request.model()).filter(|id| may_use(*id)).map(|id| Selection::of(id, None)),
+            // boxed: a request that names its model has no room for it
+            Some(auto) => Box::pin(self.select_of(auto, request, may_use, scope)).await,
+        }
+    }
+
+    async fn select_of(
+        &self,
+        auto: &Arc<Auto>,
+        request: &Request,
+        may_use: impl Fn(ModelId) -> bool + Copy,
+        scope: impl FnOnce() -> Option<Scope>,
+    ) -> Option<Selection> {
         let models = &self.models;
-        let may_use = |id: ModelId| caller.may_use(&models.get(id).name);
-        let Some(auto) = self.auto.as_ref().filter(|auto| auto.is_meant_by(request.model())) else {
-            return models.find(request.model()).filter(|id| may_use(*id)).map(|id| Selection::of(id, None));
-        };
         let known = |decision: Decision| Selection::of(auto.model(decision.verdict), Some(decision));
         let by_rules = |verdict| known(Decision { verdict, by: By::Rules });
         if let Choice::One(verdict) = auto.choice(may_use)? {

@@ -1,4 +1,4 @@
-//! What the classifier has said: remembered in this process, and kept where instances share answers.
+//! Cached verdicts of the classifier: in this process, and in the store that instances share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,22 +13,22 @@ use crate::routing::classifier::Question;
 use crate::routing::plan::Scope;
 use crate::routing::verdict::Verdict;
 
-/// More bytes than a verdict has.
+/// The most bytes of a stored verdict.
 const LONGEST: usize = 16;
 
-/// Most verdicts that are cached in this process: 33 bytes each, and what the map needs.
+/// The most verdicts in this process: 33 bytes each, and the overhead of the map.
 const MOST: usize = 32 * 1024;
 
-/// What it has said. It goes with the configuration that it was said under.
+/// The verdicts under one configuration.
 pub(super) struct VerdictCache {
     here: RecentMap<[u8; 32], Verdict>,
     elsewhere: Option<Elsewhere>,
 }
 
-/// What all instances with this classifier have been told.
+/// The verdicts of all instances with this classifier.
 struct Elsewhere {
     store: Arc<Store>,
-    /// The classifier as it is configured, so that another one's verdicts are not found.
+    /// The configuration of the classifier, so that the verdicts of another one are not found.
     classifier: [String; 4],
     ttl: Duration,
     budget: Duration,
@@ -42,7 +42,7 @@ impl Default for VerdictCache {
 }
 
 impl VerdictCache {
-    /// In this process, and in the store for as long as an answer is kept there.
+    /// In this process and in the store, with the time to live of cached answers.
     pub(super) fn shared(store: Arc<Store>, config: &Config, rules: &config::Cache) -> Self {
         let classifier = config.auto.as_ref().and_then(|auto| auto.asks());
         let elsewhere = classifier.map(|classifier| {
@@ -55,7 +55,7 @@ impl VerdictCache {
         Self { elsewhere, ..Self::default() }
     }
 
-    /// The verdict on a prompt, if it is remembered here, or kept for this scope and there within the budget.
+    /// The cached verdict on a prompt: from this process, or from the store for this scope, within the timeout.
     pub(super) async fn get(&self, question: &Question, scope: Option<Scope>) -> Option<Verdict> {
         let key = question.key();
         if let Some(verdict) = self.here.get(&key) {
@@ -68,7 +68,7 @@ impl VerdictCache {
         Some(verdict)
     }
 
-    /// Remembers a verdict, and keeps it for this scope. Nobody waits for that.
+    /// Caches a verdict, and writes it to the store for this scope in the background.
     pub(super) fn keep(&self, question: &Question, scope: Option<Scope>, verdict: Verdict) {
         self.here.insert(question.key(), verdict);
         if let (Some(elsewhere), Some(scope)) = (&self.elsewhere, scope) {
@@ -79,7 +79,7 @@ impl VerdictCache {
 }
 
 impl Elsewhere {
-    /// By all that the classifier is told, its instructions as well: other releases may give it others.
+    /// The name of an entry: a hash of all that the classifier sees, with its instructions, which other releases may change.
     fn name(&self, question: &Question, scope: Scope) -> String {
         let all = json!([scope, self.classifier, question.body()]).to_string();
         let mut name = String::from("tokenway:verdict:");

@@ -23,7 +23,7 @@ use families::chat::answer;
 impl Completions {
     pub(super) async fn classify_and_open(
         self: Arc<Self>,
-        plan: Plan,
+        plan: Box<Plan>,
         pending: Arc<Pending>,
         meter: Meter,
     ) -> Result<Opened, Failure> {
@@ -54,7 +54,12 @@ impl Completions {
     }
 
     /// The plan, with the model that the classification selects.
-    pub(super) async fn classified(&self, plan: Plan, pending: &Pending, meter: &Meter) -> Result<Plan, Failure> {
+    pub(super) async fn classified(
+        &self,
+        plan: Box<Plan>,
+        pending: &Pending,
+        meter: &Meter,
+    ) -> Result<Box<Plan>, Failure> {
         let decision = self.decide(&plan, pending, meter).await;
         meter.record().routed(decision);
         match decision.verdict {
@@ -64,11 +69,11 @@ impl Completions {
     }
 
     /// The same request to the hard model, within the caller's limits at that model.
-    async fn to_hard(&self, plan: Plan, pending: &Pending, meter: &Meter) -> Result<Plan, Failure> {
+    async fn to_hard(&self, mut plan: Box<Plan>, pending: &Pending, meter: &Meter) -> Result<Box<Plan>, Failure> {
         let hard = pending.auto.hard;
         self.reserve_at(hard, &plan, meter).await?;
-        let candidates = self.candidates(hard, &plan.request, &plan.caller);
-        Ok(Plan { candidates, ..plan })
+        plan.candidates = self.candidates(hard, &plan.request, &plan.caller);
+        Ok(plan)
     }
 
     async fn decide(&self, plan: &Plan, pending: &Pending, meter: &Meter) -> Decision {
@@ -84,7 +89,7 @@ impl Completions {
     ///
     /// # Errors
     /// Why there is no verdict.
-    pub async fn classify(&self, question: Plan, time: Duration, meter: &Meter) -> Result<Verdict, NoVerdict> {
+    pub async fn classify(&self, question: Box<Plan>, time: Duration, meter: &Meter) -> Result<Verdict, NoVerdict> {
         // pinned here: `timeout` would move it, some kilobytes
         let asked = pin!(self.get(question, meter));
         let whole = timeout(time, asked).await.map_err(|_| NoVerdict::Timeout)?;

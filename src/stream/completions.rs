@@ -70,7 +70,7 @@ impl Completions {
     ///
     /// # Errors
     /// The last candidate's failure, or a limit of the caller at the model that the classification selects.
-    pub fn stream(self: Arc<Self>, mut plan: Plan, meter: Meter) -> Opening {
+    pub fn stream(self: Arc<Self>, mut plan: Box<Plan>, meter: Meter) -> Opening {
         match plan.selection.pending.take() {
             None => Box::pin(self.open(plan, meter)),
             Some(pending) => Box::pin(self.classify_and_open(plan, pending, meter)),
@@ -83,14 +83,14 @@ impl Completions {
     ///
     /// # Errors
     /// The last candidate's failure, or a limit of the caller at the model that the classification selects.
-    pub async fn whole(self: Arc<Self>, mut plan: Plan, meter: Meter) -> Result<Whole, Failure> {
+    pub async fn whole(self: Arc<Self>, mut plan: Box<Plan>, meter: Meter) -> Result<Whole, Failure> {
         if let Some(pending) = plan.selection.pending.take() {
-            plan = self.classified(plan, &pending, &meter).await?;
+            plan = Box::pin(self.classified(plan, &pending, &meter)).await?;
         }
         self.get(plan, &meter).await
     }
 
-    pub(super) async fn get(&self, mut plan: Plan, meter: &Meter) -> Result<Whole, Failure> {
+    pub(super) async fn get(&self, mut plan: Box<Plan>, meter: &Meter) -> Result<Whole, Failure> {
         plan.candidates.retain(|id| plan.caller.may_use(&self.models().get(*id).name));
         let candidates = self.bounds(&plan, meter, false);
         let ask = |id| -> Asking<'_, Whole> { Box::pin(self.clients.whole(id, &plan, meter)) };
@@ -99,12 +99,12 @@ impl Completions {
         Ok(whole)
     }
 
-    pub(super) async fn open(self: Arc<Self>, mut plan: Plan, meter: Meter) -> Result<Opened, Failure> {
+    pub(super) async fn open(self: Arc<Self>, mut plan: Box<Plan>, meter: Meter) -> Result<Opened, Failure> {
         plan.candidates.retain(|id| plan.caller.may_use(&self.models().get(*id).name));
         let candidates = self.bounds(&plan, &meter, true);
         let ask = |id| -> Asking<'_, Opened> { Box::pin(self.clients.stream(id, &plan, &meter)) };
         let (mut opened, mut permit) = self.failover.run(&candidates, ask).await?;
-        permit.first_output();
+        permit.first_output(opened.feed.heard());
         opened.feed.judge_by(permit);
         Ok(opened)
     }

@@ -1,12 +1,12 @@
 //! Asks one model: opens its stream up to the first output, or gets its whole answer.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::config::{self, Config};
 use crate::metering::attempt::Attempt;
@@ -71,11 +71,14 @@ impl ModelClients {
     /// There is no output.
     pub async fn stream(&self, id: ModelId, plan: &Plan, meter: &Meter) -> Result<Opened, Failure> {
         let mut attempt = self.begin(id, plan, meter);
+        // one timer for the head and for the events up to the first output
         let began = attempt.began();
-        let body = self.send(id, plan, &mut attempt).await?;
+        let mut timer = pin!(sleep_until(began + self.rules.first_event_timeout));
+        let body = self.send(id, plan, &mut attempt, timer.as_mut()).await?;
         let feed = Box::new(Feed::new(body, self.rules.max_event, plan.request.wants_usage(), attempt));
-        let mut opened = first_output(feed, began, &self.rules).await?;
-        opened.feed.attempt_mut().first_output_came();
+        let mut opened = first_output(feed, began, timer, &self.rules).await?;
+        let heard = opened.feed.heard();
+        opened.feed.attempt_mut().first_output(heard);
         Ok(opened)
     }
 
@@ -85,7 +88,8 @@ impl ModelClients {
     /// There is none.
     pub async fn whole(&self, id: ModelId, plan: &Plan, meter: &Meter) -> Result<Whole, Failure> {
         let mut attempt = self.begin(id, plan, meter);
-        let mut body = self.send(id, plan, &mut attempt).await?;
+        let timer = pin!(sleep_until(attempt.began() + self.rules.idle_timeout));
+        let mut body = self.send(id, plan, &mut attempt, timer).await?;
         let whole = take_whole(&mut body, self.rules.idle_timeout, &mut attempt).await;
         let bytes = whole.inspect_err(|failure| attempt.failed(failure))?;
         attempt.answers();
@@ -97,8 +101,14 @@ impl ModelClients {
         Attempt::begin(meter, &self.targets[id.0], plan.request.estimated_prompt_tokens(), plan.purpose)
     }
 
-    /// Up to the head of the answer, within a bound of time.
-    async fn send(&self, id: ModelId, plan: &Plan, attempt: &mut Attempt) -> Result<AnswerBody, Failure> {
+    /// Sends the request and reads the head of the answer, before the timer is over.
+    async fn send(
+        &self,
+        id: ModelId,
+        plan: &Plan,
+        attempt: &mut Attempt,
+        timer: Pin<&mut Sleep>,
+    ) -> Result<AnswerBody, Failure> {
         let (model, streaming) = (self.models.get(id), plan.request.stream());
         let call = Call {
             body: plan.request.to_upstream(&model.upstream_model),
@@ -106,17 +116,20 @@ impl ModelClients {
             request_id: plan.request_id.clone(),
             idempotency_key: self.idempotency_key(id, plan),
         };
-        let (patience, silent) = match streaming {
-            true => (self.rules.first_event_timeout, Failure::SilentBeforeFirstEvent),
-            // a whole answer has no events: it is silent until its head, then between its bytes
-            false => (self.rules.idle_timeout, Failure::SilentBetweenEvents),
-        };
         let answer = {
-            // pinned here: `timeout` would move it, some kilobytes
+            // pinned here: `select!` would move it, some kilobytes
             let sending = pin!(self.clients[model.upstream.0].send(&call, || attempt.sent()));
-            timeout(patience, sending).await
+            tokio::select! {
+                biased;
+                answer = sending => answer,
+                () = timer => Err(match streaming {
+                    true => Failure::SilentBeforeFirstEvent,
+                    // a whole answer has no events: it is silent until its head, then between its bytes
+                    false => Failure::SilentBetweenEvents,
+                }),
+            }
         };
-        let body = answer.unwrap_or(Err(silent)).inspect_err(|failure| attempt.failed(failure))?;
+        let body = answer.inspect_err(|failure| attempt.failed(failure))?;
         attempt.answered();
         Ok(body)
     }
@@ -128,10 +141,12 @@ impl ModelClients {
     }
 }
 
-/// Holds events back until the first output, or until a completion without output has ended properly.
+/// Holds events back until the first output, or until a completion without output has ended properly. The upstream is silent since
+/// `silent_since`, and the timer is due when that is too long.
 async fn first_output(
     mut feed: Box<Feed>,
     mut silent_since: Instant,
+    mut timer: Pin<&mut Sleep>,
     rules: &config::Stream,
 ) -> Result<Opened, Failure> {
     let mut held = Vec::new();
@@ -140,14 +155,21 @@ async fn first_output(
             true => (rules.first_event_timeout, Failure::SilentBeforeFirstEvent),
             false => (rules.idle_timeout, Failure::SilentBetweenEvents),
         };
-        let next = match timeout_at(silent_since + patience, feed.next()).await {
-            Ok(next) => next?,
+        let due = silent_since + patience;
+        if timer.deadline() != due {
+            timer.as_mut().reset(due);
+        }
+        let next = tokio::select! {
+            biased;
+            next = feed.next() => next?,
             // a comment, or a part of an event, has come in
-            Err(_) if feed.heard() > silent_since => {
-                silent_since = feed.heard();
-                continue;
-            }
-            Err(_) => return Err(silent),
+            () = timer.as_mut() => match feed.heard() > silent_since {
+                true => {
+                    silent_since = feed.heard();
+                    continue;
+                }
+                false => return Err(silent),
+            },
         };
         let Some(batch) = next else {
             return if feed.tally().finished { Ok(Opened::new(held, feed)) } else { Err(Failure::Empty) };

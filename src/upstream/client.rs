@@ -78,7 +78,8 @@ impl Client {
             let is_new = idle.is_none();
             let connection = match idle {
                 Some(connection) => connection,
-                None => Connection { transport: self.connect.open().await? },
+                // boxed: a reused connection has no room for it
+                None => Connection { transport: Box::pin(self.connect.open()).await? },
             };
             begun();
             match connection.exchange(&request_head, &call.body).await {
