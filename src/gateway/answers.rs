@@ -10,7 +10,7 @@ use http::{Method, Response, StatusCode, Version};
 use http_body::Body as _;
 use serde_json::json;
 
-use crate::auth::check::challenge;
+use crate::auth::authenticate::challenge;
 use crate::body::{Body, Frames};
 use crate::error::{Code, Reject};
 use crate::gateway::routes::Route;
