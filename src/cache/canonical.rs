@@ -166,18 +166,18 @@ impl<'a> Writer<'a> {
     /// As `digits`, or `digits e exponent`, where the digits neither begin nor end in zeros: exact, however large it is.
     fn number(&mut self) -> Option<()> {
         let negative = self.eat(b'-');
-        let whole = self.digits();
-        let fraction = if self.eat(b'.') { self.digits() } else { &[] };
-        if whole.is_empty() {
+        let whole = self.some_digits()?;
+        if whole.len() > 1 && whole[0] == b'0' {
             return None;
         }
+        let fraction = if self.eat(b'.') { self.some_digits()? } else { &[] };
         let mut exponent: i64 = 0;
         if self.eat(b'e') || self.eat(b'E') {
             let minus = self.eat(b'-');
             if !minus {
                 self.eat(b'+');
             }
-            let digits = self.digits();
+            let digits = self.some_digits()?;
             let digits = &digits[digits.iter().take_while(|digit| **digit == b'0').count()..];
             // more digits than that do not fit, and no such number means anything
             (digits.len() <= 17).then_some(())?;
@@ -208,11 +208,12 @@ impl<'a> Writer<'a> {
         Some(())
     }
 
-    fn digits(&mut self) -> &'a [u8] {
+    /// One digit or more, as the grammar of RFC 8259 §6 has them. `None`: there is none.
+    fn some_digits(&mut self) -> Option<&'a [u8]> {
         let rest = &self.text[self.at..];
         let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         self.at += count;
-        &rest[..count]
+        (count > 0).then_some(&rest[..count])
     }
 
     fn literal(&mut self, word: &[u8]) -> Option<()> {
