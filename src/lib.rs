@@ -29,7 +29,6 @@ pub mod recent_map;
 pub mod request_id;
 pub mod telemetry;
 // rooms, from the lowest
-pub mod config;
 pub mod redis;
 pub mod spend;
 pub mod auth;
@@ -41,4 +40,5 @@ pub mod metering;
 pub mod stream;
 pub mod cache;
 pub mod server;
+pub mod config;
 pub mod gateway;

@@ -126,7 +126,7 @@ mod tests {
         let lines = lines.lines().filter(|line| line.starts_with("  ") && !line.trim_start().starts_with('#'));
         let simple = lines.flat_map(|line| {
             let mut words = words::split(line).unwrap_or_default();
-            let is_end = |word: &String| ["|", "&&", "2>&1"].contains(&word.as_str());
+            let is_end = |word: &String| ["|", "&&", ">", "2>&1"].contains(&word.as_str());
             words.iter_mut().for_each(|word| {
                 if is_end(word) {
                     "\n".clone_into(word)

@@ -18,6 +18,7 @@ pub mod refusal;
 pub mod revocations;
 pub mod revoked;
 pub mod session;
+pub mod settings;
 pub mod signatures;
 pub mod token;
 pub mod token_key;

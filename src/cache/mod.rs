@@ -15,5 +15,6 @@ pub mod merge;
 pub mod remote;
 pub mod replay;
 pub mod response_cache;
+pub mod settings;
 pub mod source;
 pub mod splice;

@@ -8,7 +8,7 @@ use super::entry::{Answer, Entry};
 use super::key::{Asked, Key, Route};
 use super::memory::Memory;
 use super::remote::Remote;
-use crate::config::Cache as Rules;
+use crate::cache::settings::Cache as Rules;
 use crate::redis::store::Store;
 use crate::spend::tally::Tally;
 use crate::stream::log::coalescer::{self, Coalescer, CoalescingKey, Leader, Subscriber};

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use bench::report::format::plural;
+use settings::parse_duration;
 use tokenway::auth::caller::{Allowance, Terms};
 use tokenway::auth::key::Key;
 use tokenway::auth::key_file;
 use tokenway::auth::keyring::KeyRecord;
-use tokenway::config::parse_duration;
 use tokenway::price::Cost;
 
 /// Makes, lists and revokes gateway keys: the credentials of servers and scripts.

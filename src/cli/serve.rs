@@ -14,12 +14,13 @@ use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
 use demo_upstream::{Demo, Knobs};
+use tokenway::config::Config;
 use tokenway::config::development::Development;
-use tokenway::config::{self, Config};
 use tokenway::drain::Drain;
 use tokenway::gateway::live::Live;
 use tokenway::gateway::{Gateway, Shared};
 use tokenway::metrics::Metrics;
+use tokenway::redis::settings::Redis;
 use tokenway::server::{Settings, Signal, Signals, accept, admin, bind, playground};
 use tokenway::stream::open::OpenStreams;
 use tokenway::telemetry::log;
@@ -268,7 +269,7 @@ struct Fixed {
     admin: SocketAddr,
     workers: usize,
     max_callers: usize,
-    redis: Option<config::Redis>,
+    redis: Option<Redis>,
     json_log: bool,
 }
 

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{Args as ClapArgs, Subcommand};
 
 use super::failure::Failure;
+use settings::{Env, Secret, parse_duration};
 use tokenway::auth::claims::{Audience, Claims};
 use tokenway::auth::token_key::SigningKey;
-use tokenway::config::{Env, Secret, parse_duration};
 
 /// Mints tokens: short-lived credentials for pages, which the app's own backend makes in the same way.
 #[derive(Debug, ClapArgs)]

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::local_ca::{self, LocalCertificate};
-use super::problem::{Mistake, Problems};
-use super::{Config, resolve};
+use settings::{Mistake, Problems};
+
+use super::Config;
+use crate::server::local_ca::{self, LocalCertificate};
 
 /// Everything but the addresses that are only known at start.
 const FIXED: &str = include_str!("development.toml");
@@ -35,7 +36,7 @@ impl Development {
             let reason = format!("the local certificate in {} cannot be made: {error}", certs_dir.display());
             Problems::of_file(Mistake::new(reason, "mend that, or start with --config FILE"))
         })?;
-        let config = resolve::resolve(&text(demo, playground_origins), certs_dir, &|_| None, now)?;
+        let config = Config::parse_at(&text(demo, playground_origins), certs_dir, &|_| None, now)?;
         Ok(Self { config, ca, made })
     }
 }

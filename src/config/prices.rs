@@ -1,7 +1,9 @@
 //! The prices of a configuration, and nothing else of it: no file is read, no variable, no certificate.
 
-use super::problem::Problems;
-use super::raw::Raw;
+use settings::{Problems, document};
+
+use super::file::File;
+use crate::models::settings::Written;
 use crate::price::Prices;
 
 /// A model that has a price.
@@ -19,18 +21,18 @@ pub struct Priced {
 /// What of the text cannot be read.
 pub fn price_list(text: &str) -> Result<Vec<Priced>, Problems> {
     let mut problems = Problems::default();
-    let raw = Raw::parse(text, &mut problems);
-    let Some(raw) = raw.filter(|_| problems.0.is_empty()) else {
+    let file: Option<File> = document(text, &mut problems);
+    let Some(file) = file.filter(|_| problems.0.is_empty()) else {
         problems.sort();
         return Err(problems);
     };
-    let priced = |model: &super::raw::Model| {
+    let priced = |model: &Written| {
         let (input, output) = (model.input_price.value?, model.output_price.value?);
         let cached_input = model.cached_input_price.value.unwrap_or(input);
         let prices = Prices { input, cached_input, output, reasoning: model.reasoning_price.value.unwrap_or(output) };
         Some(Priced { name: model.name.value.0.clone(), prices })
     };
-    Ok(raw.models.value.iter().filter_map(priced).collect())
+    Ok(file.models.value.iter().filter_map(priced).collect())
 }
 
 #[cfg(test)]

@@ -11,13 +11,14 @@ use std::task::Poll;
 use tokio::time::{Instant, sleep_until};
 
 use crate::auth::caller::Caller;
-use crate::config::{self, Config};
 use crate::failover::health::{AttemptPermit, ModelHealth};
 use crate::failover::health_registry::HealthRegistry;
 use crate::failover::hedge::{self, Hedge};
+use crate::failover::settings::Fallback;
 use crate::metrics::Metrics;
 use crate::models::{Model, ModelId, Table};
 use crate::upstream::failure::Failure;
+use crate::upstream::settings::Upstream;
 use families::chat::request::Request;
 
 /// The label `reason` of a fallback from a model whose circuit is open.
@@ -31,7 +32,7 @@ pub struct Failover {
     /// The health of each model, in the order of the table.
     health: Vec<Arc<ModelHealth>>,
     registry: Arc<HealthRegistry>,
-    rules: config::Fallback,
+    rules: Fallback,
 }
 
 /// One request, as far as failover is concerned.
@@ -53,14 +54,14 @@ pub type Asking<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send 
 
 impl Failover {
     /// The models of this configuration. What is known of the health of an unchanged model stays known.
-    pub fn new(config: &Config, registry: Arc<HealthRegistry>) -> Self {
-        let upstream = |model: &Model| config.upstreams[model.upstream.0].name.clone();
+    pub fn new(upstreams: &[Upstream], models: &Table, rules: &Fallback, registry: Arc<HealthRegistry>) -> Self {
+        let upstream = |model: &Model| upstreams[model.upstream.0].name.clone();
         Self {
-            models: config.models.clone(),
-            upstreams: config.models.models().iter().map(upstream).collect(),
-            health: registry.adopt(config),
+            models: models.clone(),
+            upstreams: models.models().iter().map(upstream).collect(),
+            health: registry.adopt(upstreams, models),
             registry,
-            rules: config.fallback.clone(),
+            rules: rules.clone(),
         }
     }
 
@@ -70,7 +71,7 @@ impl Failover {
     }
 
     /// `[fallback]`
-    pub fn rules(&self) -> &config::Fallback {
+    pub fn rules(&self) -> &Fallback {
         &self.rules
     }
 

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use prometheus::{IntGauge, IntGaugeVec};
 use tokio::time::Instant;
 
-use crate::config::{self, Config};
 use crate::failover::breaker::Breaker;
 use crate::failover::circuit::State;
 use crate::failover::health::ModelHealth;
 use crate::failover::retry_budget::{Budget, Terms};
 use crate::metrics::Metrics;
-use crate::models::Model;
+use crate::models::{Model, Table};
+use crate::upstream::settings::Upstream;
 
 /// The health of all models and upstreams of the running configuration.
 pub struct HealthRegistry {
@@ -25,7 +25,7 @@ pub struct HealthRegistry {
 /// A model as it is configured, and its health.
 struct Known {
     model: Model,
-    upstream: config::Upstream,
+    upstream: Upstream,
     health: Arc<ModelHealth>,
 }
 
@@ -56,22 +56,20 @@ impl HealthRegistry {
 
     /// The health of each model of this configuration, in its order. What is known of an unchanged model stays known; the rest
     /// is discarded.
-    pub fn adopt(&self, config: &Config) -> Vec<Arc<ModelHealth>> {
+    pub fn adopt(&self, upstreams: &[Upstream], models: &Table) -> Vec<Arc<ModelHealth>> {
         let mut known = lock(&self.known);
-        let upstreams: Vec<Arc<Breaker>> = config
-            .upstreams
+        let breakers: Vec<Arc<Breaker>> = upstreams
             .iter()
             .map(|upstream| {
                 let before = known.iter().find(|known| is_same_upstream(&known.upstream, upstream));
                 before.map_or_else(|| self.upstream(upstream), |known| Arc::clone(known.health.upstream()))
             })
             .collect();
-        let now_known: Vec<Known> = config
-            .models
+        let now_known: Vec<Known> = models
             .models()
             .iter()
             .map(|model| {
-                let (upstream, breaker) = (&config.upstreams[model.upstream.0], &upstreams[model.upstream.0]);
+                let (upstream, breaker) = (&upstreams[model.upstream.0], &breakers[model.upstream.0]);
                 let same =
                     |known: &&Known| is_same_upstream(&known.upstream, upstream) && is_same_model(&known.model, model);
                 let before = known.iter().find(same).map(|known| Arc::clone(&known.health));
@@ -86,7 +84,7 @@ impl HealthRegistry {
                 // an error means that it is not there
                 let _ = self.metrics.model_health.remove_label_values(&[&old.model.name, upstream]);
             }
-            if !config.upstreams.iter().any(|new| new.name == upstream) {
+            if !upstreams.iter().any(|new| new.name == upstream) {
                 let _ = self.metrics.upstream_health.remove_label_values(&[upstream]);
             }
         }
@@ -95,11 +93,11 @@ impl HealthRegistry {
         health
     }
 
-    fn upstream(&self, upstream: &config::Upstream) -> Arc<Breaker> {
+    fn upstream(&self, upstream: &Upstream) -> Arc<Breaker> {
         Breaker::new(Some(gauge(&self.metrics.upstream_health, &[upstream.name.as_str()])))
     }
 
-    fn health(&self, model: &Model, upstream: &config::Upstream, breaker: &Arc<Breaker>) -> Arc<ModelHealth> {
+    fn health(&self, model: &Model, upstream: &Upstream, breaker: &Arc<Breaker>) -> Arc<ModelHealth> {
         let labels = [model.name.as_str(), upstream.name.as_str()];
         ModelHealth::new(Breaker::new(Some(gauge(&self.metrics.model_health, &labels))), Arc::clone(breaker))
     }
@@ -154,9 +152,9 @@ fn gauge(gauges: &IntGaugeVec, labels: &[&str]) -> IntGauge {
 }
 
 /// The health of an upstream depends on its address, its certificate and its key.
-fn is_same_upstream(a: &config::Upstream, b: &config::Upstream) -> bool {
-    let roots = |upstream: &config::Upstream| upstream.roots.as_ref().map(|roots| roots.roots.clone());
-    let of = |upstream: &config::Upstream| (upstream.base.clone(), upstream.api_key.clone(), upstream.connect_timeout);
+fn is_same_upstream(a: &Upstream, b: &Upstream) -> bool {
+    let roots = |upstream: &Upstream| upstream.roots.as_ref().map(|roots| roots.roots.clone());
+    let of = |upstream: &Upstream| (upstream.base.clone(), upstream.api_key.clone(), upstream.connect_timeout);
     a.name == b.name && of(a) == of(b) && roots(a) == roots(b)
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::advance;
 
 use super::*;
+use crate::config::Config;
 use crate::failover::circuit::CoolDown;
 use crate::failover::health::AttemptPermit;
 use crate::upstream::failure::Failure;
@@ -16,16 +17,18 @@ const SLOW: Duration = Duration::from_secs(30);
 /// Models `a` and `b` at one upstream, and how they stand.
 fn registry() -> (HealthRegistry, Vec<Arc<ModelHealth>>) {
     let registry = HealthRegistry::new(Arc::new(Metrics::new().unwrap()));
-    let of_models = registry.adopt(&config("up.example"));
+    let of_models = adopt(&registry, "up.example");
     (registry, of_models)
 }
 
-fn config(host: &str) -> Config {
+/// What the registry knows of them when the upstream is at `host`.
+fn adopt(registry: &HealthRegistry, host: &str) -> Vec<Arc<ModelHealth>> {
     let text = format!(
         "[server]\nplaintext = true\n[[upstreams]]\nname = \"up\"\nbase_url = \"https://{host}/v1\"\n\
          [[models]]\nname = \"a\"\nupstream = \"up\"\n[[models]]\nname = \"b\"\nupstream = \"up\"\n"
     );
-    Config::parse(&text, Path::new(""), &|_| None).unwrap()
+    let config = Config::parse(&text, Path::new(""), &|_| None).unwrap();
+    registry.adopt(&config.upstreams, &config.models)
 }
 
 fn acquire(health: &Arc<ModelHealth>) -> Option<AttemptPermit> {
@@ -90,7 +93,7 @@ async fn an_attempt_that_was_overtaken_counts_as_late_as_it_was_waited_for() {
 async fn what_an_attempt_from_before_a_reload_meets_is_not_shown_of_another_upstream_of_the_same_name() {
     let (registry, before) = registry();
     let late = acquire(&before[0]).unwrap();
-    let after = registry.adopt(&config("other.example"));
+    let after = adopt(&registry, "other.example");
     fail(&before[0], 5, &Failure::Empty);
     fail(&before[0], 5, &Failure::no_connection());
     drop(late);

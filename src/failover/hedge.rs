@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::config::{self, HedgeAfter};
 use crate::failover::health::ModelHealth;
+use crate::failover::settings::{self, HedgeAfter};
 use crate::metrics::Metrics;
 use crate::models::ModelId;
 
@@ -46,7 +46,7 @@ impl Drop for Hedge<'_> {
 }
 
 /// How long the first attempt may go without output before a second one begins; `None` = it may take any time.
-pub(super) fn patience(rules: &config::Hedge, health: &ModelHealth) -> Option<Duration> {
+pub(super) fn patience(rules: &settings::Hedge, health: &ModelHealth) -> Option<Duration> {
     match rules.after {
         HedgeAfter::P95 => health.p95(),
         HedgeAfter::Time(time) => Some(time),

@@ -8,3 +8,4 @@ pub mod health_registry;
 mod hedge;
 mod latency;
 pub mod retry_budget;
+pub mod settings;

@@ -11,10 +11,10 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Version};
 use ipnet::IpNet;
 
-use crate::config::Hosts;
 use crate::error::{Code, Reject};
 use crate::gateway::routes::Route;
 use crate::server::handler::MAX_HEADERS;
+use crate::server::hosts::Hosts;
 
 /// Refuses a head that this server must not serve, whatever the route.
 ///

@@ -11,7 +11,8 @@ use crate::cache::canonical::canonical;
 use crate::cache::directives::RequestCacheControl;
 use crate::cache::key::{Asked, CoalescingKind, Owner, Route as AnswerRoute};
 use crate::cache::response_cache::{Lookup, Reuse};
-use crate::config;
+use crate::cache::settings::Cache;
+use crate::config::Config;
 use crate::models::{Model, ModelId};
 use crate::routing::plan::{Plan, Scope, Selection};
 use crate::stream::log::coalescer::CoalescingKey;
@@ -103,7 +104,7 @@ impl Standing {
 }
 
 /// Under which key each model's answers are kept; empty where none are.
-pub(super) fn routes(config: &config::Config) -> Arc<[AnswerRoute]> {
+pub(super) fn routes(config: &Config) -> Arc<[AnswerRoute]> {
     let route = |model: &Model| {
         let upstream = &config.upstreams[model.upstream.0];
         AnswerRoute::new(&model.name, &upstream.name, &upstream.base.to_string(), &model.upstream_model)
@@ -113,7 +114,7 @@ pub(super) fn routes(config: &config::Config) -> Arc<[AnswerRoute]> {
 }
 
 /// What is asked, and by whom; `None` for what has no key.
-async fn asked(plan: &Plan, headers: &HeaderMap, rules: &config::Cache) -> Option<Asked> {
+async fn asked(plan: &Plan, headers: &HeaderMap, rules: &Cache) -> Option<Asked> {
     let owner = owner(&plan.caller, headers, rules);
     let body = plan.request.body().clone();
     let of = move || canonical(&body).map(|form| Asked::new(&form, owner));
@@ -123,6 +124,6 @@ async fn asked(plan: &Plan, headers: &HeaderMap, rules: &config::Cache) -> Optio
     }
 }
 
-fn owner(caller: &Caller, headers: &HeaderMap, rules: &config::Cache) -> Owner {
+fn owner(caller: &Caller, headers: &HeaderMap, rules: &Cache) -> Owner {
     if rules.shared { Owner::everybody() } else { Owner::caller(caller, headers) }
 }

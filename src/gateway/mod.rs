@@ -29,8 +29,14 @@ use tokio::time::Instant;
 use crate::auth::signatures::Signatures;
 use crate::cache::key::Route as AnswerRoute;
 use crate::config::Config;
+use crate::failover::attempts::Failover;
+use crate::failover::health_registry::HealthRegistry;
+use crate::limits::limiter::Limiter;
+use crate::metrics::Metrics;
 use crate::routing::router::Router;
+use crate::routing::verdict_cache::Sharing;
 use crate::stream::completions::Completions;
+use crate::stream::model_clients::ModelClients;
 
 /// Everything that a request needs of one configuration. A reload replaces it as a whole; a request keeps the one that it
 /// began with.
@@ -52,9 +58,16 @@ impl Gateway {
     pub fn new(config: Config, shared: Shared) -> Result<Self, String> {
         let (health_registry, metrics) = (Arc::clone(&shared.health_registry), Arc::clone(&shared.metrics));
         let place = shared.store.place(process::shares_answers(&config))?;
-        let router = Arc::new(Router::new(&config, metrics).sharing(Arc::clone(&shared.store), &config));
+        let router = router(&config, metrics);
+        let router = Arc::new(match &config.cache {
+            Some(cache) => {
+                let (store, ttl, timeout) = (Arc::clone(&shared.store), cache.ttl, cache.redis_timeout);
+                router.sharing(Sharing { store, ttl, timeout }, &config.upstreams)
+            }
+            None => router,
+        });
         let limiter = Arc::clone(&shared.limiter);
-        let completions = Arc::new(Completions::new(&config, Arc::clone(&router), health_registry, limiter)?);
+        let completions = Arc::new(completions(&config, Arc::clone(&router), health_registry, limiter)?);
         // nothing fails from here on: what outlives a reload follows the new configuration
         shared.store.move_to(place);
         shared.streams.set_rules(config.resume.clone());
@@ -68,4 +81,25 @@ impl Gateway {
         self.completions.sweep(now);
         self.shared.streams.sweep(now);
     }
+}
+
+/// What selects the model of a request, for one configuration.
+pub fn router(config: &Config, metrics: Arc<Metrics>) -> Router {
+    Router::new(&config.models, config.auto.as_ref(), config.fallback.cool_down, metrics)
+}
+
+/// What answers requests, for one configuration.
+///
+/// # Errors
+/// Which upstream cannot be used, and why.
+pub fn completions(
+    config: &Config,
+    router: Arc<Router>,
+    health: Arc<HealthRegistry>,
+    limiter: Arc<Limiter>,
+) -> Result<Completions, String> {
+    let Config { upstreams, models, stream, fallback, limits, .. } = config;
+    let clients = ModelClients::new(upstreams, models, stream)?;
+    let failover = Failover::new(upstreams, models, fallback, health);
+    Ok(Completions::new(clients, failover, router, (limiter, limits.clone())))
 }

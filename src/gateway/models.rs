@@ -10,8 +10,8 @@ use crate::body::Body;
 use crate::config::Config;
 use crate::error::Reject;
 use crate::models::Model;
+use crate::models::names::AUTO;
 use crate::price::Price;
-use crate::routing::auto::AUTO;
 
 impl Exchange {
     /// The list for this request's caller.

@@ -8,12 +8,13 @@ use tokio::join;
 use crate::auth::revocations::{LocalRevocations, Revocations};
 use crate::auth::shared_revocations::SharedRevocations;
 use crate::cache::response_cache::ResponseCache;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::drain::Drain;
 use crate::failover::health_registry::HealthRegistry;
 use crate::limits::limiter::Limiter;
 use crate::metrics::Metrics;
 use crate::redis::connection::Connection;
+use crate::redis::settings::Redis;
 use crate::redis::store::Store;
 use crate::spend::budget::Budgets;
 use crate::stream::log::registry::Registry;
@@ -91,6 +92,6 @@ impl Shared {
 }
 
 /// The Redis in which answers are kept.
-pub(super) fn shares_answers(config: &Config) -> Option<&config::Redis> {
+pub(super) fn shares_answers(config: &Config) -> Option<&Redis> {
     config.redis.as_ref().filter(|_| config.cache.is_some())
 }

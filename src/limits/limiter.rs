@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::caller::Caller;
-use crate::config;
 use crate::error::{Code, Reject};
 use crate::limits::claim::{Claims, Limit, Refusal};
 use crate::limits::fields::Fields;
@@ -15,6 +14,7 @@ use crate::limits::policy::Rules;
 use crate::metrics::Metrics;
 use crate::percent::Percent;
 use crate::redis::connection::Connection;
+use crate::redis::settings::Redis;
 
 use super::local::{Reply, Table};
 use super::shared::{Lease, Shared};
@@ -77,7 +77,7 @@ impl Limiter {
     pub fn shared(
         most_callers: usize,
         link: Arc<Connection>,
-        redis: &config::Redis,
+        redis: &Redis,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, String> {
         let (table, shared) = (Table::new(most_callers), Some(Shared::start(link, redis.lease)?));

@@ -9,4 +9,5 @@ pub mod gcra;
 pub mod limiter;
 pub mod local;
 pub mod policy;
+pub mod settings;
 mod shared;

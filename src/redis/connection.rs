@@ -20,9 +20,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::config;
 use crate::metrics::Metrics;
 use crate::redis::error::RedisError;
+use crate::redis::settings::Redis;
 
 /// The timeout of a connection attempt, with TLS and authentication.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -82,7 +82,7 @@ impl Connection {
     ///
     /// # Errors
     /// The setting that cannot be used.
-    pub fn start(config: &config::Redis, serves: &'static str, metrics: Arc<Metrics>) -> Result<Self, String> {
+    pub fn start(config: &Redis, serves: &'static str, metrics: Arc<Metrics>) -> Result<Self, String> {
         let inner = Arc::new(Inner {
             target: Target::new(config).map_err(|error| format!("redis.url cannot be used: {error}"))?,
             place: config.place(),
@@ -274,7 +274,7 @@ fn jitter() -> u8 {
 }
 
 impl Target {
-    fn new(config: &config::Redis) -> RedisResult<Self> {
+    fn new(config: &Redis) -> RedisResult<Self> {
         let info = connection_info(config)?;
         let certificates = TlsCertificates { client_tls: None, root_cert: config.ca.clone() };
         if !config.cluster {
@@ -309,7 +309,7 @@ impl Target {
     }
 }
 
-fn connection_info(config: &config::Redis) -> RedisResult<ConnectionInfo> {
+fn connection_info(config: &Redis) -> RedisResult<ConnectionInfo> {
     let address = match config.tls {
         false => ConnectionAddr::Tcp(config.host.clone(), config.port),
         true => {

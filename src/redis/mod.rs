@@ -3,6 +3,8 @@
 //!
 //! Every wait has a timeout: each caller has an answer of its own for the case that Redis gives none.
 
+mod address;
 pub mod connection;
 pub mod error;
+pub mod settings;
 pub mod store;

@@ -12,7 +12,7 @@ use tokio::join;
 use tokio::sync::Semaphore;
 
 use super::connection::Connection;
-use crate::config;
+use super::settings::Redis;
 use crate::metrics::Metrics;
 
 /// Concurrent writes; a value beyond that is not written.
@@ -28,7 +28,7 @@ pub struct Store {
 
 /// One Redis. Dropping the last clone closes its connections.
 pub struct Place {
-    config: config::Redis,
+    config: Redis,
     reads: Connection,
     writes: Connection,
     permits: Arc<Semaphore>,
@@ -45,7 +45,7 @@ impl Store {
     ///
     /// # Errors
     /// The setting that cannot be used.
-    pub fn place(&self, redis: Option<&config::Redis>) -> Result<Option<Arc<Place>>, String> {
+    pub fn place(&self, redis: Option<&Redis>) -> Result<Option<Arc<Place>>, String> {
         let Some(redis) = redis else { return Ok(None) };
         match self.place.load_full() {
             Some(place) if place.config == *redis => Ok(Some(place)),
@@ -101,7 +101,7 @@ impl Store {
 impl Place {
     /// Connections of its own: a large value must delay neither a decision about limits nor a read, and a late reply must not close
     /// the connection of others.
-    fn start(redis: &config::Redis, metrics: &Arc<Metrics>) -> Result<Self, String> {
+    fn start(redis: &Redis, metrics: &Arc<Metrics>) -> Result<Self, String> {
         let link = |serves| Connection::start(redis, serves, Arc::clone(metrics));
         let (reads, writes) = (link("cache reads")?, link("cache writes")?);
         Ok(Self { config: redis.clone(), reads, writes, permits: Arc::new(Semaphore::new(WRITES_AT_ONCE)) })

@@ -6,10 +6,8 @@ use families::prompt::Prompt;
 
 use super::rules::Rules;
 use super::verdict::{By, Decision, Verdict};
+use crate::models::names::AUTO;
 use crate::models::{ModelId, Table};
-
-/// The name itself.
-pub const AUTO: &str = "auto";
 
 /// How is decided which model answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

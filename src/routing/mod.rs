@@ -5,5 +5,6 @@ pub mod classifier;
 pub mod plan;
 pub mod router;
 pub mod rules;
+pub mod settings;
 pub mod verdict;
-mod verdict_cache;
+pub mod verdict_cache;

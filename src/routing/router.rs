@@ -6,19 +6,18 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::verdict_cache::VerdictCache;
+use super::verdict_cache::{Sharing, VerdictCache};
 use crate::auth::caller::Caller;
-use crate::config::Config;
 use crate::failover::breaker::Breaker;
 use crate::failover::circuit::{CoolDown, Outcome};
 use crate::metrics::Metrics;
 use crate::models::{ModelId, Table};
-use crate::redis::store::Store;
 use crate::routing::auto::{Auto, Choice};
 use crate::routing::classifier::Question;
 use crate::routing::plan::{Pending, Scope, Selection};
 use crate::routing::verdict::{By, Decision, Verdict};
 use crate::upstream::failure::{Blame, Failure};
+use crate::upstream::settings::Upstream;
 use families::chat::request::Request;
 use families::prompt::Prompt;
 
@@ -52,22 +51,24 @@ pub enum NoVerdict {
 
 impl Router {
     /// For one configuration.
-    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Self {
+    pub fn new(models: &Table, auto: Option<&Auto>, cool_down: CoolDown, metrics: Arc<Metrics>) -> Self {
         Self {
-            models: config.models.clone(),
-            auto: config.auto.clone().map(Arc::new),
+            models: models.clone(),
+            auto: auto.cloned().map(Arc::new),
             verdicts: VerdictCache::default(),
             breaker: Breaker::new(None),
-            cool_down: config.fallback.cool_down,
+            cool_down,
             metrics,
         }
     }
 
-    /// The same, with the verdicts cached in the shared store, if responses are cached there.
+    /// The same, with the verdicts cached in the shared store, too.
     #[must_use]
-    pub fn sharing(self, store: Arc<Store>, config: &Config) -> Self {
-        let verdicts = config.cache.as_ref().map(|rules| VerdictCache::shared(store, config, rules));
-        Self { verdicts: verdicts.unwrap_or_default(), ..self }
+    pub fn sharing(self, sharing: Sharing, upstreams: &[Upstream]) -> Self {
+        let Some(classifier) = self.auto.as_ref().and_then(|auto| auto.asks()) else { return self };
+        let model = self.models.get(classifier.model);
+        let verdicts = VerdictCache::shared(sharing, model, &upstreams[model.upstream.0]);
+        Self { verdicts, ..self }
     }
 
     /// Selects the model of a request: the one that it names, or one of `auto`'s. `None` if there is none that the caller may

@@ -6,12 +6,13 @@ use std::time::Duration;
 use ring::digest::{SHA256, digest};
 use serde_json::json;
 
-use crate::config::{self, Config};
+use crate::models::Model;
 use crate::recent_map::RecentMap;
 use crate::redis::store::Store;
 use crate::routing::classifier::Question;
 use crate::routing::plan::Scope;
 use crate::routing::verdict::Verdict;
+use crate::upstream::settings::Upstream;
 
 /// More bytes than a verdict has.
 const LONGEST: usize = 16;
@@ -25,13 +26,21 @@ pub(super) struct VerdictCache {
     elsewhere: Option<Elsewhere>,
 }
 
+/// Where instances share verdicts.
+pub struct Sharing {
+    /// The shared store.
+    pub store: Arc<Store>,
+    /// How long a verdict is stored.
+    pub ttl: Duration,
+    /// How long a request waits for the store.
+    pub timeout: Duration,
+}
+
 /// What all instances with this classifier have been told.
 struct Elsewhere {
-    store: Arc<Store>,
+    sharing: Sharing,
     /// The classifier as it is configured, so that another one's verdicts are not found.
     classifier: [String; 4],
-    ttl: Duration,
-    budget: Duration,
 }
 
 impl Default for VerdictCache {
@@ -42,17 +51,11 @@ impl Default for VerdictCache {
 }
 
 impl VerdictCache {
-    /// In this process, and in the store for as long as an answer is kept there.
-    pub(super) fn shared(store: Arc<Store>, config: &Config, rules: &config::Cache) -> Self {
-        let classifier = config.auto.as_ref().and_then(|auto| auto.asks());
-        let elsewhere = classifier.map(|classifier| {
-            let model = config.models.get(classifier.model);
-            let upstream = &config.upstreams[model.upstream.0];
-            let names =
-                [&model.name, &upstream.name, &upstream.base.to_string(), &model.upstream_model].map(String::clone);
-            Elsewhere { store, classifier: names, ttl: rules.ttl, budget: rules.redis_timeout }
-        });
-        Self { elsewhere, ..Self::default() }
+    /// In this process and in the store, for a classifier at this upstream.
+    pub(super) fn shared(sharing: Sharing, classifier: &Model, upstream: &Upstream) -> Self {
+        let names = [&classifier.name, &upstream.name, &upstream.base.to_string(), &classifier.upstream_model];
+        let elsewhere = Elsewhere { sharing, classifier: names.map(String::clone) };
+        Self { elsewhere: Some(elsewhere), ..Self::default() }
     }
 
     /// The verdict on a prompt, if it is remembered here, or kept for this scope and there within the budget.
@@ -62,7 +65,8 @@ impl VerdictCache {
             return Some(verdict);
         }
         let (elsewhere, scope) = (self.elsewhere.as_ref()?, scope?);
-        let kept = elsewhere.store.get(&elsewhere.name(question, scope), LONGEST, elsewhere.budget).await?;
+        let kept =
+            elsewhere.sharing.store.get(&elsewhere.name(question, scope), LONGEST, elsewhere.sharing.timeout).await?;
         let verdict = Verdict::BOTH.into_iter().find(|verdict| kept == verdict.as_str())?;
         self.here.insert(key, verdict);
         Some(verdict)
@@ -73,7 +77,7 @@ impl VerdictCache {
         self.here.insert(question.key(), verdict);
         if let (Some(elsewhere), Some(scope)) = (&self.elsewhere, scope) {
             let name = elsewhere.name(question, scope);
-            elsewhere.store.put(name, move || verdict.as_str().into(), elsewhere.ttl);
+            elsewhere.sharing.store.put(name, move || verdict.as_str().into(), elsewhere.sharing.ttl);
         }
     }
 }
@@ -94,6 +98,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::config::Config;
     use crate::metrics::Metrics;
     use families::chat::request::Request;
 
@@ -105,7 +110,9 @@ mod tests {
         );
         let config = Config::parse(&text, Path::new(""), &|_| None).unwrap();
         let store = Arc::new(Store::nowhere(Arc::new(Metrics::new().unwrap())));
-        VerdictCache::shared(store, &config, config.cache.as_ref().unwrap()).elsewhere.unwrap()
+        let sharing = Sharing { store, ttl: Duration::from_secs(3600), timeout: Duration::from_millis(10) };
+        let model = config.auto.unwrap().asks().unwrap().model;
+        VerdictCache::shared(sharing, config.models.get(model), &config.upstreams[0]).elsewhere.unwrap()
     }
 
     fn question(text: &str) -> Question {

@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::backoff::Backoff;
 use super::connection::{self, Context};
+use super::connection_settings::Settings;
 use super::connections::{Connections, Slot};
-use super::settings::Settings;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::server::handler::Handler;

@@ -18,13 +18,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::connection_settings::Settings;
 use super::connections::Slot;
 use super::guard_io::GuardIo;
 use super::h1_guard::{H1Guard, has_left};
 use super::h2_guard::H2Guard;
 use super::h2_streams::{Paced, StreamExecutor, Streams};
 use super::quiet::Quiet;
-use super::settings::Settings;
 use super::tls::H2;
 use crate::body::Body;
 use crate::drain::Drain;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 
-use crate::config::Identity;
+use super::identity::Identity;
 
 /// RFC 9113 §3.1
 pub(super) const H2: &[u8] = b"h2";

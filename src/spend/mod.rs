@@ -3,5 +3,6 @@
 pub mod bill;
 pub mod budget;
 pub mod savings;
+pub mod settings;
 pub mod tally;
 pub mod workload;

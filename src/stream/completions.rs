@@ -7,9 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::auth::caller::Caller;
-use crate::config::{self, Config};
 use crate::failover::attempts::{Asking, Candidates, Failover};
-use crate::failover::health_registry::HealthRegistry;
 use crate::limits::limiter::{Demand, Limiter};
 use crate::limits::policy::Rules as Limits;
 use crate::metering::meter::Meter;
@@ -21,6 +19,7 @@ use crate::spend::bill::Purpose;
 use crate::stream::feed::Opened;
 use crate::stream::feed::Opening;
 use crate::stream::model_clients::{ModelClients, Whole};
+use crate::stream::settings::Stream;
 use crate::upstream::failure::Failure;
 use families::chat::request::Request;
 
@@ -34,16 +33,14 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// # Errors
-    /// Which upstream cannot be used, and why.
+    /// The models of `clients`, each with the same place in `failover`.
     pub fn new(
-        config: &Config,
+        clients: ModelClients,
+        failover: Failover,
         router: Arc<Router>,
-        health: Arc<HealthRegistry>,
-        limiter: Arc<Limiter>,
-    ) -> Result<Self, String> {
-        let (clients, limits) = (ModelClients::new(config)?, config.limits.clone());
-        Ok(Self { clients, failover: Failover::new(config, health), router, limiter, limits })
+        (limiter, limits): (Arc<Limiter>, Limits),
+    ) -> Self {
+        Self { clients, failover, router, limiter, limits }
     }
 
     /// Every model.
@@ -52,7 +49,7 @@ impl Completions {
     }
 
     /// The bounds of each stream.
-    pub fn rules(&self) -> &config::Stream {
+    pub fn rules(&self) -> &Stream {
         self.clients.rules()
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::settings::Stream;
 use super::timer::Timer;
-use crate::config;
 
 /// One comment line, without a blank line after it: a client that counts blocks sees none (WHATWG HTML §9.2.6).
 pub const HEARTBEAT: Bytes = Bytes::from_static(b": hb\n");
@@ -48,7 +48,7 @@ impl Deadlines {
 
     /// Of a stream that is read from an upstream and began at `started`. A stream that goes into a log has no heartbeats of
     /// its own, because each reader of the log has. `heard` is as in [`Deadlines::poll`].
-    pub fn of_upstream(rules: &config::Stream, started: Instant, heartbeats: bool, heard: Option<Instant>) -> Self {
+    pub fn of_upstream(rules: &Stream, started: Instant, heartbeats: bool, heard: Option<Instant>) -> Self {
         let (sent, end) = (Instant::now(), started + rules.max_duration);
         let heartbeat = rules.heartbeat.filter(|_| heartbeats);
         let idle_end = heard.map_or(end, |heard| heard + rules.idle_timeout);

@@ -11,5 +11,6 @@ pub mod feed;
 pub mod log;
 pub mod model_clients;
 pub mod open;
+pub mod settings;
 pub mod source;
 pub mod timer;

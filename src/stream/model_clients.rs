@@ -8,16 +8,17 @@ use bytes::Bytes;
 use http::HeaderValue;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::config::{self, Config};
 use crate::metering::attempt::Attempt;
 use crate::metering::meter::Meter;
 use crate::models::{Model, ModelId, Table, Target};
 use crate::routing::plan::Plan;
 use crate::stream::event::Flags;
 use crate::stream::feed::{Feed, Opened};
+use crate::stream::settings::Stream;
 use crate::upstream::client::{AnswerBody, Call, Client};
 use crate::upstream::failure::Failure;
 use crate::upstream::idempotency;
+use crate::upstream::settings::Upstream;
 use families::chat::answer::{self, NoAnswer};
 
 /// The most bytes of an answer that is not streamed.
@@ -30,7 +31,7 @@ pub struct ModelClients {
     /// In the order of the table: [`ModelId`] is the place.
     targets: Vec<Arc<Target>>,
     models: Table,
-    rules: config::Stream,
+    rules: Stream,
 }
 
 /// A completion that was not streamed.
@@ -44,19 +45,18 @@ pub struct Whole {
 impl ModelClients {
     /// # Errors
     /// Which upstream cannot be used, and why.
-    pub fn new(config: &Config) -> Result<Self, String> {
-        let client = |upstream: &config::Upstream| {
+    pub fn new(upstreams: &[Upstream], models: &Table, rules: &Stream) -> Result<Self, String> {
+        let client = |upstream: &Upstream| {
             Client::new(upstream).map(Arc::new).map_err(|error| format!("upstream `{}`: {error}", upstream.name))
         };
-        let clients: Vec<_> = config.upstreams.iter().map(client).collect::<Result<_, _>>()?;
-        let models = config.models.clone();
+        let clients: Vec<_> = upstreams.iter().map(client).collect::<Result<_, _>>()?;
         let target = |model: &Model| Arc::new(Target::new(model.clone(), clients[model.upstream.0].name()));
         let targets = models.models().iter().map(target).collect();
-        Ok(Self { clients, targets, models, rules: config.stream.clone() })
+        Ok(Self { clients, targets, models: models.clone(), rules: rules.clone() })
     }
 
     /// The bounds of each stream.
-    pub fn rules(&self) -> &config::Stream {
+    pub fn rules(&self) -> &Stream {
         &self.rules
     }
 
@@ -129,11 +129,7 @@ impl ModelClients {
 }
 
 /// Holds events back until the first output, or until a completion without output has ended properly.
-async fn first_output(
-    mut feed: Box<Feed>,
-    mut silent_since: Instant,
-    rules: &config::Stream,
-) -> Result<Opened, Failure> {
+async fn first_output(mut feed: Box<Feed>, mut silent_since: Instant, rules: &Stream) -> Result<Opened, Failure> {
     let mut held = Vec::new();
     loop {
         let (patience, silent) = match held.is_empty() {

@@ -14,8 +14,8 @@ use super::deadlines::{Deadlines, Due, HEARTBEAT};
 use super::event::{Batch, Flags};
 use super::feed::{Feed, Opened, Opening};
 use super::open::{Cut, OpenStreams, Ticket};
+use super::settings::Stream;
 use super::source::{Broken, Next, Source};
-use crate::config;
 use crate::error::{Code, Reject};
 use crate::metering::meter::Meter;
 use crate::metrics::Outcome;
@@ -49,7 +49,7 @@ pub enum Sink {
 #[derive(Clone, Copy)]
 pub struct Streams<'a> {
     /// The deadlines.
-    pub rules: &'a config::Stream,
+    pub rules: &'a Stream,
     /// The list of open streams.
     pub open: &'a Arc<OpenStreams>,
 }

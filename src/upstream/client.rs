@@ -22,7 +22,7 @@ use super::head::Head;
 use super::pool::Pool;
 pub use super::request::Call;
 use super::request::RequestHead;
-use crate::config::Upstream;
+use super::settings::Upstream;
 
 /// Most bytes that are read of an error's body, and of what follows `[DONE]`.
 const MAX_REST: usize = 64 * 1024;

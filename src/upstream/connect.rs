@@ -17,7 +17,8 @@ use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
 use super::failure::Failure;
-use crate::config::{BaseUrl, Upstream};
+use crate::upstream::base_url::BaseUrl;
+use crate::upstream::settings::Upstream;
 use dial::connect_error::{Cause, ConnectError};
 
 /// Bytes to and from an upstream.

@@ -1,5 +1,6 @@
 //! One provider: connect, one request out, one checked answer in.
 
+pub mod base_url;
 mod body;
 pub mod client;
 mod connect;
@@ -12,6 +13,7 @@ pub mod idempotency;
 mod pool;
 mod refusal;
 mod request;
+pub mod settings;
 mod transfer;
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-
-use crate::config::Secret;
+use settings::Secret;
 
 /// One request: the whole of what goes up.
 pub struct Call {

@@ -4,7 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::{accepted, default_model, fallbacks, hedge, hosts, mode, redis_url};
 use crate::cli::failure::Failure;
-use tokenway::config::{Config, HedgeAfter, Problems, format_duration, format_size};
+use settings::{Problems, format_duration, format_size};
+use tokenway::config::Config;
+use tokenway::failover::settings::HedgeAfter;
 use tokenway::limits::policy::Limits;
 use tokenway::models::Model;
 use tokenway::price::Cost;

@@ -21,13 +21,13 @@ use families::chat::request::Request;
 use tokenway::auth::caller::Caller;
 use tokenway::config::Config;
 use tokenway::failover::health_registry::HealthRegistry;
+use tokenway::gateway;
 use tokenway::limits::limiter::Limiter;
 use tokenway::metering::meter::Meter;
 use tokenway::metrics::Metrics;
 use tokenway::models::ModelId;
 use tokenway::request_id::RequestId;
 use tokenway::routing::plan::Plan;
-use tokenway::routing::router::Router;
 use tokenway::stream::body::Body;
 use tokenway::stream::completions::Completions;
 use tokenway::stream::open::OpenStreams;
@@ -61,9 +61,9 @@ pub(super) fn ask_all(config: &Config, told: impl FnMut(&Answer<'_>) -> io::Resu
 async fn ask_each(config: &Config, mut told: impl FnMut(&Answer<'_>) -> io::Result<()>) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::new().map_err(|error| Failure::failed(error.to_string()))?);
     let health_registry = Arc::new(HealthRegistry::new(Arc::clone(&metrics)));
-    let router = Arc::new(Router::new(config, Arc::clone(&metrics)));
+    let router = Arc::new(gateway::router(config, Arc::clone(&metrics)));
     let limiter = Limiter::local(1, Arc::clone(&metrics));
-    let completions = Completions::new(config, router, health_registry, limiter).map_err(Failure::failed)?;
+    let completions = gateway::completions(config, router, health_registry, limiter).map_err(Failure::failed)?;
     let completions = Arc::new(completions);
     let mut bad = Vec::new();
     let models = config.models.models();

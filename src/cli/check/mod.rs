@@ -8,16 +8,19 @@ mod text;
 mod tests;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args as ClapArgs;
 
 use super::failure::Failure;
 use bench::report::format::plural;
-use tokenway::config::{Config, Env, HedgeAfter, Problems};
+use settings::{Env, Problems};
+use tokenway::config::{Config, schema};
+use tokenway::failover::settings::HedgeAfter;
 use tokenway::models::ModelId;
-use tokenway::routing::auto::{AUTO, Auto, Mode};
+use tokenway::models::names::AUTO;
+use tokenway::routing::auto::{Auto, Mode};
 
 /// Checks a configuration file and tells everything that is wrong with it at once.
 ///
@@ -28,11 +31,15 @@ use tokenway::routing::auto::{AUTO, Auto, Mode};
 #[command(after_help = "\
 Examples:
   tokenway check --config tokenway.toml
-  GLOBAL_API_KEY=… tokenway check --config tokenway.toml --live")]
+  GLOBAL_API_KEY=… tokenway check --config tokenway.toml --live
+  tokenway check --schema > tokenway.schema.json")]
 pub(crate) struct Args {
     /// The configuration file
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "schema")]
+    pub config: Option<PathBuf>,
+    /// Print the JSON Schema of the configuration file and exit
+    #[arg(long, conflicts_with_all = ["config", "live"])]
+    pub schema: bool,
     /// Write one JSON object to stdout instead of text
     #[arg(long)]
     pub json: bool,
@@ -53,10 +60,18 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 /// Writes the result and returns the exit status.
 fn check(args: &Args, env: Env<'_>, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
-    let failure = match Config::load(&args.config, env) {
+    let Some(file) = &args.config else {
+        // for machines on one line, as every document of theirs
+        return match args.json {
+            true => writeln!(out, "{}", schema()),
+            false => writeln!(out, "{:#}", schema()),
+        }
+        .map(|()| 0);
+    };
+    let failure = match Config::load(file, env) {
         Ok(config) if args.json => for_machines(&config, args.live, out)?,
         Ok(config) => for_people(&config, args.live, out)?,
-        Err(problems) => return refuse(args, &problems, out, err),
+        Err(problems) => return refuse(args, file, &problems, out, err),
     };
     let Some(failure) = failure else { return Ok(0) };
     writeln!(err, "tokenway: {failure}")?;
@@ -64,10 +79,10 @@ fn check(args: &Args, env: Env<'_>, out: &mut impl Write, err: &mut impl Write) 
 }
 
 /// One line a problem, and for machines all of them in one document.
-fn refuse(args: &Args, problems: &Problems, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
-    let file = args.config.display();
-    writeln!(err, "{}", problems.in_file(&args.config))?;
-    let failure = Failure::usage(format!("{file}: {}", plural(problems.0.len() as u64, "problem", "problems")));
+fn refuse(args: &Args, file: &Path, problems: &Problems, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
+    writeln!(err, "{}", problems.in_file(file))?;
+    let failure =
+        Failure::usage(format!("{}: {}", file.display(), plural(problems.0.len() as u64, "problem", "problems")));
     if args.json {
         writeln!(out, "{}", json::refusal(problems, &failure))?;
     }

@@ -23,8 +23,9 @@ fn checked_in(dir: &TempDir, text: &str, json: bool) -> (u8, String, String) {
 }
 
 fn run_in(dir: &TempDir, text: &str, json: bool, live: bool) -> (u8, String, String) {
-    let args = Args { config: dir.path().join("tokenway.toml"), json, live };
-    std::fs::write(&args.config, text).unwrap();
+    let file = dir.path().join("tokenway.toml");
+    std::fs::write(&file, text).unwrap();
+    let args = Args { config: Some(file), schema: false, json, live };
     let env = |name: &str| match name {
         "KEY" => Some("sk-canary".to_owned()),
         "SECRET" => Some("canary-0123456789abcdef0123456789".to_owned()),
@@ -169,6 +170,22 @@ fn live_tells_what_is_no_tls_from_what_refuses() {
     let (_, out, _) = asked_live(&format!("https://{address}/v1"), false);
     assert!(out.contains(&format!("{address}: what answers there does not speak TLS; begin base_url with")), "{out}");
     server.join().unwrap();
+}
+
+#[test]
+fn the_schema_is_printed_without_a_file_and_on_one_line_for_machines() {
+    let printed = |json| {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let args = Args { config: None, schema: true, json, live: false };
+        assert_eq!((check(&args, &|_| None, &mut out, &mut err).unwrap(), err.len()), (0, 0));
+        String::from_utf8(out).unwrap()
+    };
+    let (people, machines) = (printed(false), printed(true));
+    assert!(people == include_str!("../../../tokenway.schema.json"));
+    assert_eq!((people.lines().count() > 100, machines.lines().count()), (true, 1));
+    let schema: Value = serde_json::from_str(&machines).unwrap();
+    assert_eq!(schema, serde_json::from_str::<Value>(&people).unwrap());
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
 }
 
 #[test]

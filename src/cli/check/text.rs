@@ -3,11 +3,18 @@
 use super::{accepted, default_model, fallbacks, hedge, hosts, mode, redis_url};
 use bench::report::format::plural;
 use doctor::text::wrapped;
-use tokenway::config::{Cache, Config, HedgeAfter, Resume, Stream, Upstream, format_duration, format_size};
+use settings::{format_duration, format_size};
+use tokenway::cache::settings::Cache;
+use tokenway::config::Config;
+use tokenway::failover::settings::HedgeAfter;
 use tokenway::limits::policy::Limits;
+use tokenway::models::names::AUTO;
 use tokenway::models::{Model, Table};
 use tokenway::price::Cost;
-use tokenway::routing::auto::{AUTO, Auto};
+use tokenway::routing::auto::Auto;
+use tokenway::stream::log::settings::Resume;
+use tokenway::stream::settings::Stream;
+use tokenway::upstream::settings::Upstream;
 
 /// Lines are broken at blanks before this column.
 const WIDTH: usize = 100;

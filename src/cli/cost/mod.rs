@@ -117,7 +117,7 @@ impl PriceTable {
                 (text.map_err(|error| Failure::failed(format!("{named} cannot be read: {error}")))?, named)
             }
         };
-        let problems = |problems: tokenway::config::Problems| {
+        let problems = |problems: settings::Problems| {
             let lines: Vec<String> = problems.0.iter().map(|problem| format!("{source}: {problem}")).collect();
             Failure::usage(lines.join("\n"))
         };

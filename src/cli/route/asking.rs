@@ -11,6 +11,7 @@ use super::report::{Effort, Judge};
 use tokenway::auth::caller::Caller;
 use tokenway::config::Config;
 use tokenway::failover::health_registry::HealthRegistry;
+use tokenway::gateway;
 use tokenway::limits::limiter::Limiter;
 use tokenway::metering::meter::Meter;
 use tokenway::metrics::Metrics;
@@ -18,9 +19,7 @@ use tokenway::price::Cost;
 use tokenway::request_id::RequestId;
 use tokenway::routing::auto::Classifier;
 use tokenway::routing::classifier::Question;
-use tokenway::routing::router::Router;
 use tokenway::routing::verdict::Verdict;
-use tokenway::stream::completions::Completions;
 
 /// As many questions at a time: a small server of one's own takes no more.
 const AT_ONCE: usize = 4;
@@ -41,9 +40,9 @@ pub(super) async fn judged(
     let auto = config.auto.as_ref().ok_or("there is no [routing.auto]")?;
     let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
     let health_registry = Arc::new(HealthRegistry::new(Arc::clone(&metrics)));
-    let router = Arc::new(Router::new(config, Arc::clone(&metrics)));
+    let router = Arc::new(gateway::router(config, Arc::clone(&metrics)));
     let limiter = Limiter::local(1, Arc::clone(&metrics));
-    let completions = Arc::new(Completions::new(config, router, health_registry, limiter)?);
+    let completions = Arc::new(gateway::completions(config, router, health_registry, limiter)?);
     let ask_about = async |prompt: &Labelled| -> Result<Asked, String> {
         let question = Question::about(&prompt.prompt);
         let (id, started) = (RequestId::random(), Instant::now());

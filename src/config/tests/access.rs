@@ -7,7 +7,8 @@ use crate::auth::caller::Kind;
 use crate::auth::claims::Claims;
 use crate::auth::key::Key;
 use crate::auth::token_key::SigningKey;
-use crate::config::{Config, Problems};
+use crate::config::Config;
+use settings::Problems;
 use tempfile::TempDir;
 
 const SECRET: &str = "canary-0123456789abcdef0123456789";

@@ -3,9 +3,10 @@
 use std::time::SystemTime;
 
 use super::{EXAMPLE, Pieces};
-use crate::config::problem::Problems;
-use crate::config::raw::Raw;
-use crate::config::{Config, local_ca};
+use crate::config::Config;
+use crate::config::file::File;
+use crate::server::local_ca;
+use settings::{Problems, document};
 use tempfile::TempDir;
 
 #[test]
@@ -57,7 +58,7 @@ fn every_value_of_the_example_that_has_a_default_is_that_default() {
     let must = |line: &&str| line.starts_with("[[") || NO_DEFAULT.contains(&key(line).as_str());
     let short: Vec<&str> = EXAMPLE.lines().filter(must).collect();
     let mut problems = Problems::default();
-    let (long, short) = (Raw::parse(EXAMPLE, &mut problems), Raw::parse(&short.join("\n"), &mut problems));
+    let (long, short) = (document::<File>(EXAMPLE, &mut problems), document(&short.join("\n"), &mut problems));
     assert_eq!(problems, Problems::default());
     assert_eq!(long, short);
 }

@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::SystemTime;
 
-use crate::config::{Config, local_ca};
+use crate::config::Config;
+use crate::server::local_ca;
 use tempfile::TempDir;
 
 /// A directory with a good local certificate, and a key file.

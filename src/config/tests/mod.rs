@@ -4,13 +4,17 @@ mod access;
 mod auto;
 mod example;
 mod files;
+mod generated;
 mod properties;
+mod validator;
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::problem::Problems;
-use super::{Config, HedgeAfter};
+use settings::Problems;
+
+use super::Config;
+use crate::failover::settings::HedgeAfter;
 
 const EXAMPLE: &str = include_str!("../../../tokenway.toml");
 

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::{EXAMPLE, Pieces, parse};
-use crate::config::problem::Problems;
-use crate::config::raw::Raw;
+use crate::config::file::File;
+use settings::{Problems, document};
 
 /// Mistakes that have nothing to do with each other: the piece of the file, the line, the key.
 const PLANTED: [(usize, &str, &str); 12] = [
@@ -60,7 +60,7 @@ proptest! {
         let changed = EXAMPLE.replacen(line, &format!("{key} = {value}"), 1);
         prop_assume!(changed != EXAMPLE);
         let mut problems = Problems::default();
-        let read = Raw::parse(&changed, &mut problems);
+        let read: Option<File> = document(&changed, &mut problems);
         prop_assert!(read.is_some() || problems.0.iter().all(|p| p.reason.contains("TOML")));
         for problem in &problems.0 {
             let named = problem.key.contains(key) || problem.reason.contains("TOML");

@@ -17,6 +17,7 @@ pub mod reader;
 pub mod registry;
 pub mod render;
 pub mod ring;
+pub mod settings;
 pub mod writer;
 
 #[cfg(test)]

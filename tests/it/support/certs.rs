@@ -10,7 +10,7 @@ use rcgen::{
 };
 use rustls::RootCertStore;
 use rustls::pki_types::PrivateKeyDer;
-use tokenway::config::Identity;
+use tokenway::server::identity::Identity;
 
 /// A certificate with its key, and the roots that trust it.
 pub struct TestCertificate {

@@ -21,11 +21,11 @@ use super::reader::{Read, Reader, Then};
 use super::registry::{Opened, Registry, Unopened, Writer};
 use super::writer::Append;
 use crate::auth::caller::Caller;
-use crate::config::Resume as Rules;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::spend::tally::Tally;
 use crate::stream::event::{Batch, Flags};
+use crate::stream::log::settings::Resume as Rules;
 
 const GRACE: Duration = Duration::from_secs(30);
 const RETENTION: Duration = Duration::from_secs(300);
