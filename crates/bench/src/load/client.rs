@@ -65,8 +65,10 @@ impl StreamClient {
         let (head, body) = response.into_parts();
         if let Some(page) = &self.page {
             let checked = page.check(&ResponseHead { status: head.status, headers: head.headers.clone() });
-            let refused = |block: &Box<Block>| Cors::AnswerRefused { code: code(block) };
-            measurement.sample.cors = Some(checked.as_ref().map_or_else(refused, |()| Cors::Allowed));
+            measurement.sample.cors = Some(match &checked {
+                Ok(()) => Cors::Allowed,
+                Err(block) => Cors::AnswerRefused { code: code(block) },
+            });
             checked.map_err(|block| self.blocked(&block))?;
         }
         if let Err(failure) = check_head(self.target(), head.status, &head.headers) {
