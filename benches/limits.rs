@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cors::decision;
 use http::request::Parts;
 use http::{Request, header};
+use tokenway::auth::authenticate::Authenticator;
 use tokenway::auth::caller::Caller;
-use tokenway::auth::check::Check;
 use tokenway::auth::claims::Claims;
 use tokenway::auth::key::Key;
 use tokenway::auth::revocations::LocalRevocations;
@@ -162,7 +162,8 @@ impl Credential {
         let config = config()?;
         let login = Self::new("", &SigningKey::from_secret(SECRET.as_bytes())?.sign(&claims()?)?, None)?;
         let sessions = config.access.sessions.as_ref().ok_or("no sessions")?;
-        let (_, cookie) = login.the_check().log_in(sessions, &login.parts, ADDRESS).map_err(|reject| reject.message)?;
+        let (_, cookie) =
+            login.authenticator().log_in(sessions, &login.parts, ADDRESS).map_err(|reject| reject.message)?;
         let cookie = cookie.to_str()?.split(';').next().unwrap_or_default().to_owned();
         let (parts, ()) = request().header(header::COOKIE, cookie).body(())?.into_parts();
         // sealed by the same secret
@@ -176,13 +177,15 @@ impl Credential {
         Ok(Self { name, access: config.access, signatures, revocations, metrics, parts, cors })
     }
 
-    fn the_check(&self) -> Check<'_> {
+    fn authenticator(&self) -> Authenticator<'_> {
         let Self { access, signatures, revocations, metrics, .. } = self;
-        Check { rules: access, signatures, revocations, metrics }
+        Authenticator { rules: access, signatures, revocations, metrics }
     }
 
     fn caller(&self) -> Result<Caller, String> {
-        self.the_check().admit(&self.parts, &self.cors, ADDRESS).map_err(|reject| format!("{}: {reject:?}", self.name))
+        self.authenticator()
+            .authenticate(&self.parts, &self.cors, ADDRESS)
+            .map_err(|reject| format!("{}: {reject:?}", self.name))
     }
 
     fn check(&self) -> Result<f64, BoxError> {

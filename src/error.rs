@@ -1,11 +1,13 @@
-//! A refusal is a value: [`Reject`] carries what the client is told and nothing that it must not see. Pure.
+//! A refusal is a value: [`Reject`] holds what the client may see of it, and nothing else. Pure.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
+use families::api_error::ApiError;
+use families::request::Invalid;
 use http::StatusCode;
 
-/// The closed set of error codes of the public API; each has one status and one OpenAI error `type`.
+/// The closed set of error codes of the public API; each has one status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Code {
     /// The request itself is wrong; the message names the JSON path or the header.
@@ -22,9 +24,9 @@ pub enum Code {
     ModelNotFound,
     /// No such resumable stream, or not this caller's: one answer for both.
     StreamNotFound,
-    /// A resumable stream was stopped before its end. Told in the stream, never as a status.
+    /// A resumable stream was stopped before its end. It is an event of the stream, never a status.
     StreamStopped,
-    /// Events of a resumable stream were given up before its request took them. Told in the stream, never as a status.
+    /// Events of a stream were discarded before its reader took them. It is an event of the stream, never a status.
     Gap,
     /// The route exists, the method does not.
     MethodNotAllowed,
@@ -34,7 +36,7 @@ pub enum Code {
     BodyTooLarge,
     /// The request body is not JSON.
     UnsupportedMediaType,
-    /// The host is none of ours.
+    /// This server does not answer for the host.
     MisdirectedRequest,
     /// The request head is too large.
     HeadersTooLarge,
@@ -50,7 +52,7 @@ pub enum Code {
     Draining,
     /// The upstream stayed silent too long.
     UpstreamTimeout,
-    /// Only a kept answer was wanted, and there is none (RFC 9111 §5.2.1.7).
+    /// The request asks for a cached answer alone, and there is none (RFC 9111 §5.2.1.7).
     NotCached,
     /// A defect of the gateway itself.
     InternalError,
@@ -134,20 +136,9 @@ impl Code {
             Code::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
-
-    /// OpenAI's `error.type`, which its SDKs show.
-    pub fn kind(self) -> &'static str {
-        match self.status().as_u16() {
-            401 => "authentication_error",
-            403 => "permission_error",
-            429 => "rate_limit_error",
-            500.. => "server_error",
-            _ => "invalid_request_error",
-        }
-    }
 }
 
-/// A refused or failed request, as the client is told of it.
+/// A refused or failed request: what the client reads of it.
 ///
 /// The message is written by the gateway: it never holds a byte of an upstream's error body, a secret or a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,8 +153,8 @@ pub struct Reject {
     pub allow: Option<&'static str>,
 }
 
-impl From<families::invalid::Invalid> for Reject {
-    fn from(invalid: families::invalid::Invalid) -> Self {
+impl From<Invalid> for Reject {
+    fn from(invalid: Invalid) -> Self {
         Self::new(Code::InvalidRequest, invalid.0)
     }
 }
@@ -190,19 +181,9 @@ impl Reject {
         self
     }
 
-    /// The body: `{"error":{"message","type","code","request_id"}}`, OpenAI's shape.
-    pub fn json(&self, request_id: &str) -> Vec<u8> {
-        let body = serde_json::json!({ "error": {
-            "message": self.message,
-            "type": self.code.kind(),
-            "code": self.code.as_str(),
-            "request_id": request_id,
-        }});
-        body.to_string().into_bytes()
-    }
-
-    /// The body as the event that ends a stream.
-    pub fn event(&self, request_id: &str) -> Vec<u8> {
-        [b"data: ", &self.json(request_id)[..], b"\n\n"].concat()
+    /// The error that the client of this request reads; its family writes it.
+    pub fn api_error<'a>(&'a self, request_id: &'a str) -> ApiError<'a> {
+        let Self { code, message, .. } = self;
+        ApiError { status: code.status().as_u16(), code: code.as_str(), message, request_id }
     }
 }

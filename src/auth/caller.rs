@@ -2,7 +2,7 @@
 //!
 //! [`key`] and [`keyring`] know gateway keys, [`token`] tokens that the app's own backend signs, [`session`] cookies that
 //! a token was exchanged for; [`credentials`] finds in a request's head which of them is presented. Clocks, randomness
-//! and files are given to them: [`crate::auth::check`] and [`crate::config`] have those.
+//! and files are given to them: [`crate::auth::authenticate`] and the settings of this directory have those.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};

@@ -1,24 +1,24 @@
-//! What a token says. Pure.
+//! The claims of a token. Pure.
 
 use serde::{Deserialize, Serialize};
 
 /// The claims that the gateway reads; others are ignored (RFC 7519 §4). Times are seconds since the epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claims {
-    /// Who: a user's id, or whatever the app counts by. 1 to 256 bytes without control characters.
+    /// The subject: a user's id, or another unit that the app counts by. 1 to 256 bytes without control characters.
     pub sub: String,
-    /// When it ends; a fraction is allowed (RFC 7519 §2, `NumericDate`).
+    /// The end of its validity; a fraction is allowed (RFC 7519 §2, `NumericDate`).
     pub exp: f64,
-    /// When it begins.
+    /// The beginning of its validity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nbf: Option<f64>,
-    /// For whom it is: `access.token_audience`.
+    /// The audience: `access.token_audience`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aud: Option<Audience>,
     /// The one origin whose pages may use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
-    /// The models that it may use.
+    /// The models that the caller may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<String>>,
     /// Requests per minute, instead of `limits.requests_per_minute`.
@@ -27,10 +27,10 @@ pub struct Claims {
     /// Tokens per minute, instead of `limits.tokens_per_minute`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tpm: Option<u64>,
-    /// Streams at once, instead of `limits.concurrent_streams`.
+    /// Concurrent streams, instead of `limits.concurrent_streams`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub streams: Option<u64>,
-    /// US dollars a day, instead of `cost.budget_per_day`.
+    /// US dollars per day, instead of `cost.budget_per_day`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<f64>,
 }

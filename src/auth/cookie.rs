@@ -1,4 +1,4 @@
-//! The session's cookie: found in a request, written into an answer. Pure.
+//! The session cookie: read from a request, written into a response. Pure.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ pub const NAME: &str = "__Host-tokenway";
 /// `access.same_site`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SameSite {
-    /// The page is on another site: `SameSite=None; Partitioned`. Partitioned cookies (CHIPS) are kept apart for each
-    /// top-level site, and pass where third-party cookies are blocked.
+    /// The page is on another site: `SameSite=None; Partitioned`. Partitioned cookies (CHIPS) are stored separately for
+    /// each top-level site, and are sent where third-party cookies are blocked.
     None,
     /// Page and gateway are subdomains of one site: `SameSite=Lax`.
     Lax,
@@ -31,8 +31,8 @@ pub fn set(value: &str, same_site: SameSite, max_age: Duration) -> String {
     format!("{NAME}={value}; {}; Max-Age={}", attributes(same_site), max_age.as_secs())
 }
 
-/// The `set-cookie` lines of a logout: one for each way in which the cookie may have been set, since a partitioned cookie
-/// and one that is not are two cookies.
+/// The `set-cookie` lines of a logout: one for each form in which the cookie may have been set, because a partitioned cookie and
+/// one that is not partitioned are two cookies.
 pub fn clear() -> [String; 2] {
     [SameSite::None, SameSite::Lax].map(|same_site| format!("{NAME}=; {}; Max-Age=0", attributes(same_site)))
 }

@@ -1,7 +1,7 @@
-//! Which credential a request presents. Pure.
+//! Finds the credential of a request. Pure.
 //!
-//! `authorization` speaks alone: a browser adds cookies without being asked, a header somebody has written. A request with
-//! a bad header and a good cookie is refused, and so is one with two of a kind.
+//! `authorization` has priority over a cookie: a browser adds cookies by itself, a header is written by a program. A request with an
+//! invalid header and a valid cookie is refused, and so is a request with two credentials of one kind.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -9,7 +9,7 @@ use http::header::AUTHORIZATION;
 use super::refusal::Refusal;
 use super::{cookie, key};
 
-/// `access.accept`: the kinds that are taken.
+/// `access.accept`: the accepted kinds of credentials.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Accept {
     /// Gateway keys.
@@ -21,16 +21,16 @@ pub struct Accept {
 }
 
 impl Accept {
-    /// Nothing is asked for: whoever may call at all is served.
+    /// No credentials are required.
     pub fn is_open(self) -> bool {
         self == Self::default()
     }
 }
 
-/// A credential as it stands in the request, unchecked.
+/// A credential of a request, not checked yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presented<'h> {
-    /// What begins as a gateway key does.
+    /// A text with the prefix of a gateway key.
     Key(&'h str),
     /// Any other bearer token.
     Token(&'h str),
@@ -49,10 +49,10 @@ impl Presented<'_> {
     }
 }
 
-/// The one credential that the request presents.
+/// The credential of the request.
 ///
 /// # Errors
-/// There is none, or it cannot be told which is meant.
+/// There is none, or there is more than one.
 pub fn presented(headers: &HeaderMap, accept: Accept) -> Result<Presented<'_>, Refusal> {
     if let Some(bearer) = bearer(headers)? {
         let (presented, accepted) = match bearer.starts_with(key::PREFIX) {
@@ -65,15 +65,15 @@ pub fn presented(headers: &HeaderMap, accept: Accept) -> Result<Presented<'_>, R
     match (sessions.next(), sessions.next()) {
         (None, _) => Err(Refusal::Missing),
         (Some(value), None) => Ok(Presented::Session(value)),
-        // a partitioned cookie beside an older one that is not: a logout clears both
+        // a partitioned cookie and an older one that is not partitioned: a logout deletes both
         (Some(_), Some(_)) => Err(Refusal::Repeated),
     }
 }
 
-/// What follows `Bearer` in `authorization` (RFC 6750 §2.1); `None` without the header.
+/// The text after `Bearer` in `authorization` (RFC 6750 §2.1); `None` without the header.
 ///
 /// # Errors
-/// Another scheme, more than one header, or what is no `token68` (RFC 9110 §11.2).
+/// Another scheme, more than one header, or a text that is no `token68` (RFC 9110 §11.2).
 pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let line = match (lines.next(), lines.next()) {

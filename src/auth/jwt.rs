@@ -1,8 +1,8 @@
-//! The cryptography of JWTs: `jsonwebtoken`'s traits over ring, which TLS uses already. Pure but for signing, which takes
-//! randomness from ring where the algorithm needs some.
+//! The cryptography of JWTs: `jsonwebtoken`'s traits over ring, which TLS uses already. Only signing is not pure: some algorithms
+//! take randomness from ring.
 //!
-//! One algorithm for each kind of key (RFC 8725 §3.1 and §3.2): a key that is made for one is never used with another, so
-//! that a public key cannot be taken for a shared secret. There is no `none`.
+//! One algorithm for each kind of key (RFC 8725 §3.1 and §3.2): a key is never used with another algorithm, so that a public key
+//! cannot be used as a shared secret. There is no `none`.
 
 use std::sync::Once;
 
@@ -23,16 +23,16 @@ static RING: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Has `jsonwebtoken` use ring from here on. Needed before it signs or verifies; more than once does no harm.
+/// Makes `jsonwebtoken` use ring. Required before it signs or verifies; further calls change nothing.
 pub(super) fn use_ring() {
     static INSTALLED: Once = Once::new();
-    // the only one who installs a provider is this line
+    // this is the only line that installs a provider
     INSTALLED.call_once(|| {
         let _ = RING.install_default();
     });
 }
 
-/// The one algorithm of this kind of key.
+/// The algorithm of this kind of key.
 pub(super) fn algorithm_of(family: AlgorithmFamily) -> Algorithm {
     match family {
         AlgorithmFamily::Hmac => Algorithm::HS256,

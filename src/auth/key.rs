@@ -1,28 +1,28 @@
 //! Gateway keys as text: `tw_`, 256 random bits in base62, and a checksum. Pure.
 //!
-//! The shape is for people and secret scanners, which find a leaked key by its prefix and know by its checksum that it is
-//! one. The gateway itself looks a key up by its hash alone.
+//! The form is for people and secret scanners, which find a leaked key by its prefix and verify it by its checksum. The gateway
+//! itself finds a key by its hash alone.
 
 use std::fmt;
 
 use ring::digest;
 
-/// What every key begins with.
+/// The prefix of every key.
 pub const PREFIX: &str = "tw_";
 /// ⌈256 / log₂ 62⌉
 const RANDOM_DIGITS: usize = 43;
 /// ⌈32 / log₂ 62⌉
 const CHECK_DIGITS: usize = 6;
-/// Characters of a whole key.
+/// The length of a key.
 pub const KEY_LENGTH: usize = PREFIX.len() + RANDOM_DIGITS + CHECK_DIGITS;
 
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// A new key. Shown once; no `Debug` shows it.
+/// A new key. It is shown once; `Debug` does not show it.
 pub struct Key(String);
 
-/// The SHA-256 of a key's text: what is stored. A key has 256 random bits, so that there is nothing to guess, and a slow
-/// hash, as passwords need it, would protect nothing more.
+/// The SHA-256 of a key's text, which is stored. A key has 256 random bits and cannot be guessed, so that a slow hash, as for
+/// passwords, would protect nothing more.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyHash(pub [u8; 32]);
 
@@ -37,12 +37,12 @@ impl Key {
         Self(text)
     }
 
-    /// The key itself: for the one place that prints it.
+    /// The key's text, for the only place that prints it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// What is stored of it.
+    /// The hash that is stored.
     pub fn hash(&self) -> KeyHash {
         KeyHash::of(&self.0)
     }
@@ -54,7 +54,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Whether a text has a key's shape and its checksum is right: if not, it was cut or mistyped on the way.
+/// Whether a text has the form and the checksum of a key: if not, it was cut or mistyped.
 pub fn is_whole(text: &str) -> bool {
     let Some((key, check)) = text.split_at_checked(KEY_LENGTH - CHECK_DIGITS) else { return false };
     let mut expected = String::with_capacity(CHECK_DIGITS);

@@ -1,4 +1,4 @@
-//! The keys file: `[[keys]]` in TOML, read whole, and changed without touching what the operator wrote. Pure.
+//! The keys file: `[[keys]]` in TOML. Changes leave the operator's text as it is. Pure.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -13,19 +13,19 @@ use super::key::KeyHash;
 use super::keyring::KeyRecord;
 use crate::price::Cost;
 
-/// Names that are labels of other callers in the metrics.
+/// Names that are metric labels of other callers.
 const RESERVED: [&str; 5] = ["token", "session", "anonymous", "operator", "other"];
-/// Longest name of a key.
+/// The length of the longest name.
 const MAX_NAME: usize = 64;
 
-/// What is wrong with a keys file. Never shows what is written there: it may be a key.
+/// A mistake in a keys file. It never shows the file's text, which may be a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong, as a clause.
+    /// The mistake, as a clause.
     pub reason: String,
-    /// What to do instead, as an imperative clause.
+    /// The correction, as an imperative clause.
     pub mend: &'static str,
 }
 
@@ -47,7 +47,7 @@ struct File {
 struct Entry {
     name: Spanned<String>,
     sha256: Spanned<String>,
-    /// For people alone.
+    /// A comment for people.
     #[serde(rename = "created")]
     _created: Option<Datetime>,
     expires: Option<Spanned<Datetime>>,
@@ -62,7 +62,7 @@ struct Entry {
 /// Reads every key of the file.
 ///
 /// # Errors
-/// Everything that is wrong, in the order of the file; where it is no such file at all, the first thing.
+/// All mistakes, in the order of the file; only the first one if the file is no TOML.
 pub fn parse(text: &str) -> Result<Vec<KeyRecord>, Vec<Flaw>> {
     let entries = entries(text).map_err(|flaw| vec![flaw])?;
     let mut flaws = Vec::new();
@@ -104,7 +104,7 @@ pub fn parse(text: &str) -> Result<Vec<KeyRecord>, Vec<Flaw>> {
         };
         let (expires, revoked) = (time(entry.expires.as_ref()), time(entry.revoked.as_ref()));
         let budget_per_day = entry.budget_per_day.as_ref().and_then(|dollars| {
-            // the shortest decimal that is this number: what the operator wrote
+            // the shortest decimal of this number, which is what the operator wrote
             let budget = Cost::parse(&dollars.get_ref().to_string()).ok();
             if budget.is_none() {
                 flaw(dollars.span().start, "`budget_per_day` is no amount", "write dollars, such as 5.00");
@@ -124,10 +124,10 @@ pub fn parse(text: &str) -> Result<Vec<KeyRecord>, Vec<Flaw>> {
     if flaws.is_empty() { Ok(records) } else { Err(flaws) }
 }
 
-/// Whether a key may have this name: it stands in logs and metrics.
+/// Checks the name of a key, which is in logs and metrics.
 ///
 /// # Errors
-/// Why not, as a clause.
+/// The mistake, as a clause.
 pub fn check_name(name: &str) -> Result<(), &'static str> {
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if !matches!(name.len(), 1..=MAX_NAME) || !name.bytes().all(harmless) {
@@ -139,17 +139,17 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Reads a time as it may stand in the file, in seconds since the epoch: `2027-01-31T12:00:00Z`, `2027-01-31`.
+/// Reads a time of the file, in seconds since the epoch: `2027-01-31T12:00:00Z`, `2027-01-31`.
 pub fn parse_time(text: &str) -> Option<u64> {
     date::to_seconds(&text.parse().ok()?)
 }
 
-/// Writes a time, in seconds since the epoch, as it stands in the file.
+/// Writes a time, in seconds since the epoch, in the form of the file.
 pub fn format_time(seconds: u64) -> String {
     date::from_seconds(seconds)
 }
 
-/// The file with one more key at its end, made at `created`.
+/// The file with one more key at its end, created at `created`.
 pub fn with_key(text: &str, record: &KeyRecord, created: u64) -> String {
     let mut whole = text.trim_end().to_owned();
     if !whole.is_empty() {
@@ -184,7 +184,7 @@ pub fn with_key(text: &str, record: &KeyRecord, created: u64) -> String {
 /// The file with this key revoked at `now`: one line more.
 ///
 /// # Errors
-/// It is revoked already, or it is written in a way that takes no further line.
+/// It is revoked already, or its table cannot take a further line.
 pub fn with_revoked(text: &str, name: &str, now: u64) -> Result<Option<String>, Flaw> {
     let entries = entries(text)?;
     let Some(entry) = entries.iter().find(|entry| entry.name.get_ref() == name) else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Looks gateway keys up: by hash, compared in constant time, with one answer for unknown, revoked and expired. Pure.
+//! Finds gateway keys by their hash, compared in constant time, with one answer for unknown, revoked and expired keys. Pure.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,15 +13,15 @@ use super::refusal::Refusal;
 /// One key as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRecord {
-    /// Its name: in logs and metrics. Unique.
+    /// The unique name, for logs and metrics.
     pub name: Arc<str>,
-    /// What is stored of it.
+    /// The hash.
     pub hash: KeyHash,
-    /// When it ends, in seconds since the epoch.
+    /// The end of its validity, in seconds since the epoch.
     pub expires: Option<u64>,
-    /// Since when it is no longer taken, in seconds since the epoch. The record stays, so that nobody takes its name.
+    /// When it was revoked, in seconds since the epoch. The record stays, so that its name is not used again.
     pub revoked: Option<u64>,
-    /// What its holder may use.
+    /// The terms of its holder.
     pub terms: Terms,
 }
 
@@ -29,20 +29,20 @@ pub struct KeyRecord {
 #[derive(Debug, Default)]
 pub struct Keyring {
     records: Vec<Held>,
-    /// By the first 8 bytes of the hash. Whoever presents a key does not choose its hash: how long a bucket is found
-    /// after tells nothing about the stored ones.
+    /// By the first 8 bytes of the hash. A client does not choose the hash of its text: the time to find a bucket says nothing
+    /// about the stored keys.
     buckets: HashMap<u64, Vec<usize>>,
 }
 
 #[derive(Debug)]
 struct Held {
     record: KeyRecord,
-    /// [`Caller::id`], written once.
+    /// [`Caller::id`], made once.
     id: Arc<str>,
 }
 
 impl Keyring {
-    /// Holds these keys.
+    /// A keyring of these keys.
     pub fn new(records: Vec<KeyRecord>) -> Self {
         let mut buckets: HashMap<u64, Vec<usize>> = HashMap::with_capacity(records.len());
         for (place, record) in records.iter().enumerate() {
@@ -59,11 +59,10 @@ impl Keyring {
 
     /// The caller that presents this text at the time `now`, in seconds since the epoch.
     ///
-    /// Whatever the text is, it is hashed and compared; nothing is looked at before, so that time tells no more than the
-    /// answer does.
+    /// Any text is hashed and compared before anything else is checked, so that the time says no more than the answer.
     ///
     /// # Errors
-    /// Why it is refused; the caller is not told.
+    /// Why it is refused; the response does not say it.
     pub fn find(&self, text: &str, address: IpAddr, now: u64) -> Result<Caller, Refusal> {
         let presented = KeyHash::of(text);
         let refusal = match self.matching(&presented) {
@@ -76,7 +75,7 @@ impl Keyring {
             },
             None => Refusal::Unknown,
         };
-        // for every refusal alike: a text that is no whole key was damaged on its way, which the operator likes to know
+        // a text without a valid checksum was damaged on its way, which helps the operator
         let damaged = !key::is_whole(text);
         Err(if damaged && refusal == Refusal::Unknown { Refusal::Malformed } else { refusal })
     }
@@ -84,7 +83,7 @@ impl Keyring {
     fn matching(&self, presented: &KeyHash) -> Option<&Held> {
         const NONE: u32 = u32::MAX;
         let candidates = self.buckets.get(&bucket(presented)).map_or(&[][..], Vec::as_slice);
-        // at least one comparison, whether a bucket was found or not
+        // one comparison at least, also without a bucket
         let nobody = KeyHash([0; 32]);
         let mut found = NONE;
         for place in candidates.iter().copied().map(Some).chain([None]) {

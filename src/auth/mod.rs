@@ -1,10 +1,10 @@
-//! Who sends a request: gateway keys, tokens and sessions, and the check that turns credentials into a [`Caller`].
+//! Credentials (gateway keys, tokens and sessions), and authentication, which turns them into a [`Caller`].
 //!
-//! The modules decide without I/O: clocks, randomness and files are arguments. [`check`] has the clock and the randomness,
-//! [`revocations`] and [`shared_revocations`] keep the logouts.
+//! The modules decide without I/O: clocks, randomness and files are arguments. [`authenticate`] has the clock and the randomness,
+//! [`revocations`] and [`shared_revocations`] store the logouts.
 
+pub mod authenticate;
 pub mod caller;
-pub mod check;
 pub mod claims;
 pub mod cookie;
 pub mod credentials;

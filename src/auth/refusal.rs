@@ -1,35 +1,35 @@
-//! Why a credential is refused: told to the operator, by metric and log, and never to the caller. Pure.
+//! Why a credential is refused. Metrics and the log say it; the response does not. Pure.
 
 use crate::error::{Code, Reject};
 
 /// Why a credential is refused. A closed set: it is a label of `tokenway_credentials_refused_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// Credentials are needed, and none is there.
+    /// Credentials are required, and there are none.
     Missing,
-    /// It has not the shape of any credential: another scheme than `Bearer`, a damaged key, no JWT, no cookie of ours.
+    /// It has not the form of a credential: another scheme than `Bearer`, a damaged key, no JWT, no cookie of this gateway.
     Malformed,
-    /// More than one of a kind: which one is meant cannot be told.
+    /// More than one credential of a kind.
     Repeated,
     /// A kind that `access.accept` does not list.
     NotAccepted,
-    /// No such key; for tokens, no key that could verify it.
+    /// Unknown key; for tokens, no key that can verify it.
     Unknown,
     /// The key was revoked, or the session logged out.
     Revoked,
-    /// Its time is over.
+    /// It has expired.
     Expired,
-    /// Its time has not begun.
+    /// It is not valid yet.
     NotYetValid,
     /// It would be valid for longer than `access.token_max_age`.
     LivesTooLong,
-    /// The signature or seal is not ours.
+    /// The signature or the seal is wrong.
     BadSignature,
-    /// A claim is missing, or is not what it must be.
+    /// A claim is missing or malformed.
     BadClaims,
-    /// It was made for another audience.
+    /// It is for another audience.
     WrongAudience,
-    /// It was made for pages of another origin.
+    /// It is for pages of another origin.
     WrongOrigin,
 }
 
@@ -53,8 +53,8 @@ impl Refusal {
         }
     }
 
-    /// What the caller is told: whether credentials were there, and nothing else. Unknown, expired and revoked must not
-    /// be told apart by whoever tries them.
+    /// The response: it says whether there were credentials, and nothing else. A client must not distinguish unknown, expired and
+    /// revoked credentials.
     pub fn reject(self) -> Reject {
         match self {
             Refusal::Missing => Reject::new(

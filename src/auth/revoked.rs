@@ -1,75 +1,75 @@
-//! Sessions that were logged out before their end, within a bound. Pure.
+//! A bounded set of revoked sessions. Pure.
 
 use std::collections::{BTreeSet, HashSet};
 
 use crate::auth::caller::SessionId;
 
-/// Sessions that are no longer taken, each until it would have ended by itself.
+/// Revoked sessions, each until it would have ended by itself.
 ///
-/// When it is full, the one that would end soonest is forgotten: it is taken again for the shortest time.
+/// A full set evicts the session that would end first: it is valid again for the shortest time.
 #[derive(Debug)]
 pub struct Revoked {
     max: usize,
     sessions: HashSet<SessionId>,
-    /// The same by their ends, in seconds since the epoch.
+    /// The same sessions by their ends, in seconds since the epoch.
     by_end: BTreeSet<(u64, SessionId)>,
 }
 
 impl Revoked {
-    /// Holds at most `max`, which is at least 1: some 100 bytes each.
+    /// A set of at most `max` sessions, at least 1: some 100 bytes each.
     pub fn new(max: usize) -> Self {
         Self { max, sessions: HashSet::new(), by_end: BTreeSet::new() }
     }
 
-    /// Revokes a session that would end at `end`; those that have ended at `now` are forgotten. False if another one that
-    /// has not had to be.
+    /// Revokes a session that would end at `end`, and removes those that have ended at `now`. False if it evicted one that has not
+    /// ended.
     pub fn insert(&mut self, session: SessionId, end: u64, now: u64) -> bool {
-        self.forget_ended(now);
+        self.remove_ended(now);
         if end > now && self.sessions.insert(session) {
             self.by_end.insert((end, session));
         }
         let full = self.sessions.len() > self.max;
         if full {
-            self.forget_first();
+            self.evict_first();
         }
         !full
     }
 
-    /// Whether the session was revoked.
+    /// Whether the session is revoked.
     pub fn contains(&self, session: SessionId) -> bool {
         self.sessions.contains(&session)
     }
 
-    /// Some of those that have not ended at `now`, with their ends: the soonest first, and no more than `most`.
+    /// At most `most` sessions that have not ended at `now`, with their ends, the first end first.
     pub fn soonest(&mut self, most: usize, now: u64) -> Vec<(SessionId, u64)> {
-        self.forget_ended(now);
+        self.remove_ended(now);
         self.by_end.iter().take(most).map(|(end, session)| (*session, *end)).collect()
     }
 
-    /// Forgets a session that would end at `end`.
+    /// Removes a session that would end at `end`.
     pub fn remove(&mut self, session: SessionId, end: u64) {
         if self.by_end.remove(&(end, session)) {
             self.sessions.remove(&session);
         }
     }
 
-    /// How many there are, ended ones among them.
+    /// The number of sessions, with ended ones.
     pub fn len(&self) -> usize {
         self.sessions.len()
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
     }
 
-    fn forget_ended(&mut self, now: u64) {
+    fn remove_ended(&mut self, now: u64) {
         while self.by_end.first().is_some_and(|(end, _)| *end <= now) {
-            self.forget_first();
+            self.evict_first();
         }
     }
 
-    fn forget_first(&mut self) {
+    fn evict_first(&mut self) {
         if let Some((_, session)) = self.by_end.pop_first() {
             self.sessions.remove(&session);
         }

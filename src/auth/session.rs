@@ -1,6 +1,6 @@
-//! Sessions: what a token said, sealed into a cookie. The gateway keeps nothing of them. Pure.
+//! Sessions: the claims of a token, sealed into a cookie. The gateway stores nothing of them. Pure.
 //!
-//! The seal is AES-256-GCM: who holds the cookie can neither read nor change it. A value is
+//! The seal is AES-256-GCM: the holder of the cookie can neither read nor change it. A value is
 //! `version (1) ‖ nonce (12) ‖ ciphertext ‖ tag (16)` in base64url. Nonces are random: NIST SP 800-38D §8.3 allows 2³² of them
 //! for one key, which is a login each 10 ms for over a year; rotate the secret before that.
 
@@ -20,23 +20,23 @@ use super::refusal::Refusal;
 use super::token::Verified;
 use crate::price::Cost;
 
-/// Least bytes of a session secret.
+/// The fewest bytes of a session secret.
 pub const MIN_SECRET: usize = 32;
-/// RFC 6265 §6.1 has browsers keep 4096 bytes of name, value and attributes together.
+/// By RFC 6265 §6.1 browsers store 4096 bytes of name, value and attributes together.
 const MAX_VALUE: usize = 3800;
-/// The first byte of every value; another form gets another number.
+/// The first byte of every value: the version of its form.
 const VERSION: u8 = 1;
 
-/// Seals sessions into cookies, and opens them.
+/// Seals sessions into cookies and opens them.
 pub struct Sessions {
     current: LessSafeKey,
-    /// Opens what it sealed before a rotation.
+    /// The secret before a rotation, which opens older cookies.
     previous: Option<LessSafeKey>,
     ttl: Duration,
     same_site: cookie::SameSite,
 }
 
-/// What a login needs of randomness: new at each, so that no value is ever one that somebody has planted.
+/// The randomness of one login: new each time, so that an attacker cannot fix a session.
 #[derive(Clone, Copy)]
 pub struct Fresh {
     /// The session's id.
@@ -45,19 +45,19 @@ pub struct Fresh {
     pub nonce: [u8; NONCE_LEN],
 }
 
-/// A session as it was found in a cookie.
+/// A session, opened from a cookie.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Session {
-    /// Which one.
+    /// Its id.
     pub id: SessionId,
-    /// When it ends, in seconds since the epoch.
+    /// Its end, in seconds since the epoch.
     pub expires: u64,
     subject: Arc<str>,
     origin: Option<String>,
     terms: Terms,
 }
 
-/// The sealed text. Short names: a cookie travels with every request.
+/// The sealed text. Names are short because a cookie is sent with every request.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sealed {
@@ -74,17 +74,17 @@ struct Sealed {
     t: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     c: Option<u64>,
-    /// Micro-dollars a day.
+    /// Micro-dollars per day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     b: Option<u64>,
 }
 
-/// The token says more than a cookie holds: its list of models is too long.
+/// The claims of the token exceed a cookie: the list of models is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong;
 
 impl Sessions {
-    /// Seals with `secret`, and opens what either has sealed.
+    /// Seals with `secret`, and opens cookies of both secrets.
     ///
     /// # Errors
     /// A secret is too short.
@@ -97,10 +97,10 @@ impl Sessions {
         Ok(Self { current: sealing_key(secret)?, previous: previous.map(sealing_key).transpose()?, ttl, same_site })
     }
 
-    /// `set-cookie` for a session that begins at `now`, in seconds since the epoch, with what a token said.
+    /// `set-cookie` for a session that begins at `now`, in seconds since the epoch, with the claims of a token.
     ///
     /// # Errors
-    /// A cookie does not hold all of it.
+    /// The claims exceed a cookie.
     pub fn begin(&self, verified: &Verified, now: u64, fresh: Fresh) -> Result<String, TooLong> {
         let Verified { subject, origin, terms } = verified;
         let sealed = Sealed {
@@ -127,7 +127,7 @@ impl Sessions {
     /// The session in a cookie's value, at the time `now`, for a request with this `Origin`.
     ///
     /// # Errors
-    /// Why it is refused; the caller is not told.
+    /// Why it is refused; the response does not say it.
     pub fn open(&self, value: &str, origin: Option<&str>, now: u64) -> Result<Session, Refusal> {
         let Sealed { i, s, e, o, m, r, t, c, b } = self.unseal(value)?;
         if now >= e {
@@ -160,7 +160,7 @@ impl Sessions {
             let mut sealed = sealed.to_vec();
             let nonce = Nonce::assume_unique_for_key(*nonce);
             if let Ok(text) = key.open_in_place(nonce, Aad::from(cookie::NAME), &mut sealed) {
-                // what we sealed can be read, unless another version of this program did
+                // a sealed text can be read, unless another version of this program has sealed it
                 return serde_json::from_slice(text).map_err(|_| Refusal::Malformed);
             }
         }
@@ -169,7 +169,7 @@ impl Sessions {
 }
 
 impl Session {
-    /// The caller that holds it.
+    /// The caller of the session.
     pub fn caller(self, address: IpAddr) -> Caller {
         Caller::session(self.subject, self.id, address, self.terms)
     }
@@ -182,10 +182,10 @@ impl std::fmt::Debug for Sessions {
     }
 }
 
-/// Whether a secret is long enough to seal with.
+/// Checks the length of a session secret.
 ///
 /// # Errors
-/// It is not, as a clause.
+/// It is too short: a clause that says so.
 pub fn check_secret(secret: &[u8]) -> Result<(), String> {
     match secret.len() {
         MIN_SECRET.. => Ok(()),
@@ -193,7 +193,7 @@ pub fn check_secret(secret: &[u8]) -> Result<(), String> {
     }
 }
 
-/// HKDF (RFC 5869) makes of the operator's text a key for this one use: the same text elsewhere is no use here.
+/// HKDF (RFC 5869) derives a key for this use alone from the operator's text.
 fn sealing_key(secret: &[u8]) -> Result<LessSafeKey, String> {
     check_secret(secret)?;
     let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"tokenway").extract(secret);

@@ -1,7 +1,7 @@
-//! Logouts that every instance learns of, through Redis.
+//! Logouts that all instances share through Redis.
 //!
-//! A logout holds at once where it was made. The other instances read what is new once a second, so that no request with
-//! a cookie waits for Redis. What could not be written waits here, and is written when Redis is back; so is what it has lost.
+//! A logout holds at once on its own instance. The other instances read new logouts once a second, so that no request with a cookie
+//! waits for Redis. Logouts that could not be written wait here until Redis is back; logouts that Redis has lost are written again.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -18,17 +18,17 @@ use crate::metrics::Metrics;
 use crate::redis::connection::{Connection, Script};
 use crate::redis::error::RedisError;
 
-/// How often what is new is read, and what waits is written.
+/// The time between two rounds of reading and writing.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How long a logout is kept: `access.session_ttl` is at most that.
+/// How long a logout is stored: `access.session_ttl` is at most that.
 const KEPT: Duration = Duration::from_hours(720);
-/// How many are read at once.
+/// The logouts of one read.
 const PAGE: usize = 1000;
-/// How many that waited are written at once. They bear one time: fewer than a page, so that a page ends behind them.
+/// The logouts of one write. They have one time: fewer than a page, so that a page ends after them.
 const BATCH: usize = 100;
-/// Most that wait to be written: some 1 MB.
+/// The most logouts that wait to be written: some 1 MB.
 const MAX_WAITING: usize = 10_000;
-/// What was read is read again for this long, in microseconds: after a failover another clock may stamp what is new.
+/// Reads overlap by this time, in microseconds: after a failover another clock may stamp new logouts.
 const OVERLAP: f64 = 5e6;
 const KEY: &str = "tokenway:{logouts}";
 
@@ -42,10 +42,10 @@ end
 return redis.call('EXPIRE', KEYS[1], ARGV[1])";
 const READ: &str = "return redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])";
 
-/// Logouts of all instances.
+/// The logouts of all instances.
 pub struct SharedRevocations {
     here: LocalRevocations,
-    /// Those of this instance that Redis does not know of yet.
+    /// Logouts of this instance that are not in Redis yet.
     waiting: Mutex<Revoked>,
     link: Arc<Connection>,
     metrics: Arc<Metrics>,
@@ -53,20 +53,20 @@ pub struct SharedRevocations {
     read: Script,
 }
 
-/// How far this instance has read.
+/// The position up to which this instance has read.
 struct Place {
     /// The time of the last entry, as Redis writes it.
     since: String,
-    /// The last entry, which is read again while Redis has it.
+    /// The last entry, which is read again as long as Redis has it.
     last: Option<String>,
-    /// The connection over which it was read.
+    /// The number of the connection that read it.
     generation: u64,
-    /// What was read since the start, until Redis has all of it that is known here.
+    /// The entries since the start, until Redis is known to have all that this instance knows.
     seen: Option<HashSet<SessionId>>,
 }
 
 impl SharedRevocations {
-    /// Reads over this link what other instances write, and writes what waits, for as long as the result lives.
+    /// Reads the logouts of other instances over this connection, and writes waiting ones, as long as the result lives.
     pub fn start(link: Arc<Connection>, metrics: Arc<Metrics>) -> Arc<Self> {
         let everywhere = Arc::new(Self {
             here: LocalRevocations::default(),
@@ -82,7 +82,7 @@ impl SharedRevocations {
             while let Some(everywhere) = weak.upgrade() {
                 let is_all = match everywhere.write_waiting().await {
                     Ok(()) => everywhere.learn(&mut place).await,
-                    // trouble is counted and told of there; all is caught up on when it is over
+                    // the connection counts and logs errors; the next round catches up
                     Err(_) => true,
                 };
                 drop(everywhere);
@@ -94,12 +94,12 @@ impl SharedRevocations {
         everywhere
     }
 
-    /// Writes what waits, until nothing does.
+    /// Writes waiting logouts until there are none.
     async fn write_waiting(&self) -> Result<(), RedisError> {
         loop {
             let batch = self.waiting().soonest(BATCH, now());
             if batch.is_empty() {
-                self.told_of(0);
+                self.report_waiting(0);
                 return Ok(());
             }
             self.write(&batch).await?;
@@ -110,7 +110,7 @@ impl SharedRevocations {
         }
     }
 
-    /// Writes these, and has them wait no longer.
+    /// Writes these logouts, which then no longer wait.
     async fn write(&self, logouts: &[(SessionId, u64)]) -> Result<(), RedisError> {
         let members = logouts.iter().map(|(session, end)| format!("{session}:{end}"));
         let arguments: Vec<String> = std::iter::once(KEPT.as_secs().to_string()).chain(members).collect();
@@ -119,18 +119,18 @@ impl SharedRevocations {
         for (session, end) in logouts {
             waiting.remove(*session, *end);
         }
-        self.told_of(waiting.len());
+        self.report_waiting(waiting.len());
         Ok(())
     }
 
-    /// Reads on from where the last reading ended; false if there is more.
+    /// Reads from the position on; false if there is more.
     async fn learn(&self, place: &mut Place) -> bool {
-        // another server may have another clock, and other logouts
+        // another server may have another clock and other logouts
         let generation = self.link.generation();
         if place.generation != generation {
             *place = Place::start(generation);
         }
-        // before it is read: what is written meanwhile is not lost
+        // before the read, so that logouts that are written meanwhile are not lost
         let written = if place.seen.is_some() { self.written() } else { Vec::new() };
         let page = [place.since.clone(), PAGE.to_string()];
         let Ok(reply) = self.link.run(&self.read, &[KEY.to_owned()], &page).await else { return true };
@@ -151,7 +151,7 @@ impl SharedRevocations {
             return false;
         }
         if let Some(seen) = &place.seen {
-            // else it is tried again after the next reading
+            // otherwise the next round tries again
             let lost: Vec<_> = written.into_iter().filter(|(session, _)| !seen.contains(session)).collect();
             let is_whole = self.write_lost(&lost).await.is_ok() && place.last.is_some();
             place.seen.take_if(|_| is_whole);
@@ -159,13 +159,13 @@ impl SharedRevocations {
         true
     }
 
-    /// What is known here and was written once, by this instance or another one.
+    /// The known logouts that were written once, by this instance or another one.
     fn written(&self) -> Vec<(SessionId, u64)> {
         let (all, waiting) = (self.here.all(now()), self.waiting());
         all.into_iter().filter(|(session, _)| !waiting.contains(*session)).collect()
     }
 
-    /// Writes once more what Redis has lost.
+    /// Writes the logouts again that Redis has lost.
     async fn write_lost(&self, lost: &[(SessionId, u64)]) -> Result<(), RedisError> {
         for batch in lost.chunks(BATCH) {
             self.write(batch).await?;
@@ -181,7 +181,7 @@ impl SharedRevocations {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn told_of(&self, waiting: usize) {
+    fn report_waiting(&self, waiting: usize) {
         self.metrics.logouts_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 }
@@ -191,14 +191,13 @@ impl Place {
         Self { since: "0".to_owned(), last: None, generation, seen: Some(HashSet::new()) }
     }
 
-    /// Whether the entry that was read last is not there any more: Redis was emptied, or has gone back to what it was. A full page
-    /// may end before it.
+    /// Whether the last entry is missing: Redis was emptied, or has returned to an older state. A full page may end before it.
     fn has_lost_its_last(&self, entries: &[(String, String)]) -> bool {
         let is_lost = |last: &String| entries.iter().all(|(member, _)| member != last);
         entries.len() < PAGE && self.last.as_ref().is_some_and(is_lost)
     }
 
-    /// To the end of a page; whether there is more behind it.
+    /// Moves to the end of a page; returns whether there is more.
     fn advance(&mut self, entries: &[(String, String)]) -> bool {
         let Some((member, time)) = entries.last() else { return false };
         let (is_full, leads_on) = (entries.len() >= PAGE, self.since != *time);
@@ -210,12 +209,12 @@ impl Place {
 
 impl Revocations for SharedRevocations {
     fn revoke(&self, session: SessionId, end: u64, now: u64) -> Pin<Box<dyn Future<Output = Reach> + Send + '_>> {
-        // before it is tried: a client that leaves meanwhile is logged out everywhere, too; and before it is known here, or it
-        // would look as if it had been written once
+        // before the write, so that a client that leaves meanwhile is logged out everywhere, too; and before it is known here,
+        // because otherwise it would count as written
         let had_room = {
             let mut waiting = self.waiting();
             let had_room = waiting.insert(session, end, now);
-            self.told_of(waiting.len());
+            self.report_waiting(waiting.len());
             had_room
         };
         self.here.insert(session, end, now);
@@ -242,13 +241,13 @@ impl Revocations for SharedRevocations {
     }
 }
 
-/// A little before this time. What is no number is read from the start.
+/// A time [`OVERLAP`] before this one; the start if it is no number.
 fn before(time: &str) -> String {
     let time: f64 = time.parse().unwrap_or(0.0);
     format!("{:.0}", (time - OVERLAP).max(0.0))
 }
 
-/// Members and scores, as they are written.
+/// Members and scores.
 fn entries(reply: Value) -> Option<Vec<(String, String)>> {
     let flat = Vec::<String>::from_redis_value(reply).ok()?;
     Some(flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())

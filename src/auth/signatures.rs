@@ -1,5 +1,5 @@
-//! Tokens whose signature was found good: a page sends one token with each of its requests, and a signature of a public key
-//! costs tens of microseconds to verify.
+//! A cache of verified tokens: a page sends one token with each request, and the signature of a public key takes tens of
+//! microseconds to verify.
 
 use std::sync::Arc;
 
@@ -9,16 +9,15 @@ use crate::auth::refusal::Refusal;
 use crate::auth::token::{Signed, Tokens, Verified};
 use crate::recent_map::RecentMap;
 
-/// Most tokens that are remembered.
+/// The most tokens in the cache.
 const MOST: usize = 8192;
-/// Longer tokens are verified each time: so all of it weighs 20 MB at most, and some 4 MB with usual tokens.
+/// Longer tokens are not cached: so the cache takes 20 MB at most, and some 4 MB with usual tokens.
 const LONGEST: usize = 2048;
 
-/// What one set of keys has verified. Other keys need another one.
+/// The tokens that one set of keys has verified. Other keys need another cache.
 ///
-/// Only what cannot change is kept: that this text, byte for byte, was signed by one of the keys, and what it says. Times,
-/// audience and origin are judged at every request. What is not signed is never kept, so that nobody can push out others
-/// with what he makes up.
+/// It holds only what cannot change: that one of the keys has signed this text, and its claims. Times, audience and origin are
+/// checked at every request. A token without a valid signature is never cached, so that invented tokens evict nothing.
 pub struct Signatures(RecentMap<TokenHash, Arc<Signed>>);
 
 /// The SHA-256 of a whole token, signature included.
@@ -40,7 +39,7 @@ impl Default for Signatures {
 }
 
 impl Signatures {
-    /// As [`Tokens::check`] with the same `tokens` as ever.
+    /// Like [`Tokens::check`]; `tokens` must always be the same.
     ///
     /// # Errors
     /// The same.

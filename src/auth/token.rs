@@ -16,30 +16,30 @@ use super::refusal::Refusal;
 use super::token_key::TokenKey;
 use crate::price::Cost;
 
-/// How far the clocks of backend and gateway may be apart.
+/// The tolerated difference between the clocks of backend and gateway.
 pub const LEEWAY: Duration = Duration::from_secs(10);
-/// Most bytes of a token: more fits in no request head, and no honest token comes near.
+/// The most bytes of a token: far more than an ordinary token has.
 const MAX_TOKEN: usize = 8 * 1024;
-/// Most bytes of a subject.
+/// The most bytes of a subject.
 const MAX_SUBJECT: usize = 256;
-/// Most models that a token may list.
+/// The most models of a token.
 const MAX_MODELS: usize = 64;
 
-/// What a good token says.
+/// The claims of a valid token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verified {
-    /// Who.
+    /// The subject.
     pub subject: Arc<str>,
     /// The one origin whose pages may use it.
     pub origin: Option<String>,
-    /// What the caller may use.
+    /// The terms of the caller.
     pub terms: Terms,
 }
 
-/// A token whose signature is good: what it says, whenever and from wherever it comes.
+/// A token with a valid signature, and its claims.
 ///
-/// It depends on the token and the keys alone, so that it may be kept for as long as the keys are; whether the token is
-/// good now is for [`Tokens::judge`] to say, at each request anew.
+/// It depends on the token and the keys alone, so that it may be cached as long as the keys do not change; [`Tokens::judge`] decides
+/// at each request whether the token is valid now.
 #[derive(Debug, PartialEq)]
 pub struct Signed {
     verified: Verified,
@@ -57,8 +57,8 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Tokens that one of these keys verifies, that end at most `max_age` from now, and that are for this audience; without
-    /// one, those that name none.
+    /// Accepts tokens that one of these keys verifies, that end at most `max_age` from now, and that are for this audience; without
+    /// an audience, tokens that name none.
     pub fn new(keys: Vec<TokenKey>, max_age: Duration, audience: Option<String>) -> Self {
         Self { keys, max_age, audience }
     }
@@ -66,15 +66,15 @@ impl Tokens {
     /// Checks a token that came with this `Origin` at the time `now`, in seconds since the epoch.
     ///
     /// # Errors
-    /// Why it is refused; the caller is not told.
+    /// Why it is refused; the response does not say it.
     pub fn check(&self, token: &str, origin: Option<&str>, now: u64) -> Result<Verified, Refusal> {
         self.judge(&self.verify(token)?, origin, now)
     }
 
-    /// The costly half of a check: the signature, and what the token says.
+    /// The expensive half of a check: the signature and the claims.
     ///
     /// # Errors
-    /// Why it is refused, now and ever.
+    /// Why it is refused, at any time.
     pub fn verify(&self, token: &str) -> Result<Signed, Refusal> {
         let Claims { sub, exp, nbf, aud, origin, models, rpm, tpm, streams, budget } = self.verified_claims(token)?;
         let subject_is_usable = matches!(sub.len(), 1..=MAX_SUBJECT) && !sub.chars().any(char::is_control);
@@ -82,7 +82,7 @@ impl Tokens {
         if !subject_is_usable || !models_are_usable {
             return Err(Refusal::BadClaims);
         }
-        // the shortest decimal that is this number: what the backend wrote
+        // the shortest decimal of this number, which is what the backend wrote
         let budget = budget.map(|dollars| Cost::parse(&dollars.to_string())).transpose();
         let budget_per_day = budget.map_err(|_| Refusal::BadClaims)?;
         let allowance =
@@ -91,11 +91,11 @@ impl Tokens {
         Ok(Signed { verified: Verified { subject: sub.into(), origin, terms }, exp, nbf, aud })
     }
 
-    /// The other half: whether a token that was found signed is good for a request with this `Origin` at the time `now`, in
-    /// seconds since the epoch.
+    /// The other half: whether a signed token is valid for a request with this `Origin` at the time `now`, in seconds since the
+    /// epoch.
     ///
     /// # Errors
-    /// Why it is refused; the caller is not told.
+    /// Why it is refused; the response does not say it.
     pub fn judge(&self, signed: &Signed, origin: Option<&str>, now: u64) -> Result<Verified, Refusal> {
         self.check_times(signed, now)?;
         self.check_audience(signed.aud.as_ref())?;
@@ -107,7 +107,7 @@ impl Tokens {
         Ok(signed.verified.clone())
     }
 
-    /// The claims, once a signature is found good. Nothing in the token but `alg`, `kid` and `crit` is used before that.
+    /// The claims of a token with a valid signature. Nothing in the token but `alg`, `kid` and `crit` is used before that.
     ///
     /// The library's own `decode` reads the header three times and the claims twice, and looks at a clock: 2.3 µs where
     /// this takes half. Its keys, algorithms and signatures are used.
@@ -118,9 +118,9 @@ impl Tokens {
         // RFC 7515 §7.1: three parts
         let (message, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
         let (header, claims) = message.split_once('.').ok_or(Refusal::Malformed)?;
-        // `none` is no algorithm of the library: a header with it cannot be read
+        // the library has no algorithm `none`: a header with it cannot be read
         let header: Header = part(header).ok_or(Refusal::Malformed)?;
-        // RFC 7515 §4.1.11: what is critical and not understood makes the token invalid; we understand no extension
+        // RFC 7515 §4.1.11: a critical extension that is not understood makes the token invalid; none is understood here
         if header.crit.is_some() {
             return Err(Refusal::Malformed);
         }
@@ -129,7 +129,7 @@ impl Tokens {
             match verify(signature, message.as_bytes(), key.key(), header.alg) {
                 Ok(true) => return part(claims).ok_or(Refusal::BadClaims),
                 Ok(false) => refusal = Refusal::BadSignature,
-                // a signature that is no base64url
+                // the signature is no base64url
                 Err(_) => return Err(Refusal::Malformed),
             }
         }
@@ -138,7 +138,7 @@ impl Tokens {
 
     fn check_times(&self, signed: &Signed, now: u64) -> Result<(), Refusal> {
         let (now, leeway) = (now as f64, LEEWAY.as_secs_f64());
-        // JSON knows neither NaN nor infinity
+        // JSON has neither NaN nor infinity
         if now > signed.exp + leeway {
             return Err(Refusal::Expired);
         }
@@ -151,8 +151,8 @@ impl Tokens {
         }
     }
 
-    /// RFC 7519 §4.1.3: a token with an audience that is not us must be rejected. An identity provider signs for many
-    /// services with one key: none of their tokens may open this one.
+    /// RFC 7519 §4.1.3: a token for another audience must be rejected. An identity provider signs for many services with one key:
+    /// their tokens must not be valid here.
     fn check_audience(&self, named: Option<&Audience>) -> Result<(), Refusal> {
         let good = match (&self.audience, named) {
             (None, None) => true,
@@ -164,7 +164,7 @@ impl Tokens {
     }
 }
 
-/// What is read of a header (RFC 7515 §4.1); key material that it brings along (`jwk`, `jku`, `x5c`) is not.
+/// The fields of a header that are read (RFC 7515 §4.1); key material in it (`jwk`, `jku`, `x5c`) is ignored.
 #[derive(Deserialize)]
 struct Header {
     alg: Algorithm,

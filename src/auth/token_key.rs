@@ -7,9 +7,9 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, Enc
 use super::claims::Claims;
 use super::jwt;
 
-/// RFC 7518 §3.2: a key of at least the hash's size. A shorter one can be guessed from one token, offline.
+/// RFC 7518 §3.2: a key of at least the hash's size. A shorter one can be guessed offline from one token.
 pub const MIN_SECRET: usize = 32;
-/// Most keys of a JWKS file: each that a token might mean costs a signature check.
+/// The most keys of a JWKS file: each key that matches a token costs a signature check.
 const MAX_KEYS: usize = 32;
 
 /// One key that verifies tokens, bound to its one algorithm.
@@ -24,7 +24,7 @@ pub struct TokenKey {
 pub struct SigningKey(EncodingKey);
 
 impl TokenKey {
-    /// For HS256: the bytes of the secret as they stand.
+    /// For HS256: the bytes of the secret, unchanged.
     ///
     /// # Errors
     /// It is too short.
@@ -36,7 +36,7 @@ impl TokenKey {
     /// For EdDSA (Ed25519), ES256 (P-256) or RS256 (RSA of 2048 bits and more), as the key in the PEM text is.
     ///
     /// # Errors
-    /// What is wrong with it, as a clause without a byte of it.
+    /// The mistake, as a clause without a byte of the key.
     pub fn from_pem(pem: &[u8]) -> Result<Self, String> {
         if contains(pem, b"PRIVATE KEY-----") {
             return Err("holds a private key: keep that with the backend, the gateway needs the public one".into());
@@ -49,7 +49,7 @@ impl TokenKey {
     /// Every signing key of a JWK set (RFC 7517 §5) that the gateway can use; others are skipped, as §5 has it.
     ///
     /// # Errors
-    /// What is wrong with it, as a clause without a byte of it.
+    /// The mistake, as a clause without a byte of the key.
     pub fn from_jwks(json: &[u8]) -> Result<Vec<Self>, String> {
         let set: JwkSet = serde_json::from_slice(json)
             .map_err(|error| format!("is no JWK set, at line {} column {}", error.line(), error.column()))?;
@@ -79,7 +79,7 @@ impl TokenKey {
         Ok(Self { id, algorithm: jwt::algorithm_of(key.family()), key })
     }
 
-    /// Whether a token with this header may be meant for this key: its own algorithm, and no other key's id.
+    /// Whether this key may verify a token with this header: it has the key's algorithm, and no other key's id.
     pub(super) fn may_verify(&self, algorithm: Algorithm, id: Option<&str>) -> bool {
         let same_id = match (&self.id, id) {
             (Some(own), Some(id)) => own == id,
@@ -104,7 +104,7 @@ impl TokenKey {
 }
 
 impl SigningKey {
-    /// For HS256: the bytes of the secret as they stand.
+    /// For HS256: the bytes of the secret, unchanged.
     ///
     /// # Errors
     /// It is too short.
@@ -116,7 +116,7 @@ impl SigningKey {
     /// A private key in PKCS #8 PEM form: Ed25519, P-256 or RSA.
     ///
     /// # Errors
-    /// What is wrong with it, as a clause without a byte of it.
+    /// The mistake, as a clause without a byte of the key.
     pub fn from_pem(pem: &[u8]) -> Result<Self, String> {
         let readers = [EncodingKey::from_ed_pem, EncodingKey::from_ec_pem, EncodingKey::from_rsa_pem];
         let key = readers.iter().find_map(|read| read(pem).ok());
@@ -143,7 +143,7 @@ fn check_secret(secret: &[u8]) -> Result<(), String> {
     }
 }
 
-/// ring refuses other sizes when it verifies: here it is told when it can be mended.
+/// ring refuses other sizes when it verifies; here the operator learns it when the key is read.
 fn check_size(key: &DecodingKey) -> Result<(), String> {
     let fits = match (key.family(), key.kind()) {
         // an uncompressed point (SEC 1 §2.3.3)
@@ -160,7 +160,7 @@ fn check_size(key: &DecodingKey) -> Result<(), String> {
     }
 }
 
-/// A key to verify signatures with, by an algorithm that is ours.
+/// Whether a key verifies signatures, by a supported algorithm.
 fn is_usable(jwk: &Jwk) -> bool {
     let signs = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
     let algorithm = jwk.common.key_algorithm;

@@ -3,19 +3,16 @@
 //! What is read back is believed only if all of it fits: the format's version, the key, the owner, a hash over every byte,
 //! and every length in it. Anything else is no entry.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use ring::digest::{SHA256, digest};
-use tokio::time::Instant;
 
+use super::events::{Events, Input};
 use super::key::{Key, Owner};
-use super::merge::{self, Part};
 use crate::spend::tally::Tally;
-use crate::stream::event::Flags;
+use families::family::Family;
 use families::usage::Usage;
-use sse::event::Fields;
 
 /// Says what the bytes are, and of which version.
 const MAGIC: &[u8; 8] = b"twcache2";
@@ -43,111 +40,6 @@ pub enum Answer {
     Whole(Bytes),
 }
 
-/// The events of a stream, one behind the other.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Events {
-    text: Bytes,
-    marks: Arc<[Mark]>,
-}
-
-/// One event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Event<'a> {
-    /// All of its bytes, the blank line included.
-    pub block: &'a [u8],
-    /// How long after the first event it came, milliseconds.
-    pub after: u32,
-    /// What is known of it.
-    pub flags: Flags,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Mark {
-    end: u32,
-    after: u32,
-    flags: u8,
-}
-
-/// The flags that an entry has of each event.
-const STORED: u8 = Flags::OUTPUT.bits()
-    | Flags::USAGE_ONLY.bits()
-    | Flags::DATA.bits()
-    | Flags::ID_OR_RETRY.bits()
-    | Flags::UNENDED.bits();
-
-/// Collects the events of an answer, in their order.
-#[derive(Default)]
-pub struct Collector {
-    text: BytesMut,
-    marks: Vec<Mark>,
-    first: Option<Instant>,
-    /// It has more than 4 GiB.
-    too_large: bool,
-}
-
-impl Collector {
-    /// Adds an event that came in then.
-    pub fn push(&mut self, block: &[u8], flags: Flags, complete: Option<Instant>) {
-        let first = self.first.or(complete);
-        let after = complete.zip(first).map(|(complete, first)| complete.saturating_duration_since(first));
-        self.first = first;
-        let after = u32::try_from(after.unwrap_or_default().as_millis()).unwrap_or(u32::MAX);
-        self.add(Event { block, after, flags });
-    }
-
-    fn add(&mut self, event: Event<'_>) {
-        self.text.put_slice(event.block);
-        let end = u32::try_from(self.text.len());
-        self.too_large |= end.is_err();
-        self.marks.push(Mark { end: end.unwrap_or(u32::MAX), after: event.after, flags: event.flags.bits() & STORED });
-    }
-
-    /// The events; `None` where they have more than 4 GiB.
-    pub fn finish(self) -> Option<Events> {
-        let Self { text, marks, too_large, .. } = self;
-        (!too_large).then(|| Events { text: text.freeze(), marks: marks.into() })
-    }
-}
-
-impl Events {
-    /// The event with this number, from 0.
-    pub fn get(&self, number: usize) -> Option<Event<'_>> {
-        let mark = self.marks.get(number)?;
-        let start = number.checked_sub(1).map_or(0, |before| self.marks[before].end);
-        let block = &self.text[start as usize..mark.end as usize];
-        Some(Event { block, after: mark.after, flags: Flags::from_bits(mark.flags) })
-    }
-
-    /// The events that stream this completion, `[DONE]` included; `None` where it is no completion.
-    pub fn streaming(completion: &[u8]) -> Option<Self> {
-        let mut events = Collector::default();
-        for (json, part) in merge::chunks(completion)? {
-            let (output, usage_only) = (part == Part::Output, part == Part::Usage);
-            let flags = Flags::DATA | Flags::OUTPUT.when(output) | Flags::USAGE_ONLY.when(usage_only);
-            events.push(&[b"data: ", json.as_slice(), b"\n\n"].concat(), flags, None);
-        }
-        events.push(b"data: [DONE]\n\n", Flags::DATA, None);
-        events.finish()
-    }
-
-    /// The completion of these events; `None` where they have none.
-    pub fn completion(&self) -> Option<Vec<u8>> {
-        completion(self.iter().map(|event| event.block))
-    }
-
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = Event<'_>> {
-        (0..self.marks.len()).filter_map(|number| self.get(number))
-    }
-}
-
-/// The completion of these events; `None` where they have none.
-pub fn completion(events: impl IntoIterator<Item: AsRef<[u8]>>) -> Option<Vec<u8>> {
-    let events: Vec<_> = events.into_iter().collect();
-    let data: Vec<_> = events.iter().filter_map(|event| Fields::of(event.as_ref()).data).collect();
-    merge::completion(data.iter().map(AsRef::as_ref).filter(|data| !data.starts_with(b"[DONE]")))
-}
-
 impl Entry {
     /// The entry of an answer that was whole at this time, milliseconds since the epoch.
     pub fn new(stored_at: u64, tally: Tally, answer: Answer) -> Self {
@@ -156,10 +48,10 @@ impl Entry {
     }
 
     /// The complete answer; `None` where its events have none.
-    pub fn completion(&self) -> Option<Bytes> {
+    pub fn completion(&self, family: &dyn Family) -> Option<Bytes> {
         match &self.answer {
             Answer::Whole(json) => Some(json.clone()),
-            Answer::Streamed(events) => events.completion().map(Bytes::from),
+            Answer::Streamed(events) => events.completion(family).map(Bytes::from),
         }
     }
 
@@ -171,11 +63,11 @@ impl Entry {
 
     /// Whether it can be told in this form. Its own it always can; for the other one it must be read whole, and an upstream may
     /// say what a client passes over and no parser takes.
-    pub fn can_be_told(&self, streamed: bool) -> bool {
+    pub fn can_be_told(&self, streamed: bool, family: &dyn Family) -> bool {
         match (&self.answer, streamed) {
             (Answer::Streamed(_), true) | (Answer::Whole(_), false) => true,
-            (Answer::Streamed(events), false) => events.completion().is_some(),
-            (Answer::Whole(json), true) => Events::streaming(json).is_some(),
+            (Answer::Streamed(events), false) => events.completion(family).is_some(),
+            (Answer::Whole(json), true) => Events::streaming(json, family).is_some(),
         }
     }
 
@@ -184,7 +76,7 @@ impl Entry {
         OVERHEAD
             + match &self.answer {
                 Answer::Whole(json) => json.len(),
-                Answer::Streamed(events) => events.text.len() + events.marks.len() * size_of::<Mark>(),
+                Answer::Streamed(events) => events.weight(),
             }
     }
 
@@ -210,14 +102,7 @@ impl Entry {
             }
             Answer::Streamed(events) => {
                 out.put_u8(1);
-                // an event has two bytes at least, so that no more than 2^31 fit
-                out.put_u32(events.marks.len() as u32);
-                for mark in events.marks.iter() {
-                    out.put_u32(mark.end);
-                    out.put_u32(mark.after);
-                    out.put_u8(mark.flags);
-                }
-                out.put_slice(&events.text);
+                events.encode(&mut out);
             }
         }
         let hash = digest(&SHA256, &out);
@@ -259,73 +144,17 @@ impl Entry {
     }
 }
 
-impl Events {
-    fn decode(mut input: Input) -> Option<Self> {
-        let count = input.u32()?;
-        // before room is made for them
-        (count as usize <= input.0.len() / 9).then_some(())?;
-        let mut marks: Vec<Mark> = Vec::with_capacity(count as usize);
-        for _ in 0..count {
-            let mark = Mark { end: input.u32()?, after: input.u32()?, flags: input.u8()? };
-            let before = marks.last().map_or(0, |mark| mark.end);
-            (mark.end > before && mark.flags & !STORED == 0).then_some(())?;
-            marks.push(mark);
-        }
-        let end = marks.last().map_or(0, |mark| mark.end);
-        (end as usize == input.0.len()).then(|| Self { text: input.0, marks: marks.into() })
-    }
-}
-
-/// What is still to be read.
-struct Input(Bytes);
-
-impl Input {
-    fn take(&mut self, length: usize) -> Option<Bytes> {
-        (length <= self.0.len()).then(|| self.0.split_to(length))
-    }
-
-    fn number<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.as_ref().try_into().ok()
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        self.number().map(u8::from_be_bytes)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.number().map(u32::from_be_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.number().map(u64::from_be_bytes)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cache::events::tests::{collect, events};
     use crate::cache::key::{Asked, Route};
 
     fn key(request: &str) -> (Key, Owner) {
         let owner = Owner::everybody();
-        (Asked::new(request.as_bytes(), owner).key(&Route::new("m", "u", "b", "m")), owner)
-    }
-
-    type Written = (Vec<u8>, u32, u8);
-
-    fn events() -> impl Strategy<Value = Vec<Written>> {
-        let event = (prop::collection::vec(any::<u8>(), 1..40), any::<u32>(), 0..=STORED);
-        prop::collection::vec(event, 0..20)
-    }
-
-    fn collect(events: &[Written]) -> Events {
-        let mut collector = Collector::default();
-        for (block, after, flags) in events {
-            collector.add(Event { block, after: *after, flags: Flags::from_bits(*flags) });
-        }
-        collector.finish().unwrap()
+        (Asked::new("chat", request.as_bytes(), owner).key(&Route::new("m", "u", "b", "m")), owner)
     }
 
     fn entry() -> impl Strategy<Value = Entry> {
@@ -349,13 +178,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn events_come_out_as_they_went_in(events in events()) {
-            let kept = collect(&events);
-            let read = kept.iter().map(|event| (event.block.to_vec(), event.after, event.flags.bits()));
-            prop_assert_eq!(read.collect::<Vec<_>>(), events);
-        }
-
         #[test]
         fn an_entry_comes_back_as_it_was(entry in entry()) {
             let (key, owner) = key("{}");

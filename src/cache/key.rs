@@ -65,9 +65,10 @@ impl Owner {
 }
 
 impl Asked {
-    /// A request in [canonical form](super::canonical::canonical), and who asks.
-    pub fn new(canonical: &[u8], owner: Owner) -> Self {
-        Self { request: Digest::of("request", &[canonical]), owner }
+    /// A request of this family in [canonical form](super::canonical::canonical), and who asks. A body of one family can be a body
+    /// of another one, too, whose answer has another form.
+    pub fn new(family: &str, canonical: &[u8], owner: Owner) -> Self {
+        Self { request: Digest::of("request", &[family.as_bytes(), canonical]), owner }
     }
 
     /// Whose answers are looked for.
@@ -145,7 +146,7 @@ mod tests {
     }
 
     fn key(request: &str, owner: Owner, route: &Route) -> Key {
-        Asked::new(request.as_bytes(), owner).key(route)
+        Asked::new("chat", request.as_bytes(), owner).key(route)
     }
 
     #[test]
@@ -189,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_coalesced_answer_is_of_one_form_and_of_the_same_candidates_in_the_same_order() {
-        let asked = Asked::new(b"{}", Owner::everybody());
+        let asked = Asked::new("chat", b"{}", Owner::everybody());
         let [a, b] = ["a", "b"].map(|name| Route::new(name, "up", "https://up.example/v1", name));
         let [streamed, whole] = [true, false].map(|streamed| CoalescingKind { streamed, undecided: None });
         let anonymous = |last| Owner::caller(&Caller::anonymous([192, 0, 2, last].into()), &page(None));

@@ -5,7 +5,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::entry::{Answer, Collector};
+use super::entry::Answer;
+use super::events::Collector;
 use crate::metering::meter::Meter;
 use crate::spend::tally::Tally;
 use crate::stream::event::{Batch, Flags};
@@ -17,7 +18,7 @@ use crate::stream::model_clients::Whole;
 use crate::stream::source::Broken;
 use crate::stream::upstream_source::UpstreamSource;
 use crate::upstream::failure::Failure;
-use families::chat::answer::{Answer as Inspected, inspect_answer};
+use families::answer::Answer as Contents;
 
 /// A streamed answer. `source` makes the source of what was opened, for a log. `cache` gets the name of the model that
 /// answered, and its answer, if that is whole: it ended cleanly, with a finish reason, within the bounds of a log.
@@ -64,7 +65,7 @@ pub async fn whole(
         Err(failure) => leader.fail_before_output(failure),
         Ok(whole) => {
             let head = head(&meter, whole.vary, Some(whole.body.clone()));
-            let Inspected { usage, output, text_bytes, finished } = inspect_answer(&whole.body).unwrap_or_default();
+            let Contents { usage, output, text_bytes, finished } = whole.answer;
             let output_events = u64::from(output);
             let tally = Tally { usage, output_events, output_bytes: text_bytes, finished, ..Tally::default() };
             if finished {

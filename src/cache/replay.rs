@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use families::family::Family;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::entry::{Answer, Entry, Events};
+use super::entry::{Answer, Entry};
+use super::events::Events;
 use crate::spend::tally::Tally;
 use crate::stream::log::marked::Event;
 use crate::stream::log::reader::{Read, Then};
@@ -38,10 +40,10 @@ struct Pace {
 
 impl Replay {
     /// Everything at once. `None` where the entry is no completion that can be streamed.
-    pub fn instant(entry: Arc<Entry>) -> Option<Self> {
+    pub fn instant(entry: Arc<Entry>, family: &dyn Family) -> Option<Self> {
         let events = match &entry.answer {
             Answer::Streamed(events) => events.clone(),
-            Answer::Whole(json) => Events::streaming(json)?,
+            Answer::Whole(json) => Events::streaming(json, family)?,
         };
         Some(Self { entry, events, next: 0, pace: None })
     }

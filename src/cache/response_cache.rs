@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use families::family::Family;
+
 use super::directives::RequestCacheControl;
 use super::entry::{Answer, Entry};
 use super::key::{Asked, Key, Route};
@@ -55,6 +57,8 @@ pub struct Lookup<'a> {
     pub coalescing_key: CoalescingKey,
     /// Of other answers that will do as well.
     pub also: Vec<CoalescingKey>,
+    /// The family of the request.
+    pub family: &'static dyn Family,
     /// It wants a stream.
     pub streamed: bool,
     /// Its `cache-control`.
@@ -139,7 +143,8 @@ impl ResponseCache {
 
 fn acceptable(lookup: &Lookup<'_>, entry: Arc<Entry>) -> Option<Found> {
     let now = now();
-    let will_do = lookup.wishes.accept(entry.age(now), lookup.rules.ttl) && entry.can_be_told(lookup.streamed);
+    let will_do =
+        lookup.wishes.accept(entry.age(now), lookup.rules.ttl) && entry.can_be_told(lookup.streamed, lookup.family);
     will_do.then_some(Found { entry, now })
 }
 

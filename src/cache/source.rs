@@ -5,10 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
+use families::family::Family;
+use families::request::Request;
 use tokio::time::Instant;
 
-use super::entry::completion;
+use super::events::completion;
 use super::replay::Replay;
 use super::splice::Splicer;
 use crate::error::{Code, Reject};
@@ -62,6 +64,8 @@ pub struct CacheSource {
     origin: Origin,
     part: Part,
     meter: Meter,
+    family: &'static dyn Family,
+    /// The client asks for the events with nothing but the usage.
     pass_usage: bool,
     /// About the most bytes of a batch.
     limit: usize,
@@ -71,9 +75,10 @@ pub struct CacheSource {
 }
 
 impl CacheSource {
-    /// From this origin, for one client. Events with nothing but the usage are passed on if the client asks for the usage.
-    pub fn new(origin: Origin, part: Part, meter: Meter, pass_usage: bool) -> Self {
-        let source = Self { origin, part, meter, pass_usage, limit: FRAME, awaits_lf: false, ended: false };
+    /// From this origin, for the client of this request.
+    pub fn new(origin: Origin, part: Part, meter: Meter, request: &Request) -> Self {
+        let (family, pass_usage) = (request.family(), request.wants_usage());
+        let source = Self { origin, part, meter, family, pass_usage, limit: FRAME, awaits_lf: false, ended: false };
         source.identify();
         source
     }
@@ -97,7 +102,7 @@ impl CacheSource {
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut BytesMut, flags: &mut Flags) -> Poll<Read> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>, flags: &mut Flags) -> Poll<Read> {
         if let Origin::Entering(entering) = &mut self.origin {
             match ready!(entering.as_mut().poll(cx)) {
                 Ok(subscriber) => {
@@ -116,7 +121,7 @@ impl CacheSource {
             }
             *flags = *flags | event.flags;
             match part {
-                Part::Leads => out.put_slice(event.bytes),
+                Part::Leads => append(out, event.bytes),
                 Part::Reuses { splicer, .. } => {
                     let now = Instant::now();
                     meter.record().taken(event.complete.unwrap_or(now), now, event.flags.has(Flags::OUTPUT));
@@ -146,7 +151,7 @@ impl CacheSource {
         self.end(Outcome::Truncated);
         let mut record = self.meter.record();
         record.settle(Outcome::Truncated);
-        Next::Broken(Broken::new(failure.reject(), record.request_id()))
+        Next::Broken(Broken::new(failure.reject(), &*self.family.reader(), record.request_id()))
     }
 
     /// The stream breaks for this request. The meter of a leader is settled where the upstream is read.
@@ -155,19 +160,20 @@ impl CacheSource {
             self.meter.record().error(reason);
         }
         self.end(Outcome::Truncated);
-        Next::Broken(Broken::new(reject, self.meter.record().request_id()))
+        Next::Broken(Broken::new(reject, &*self.family.reader(), self.meter.record().request_id()))
     }
 
     fn lost(&mut self) -> Next {
         self.meter.record().error(Failure::Draining.reason());
         self.end(Outcome::Truncated);
-        Next::Broken(Broken::shutdown(Failure::Draining.reject(), self.meter.record().request_id()))
+        let (reject, reader) = (Failure::Draining.reject(), self.family.reader());
+        Next::Broken(Broken::shutdown(reject, &*reader, self.meter.record().request_id()))
     }
 }
 
 impl Source for CacheSource {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        let (mut out, mut flags) = (BytesMut::new(), Flags::default());
+        let (mut out, mut flags) = (Vec::new(), Flags::default());
         while !self.ended {
             match ready!(self.poll_read(cx, &mut out, &mut flags)) {
                 Read::Events(then) => {
@@ -176,7 +182,7 @@ impl Source for CacheSource {
                     }
                     if !out.is_empty() {
                         self.awaits_lf = out.ends_with(b"\r") && out.contains(&b'\n');
-                        return Poll::Ready(Next::Events(Batch::own(out.freeze(), flags)));
+                        return Poll::Ready(Next::Events(Batch::own(out.into(), flags)));
                     }
                 }
                 Read::Ended => self.end(Outcome::Ok),
@@ -210,7 +216,7 @@ impl Source for CacheSource {
 ///
 /// # Errors
 /// The upstream broke, the events are no completion, or the gateway shuts down.
-pub async fn whole(mut subscriber: Subscriber) -> Result<(Bytes, Tally), Failure> {
+pub async fn whole(mut subscriber: Subscriber, family: &dyn Family) -> Result<(Bytes, Tally), Failure> {
     let (mut events, mut bytes) = (Vec::new(), 0);
     loop {
         let read = poll_fn(|cx| {
@@ -228,8 +234,16 @@ pub async fn whole(mut subscriber: Subscriber) -> Result<(Bytes, Tally), Failure
             Read::Lost => return Err(Failure::Draining),
         }
     }
-    let json = completion(events).ok_or(Failure::BadBody("it is no chat completion"))?;
+    let json = completion(events, family).ok_or(Failure::BadBody("it is no completion"))?;
     Ok((json.into(), subscriber.tally()))
+}
+
+/// The first bytes are allocated exactly: if none follow, `Bytes` needs no second allocation.
+fn append(out: &mut Vec<u8>, bytes: &[u8]) {
+    if out.capacity() == 0 {
+        *out = Vec::with_capacity(bytes.len());
+    }
+    out.extend_from_slice(bytes);
 }
 
 fn too_slow() -> Reject {

@@ -2,18 +2,17 @@
 //!
 //! The id of a completion stands for one answer to one request: feedback names it, and clients keep answers by it.
 
-use std::fmt;
 use std::ops::Range;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use bytes::{BufMut, Bytes};
+use families::family::Family;
 
 use sse::event::Fields;
 
 /// Writes the events of one answer with another id.
 #[derive(Debug)]
 pub struct Splicer {
+    family: &'static dyn Family,
     /// The new id as JSON.
     fresh: Box<[u8]>,
     /// Where the id stood in the last event, and all of that event up to its end.
@@ -21,14 +20,14 @@ pub struct Splicer {
 }
 
 impl Splicer {
-    /// From 128 random bits: `chatcmpl-` and 32 hexadecimal digits.
-    pub fn new(random: [u8; 16]) -> Self {
-        let fresh = format!("\"chatcmpl-{:032x}\"", u128::from_be_bytes(random));
-        Self { fresh: fresh.into_bytes().into(), last: None }
+    /// For an answer of this family, with an id of 128 random bits.
+    pub fn new(family: &'static dyn Family, random: [u8; 16]) -> Self {
+        let fresh = serde_json::Value::from(family.new_answer_id(random)).to_string();
+        Self { family, fresh: fresh.into_bytes().into(), last: None }
     }
 
     /// Writes an event. One whose data has no id or is no JSON object stays as it is.
-    pub fn event(&mut self, block: &[u8], out: &mut BytesMut) {
+    pub fn event(&mut self, block: &[u8], out: &mut Vec<u8>) {
         match self.place(block) {
             Some(place) => self.put(block, &place, out),
             None => out.put_slice(block),
@@ -37,15 +36,17 @@ impl Splicer {
 
     /// A whole completion with the new id.
     pub fn completion(&self, json: &Bytes) -> Bytes {
-        let Some(place) = id_place(json) else { return json.clone() };
-        let mut out = BytesMut::with_capacity(json.len() + self.fresh.len());
+        let Some(place) = self.family.answer_id(json) else { return json.clone() };
+        let mut out = Vec::new();
         self.put(json, &place, &mut out);
-        out.freeze()
+        out.into()
     }
 
-    fn put(&self, text: &[u8], place: &Range<usize>, out: &mut BytesMut) {
+    fn put(&self, text: &[u8], place: &Range<usize>, out: &mut Vec<u8>) {
         // exactly, so that bytes that are not added to need no second allocation
-        out.reserve(text.len() - place.len() + self.fresh.len());
+        if out.is_empty() {
+            out.reserve_exact(text.len() - place.len() + self.fresh.len());
+        }
         out.put_slice(&text[..place.start]);
         out.put_slice(&self.fresh);
         out.put_slice(&text[place.end..]);
@@ -58,7 +59,7 @@ impl Splicer {
         {
             return Some(place.clone());
         }
-        let place = in_block(block, id_place(&Fields::of(block).data?)?)?;
+        let place = in_block(block, self.family.answer_id(&Fields::of(block).data?)?)?;
         self.last = Some((place.clone(), block[..place.end].to_vec()));
         Some(place)
     }
@@ -83,36 +84,6 @@ fn in_block(block: &[u8], part: Range<usize>) -> Option<Range<usize>> {
     None
 }
 
-/// Where the value of the top-level member `id` stands, if it is a string.
-fn id_place(json: &[u8]) -> Option<Range<usize>> {
-    struct Id;
-
-    impl<'de> Visitor<'de> for Id {
-        type Value = Option<&'de RawValue>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut found = None;
-            while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-                if name == "id" && found.is_none() {
-                    found = Some(map.next_value()?);
-                } else {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-            Ok(found)
-        }
-    }
-
-    let text = std::str::from_utf8(json).ok()?;
-    let id = serde_json::Deserializer::from_str(text).deserialize_map(Id).ok()??.get();
-    let start = id.as_ptr() as usize - text.as_ptr() as usize;
-    id.starts_with('"').then_some(start..start + id.len())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -123,15 +94,15 @@ mod tests {
     const FRESH: &str = "chatcmpl-000102030405060708090a0b0c0d0e0f";
 
     fn splicer() -> Splicer {
-        Splicer::new(std::array::from_fn(|i| i as u8))
+        Splicer::new(families::DEFAULT, std::array::from_fn(|i| i as u8))
     }
 
     fn spliced(blocks: &[&str]) -> Vec<String> {
         let mut splicer = splicer();
         let written = |block: &&str| {
-            let mut out = BytesMut::new();
+            let mut out = Vec::new();
             splicer.event(block.as_bytes(), &mut out);
-            String::from_utf8(out.to_vec()).unwrap()
+            String::from_utf8(out).unwrap()
         };
         blocks.iter().map(written).collect()
     }
@@ -207,7 +178,7 @@ mod tests {
                     true => format!("data: {{\"id\":{id},\"x\":{{\"id\":{nested}}}}}\n\n"),
                     false => format!("data: {{\"x\":{{\"id\":{nested}}},\"id\":{id}}}\n\n"),
                 };
-                let mut out = BytesMut::new();
+                let mut out = Vec::new();
                 splicer.event(block.as_bytes(), &mut out);
                 let json: Value = serde_json::from_slice(out.strip_prefix(b"data: ").unwrap()).unwrap();
                 prop_assert_eq!(json, json!({"id": FRESH, "x": {"id": nested}}));

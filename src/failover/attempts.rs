@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::models::{Model, ModelId, Table};
 use crate::upstream::failure::Failure;
 use crate::upstream::settings::Upstream;
-use families::chat::request::Request;
+use families::request::Request;
 
 /// The label `reason` of a fallback from a model whose circuit is open.
 const COOL_DOWN: &str = "cool_down";

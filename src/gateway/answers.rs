@@ -10,7 +10,7 @@ use http::{Method, Response, StatusCode, Version};
 use http_body::Body as _;
 use serde_json::json;
 
-use crate::auth::check::challenge;
+use crate::auth::authenticate::challenge;
 use crate::body::{Body, Frames};
 use crate::error::{Code, Reject};
 use crate::gateway::routes::Route;
@@ -18,10 +18,9 @@ use crate::metering::meter::Meter;
 use crate::metrics::Outcome;
 use crate::request_id::{RequestId, X_REQUEST_ID};
 use crate::stream::log::id::StreamId;
-use crate::stream::model_clients::Whole;
 use crate::upstream::failure::Failure;
-use families::chat::answer;
-use families::chat::request::Request;
+use families::family::Family;
+use families::request::Request;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -93,23 +92,17 @@ pub fn name_stream(response: &mut Response<Body>, stream: StreamId) {
     id.into_iter().for_each(|id| drop(response.headers_mut().insert(TOKENWAY_STREAM_ID, id)));
 }
 
-/// A completion that was not streamed: the upstream's own JSON, or the short form of it.
+/// A whole answer, in the form of the route.
 ///
 /// # Errors
-/// The upstream's JSON has no text where the short form needs it.
-pub fn whole(route: Route, whole: Whole, meter: &Meter) -> Result<Response<Body>, Reject> {
-    let unusable = |_| failed(&Failure::BadBody("it is no chat completion"), meter);
-    let body = match route {
-        Route::Chat => {
-            let model = meter.record().answering().map(|(model, ..)| model.to_owned()).unwrap_or_default();
-            answer::to_short(&whole.body, &model).map_err(unusable)?.into()
-        }
-        _ => whole.body,
-    };
-    let mut response = json(body);
+/// The upstream's JSON lacks what the form needs.
+pub fn whole(route: Route, body: Bytes, vary: Option<HeaderValue>, meter: &Meter) -> Result<Response<Body>, Reject> {
+    let model = meter.record().answering().map(|(model, ..)| model.to_owned()).unwrap_or_default();
+    let body = route.family().write_answer(body, route.form(), &model);
+    let mut response = json(body.map_err(|none| failed(&Failure::from(none), meter))?);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    whole.vary.into_iter().for_each(|vary| drop(headers.insert(header::VARY, vary)));
+    vary.into_iter().for_each(|vary| drop(headers.insert(header::VARY, vary)));
     describe(&mut response, meter);
     cost(meter).into_iter().for_each(|cost| drop(response.headers_mut().insert(TOKENWAY_COST, cost)));
     let mut record = meter.record();
@@ -150,9 +143,9 @@ pub fn failed(failure: &Failure, meter: &Meter) -> Reject {
     reject
 }
 
-/// A refusal as an answer.
-pub fn refuse(reject: &Reject, id: &RequestId, meter: &Meter) -> Response<Body> {
-    let mut response = json(reject.json(&id.text()));
+/// A refusal as a response, with a body of this family.
+pub fn refuse(reject: &Reject, family: &dyn Family, id: &RequestId, meter: &Meter) -> Response<Body> {
+    let mut response = json(family.error_body(&reject.api_error(&id.text())));
     *response.status_mut() = reject.code.status();
     let headers = response.headers_mut();
     if let Some(after) = reject.retry_after {

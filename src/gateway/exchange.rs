@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::Gateway;
 use super::head;
-use super::read::Upload;
 use super::routes::Route;
+use super::upload::Upload;
 use crate::metering::meter::Meter;
 use crate::request_id::RequestId;
 use crate::server::handler::Peer;
@@ -41,7 +41,7 @@ impl Exchange {
     pub(super) fn new(gateway: Arc<Gateway>, request: Request<Incoming>, peer: Peer) -> Self {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
-        let route = Route::of(parts.uri.path());
+        let route = Route::of(parts.uri.path(), gateway.shared.families);
         let id = RequestId::of(&parts.headers);
         let metrics = &gateway.shared.metrics;
         let cors = decide(&gateway.config.cors, route.methods(), &parts.method, &parts.headers);

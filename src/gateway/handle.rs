@@ -21,6 +21,7 @@ use crate::body::Body;
 use crate::error::{Code, Reject};
 use crate::server::handler::Peer;
 use cors::decision::Answer;
+use families::family::Form;
 
 impl Gateway {
     /// Answers a request. Never fails: each refusal, failure and panic is a response, and carries the CORS headers.
@@ -53,11 +54,13 @@ impl Exchange {
     }
 
     async fn answer(&mut self) -> Result<Response<Body>, Reject> {
-        head::check(&self.parts, &self.gateway.config.server.hosts, self.peer.tls)?;
+        head::check(&self.parts, self.route, &self.gateway.config.server.hosts, self.peer.tls)?;
         match (self.route, &self.parts.method) {
             (route, &Method::OPTIONS) => Ok(answers::options(route)),
-            (Route::ChatCompletions | Route::Chat, &Method::POST) => self.complete().await,
-            (Route::Streams, &Method::POST) => Box::pin(self.create_stream()).await,
+            (Route::Completion(_, endpoint), &Method::POST) => match endpoint.form {
+                Form::Full | Form::Short => self.complete().await,
+                Form::Stream => Box::pin(self.create_stream()).await,
+            },
             (Route::Stream, &Method::GET) => self.read_stream(),
             (Route::Stream, &Method::DELETE) => self.stop_stream(),
             (Route::Session, &Method::POST) => self.log_in(),
@@ -71,7 +74,7 @@ impl Exchange {
         }
     }
 
-    /// `POST /v1/chat/completions` and `POST /v1/chat`.
+    /// `POST` to an endpoint of a family.
     async fn complete(&mut self) -> Result<Response<Body>, Reject> {
         let caller = self.admit()?;
         let request = self.read().await?;
@@ -83,9 +86,9 @@ impl Exchange {
     /// What every response carries; the request's body is read to its end if that is near.
     async fn finish(mut self, answer: Result<Response<Body>, Reject>) -> Response<Body> {
         let Self { gateway, route, parts, upload, cors, id, meter, .. } = &mut self;
-        let mut response = answer.unwrap_or_else(|reject| answers::refuse(&reject, id, meter));
+        let mut response = answer.unwrap_or_else(|reject| answers::refuse(&reject, route.family(), id, meter));
         let priced = || gateway.config.models.models().iter().any(|model| model.prices().is_some());
-        if matches!(route, Route::ChatCompletions | Route::Chat) && priced() {
+        if matches!(route, Route::Completion(..)) && priced() {
             answers::tell_cost_at_end(&mut response, parts, meter);
         }
         answers::finish(&mut response, &parts.method, id, meter);

@@ -24,12 +24,12 @@ use crate::server::hosts::Hosts;
 /// - 400 `invalid_request`: `Upgrade`; a missing, doubled or malformed `Host`; user information in the authority; a
 ///   target whose authority is not that of `Host`; an authority-form target.
 /// - 421 `misdirected_request`: a host that is none of `hosts`, or the scheme `http` on a TLS connection.
-pub fn check(parts: &Parts, hosts: &Hosts, tls: bool) -> Result<(), Reject> {
+pub fn check(parts: &Parts, route: Route, hosts: &Hosts, tls: bool) -> Result<(), Reject> {
     if parts.headers.len() > MAX_HEADERS {
         let message = format!("the request has more than {MAX_HEADERS} headers: send fewer");
         return Err(Reject::new(Code::HeadersTooLarge, message));
     }
-    check_method(parts)?;
+    check_method(parts, route)?;
     check_upgrade(&parts.headers)?;
     let target = target(parts)?;
     // RFC 9110 §7.4: a request for an `http` resource on a connection that is secured for `https` is misdirected. Without
@@ -71,7 +71,7 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
 
 /// RFC 9110 §9.3.6 and §9.3.8: this is neither a tunnel nor a loopback. §9.1: methods are case-sensitive, so `get` is
 /// some other method than `GET`.
-fn check_method(parts: &Parts) -> Result<(), Reject> {
+fn check_method(parts: &Parts, route: Route) -> Result<(), Reject> {
     let message = match parts.method {
         Method::CONNECT => "CONNECT is refused: this server is no tunnel",
         Method::TRACE => "TRACE is refused: it would show a request's headers",
@@ -81,7 +81,7 @@ fn check_method(parts: &Parts) -> Result<(), Reject> {
         _ => return Ok(()),
     };
     let mut reject = Reject::new(Code::MethodNotAllowed, message);
-    reject.allow = Some(Route::of(parts.uri.path()).methods());
+    reject.allow = Some(route.methods());
     Err(reject)
 }
 

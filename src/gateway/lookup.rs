@@ -74,7 +74,7 @@ impl Gateway {
             Standing::Undecided => (None, undecided(streamed), streamed_too().map(undecided).into_iter().collect()),
         };
         let key = key.map(|model| asked.key(&self.routes[model.0]));
-        Some(Lookup { asked, key, coalescing_key, also, streamed, wishes, rules })
+        Some(Lookup { asked, key, coalescing_key, also, family: plan.request.family(), streamed, wishes, rules })
     }
 
     /// The key of a request whose model is still to be decided: the candidates of both may answer.
@@ -117,7 +117,8 @@ pub(super) fn routes(config: &Config) -> Arc<[AnswerRoute]> {
 async fn asked(plan: &Plan, headers: &HeaderMap, rules: &Cache) -> Option<Asked> {
     let owner = owner(&plan.caller, headers, rules);
     let body = plan.request.body().clone();
-    let of = move || canonical(&body).map(|form| Asked::new(&form, owner));
+    let family = plan.request.family().name();
+    let of = move || canonical(&body).map(|form| Asked::new(family, &form, owner));
     match plan.request.body().len() <= DONE_IN_PLACE {
         true => of(),
         false => tokio::task::spawn_blocking(of).await.ok().flatten(),

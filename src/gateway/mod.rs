@@ -19,6 +19,7 @@ pub mod routes;
 mod session;
 mod source;
 mod streams;
+mod upload;
 
 pub use self::process::Shared;
 

@@ -6,7 +6,7 @@ use crate::auth::caller::Caller;
 use crate::error::Reject;
 use crate::routing::plan::Plan;
 use crate::spend::bill::Purpose;
-use families::chat::request::Request;
+use families::request::Request;
 
 impl Exchange {
     /// Selects the model that the request goes to, and the candidates for fallback.

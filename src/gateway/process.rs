@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use families::family::Family;
 use tokio::join;
 
 use crate::auth::revocations::{LocalRevocations, Revocations};
@@ -23,6 +24,8 @@ use crate::stream::open::OpenStreams;
 /// What outlives a reload.
 #[derive(Clone)]
 pub struct Shared {
+    /// The API families whose requests are taken.
+    pub families: &'static [&'static dyn Family],
     /// All metrics of the process.
     pub metrics: Arc<Metrics>,
     /// All open streams.
@@ -68,6 +71,7 @@ impl Shared {
             let budgets = Budgets::local(config.max_callers);
             let revocations = Arc::new(LocalRevocations::default());
             return Ok(Self {
+                families: families::ALL,
                 metrics,
                 open,
                 streams,
@@ -87,7 +91,20 @@ impl Shared {
         let share = redis.local_share;
         let budgets = Budgets::shared(config.max_callers, Arc::clone(&link), share);
         let limiter = Limiter::shared(config.max_callers, link, redis, Arc::clone(&metrics))?;
-        Ok(Self { metrics, open, streams, limiter, budgets, health_registry, store, cache, revocations, drain })
+        let families = families::ALL;
+        Ok(Self {
+            families,
+            metrics,
+            open,
+            streams,
+            limiter,
+            budgets,
+            health_registry,
+            store,
+            cache,
+            revocations,
+            drain,
+        })
     }
 }
 

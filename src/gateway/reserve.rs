@@ -15,7 +15,7 @@ use crate::price::{Cost, Count};
 use crate::routing::plan::{Plan, Selection};
 use crate::spend::budget::claim::Claim;
 use crate::spend::budget::{Admission, Hold};
-use families::chat::request::Request;
+use families::request::Request;
 
 /// What happens to a request that exceeds its caller's budget.
 enum Exceeded {

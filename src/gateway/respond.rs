@@ -4,12 +4,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderValue, Response};
 use tokio::time::timeout;
 
 use super::answers;
 use super::exchange::Exchange;
-use super::source::{AnswerSource, Origin, Role, splicer};
+use super::source::{AnswerSource, Commit, Origin, Role, splicer};
 use super::streams;
 use crate::body::{Body, Frames};
 use crate::cache::replay::Replay;
@@ -24,15 +25,6 @@ use crate::stream::log::coalescer::Subscriber;
 use crate::stream::model_clients::Whole;
 use crate::stream::upstream_source::{Sink, Start, UpstreamSource};
 use crate::upstream::failure::Failure;
-
-/// When the head goes out.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Commit {
-    /// With the first output, or at `stream.commit_after`.
-    FirstOutput,
-    /// At once: the response is no stream.
-    Now,
-}
 
 /// What the head of a stream depends on.
 #[derive(Default)]
@@ -65,8 +57,8 @@ impl Exchange {
         let frames: Frames = match source {
             AnswerSource::Upstream(source) => Box::pin(StreamBody::new(source)),
             AnswerSource::Cache(source) => {
-                let every = self.gateway.completions.rules().heartbeat;
-                Box::pin(StreamBody::new(*source).with_heartbeat(every, head.first_heartbeat(every)))
+                let (every, line) = (self.gateway.completions.rules().heartbeat, self.route.family().heartbeat(false));
+                Box::pin(StreamBody::new(*source).with_heartbeat(line, every, head.first_heartbeat(every)))
             }
         };
         Ok(head.response(frames, &self.meter))
@@ -93,13 +85,16 @@ impl Exchange {
                         (Start::Opened(opened), head)
                     }
                     // with a fallback, another model may still be the one that answers
-                    None => (Start::Opening(opening), Head { answerer_is_known: one, ..Head::default() }),
+                    None => (
+                        Start::Opening(opening, self.route.family()),
+                        Head { answerer_is_known: one, ..Head::default() },
+                    ),
                 };
                 let source = UpstreamSource::new(start, sink, meter.clone(), gateway.streams());
                 return Ok((AnswerSource::Upstream(source), head));
             }
             Origin::Cached(plan, entry, age) => {
-                let replay = Replay::instant(entry).ok_or_else(unreadable)?;
+                let replay = Replay::instant(entry, self.route.family()).ok_or_else(unreadable)?;
                 let paced = gateway.config.cache.as_ref().is_some_and(|rules| rules.paced);
                 let replay = match paced && commit == Commit::FirstOutput {
                     true => replay.paced(&gateway.shared.drain.begun),
@@ -124,7 +119,7 @@ impl Exchange {
                 (plan, role, origin, head)
             }
         };
-        let source = CacheSource::new(origin, self.part(&plan, role), meter.clone(), plan.request.wants_usage());
+        let source = CacheSource::new(origin, self.part(&plan, role), meter.clone(), &plan.request);
         Ok((AnswerSource::Cache(Box::new(source.into_sink(sink))), head))
     }
 
@@ -150,37 +145,45 @@ impl Exchange {
         match origin {
             Origin::Upstream(plan) => {
                 let whole = Arc::clone(&self.gateway.completions).whole(*plan, meter.clone()).await;
-                answers::whole(self.route, whole.map_err(failed)?, meter)
+                let Whole { body, vary, .. } = whole.map_err(failed)?;
+                answers::whole(self.route, body, vary, meter)
             }
             Origin::Cached(plan, entry, age) => {
-                let body = splicer().completion(&entry.completion().ok_or_else(unreadable)?);
+                let family = self.route.family();
+                let body = splicer(family).completion(&entry.completion(family).ok_or_else(unreadable)?);
                 self.reuses(plan.selection.model);
                 self.reused(&plan, &entry.tally);
-                let mut response = answers::whole(self.route, Whole { body, vary: None }, meter)?;
+                let mut response = answers::whole(self.route, body, None, meter)?;
                 answers::age(&mut response, age);
                 Ok(response)
             }
             Origin::Coalesced(plan, subscriber, role) => {
-                let whole = self.coalesced_whole(&plan, subscriber, role).await.map_err(failed)?;
-                answers::whole(self.route, whole, meter)
+                let (body, vary) = self.coalesced_whole(&plan, subscriber, role).await.map_err(failed)?;
+                answers::whole(self.route, body, vary, meter)
             }
         }
     }
 
-    async fn coalesced_whole(&self, plan: &Plan, subscriber: Subscriber, role: Role) -> Result<Whole, Failure> {
+    /// A coalesced answer as one body, and its `vary`.
+    async fn coalesced_whole(
+        &self,
+        plan: &Plan,
+        subscriber: Subscriber,
+        role: Role,
+    ) -> Result<(Bytes, Option<HeaderValue>), Failure> {
         let mut subscriber = self.enter(plan, subscriber, role).await?;
         let head = subscriber.head().await?;
         let (body, tally) = match &head.whole {
             Some(body) => (body.clone(), subscriber.tally()),
-            None => whole(subscriber).await?,
+            None => whole(subscriber, self.route.family()).await?,
         };
         if role == Role::Leads {
-            return Ok(Whole { body, vary: head.vary.clone() });
+            return Ok((body, head.vary.clone()));
         }
         let id = self.gateway.completions.models().find(Some(&head.model));
         id.into_iter().for_each(|id| self.reuses(id));
         self.reused(plan, &tally);
-        Ok(Whole { body: splicer().completion(&body), vary: head.vary.clone() })
+        Ok((splicer(self.route.family()).completion(&body), head.vary.clone()))
     }
 
     /// Tells the meter how much the answer has that is reused.

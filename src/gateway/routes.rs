@@ -1,14 +1,12 @@
 //! The public routes: which path is which, and what methods it has. Pure.
 
+use families::family::{Endpoint, Family, Form};
+
 /// A public route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Route {
-    /// `/v1/chat/completions`
-    ChatCompletions,
-    /// `/v1/chat`
-    Chat,
-    /// `/v1/streams`
-    Streams,
+    /// A path on which a family takes requests.
+    Completion(&'static dyn Family, &'static Endpoint),
     /// `/v1/streams/{id}`
     Stream,
     /// `/v1/session`
@@ -23,25 +21,24 @@ pub enum Route {
 
 impl Route {
     /// The route of a path; exact, for a path that is nearly right is a mistake that should be seen.
-    pub fn of(path: &str) -> Self {
+    pub fn of(path: &str, families: &'static [&'static dyn Family]) -> Self {
         match path {
-            "/v1/chat/completions" => Route::ChatCompletions,
-            "/v1/chat" => Route::Chat,
-            "/v1/streams" => Route::Streams,
             "/v1/session" => Route::Session,
             "/v1/models" => Route::Models,
             "/healthz" => Route::Healthz,
             _ if stream_id(path).is_some() => Route::Stream,
-            _ => Route::Other,
+            _ => {
+                let endpoint = |family: &'static dyn Family| Some((family, family.endpoint(path)?));
+                let found = families.iter().find_map(|family| endpoint(*family));
+                found.map_or(Route::Other, |(family, endpoint)| Route::Completion(family, endpoint))
+            }
         }
     }
 
     /// The label `route` of the metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            Route::ChatCompletions => "chat_completions",
-            Route::Chat => "chat",
-            Route::Streams => "streams",
+            Route::Completion(_, endpoint) => endpoint.label,
             Route::Stream => "stream",
             Route::Session => "session",
             Route::Models => "models",
@@ -54,11 +51,27 @@ impl Route {
     /// method, so that a page may read its 404.
     pub fn methods(self) -> &'static str {
         match self {
-            Route::ChatCompletions | Route::Chat | Route::Streams => "POST, OPTIONS",
+            Route::Completion(..) => "POST, OPTIONS",
             Route::Stream => "GET, DELETE, OPTIONS",
             Route::Session => "POST, DELETE, OPTIONS",
             Route::Models | Route::Healthz => "GET, HEAD, OPTIONS",
             Route::Other => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        }
+    }
+
+    /// The form of the route's requests and answers.
+    pub fn form(self) -> Form {
+        match self {
+            Route::Completion(_, endpoint) => endpoint.form,
+            _ => Form::default(),
+        }
+    }
+
+    /// The family of the route's requests, answers and errors.
+    pub fn family(self) -> &'static dyn Family {
+        match self {
+            Route::Completion(family, _) => family,
+            _ => families::DEFAULT,
         }
     }
 }

@@ -4,7 +4,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::answers;
 use super::exchange::Exchange;
-use crate::auth::check::LoggedOut;
+use crate::auth::authenticate::Logout;
 use crate::auth::revocations::Reach;
 use crate::auth::session::Sessions;
 use crate::body::Body;
@@ -13,15 +13,15 @@ use crate::error::Reject;
 impl Exchange {
     /// `POST`: begins a session for the holder of the token.
     pub(super) fn log_in(&self) -> Result<Response<Body>, Reject> {
-        let (caller, cookie) = self.gateway.check().log_in(self.sessions()?, &self.parts, self.address)?;
+        let (caller, cookie) = self.gateway.authenticator().log_in(self.sessions()?, &self.parts, self.address)?;
         self.meter.record().caller(caller);
         Ok(answer([cookie]))
     }
 
     /// `DELETE`: ends the session.
     pub(super) async fn log_out(&self) -> Result<Response<Body>, Reject> {
-        let LoggedOut { cookies, reach } =
-            self.gateway.check().log_out(self.sessions()?, &self.parts, &self.cors).await?;
+        let Logout { cookies, reach } =
+            self.gateway.authenticator().log_out(self.sessions()?, &self.parts, &self.cors).await?;
         let mut response = answer(cookies);
         if reach == Reach::Here {
             response.headers_mut().insert("tokenway-logout", HeaderValue::from_static("pending"));

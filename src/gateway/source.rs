@@ -21,6 +21,16 @@ use crate::spend::tally::Tally;
 use crate::stream::log::coalescer::{Leader, Subscriber};
 use crate::stream::source::{Next, Source};
 use crate::stream::upstream_source::{Sink, Start, Streams, UpstreamSource};
+use families::family::Family;
+
+/// When the head goes out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Commit {
+    /// With the first output, or at `stream.commit_after`.
+    FirstOutput,
+    /// At once: the response is no stream.
+    Now,
+}
 
 /// Where the answer to a request comes from.
 pub(super) enum Origin {
@@ -162,7 +172,7 @@ impl Exchange {
         match role {
             Role::Leads => Part::Leads,
             Role::Reuses => Part::Reuses {
-                splicer: splicer(),
+                splicer: splicer(self.route.family()),
                 completions: Arc::clone(&self.gateway.completions),
                 prompt_tokens: plan.request.estimated_prompt_tokens(),
             },
@@ -177,10 +187,10 @@ impl Gateway {
     }
 }
 
-/// Writes a new completion id.
-pub(super) fn splicer() -> Splicer {
+/// Gives an answer of this family a new id.
+pub(super) fn splicer(family: &'static dyn Family) -> Splicer {
     let mut random = [0; 16];
     // without randomness ids may repeat: no reason to refuse a request
     let _ = getrandom::fill(&mut random);
-    Splicer::new(random)
+    Splicer::new(family, random)
 }

@@ -6,13 +6,14 @@ use http::header::{HeaderMap, HeaderName};
 use http::{Response, StatusCode};
 
 use super::exchange::Exchange;
-use super::respond::Commit;
+use super::source::Commit;
 use crate::body::Body;
 use crate::cache::response_cache::Reuse;
 use crate::error::{Code, Reject};
 use crate::gateway::answers;
 use crate::gateway::routes::stream_id;
 use crate::routing::plan::Plan;
+use crate::stream::log::core::Author;
 use crate::stream::log::cursor;
 use crate::stream::log::id::StreamId;
 use crate::stream::log::owner::Owner;
@@ -103,8 +104,8 @@ impl Exchange {
     }
 
     fn open_log(&self, owner: Owner) -> Result<(StreamId, Writer), Reject> {
-        let request_id = self.meter.record().request_id().into();
-        self.gateway.shared.streams.create(owner, request_id).map_err(|_| answers::no_room())
+        let author = Author { request_id: self.meter.record().request_id().into(), family: self.route.family() };
+        self.gateway.shared.streams.create(owner, author).map_err(|_| answers::no_room())
     }
 
     /// Where the client has reached this gateway: `https://host:port`.

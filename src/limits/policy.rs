@@ -2,7 +2,7 @@
 
 use crate::auth::caller::Allowance;
 use crate::percent::Percent;
-use families::chat::request::Request;
+use families::request::Request;
 
 use super::claim::{Quota, Scoped};
 use super::gcra::Rate;

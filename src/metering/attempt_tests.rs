@@ -12,7 +12,7 @@ use crate::models::{Fallback, Model, Target, UpstreamId};
 use crate::price::Price;
 use crate::spend::bill::Purpose;
 use crate::upstream::failure::Failure;
-use families::chat::event::Delta;
+use families::event::Meaning;
 use families::fault::Fault;
 use families::usage::Usage;
 
@@ -46,8 +46,8 @@ fn begin(meter: &Meter, name: &str, purpose: Purpose) -> Attempt {
     Attempt::begin(meter, &target(name, "1"), PROMPT, purpose)
 }
 
-fn output(bytes: u64) -> Delta {
-    Delta { output: true, text_bytes: bytes, ..Delta::default() }
+fn output(bytes: u64) -> Meaning {
+    Meaning { output: true, text_bytes: bytes, ..Meaning::default() }
 }
 
 /// Tokens on the bill.
@@ -107,7 +107,7 @@ async fn an_attempt_is_billed_once_and_by_the_upstreams_own_count() {
     attempt.sent();
     attempt.answered();
     let usage = Usage { prompt: 7, completion: 5, cached: 3, reasoning: 2 };
-    attempt.tally_mut().add(&Delta { usage: Some(usage), ..output(400) });
+    attempt.tally_mut().add(&Meaning { usage: Some(usage), ..output(400) });
     attempt.settle();
     attempt.settle();
     drop(attempt);
@@ -186,8 +186,8 @@ async fn a_sum_with_a_price_that_nobody_knows_is_not_known() {
     assert_eq!(meter.record().cost(), None);
 }
 
-fn usage(prompt: u64, completion: u64) -> Delta {
-    Delta { usage: Some(Usage { prompt, completion, ..Usage::default() }), ..output(1) }
+fn usage(prompt: u64, completion: u64) -> Meaning {
+    Meaning { usage: Some(Usage { prompt, completion, ..Usage::default() }), ..output(1) }
 }
 
 #[tokio::test]

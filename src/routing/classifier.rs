@@ -1,15 +1,9 @@
 //! What the classifier is asked: a bounded look at the request, in which nothing of the request can leave its place. Pure.
 
-use http::HeaderValue;
 use ring::digest;
 use serde_json::json;
 
-use super::plan::Plan;
 use super::verdict::Verdict;
-use crate::auth::caller::Caller;
-use crate::models::ModelId;
-use crate::spend::bill::Purpose;
-use families::chat::request::Request;
 use families::excerpt::Excerpt;
 use families::prompt::Prompt;
 
@@ -74,12 +68,6 @@ impl Question {
         }
         messages.push(json!({ "role": "user", "content": self.text }));
         json!({ "messages": messages, "max_tokens": 1, "temperature": 0, "stream": false }).to_string()
-    }
-
-    /// The question as a request to the classifier; `None` if its body cannot be read, which does not happen.
-    pub fn plan(&self, classifier: ModelId, caller: Caller, request_id: HeaderValue) -> Option<Plan> {
-        let request = Request::parse(self.body().into()).ok()?;
-        Some(Plan { purpose: Purpose::Decide, ..Plan::to_model(classifier, caller, request, request_id) })
     }
 
     /// SHA-256 of all that the classifier sees: who asks is not in it.

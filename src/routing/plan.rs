@@ -10,8 +10,10 @@ use crate::routing::auto::{Auto, Classifier};
 use crate::routing::classifier::Question;
 use crate::routing::verdict::Decision;
 use crate::spend::bill::Purpose;
-use families::chat::request::Request;
+use families::chat::Chat;
+use families::family::{Family, Form};
 use families::prompt::Prompt;
+use families::request::Request;
 
 /// A completion request, ready for its source.
 #[derive(Clone)]
@@ -74,6 +76,17 @@ impl Plan {
             idempotency_key: None,
             purpose: Purpose::Answer,
         }
+    }
+
+    /// A question to the classifier; `None` if its body cannot be read, which does not happen.
+    pub fn of_question(
+        question: &Question,
+        classifier: ModelId,
+        caller: Caller,
+        request_id: HeaderValue,
+    ) -> Option<Self> {
+        let request = Chat.parse(question.body().into(), Form::Full).ok()?;
+        Some(Self { purpose: Purpose::Decide, ..Self::to_model(classifier, caller, request, request_id) })
     }
 
     /// Whether only one model can answer.

@@ -18,8 +18,8 @@ use crate::routing::plan::{Pending, Scope, Selection};
 use crate::routing::verdict::{By, Decision, Verdict};
 use crate::upstream::failure::{Blame, Failure};
 use crate::upstream::settings::Upstream;
-use families::chat::request::Request;
 use families::prompt::Prompt;
+use families::request::Request;
 
 /// A larger body is read again outside the worker threads, as it was when it came in.
 const READ_IN_PLACE: usize = 256 * 1024;

@@ -1,8 +1,7 @@
-//! Easy or hard by what can be told without asking anybody: free, deterministic, in a time that is linear in a bounded text.
-//! Pure.
+//! Rules that classify a prompt as easy or hard: free, deterministic, in a time that is linear in a bounded text. Pure.
 //!
-//! Signs are looked for, each of which has points; three points are hard. It is a rough sieve: `tokenway route eval` says how
-//! rough. Nothing here understands the text, so nothing in it can argue: the words easy and hard are no signs.
+//! Each sign in the prompt has points; three points are hard. The rules are approximate: `tokenway route eval` measures how good they
+//! are. They do not understand the text, so that the text cannot influence them: the words easy and hard are no signs.
 
 use std::fmt;
 
@@ -14,13 +13,13 @@ use families::prompt::Prompt;
 
 mod words;
 
-/// Bytes of the last message that the rules look at, at either end.
+/// Bytes of the last message that the rules read, at either end.
 const END: usize = 2048;
-/// So many points, or more, are hard.
+/// A prompt with this many points is hard.
 const HARD: i32 = 3;
-/// Bytes in which a request says what it wants, as far as a polite person needs.
+/// Bytes of the opening of a request, which says what it wants.
 const OPENING: usize = 40;
-/// Words of an easy request's opening outweigh whatever stands in the text that it is about.
+/// Points of words in the opening of an easy request: more than the text that it is about can have.
 const KEYWORD: i32 = 100;
 
 /// The built-in signs and the operator's own words.
@@ -29,7 +28,7 @@ pub struct Rules {
     words: Vec<Word>,
 }
 
-/// A word or phrase and what it is a sign of.
+/// A word or phrase, and its sign.
 #[derive(Debug, Clone)]
 struct Word {
     finder: Finder<'static>,
@@ -37,34 +36,34 @@ struct Word {
     sign: Sign,
 }
 
-/// What was seen in a prompt.
+/// A sign in a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sign {
     /// A word of `keywords_hard`.
     KeywordHard,
     /// A word of `keywords_easy`.
     KeywordEasy,
-    /// It opens with what any model can do: translate, summarise, correct, a greeting.
+    /// It opens with a task for any model: translate, summarise, correct, a greeting.
     Plain,
     /// It asks for a proof or a calculation in words.
     Mathematics,
-    /// It is written in the notation of mathematics.
+    /// It has mathematical notation.
     Notation,
-    /// It holds a program, or what one has said.
+    /// It has a program, or the output of one.
     Code,
     /// It asks for work on programs: debug, implement, refactor.
     Programming,
-    /// It asks for judgement: analyse, compare, design, weigh.
+    /// It asks for a judgement: analyse, compare, design, weigh.
     Judgement,
     /// It asks for reasons, or for several things in one.
     Depth,
-    /// It uses words of a trade in which mistakes are dear.
+    /// It uses words of a field in which mistakes are expensive.
     Trade,
     /// The message is long.
     Long,
     /// The message is very short.
     Short,
-    /// There are questions before it.
+    /// There are earlier questions.
     Conversation,
     /// Tools are offered.
     Tools,
@@ -72,20 +71,20 @@ pub enum Sign {
     Images,
 }
 
-/// A sign that was seen, and its points.
+/// A sign in a prompt, and its points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     /// The sign.
     pub sign: Sign,
-    /// For hard where positive, for easy where negative.
+    /// Positive for hard, negative for easy.
     pub points: i32,
 }
 
 impl Rules {
-    /// The built-in signs, and words of the operator's own that decide whatever else is seen; of both kinds, hard counts.
+    /// The built-in signs, and the operator's words, which decide alone; if there are both kinds, hard wins.
     pub fn new(keywords_easy: &[String], keywords_hard: &[String]) -> Self {
         let built_in = words::ALL.iter().flat_map(|(sign, words)| words.iter().map(|word| Word::new(word, *sign)));
-        // as people mean it: the whole word, or the phrase
+        // the whole word, or the phrase
         let own = |words: &[String], sign| -> Vec<Word> {
             words.iter().map(|word| Word { whole: true, ..Word::new(word, sign) }).collect()
         };
@@ -98,7 +97,7 @@ impl Rules {
         Self::verdict(&self.explain(prompt))
     }
 
-    /// What these signs come to.
+    /// The verdict of these signs.
     pub fn verdict(seen: &[Seen]) -> Verdict {
         let points: i32 = seen.iter().map(|seen| seen.points).sum();
         if points >= HARD { Verdict::Hard } else { Verdict::Easy }
@@ -134,7 +133,7 @@ impl Rules {
         seen
     }
 
-    /// Points of the words in a text in lower case: each sign's, for as many different words as count.
+    /// The points of the words in a lower-case text: of each sign, for as many different words as count.
     fn words_in(&self, text: &str) -> Vec<Seen> {
         let mut counts: Vec<(Sign, i32)> = Vec::new();
         for word in &self.words {
@@ -169,7 +168,7 @@ impl Default for Rules {
 }
 
 impl Word {
-    /// A word as [`words`] spells it: with `|` behind it the whole word, else also the beginning of a longer one.
+    /// A word in the form of [`words`]: with a final `|` the whole word, else also the beginning of a longer one.
     fn new(word: &str, sign: Sign) -> Self {
         let (word, whole) = match word.strip_suffix('|') {
             Some(word) => (word, true),
@@ -178,7 +177,7 @@ impl Word {
         Self { finder: Finder::new(&word.trim().to_lowercase()).into_owned(), whole, sign }
     }
 
-    /// Whether the text has it where a word begins. Scripts that write no blanks between words have no such places.
+    /// Whether it is in the text at the beginning of a word. Scripts without blanks between words have no such places.
     fn is_in(&self, text: &str) -> bool {
         let word = self.finder.needle();
         let bounded = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() && !is_unspaced(c));
@@ -191,14 +190,14 @@ impl Word {
     }
 }
 
-/// Where a request says what it wants: the beginning of its first sentence.
+/// The opening of a request: the beginning of its first sentence.
 fn opening(text: &str) -> &str {
     let text = text.trim_start();
     let start = &text[..text.floor_char_boundary(OPENING)];
     start.find(['.', '!', '?', '\n', '。', '！', '？']).map_or(start, |end| &start[..end])
 }
 
-/// Han, Hiragana, Katakana, Thai and their neighbours.
+/// Han, Hiragana, Katakana, Thai and similar scripts.
 fn is_unspaced(c: char) -> bool {
     matches!(c, '\u{0e00}'..='\u{0eff}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}')
 }
@@ -217,7 +216,7 @@ fn has_notation(text: &str) -> bool {
         || text.contains(|c| matches!(c, '\u{2200}'..='\u{22ff}'))
 }
 
-/// A fenced block, or three lines that end or begin as only programs and their traces do.
+/// A fenced block, or three lines that begin or end like those of programs and stack traces.
 fn has_code(text: &str) -> bool {
     let is_code = |line: &&str| {
         let line = line.trim();
@@ -230,7 +229,7 @@ fn has_code(text: &str) -> bool {
 }
 
 impl Sign {
-    /// The word for it.
+    /// The name of the sign.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::KeywordHard => "keywords_hard",

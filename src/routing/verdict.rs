@@ -1,39 +1,39 @@
-//! Easy or hard, and who says so. Pure.
+//! The verdict easy or hard, and what decided it. Pure.
 
 use std::fmt;
 
-/// Which of the two models of `auto` answers.
+/// The model of `auto` that answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
-    /// The cheap one.
+    /// The cheap model.
     Easy,
-    /// The strong one.
+    /// The strong model.
     Hard,
 }
 
-/// Who has decided.
+/// What decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum By {
-    /// The classifier model, now or for the same prompt before.
+    /// The classifier, now or earlier for the same prompt.
     Classifier,
-    /// What can be told here, without asking anybody.
+    /// The rules.
     Rules,
 }
 
-/// A verdict and its origin; displayed as the header `tokenway-route` says it: `easy;by=rules`.
+/// A verdict and its origin; displayed in the form of the header `tokenway-route`: `easy;by=rules`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Decision {
     /// Easy or hard.
     pub verdict: Verdict,
-    /// Who says so.
+    /// What decided.
     pub by: By,
 }
 
 impl Verdict {
-    /// Both.
+    /// Both verdicts.
     pub const BOTH: [Self; 2] = [Self::Easy, Self::Hard];
 
-    /// The word for it: in headers, labels, and in the classifier's own answer.
+    /// The word of the verdict, in headers, labels and the classifier's answer.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Easy => "easy",
@@ -41,10 +41,10 @@ impl Verdict {
         }
     }
 
-    /// Reads a classifier's answer, whatever it is: one of the two words, alone or with marks, blanks or line ends around
-    /// it, in any case. `None` where it is anything else, also both words: then nobody has decided.
+    /// Reads the answer of a classifier: one of the two words, in any case, alone or with punctuation, blanks or line ends around it.
+    /// `None` for any other text, also with both words.
     pub fn read(answer: &str) -> Option<Self> {
-        // a word that was asked for as one token: what is longer is no answer, and not looked at
+        // one token was requested: a longer text is no verdict
         const LONGEST: usize = 32;
         if answer.len() > LONGEST {
             return None;
@@ -55,7 +55,7 @@ impl Verdict {
 }
 
 impl By {
-    /// The label's value.
+    /// The value of the label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Classifier => "classifier",
@@ -65,7 +65,7 @@ impl By {
 }
 
 impl Decision {
-    /// As the header says it.
+    /// The form of the header.
     pub fn as_str(self) -> &'static str {
         match (self.verdict, self.by) {
             (Verdict::Easy, By::Classifier) => "easy;by=classifier",

@@ -100,7 +100,8 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::metrics::Metrics;
-    use families::chat::request::Request;
+    use families::chat::Chat;
+    use families::family::{Family, Form};
 
     fn elsewhere(classifier: &str, host: &str) -> Elsewhere {
         let text = format!(
@@ -117,7 +118,7 @@ mod tests {
 
     fn question(text: &str) -> Question {
         let body = json!({ "messages": [{ "role": "user", "content": text }] }).to_string();
-        Question::about(&Request::parse(body.into()).unwrap().prompt())
+        Question::about(&Chat.parse(body.into(), Form::Full).unwrap().prompt())
     }
 
     #[test]

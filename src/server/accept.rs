@@ -1,4 +1,4 @@
-//! The listener and the accept loop: step 1 of the path.
+//! The listener and the accept loop.
 
 use std::fmt;
 use std::io;
@@ -18,9 +18,9 @@ use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::server::handler::Handler;
 
-/// Connections that the kernel completes while we are busy.
+/// Connections that the kernel completes before they are accepted.
 const BACKLOG: i32 = 1024;
-/// Silence after which the kernel asks whether the other end is still there.
+/// Idle time after which the kernel sends TCP keep-alive probes.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// An address that cannot be listened on.
@@ -54,7 +54,7 @@ impl std::error::Error for BindError {
     }
 }
 
-/// Listens on `address`; `[::]` takes IPv4 connections as well. `key` is the configuration key to name in an error.
+/// Listens on `address`; `[::]` takes IPv4 connections as well. `key` is the configuration key, for errors.
 ///
 /// # Errors
 /// The address is taken, not permitted, or not one of this machine.
@@ -76,8 +76,8 @@ pub fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, BindE
 
 /// Serves connections until the drain has begun and the last of them has ended.
 ///
-/// Each new connection takes the settings that are current then. When the drain is over, connections that are still open
-/// get two seconds for their streams to end, then they are dropped.
+/// Each new connection uses the settings that are current then. When the drain is over, open connections have two seconds for their
+/// streams to end, then they are dropped.
 pub async fn serve<H: Handler>(
     listener: TcpListener,
     settings: Arc<ArcSwap<Settings>>,
@@ -119,7 +119,7 @@ pub async fn serve<H: Handler>(
     connections.none_left().await;
 }
 
-/// A place for the connection, or a count of its refusal.
+/// A slot for the connection; `None` if it is refused, which is counted.
 fn admit(connections: &Arc<Connections>, settings: &Settings, metrics: &Metrics, peer: IpAddr) -> Option<Slot> {
     let proxy = settings.trusted_proxies.iter().any(|network| network.contains(&peer));
     let per_network = if proxy { 0 } else { settings.max_connections_per_ip };
@@ -127,7 +127,8 @@ fn admit(connections: &Arc<Connections>, settings: &Settings, metrics: &Metrics,
     admitted.inspect_err(|full| metrics.connections_refused.with_label_values(&[full.as_str()]).inc()).ok()
 }
 
-/// Events leave at once, and a peer that vanished is noticed. A refused option is no reason to refuse the client.
+/// Sets TCP_NODELAY, so that events leave at once, and keep-alive, so that a lost peer is noticed. A failed option is no reason to
+/// refuse the client.
 fn set_options(tcp: &TcpStream, settings: &Settings) {
     let socket = SockRef::from(tcp);
     let _ = socket.set_tcp_nodelay(true);

@@ -1,4 +1,4 @@
-//! The admin listener: metrics, liveness, readiness and the dashboard. Nothing of it is reachable on the public listener.
+//! The admin listener: metrics, liveness, readiness and the dashboard. The public listener serves none of them.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Serves until the drain is over: while streams finish, `/readyz` tells the load balancer and `/metrics` the rest.
+/// Serves until the drain is over: while streams finish, `/readyz` informs the load balancer.
 pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health_registry: Arc<HealthRegistry>, drain: Drain) {
     let over = drain.over.clone();
     let route = move |path: &str| {
@@ -37,10 +37,10 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health_registry
     Site { security_policy: HeaderValue::from_static(POLICY), route }.serve(listener, over).await;
 }
 
-/// Ready while new requests are taken; a refused configuration is told of, but the old one still serves.
+/// Ready while new requests are accepted; a refused configuration is reported, but the old one still serves.
 ///
-/// So are upstreams in trouble, even if all are: another instance has the same ones, and requests are what finds out when
-/// they are well again. Taken out of service, none would.
+/// Open circuits are reported, too, but do not make the gateway unready, even if all are open: another instance has the same
+/// upstreams, and only requests find out when they are available again.
 fn readiness(metrics: &Metrics, health_registry: &[HealthStatus], drain: &Drain) -> Page {
     let draining = drain.begun.is_cancelled();
     let detail = serde_json::json!({
@@ -60,7 +60,7 @@ fn readiness(metrics: &Metrics, health_registry: &[HealthStatus], drain: &Drain)
     if draining { Page { status: StatusCode::SERVICE_UNAVAILABLE, ..page } } else { page }
 }
 
-/// All of them in one word.
+/// The health of all models in one word.
 fn health(health_registry: &[HealthStatus]) -> &'static str {
     let open = |shown: &&HealthStatus| shown.of_model.max(shown.of_upstream) != State::Closed;
     match health_registry.iter().filter(open).count() {

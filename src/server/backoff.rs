@@ -1,10 +1,10 @@
-//! How long to wait after an accept error. Pure.
+//! The back-off after an accept error. Pure.
 
 use std::io::{Error, ErrorKind};
 use std::time::Duration;
 
-/// Doubles from 5 ms to 1 s while accepting fails for want of something (descriptors, memory): trying again at once
-/// would spin, since the connection that could not be accepted is still waiting.
+/// Doubles from 5 ms to 1 s while accepting fails for lack of resources (descriptors, memory): an immediate retry would spin, because
+/// the connection is still in the queue.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     next: Option<Duration>,
@@ -14,7 +14,7 @@ impl Backoff {
     const FIRST: Duration = Duration::from_millis(5);
     const LONGEST: Duration = Duration::from_secs(1);
 
-    /// The wait after this error; `None` where it concerned one connection only, which is gone from the queue.
+    /// The wait after this error; `None` if it concerned one connection only, which is no longer in the queue.
     pub(super) fn after(&mut self, error: &Error) -> Option<Duration> {
         match error.kind() {
             ErrorKind::ConnectionAborted

@@ -1,4 +1,4 @@
-//! One connection from its handshake to its end: step 2 of the path.
+//! One connection from its handshake to its end.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -31,30 +31,30 @@ use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::server::handler::{Handler, MAX_HEAD_BYTES, Peer};
 
-/// How long connections live on after the drain is over, so that streams which end then end honestly.
+/// How long connections stay open after the drain is over, so that their streams can send their last event.
 const GRACE: Duration = Duration::from_secs(2);
-/// How often an HTTP/2 connection is looked at: one that had no stream since the last time is closed. Long enough for
-/// the connections that browsers open ahead of need and keep between a person's questions.
+/// The idle timeout of an HTTP/2 connection: it is checked this often, and closed if it had no stream since the last check. Long
+/// enough for the connections that browsers open in advance and keep between two requests of a person.
 const IDLE: Duration = Duration::from_secs(300);
-/// For a client that was told to go away, and has no stream, to close.
+/// How long a client without streams may take to close after GOAWAY.
 const GOODBYE: Duration = Duration::from_secs(10);
-/// How often an HTTP/2 client that sends nothing is asked whether it is there, and how long it may take to answer.
+/// The time between two HTTP/2 pings to a silent client, and the timeout of their answers.
 const PING: Duration = Duration::from_secs(60);
 const PONG: Duration = Duration::from_secs(20);
 
-/// Most HTTP/2 streams of one connection; browsers open at most 100.
+/// The most concurrent HTTP/2 streams of one connection; browsers open at most 100.
 const MAX_STREAMS: u32 = 128;
-/// What a client may send on one stream, and on all, before the body is read. The second bounds a connection's memory.
+/// The flow-control windows of one stream and of the connection. The second is the bound of a connection's memory.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// What HTTP/2 buffers of one stream before its body has to wait.
+/// The send buffer of one HTTP/2 stream.
 const SEND_BUFFER: usize = 16 * 1024;
-/// What HTTP/1.1 buffers in each direction; holds any head that is not too large.
+/// The HTTP/1.1 buffer of each direction; it holds any head that is not too large.
 const BUFFER: usize = 2 * MAX_HEAD_BYTES;
-/// What is discarded after a close, over a whole body that would have been accepted: heads and TLS records.
+/// Bytes that are discarded after a close, in addition to a whole body: heads and TLS records.
 const LINGER_EXTRA: usize = 256 * 1024;
 
-/// What every connection shares.
+/// The context that all connections share.
 pub(super) struct Context<H> {
     pub(super) settings: Arc<Settings>,
     pub(super) handler: Arc<H>,
@@ -62,8 +62,8 @@ pub(super) struct Context<H> {
     pub(super) drain: Drain,
 }
 
-/// Shakes hands, then hands over to a task for the protocol that was chosen: the handshake's state dies here, and the task
-/// that lives on is no larger than its protocol needs.
+/// Performs the handshake, then spawns a task for the negotiated protocol: the state of the handshake ends here, and the task is no
+/// larger than its protocol needs.
 pub(super) async fn open<H: Handler>(tcp: TcpStream, peer: IpAddr, slot: Slot, context: Context<H>) {
     let settings = &context.settings;
     let io = GuardIo::new(tcp, settings.write_timeout, settings.max_body.saturating_add(LINGER_EXTRA));
@@ -96,7 +96,7 @@ pub(super) async fn open<H: Handler>(tcp: TcpStream, peer: IpAddr, slot: Slot, c
     }
 }
 
-/// Serves HTTP/1.1. Not an `async fn`: that would hold `io` beside the connection that it moved into.
+/// Serves HTTP/1.1. Not an `async fn`, whose future would have room for `io` twice.
 fn http1<IO, H>(io: H1Guard<IO>, peer: Peer, slot: Slot, context: Context<H>) -> impl Future<Output = ()> + Send
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -182,7 +182,7 @@ fn respond<H: Handler, B>(
     async move { Ok(answering.await.map(wrap)) }
 }
 
-/// Ready when no stream was open at two looks nor between them.
+/// Ready when no stream was open at two checks and between them.
 async fn unused(streams: &Streams) {
     let look = || (streams.open(), streams.opened());
     let mut last = look();
@@ -196,7 +196,7 @@ async fn unused(streams: &Streams) {
     }
 }
 
-/// Ready when a client that was told to go away has no stream left and yet does not go.
+/// Ready when a client has no stream left after GOAWAY and does not close in time.
 async fn gone(streams: &Streams) {
     loop {
         tokio::time::sleep(GOODBYE).await;
@@ -206,19 +206,19 @@ async fn gone(streams: &Streams) {
     }
 }
 
-/// Ready when what is still open must be dropped.
+/// Ready when open connections must be dropped.
 async fn drain_over(drain: Drain) {
     drain.over.cancelled().await;
     tokio::time::sleep(GRACE).await;
 }
 
-/// A connection in its task: served until it ends, asked to close at one moment, dropped at another.
+/// A connection in its task: served until it ends, closed gracefully at one event, dropped at another.
 struct Serve<C, G> {
     connection: C,
     begin_close: fn(Pin<&mut C>),
-    /// Until then it is served; afterwards closed or dropped.
+    /// The event at which it is closed or dropped.
     until: Quiet,
-    /// Taken when the close begins: from then on, the end.
+    /// Taken when the close begins; the end of the grace period.
     time_up: Option<Quiet>,
     _open: G,
 }

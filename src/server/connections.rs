@@ -1,4 +1,4 @@
-//! How many connections there are, in all and from each network, and when the last one has ended.
+//! Counts open connections, in all and from each network, and waits for the last one to end.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,13 +14,13 @@ pub(super) struct Connections {
     gauge: IntGauge,
 }
 
-/// A place among the connections, given back when dropped.
+/// The slot of one connection, released when dropped.
 pub(super) struct Slot {
     connections: Arc<Connections>,
     network: IpAddr,
 }
 
-/// Which cap was reached.
+/// The cap that is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
     /// `max_connections`
@@ -40,12 +40,12 @@ impl Full {
 }
 
 impl Connections {
-    /// None yet. The gauge follows the count.
+    /// No connections. The gauge shows their number.
     pub(super) fn new(gauge: IntGauge) -> Arc<Self> {
         Arc::new(Self { counts: Mutex::default(), emptied: Notify::new(), gauge })
     }
 
-    /// Takes a place for a connection from `peer`; `most_per_network` 0 is no limit.
+    /// Takes a slot for a connection from `peer`; `most_per_network` 0 is no limit.
     ///
     /// # Errors
     /// The cap that is reached.
@@ -59,13 +59,13 @@ impl Connections {
     /// Waits until there is no connection.
     pub(super) async fn none_left(&self) {
         while self.lock().all > 0 {
-            // one permit is kept, so an end between the look and the wait is not missed
+            // `Notify` stores one permit, so that an end between the check and the wait is not missed
             self.emptied.notified().await;
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
-        // each change is whole before anything could panic
+        // no change can panic half-way
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,7 +91,7 @@ impl Counts {
         if self.all >= most {
             return Err(Full::All);
         }
-        // counted without a limit too, so that one set by a reload knows of the connections before it
+        // counted also without a limit, so that a limit of a reload counts older connections
         let here = self.by_network.entry(network).or_default();
         if most_per_network > 0 && *here >= most_per_network {
             return Err(Full::Network);
@@ -113,7 +113,7 @@ impl Counts {
     }
 }
 
-/// An IPv4 address, or the /64 of an IPv6 address: the least that one customer gets (RFC 6177 §2), who may use all of it.
+/// An IPv4 address, or the /64 of an IPv6 address, the smallest network of one customer (RFC 6177 §2).
 fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),

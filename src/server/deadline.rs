@@ -1,4 +1,4 @@
-//! A timer that costs nothing until something has to wait.
+//! A timer that costs nothing until something waits.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A deadline that is set when a wait begins and forgotten when it ends.
+/// A deadline that is armed when a wait begins and disarmed when it ends.
 ///
-/// The timer is made at the first wait and moved at later ones; forgetting it does not touch it. It may therefore wake
-/// its task once for nothing, and never takes part where nothing waits.
+/// The timer is made at the first wait and moved at later ones; disarming does not touch it. It may therefore wake its task once
+/// without need.
 #[derive(Debug, Default)]
 pub(super) struct Deadline {
     timer: Option<Pin<Box<Sleep>>>,
@@ -30,12 +30,12 @@ impl Deadline {
         }
     }
 
-    /// The wait is over.
+    /// Ends the wait.
     pub(super) fn disarm(&mut self) {
         self.armed = false;
     }
 
-    /// Ready where the wait has been too long; wakes the task when it will have been.
+    /// Ready if the wait is too long; otherwise wakes the task when it is.
     pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.timer {
             Some(timer) if self.armed => timer.as_mut().poll(cx),

@@ -1,6 +1,6 @@
-//! The socket of a public connection: nothing waits on it forever, and what was said on it arrives.
+//! The socket of a public connection, with a write timeout and a lingering close.
 //!
-//! It lies under TLS, because only there a byte that the client took can be told from one that waits in a buffer.
+//! It is below TLS, because only there a byte that the client took can be distinguished from a byte in a buffer.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -12,16 +12,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::deadline::Deadline;
 
-/// How long a closed connection may take to end its side.
+/// How long the client may take to close its side.
 const LINGER: Duration = Duration::from_secs(2);
-/// What is read at once while lingering.
+/// The bytes of one read while lingering.
 const LINGER_READ: usize = 8 * 1024;
 
-/// A stream with two bounds: a write that makes no progress fails after `write_timeout`, and [`poll_shutdown`] lingers.
+/// A byte stream with two bounds: a write without progress fails after `write_timeout`, and [`poll_shutdown`] lingers.
 ///
-/// Closing a socket that still receives makes the kernel send a reset, which may destroy the answer before the client
-/// has read it: a 413 while the body is on its way (RFC 9112 §9.6). So a shutdown ends our side first, then reads and
-/// discards until the client ends its own, for at most two seconds and `linger` bytes.
+/// The kernel answers bytes for a closed socket with a reset, which may destroy the response before the client has read it: a 413
+/// while the body is still coming in (RFC 9112 §9.6). So a shutdown closes the write side first, then reads and discards until the
+/// client closes its side, for at most two seconds and `linger` bytes.
 ///
 /// [`poll_shutdown`]: AsyncWrite::poll_shutdown
 #[derive(Debug)]
@@ -30,9 +30,9 @@ pub(super) struct GuardIo<IO> {
     write_timeout: Duration,
     /// Bytes that may still be discarded after a shutdown.
     linger: usize,
-    /// Our side is closed.
+    /// The write side is closed.
     shut: bool,
-    /// Of the write that waits, or of lingering.
+    /// The deadline of a pending write, or of lingering.
     deadline: Deadline,
 }
 
@@ -42,12 +42,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> GuardIo<IO> {
         Self { io, write_timeout, linger, shut: false, deadline: Deadline::default() }
     }
 
-    /// What is guarded.
+    /// The guarded stream.
     pub(super) fn get_ref(&self) -> &IO {
         &self.io
     }
 
-    /// Bounds the wait of a write. TLS flushes through writes as well, and a socket has nothing of its own to flush.
+    /// The timeout of a write. TLS flushes through writes, too, and a socket has nothing to flush.
     fn bound<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.deadline.disarm();
@@ -58,7 +58,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> GuardIo<IO> {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client took no byte within server.write_timeout")))
     }
 
-    /// Reads and discards what still comes. Its end is what matters, not how it ends.
+    /// Reads and discards. How it ends does not matter.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut space = [MaybeUninit::uninit(); LINGER_READ];
         while self.linger > 0 {

@@ -1,4 +1,4 @@
-//! Between TLS and hyper's HTTP/1.1: a client that leaves is noticed, also one that had sent more than its request.
+//! Between TLS and hyper's HTTP/1.1: detects that a client has left, also after it has sent more than its request.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -11,43 +11,42 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Between two looks at a client that is not read from. What it asked for must be cancelled within a second of its leaving;
-/// what can be answered at once is still answered.
+/// The time between two checks while hyper does not read. A request must be cancelled within a second after its client has left; a
+/// request that is answered at once is still answered.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// A byte stream that fails once the client has left, although nobody reads.
+/// A byte stream that fails once the client has left, also while nothing reads from it.
 ///
-/// hyper learns by reading that a client has left, and while an answer runs it reads only as long as nothing comes. After
-/// a pipelined request, or a stray line end, it would notice at the next write: a heartbeat later. From there on, this
-/// looks now and then whether the client has ended its side. Nothing is read for that: what hyper leaves costs no memory
-/// here, and is served in its turn if the client stays. So a FIN that waits behind more than the kernel's receive buffer
-/// holds is not seen; a reset always is.
+/// hyper detects by reading that a client has left, and while a response is sent it reads only until bytes come in. After a pipelined
+/// request, or a stray line end, it would notice at the next write, a heartbeat later. From then on this checks periodically whether
+/// the client has closed its side. Nothing is read for that: unread bytes cost no memory here, and are served later if the client
+/// stays. A FIN behind more bytes than the kernel's receive buffer holds is not detected; a reset always is.
 ///
-/// A client that ended its side and reads on counts as one that left, as it does where hyper reads (its `half_close` is
-/// off): from a socket, the two look alike.
+/// A client that has closed its side and still reads counts as gone, as in hyper (whose `half_close` is off): a socket does not
+/// distinguish the two.
 #[derive(Debug)]
 pub(super) struct H1Guard<IO> {
     io: IO,
     has_left: fn(&IO) -> bool,
-    /// hyper waits for bytes: it will see for itself.
+    /// hyper waits for bytes, and detects the end itself.
     reading: bool,
-    /// Set while it does not.
+    /// Armed while hyper does not wait for bytes.
     look: Option<Pin<Box<Sleep>>>,
 }
 
-/// Whether the client has ended its side, by FIN or by reset; bytes from before may still be unread. This asks what the
-/// event loop has noted, not the kernel.
+/// Whether the client has closed its side, by FIN or by reset; earlier bytes may still be unread. This reads the readiness that the
+/// event loop has stored, without a system call.
 pub(super) fn has_left(tcp: &TcpStream) -> bool {
     matches!(tcp.ready(Interest::READABLE).now_or_never(), Some(Ok(ready)) if ready.is_read_closed())
 }
 
 impl<IO> H1Guard<IO> {
-    /// Guards `io`, of which `has_left` tells whether the client has ended its side.
+    /// Guards `io`; `has_left` says whether the client has closed its side.
     pub(super) fn new(io: IO, has_left: fn(&IO) -> bool) -> Self {
         Self { io, has_left, reading: false, look: None }
     }
 
-    /// Fails where the client has left and hyper does not read; wakes the task for the next look.
+    /// Fails if the client has left and hyper does not read; wakes the task for the next check.
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.reading {
             return Ok(());
@@ -62,7 +61,7 @@ impl<IO> H1Guard<IO> {
         Ok(())
     }
 
-    /// hyper does not flush while a write waits.
+    /// Checks when a write is pending: hyper does not flush then.
     fn checked<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_pending() {
             self.check(cx)?;
@@ -104,7 +103,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for H1Guard<IO> {
         self.io.is_write_vectored()
     }
 
-    /// hyper flushes at the end of each of its turns.
+    /// hyper flushes at the end of each poll.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.check(cx)?;

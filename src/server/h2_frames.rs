@@ -1,8 +1,8 @@
-//! What an HTTP/2 client sends besides requests: frames counted, and a budget for them. Pure.
+//! Counts the HTTP/2 frames of a client that belong to no request, and bounds them by a budget. Pure.
 //!
-//! The h2 crate answers or ignores SETTINGS, PING, PRIORITY, WINDOW_UPDATE and unknown frames without limit
-//! (CVE-2019-9512 and its kin). [`FrameScanner`] reads frame headers alone (RFC 9113 §4.1), skipping payloads, so its
-//! work is linear in the bytes; [`Budget`] says when a client has sent more of them than any honest one would.
+//! The h2 crate answers or ignores SETTINGS, PING, PRIORITY, WINDOW_UPDATE and unknown frames without limit (CVE-2019-9512 and
+//! related ones). [`FrameScanner`] reads frame headers alone (RFC 9113 §4.1) and skips payloads, so that its work is linear in the
+//! bytes; [`Budget`] is exceeded by a client that sends more of them than any ordinary client.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ const CONTINUATION: u8 = 0x9;
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 
-/// Follows the frames of one connection, client to server, from its first byte.
+/// Scans the frames of one connection, client to server, from its first byte.
 #[derive(Debug)]
 pub(super) struct FrameScanner {
-    /// Bytes of the preface or of the current payload that are still to come.
+    /// Remaining bytes of the preface or of the current payload.
     skip: u32,
     header: [u8; FRAME_HEADER],
-    /// Bytes of `header` that are there.
+    /// Bytes of `header` that have come in.
     have: u8,
     /// The current frame's type, once its header is complete.
     kind: u8,
@@ -36,12 +36,12 @@ pub(super) struct FrameScanner {
 
 /// An unfinished unit: the preface with the first frame, one frame, or a header block with all its frames.
 ///
-/// Only its end lets a server get on, so a deadline belongs to it, not to the bytes.
+/// A server can go on only at its end, so that the deadline is for the unit, not for its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Within {
     /// Its number on this connection.
     pub(super) unit: u64,
-    /// True for the payload of a DATA frame, which may be as slow as a request body may be.
+    /// True for the payload of a DATA frame, which has the deadline of a request body.
     pub(super) data: bool,
 }
 
@@ -52,7 +52,7 @@ impl Default for FrameScanner {
 }
 
 impl FrameScanner {
-    /// Takes the next bytes; returns how many frames began in them that no request needs.
+    /// Scans the next bytes; returns the number of control frames that begin in them.
     pub(super) fn scan(&mut self, mut bytes: &[u8]) -> u32 {
         let mut control = 0;
         while !bytes.is_empty() {
@@ -86,7 +86,7 @@ impl FrameScanner {
         begun.then_some(Within { unit: self.units, data: payload && self.kind == DATA })
     }
 
-    /// Reads a complete frame header; true for a frame that costs.
+    /// Reads a complete frame header; true for a frame that counts.
     fn begin_frame(&mut self) -> bool {
         let [a, b, c, kind, flags, ..] = self.header;
         let length = u32::from_be_bytes([0, a, b, c]);
@@ -95,7 +95,7 @@ impl FrameScanner {
         match kind {
             // an empty DATA frame moves nothing, unless it ends the stream
             DATA => length == 0 && flags & END_STREAM == 0,
-            // requests are bounded as streams, and header blocks by their size
+            // requests have a bound as streams, and header blocks by their size
             HEADERS | CONTINUATION => {
                 self.in_block = flags & END_HEADERS == 0;
                 false
@@ -109,18 +109,18 @@ impl FrameScanner {
 #[derive(Debug)]
 pub(super) struct Budget {
     left: u32,
-    /// Bytes sent that have not yet earned a frame.
+    /// Sent bytes that have not earned a frame yet.
     unearned: u32,
     refilled: Duration,
 }
 
 impl Budget {
-    /// Most frames that may come at once.
+    /// The most frames at once.
     pub(super) const BURST: u32 = 8192;
-    /// Frames earned by waiting.
+    /// Frames that are earned per second.
     pub(super) const PER_SECOND: u32 = 64;
-    /// Bytes sent that earn the client a frame: it acknowledges what it got with WINDOW_UPDATE, at worst one for the
-    /// stream and one for the connection after each event of some 150 bytes.
+    /// The sent bytes that earn a frame: a client acknowledges data by WINDOW_UPDATE, at worst one for the stream and one for the
+    /// connection after each event of some 150 bytes.
     pub(super) const BYTES_PER_FRAME: u32 = 64;
 
     /// A full bucket.
@@ -128,7 +128,7 @@ impl Budget {
         Self { left: Self::BURST, unearned: 0, refilled: now }
     }
 
-    /// Pays for frames; false where there is not enough left, and then nothing is taken.
+    /// Takes frames from the budget; false if there are not enough, and then nothing is taken.
     pub(super) fn spend(&mut self, frames: u32, now: Duration) -> bool {
         let earned = now.saturating_sub(self.refilled).as_millis() * u128::from(Self::PER_SECOND) / 1000;
         if earned > 0 {
@@ -144,7 +144,7 @@ impl Budget {
         }
     }
 
-    /// Credits bytes that were sent to the client.
+    /// Adds what bytes to the client earn.
     pub(super) fn earn(&mut self, sent: usize) {
         let bytes = self.unearned.saturating_add(u32::try_from(sent).unwrap_or(u32::MAX));
         self.left = self.left.saturating_add(bytes / Self::BYTES_PER_FRAME).min(Self::BURST);

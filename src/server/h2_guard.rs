@@ -1,4 +1,4 @@
-//! Between TLS and hyper's HTTP/2: no frame stays unfinished, and no flood of frames gets through.
+//! Between TLS and hyper's HTTP/2: a deadline for unfinished frames, and a bound for floods of frames.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,25 +12,25 @@ use tokio::time::Instant;
 use super::deadline::Deadline;
 use super::h2_frames::{Budget, FrameScanner, Within};
 
-/// A byte stream whose client-to-server frames are watched in passing; nothing is copied or held back.
+/// A byte stream whose client-to-server frames are scanned; nothing is copied or delayed.
 #[derive(Debug)]
 pub(super) struct H2Guard<IO> {
     io: IO,
     scanner: FrameScanner,
     budget: Budget,
     opened: Instant,
-    /// For a unit that has begun to end; for the payload of a DATA frame, `data_timeout`.
+    /// The timeout of an unfinished unit; the payload of a DATA frame has `data_timeout`.
     unit_timeout: Duration,
     data_timeout: Duration,
     deadline: Deadline,
-    /// What `deadline` is for.
+    /// The unit of `deadline`.
     waits_for: Option<Within>,
-    /// Connections cut off for their flood.
+    /// Counts connections that are closed for a flood.
     floods: IntCounter,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2Guard<IO> {
-    /// Watches a connection from its first byte.
+    /// Guards a connection from its first byte.
     pub(super) fn new(io: IO, unit_timeout: Duration, data_timeout: Duration, floods: IntCounter) -> Self {
         Self {
             io,
@@ -45,10 +45,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2Guard<IO> {
         }
     }
 
-    /// Checks bytes that have come.
+    /// Checks bytes that have come in.
     fn check(&mut self, bytes: &[u8]) -> io::Result<()> {
         let control = self.scanner.scan(bytes);
-        // the clock is read only where there is something to pay
+        // the clock is read only if there are frames to count
         if control == 0 || self.budget.spend(control, self.opened.elapsed()) {
             return Ok(());
         }
@@ -56,7 +56,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2Guard<IO> {
         Err(io::Error::other("the client sent too many control frames"))
     }
 
-    /// Bounds the wait for the rest of a unit.
+    /// The timeout of the rest of a unit.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let within = self.scanner.within();
         if within != self.waits_for {

@@ -1,8 +1,8 @@
-//! The streams of one HTTP/2 connection: how many are open, and that none waits for its client forever.
+//! The streams of one HTTP/2 connection: their number, and a write timeout for each.
 //!
-//! An HTTP/2 client can stop one stream by opening no window for it, while its socket takes every byte of the others. The
-//! socket's write deadline does not see that, and nothing polls the body of such a stream, so that no deadline inside
-//! the body runs either. Here the task of the stream itself has the deadline.
+//! An HTTP/2 client can stop one stream by flow control, while its socket takes every byte of the others. The write timeout of the
+//! socket does not detect that, and nothing polls the body of such a stream, so that no deadline inside the body runs either. Here
+//! the task of the stream has the deadline.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -20,25 +20,25 @@ use super::connections::Slot;
 use super::deadline::Deadline;
 use crate::body::Body;
 
-/// Most bytes of one frame that goes out. Taking the next one is what counts as progress, so a client must take this
-/// much within `write_timeout`. HTTP/2 cuts DATA frames at the same size unless the client asks for more.
+/// The most bytes of one frame. A client that takes the next frame makes progress, so that it must take this much within
+/// `write_timeout`. HTTP/2 cuts DATA frames at the same size unless the client allows more.
 const SLICE: usize = 16 * 1024;
 
 tokio::task_local! {
-    /// What the body of the stream whose task is running does.
+    /// The flow of the stream whose task is running.
     static FLOW: Cell<Flow>;
 }
 
-/// Where a response body stands between two polls of its stream.
+/// The progress of a response body between two polls of its stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Flow {
-    /// Frames handed out so far; wraps around.
+    /// Frames so far; wraps around.
     frames: u32,
-    /// The last poll gave a frame, and the body has not been asked for another: the client's window is shut.
+    /// The last poll gave a frame, and the body was not polled for another: the client's window is closed.
     held: bool,
 }
 
-/// A response body in slices, which notes whether it is its turn or the client's.
+/// A response body in slices, which records whether the body or the client is waited for.
 pub(super) struct Paced {
     body: Body,
     rest: Bytes,
@@ -71,7 +71,7 @@ impl http_body::Body for Paced {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let polled = self.get_mut().poll_slice(cx);
         let given = matches!(polled, Poll::Ready(Some(_)));
-        // outside of a stream's task nobody asks
+        // outside of a stream's task there is no flow to record
         let _ = FLOW.try_with(|flow| {
             let frames = flow.get().frames.wrapping_add(u32::from(given));
             flow.set(Flow { frames, held: given });
@@ -94,7 +94,7 @@ impl http_body::Body for Paced {
     }
 }
 
-/// One HTTP/2 connection, as long as it or one of its streams lives.
+/// The streams of one HTTP/2 connection; lives as long as the connection or one of its streams.
 pub(super) struct Streams {
     _slot: Slot,
     open: AtomicUsize,
@@ -102,17 +102,17 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// No stream yet.
+    /// A connection without streams.
     pub(super) fn new(slot: Slot) -> Arc<Self> {
         Arc::new(Self { _slot: slot, open: AtomicUsize::new(0), opened: AtomicUsize::new(0) })
     }
 
-    /// How many streams are open.
+    /// The number of open streams.
     pub(super) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// How many there ever were.
+    /// The number of all streams so far.
     pub(super) fn opened(&self) -> usize {
         self.opened.load(Ordering::Relaxed)
     }
@@ -134,7 +134,7 @@ impl StreamExecutor {
 
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for StreamExecutor {
     fn execute(&self, future: F) {
-        // the box is what lets the deadline look into the future without unsafe code; hyper's future is not Unpin
+        // boxed, because hyper's future is not Unpin and the deadline polls it without unsafe code
         tokio::spawn(Stalling::new(Box::pin(future), OpenStream::new(self.streams.clone()), self.write_timeout));
     }
 }
@@ -156,7 +156,7 @@ impl Drop for OpenStream {
     }
 }
 
-/// A stream's future that ends when its client has held a frame for too long. Its drop resets the stream.
+/// A stream's future that ends when its client does not take a frame in time. Dropping it resets the stream.
 struct Stalling<F, G> {
     stream: F,
     _open: G,

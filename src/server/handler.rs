@@ -1,4 +1,4 @@
-//! What the server calls for each request: the seam between the listener and the gateway.
+//! The interface between the listener and the gateway: the server calls it for each request.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -9,25 +9,25 @@ use hyper::body::Incoming;
 
 use crate::body::Body;
 
-/// Most header lines of a request. hyper bounds HTTP/1.1 to the same number; nothing bounds HTTP/2 but this.
+/// The most header lines of a request. hyper has the same bound for HTTP/1.1, and none for HTTP/2.
 pub const MAX_HEADERS: usize = 100;
-/// Most bytes of a request head.
+/// The most bytes of a request head.
 pub const MAX_HEAD_BYTES: usize = 32 * 1024;
 
-/// What a request knows of the connection it came on.
+/// The connection of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// The other end of the TCP connection; an IPv4 address is never written as IPv6.
+    /// The remote address of the TCP connection; an IPv4 address is never mapped to IPv6.
     pub address: IpAddr,
-    /// True where this process terminated TLS.
+    /// Whether this process terminates TLS.
     pub tls: bool,
 }
 
-/// An answer under way. It is boxed where it is made: a request's state is some kilobytes, which else were copied from one
-/// caller's future to the next, and kept through the stream that follows the answer.
+/// The future of a response. It is boxed where it is made: a request's state is some kilobytes, which would otherwise be moved from
+/// one future to the next, and stay allocated during the stream that follows.
 pub type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
-/// Answers requests. One value serves every connection.
+/// Answers requests. One value serves all connections.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. Every failure is a response too.
     ///

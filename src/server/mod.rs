@@ -1,9 +1,8 @@
 //! The public listener: connections in, requests to a [`Handler`](crate::server::handler::Handler), responses out.
 //!
-//! hyper has no deadline but the one for an HTTP/1.1 head, and no bound on what HTTP/2 clients send besides requests. What
-//! is missing stands here, around it: `guard_io` under TLS (writes, lingering close), `h1_guard` over it (clients that
-//! leave unread), `h2_guard` over it (unfinished frames, floods), `h2_streams` beside it (streams whose client takes
-//! nothing), `connection` above it (handshake, drain).
+//! hyper has only a deadline for an HTTP/1.1 head, and no bound for the control frames of HTTP/2 clients. The rest is added here:
+//! `guard_io` below TLS (write timeout, lingering close), `h1_guard` above it (clients that leave), `h2_guard` above it (unfinished
+//! frames, floods), `h2_streams` (streams whose client takes nothing), `connection` (handshake, drain).
 
 pub mod accept;
 pub mod admin;

@@ -1,4 +1,4 @@
-//! What the playground and the admin server share: a small plaintext HTTP/1.1 server for answers that are ready at once.
+//! A small plaintext HTTP/1.1 server for the playground and the admin listener, whose responses are ready at once.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -22,21 +22,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
 
-/// A person with some tabs, and a scraper or two; further connections wait in the backlog.
+/// The most connections: enough for a person with some tabs and a scraper or two; further connections wait in the backlog.
 const MAX_CONNECTIONS: usize = 64;
-/// From a connection's first byte, or the end of the last answer, to the end of the next head.
+/// The timeout of a request head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection is closed after its current answer when it is this old: nobody holds a place for ever.
+/// A connection of this age is closed after its current response.
 const LIFETIME: Duration = Duration::from_secs(300);
-/// What a closing connection has to take its last answer.
+/// The time in which a closing connection may read its last response.
 const GRACE: Duration = Duration::from_secs(1);
-/// After a failed accept (no descriptor left, say), before the next.
+/// The pause after a failed accept, for example without free descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What all pages look like: colours, type, the frame. Each page's own style follows it.
+/// The common style of all pages. Each page's own style follows it.
 pub(super) const STYLE: &str = include_str!("../../web/base.css");
 
-/// One answer: all of it is in memory.
+/// One response; all of it is in memory.
 pub(super) struct Page {
     pub(super) status: StatusCode,
     pub(super) content_type: &'static str,
@@ -55,7 +55,7 @@ impl Page {
     }
 }
 
-/// What is served: the page of each path, and the content security policy of all of them.
+/// The page of each path, and the content security policy of all pages.
 pub(super) struct Site<R> {
     pub(super) security_policy: HeaderValue,
     /// From a path to its page; `None` is a 404.
@@ -63,7 +63,7 @@ pub(super) struct Site<R> {
 }
 
 impl<R: Fn(&str) -> Option<Page> + Send + Sync + 'static> Site<R> {
-    /// Serves until `stop`, then closes idle connections at once and busy ones after their answer.
+    /// Serves until `stop`, then closes idle connections at once and busy ones after their response.
     ///
     /// On a loopback listener only loopback names are accepted as `Host`: otherwise a web page could point its own
     /// name at 127.0.0.1 (DNS rebinding) and read what is served here.
@@ -136,7 +136,7 @@ where
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
-        // the peer is gone, or was too slow: there is nobody left to tell
+        // the client is gone, or was too slow
         _ = connection.as_mut() => return,
         () = stop.cancelled() => {}
         () = sleep(LIFETIME) => {}

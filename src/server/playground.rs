@@ -10,7 +10,7 @@ use crate::drain::Drain;
 
 const PAGE: &str = include_str!("../../web/playground.html");
 const STYLE: &str = include_str!("../../web/playground.css");
-/// Stands in the page where the settings go.
+/// The placeholder for the settings in the page.
 const SETTINGS: &str = "{{settings}}";
 
 /// Serves the playground until draining begins. `gateway_url` is the gateway's origin, `https://localhost:8443`.

@@ -1,4 +1,4 @@
-//! Waiting for something rare beside something busy, without paying for it at each turn of the busy one.
+//! Waits for a rare event beside a busy future, at next to no cost for each poll of the busy one.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// A future that is polled only after it asked to be: it has a waker of its own.
+/// A future that is polled only after its own waker was woken.
 ///
-/// A connection is polled for each event of each stream, and waits besides for the drain, whose token is shared by all
-/// connections and behind a lock. Polling this instead costs one load of a flag that is this task's own.
+/// A connection is polled for each event of each stream, and also waits for the drain, whose token all connections share behind a
+/// lock. A poll of this future costs one load of a flag of this task.
 pub(super) struct Quiet {
     future: Pin<Box<dyn Future<Output = ()> + Send>>,
     signal: Option<Arc<Signal>>,
@@ -32,7 +32,7 @@ impl Wake for Signal {
 }
 
 impl Quiet {
-    /// Nothing is polled yet.
+    /// Polls nothing yet.
     pub(super) fn new(future: impl Future<Output = ()> + Send + 'static) -> Self {
         Self { future: Box::pin(future), signal: None }
     }
@@ -46,7 +46,7 @@ impl Quiet {
                 }
                 signal.clone()
             }
-            // the first poll, or the future has moved to another task
+            // the first poll, or the future has another task now
             _ => {
                 let signal = Arc::new(Signal { woken: AtomicBool::new(false), task: cx.waker().clone() });
                 self.signal.insert(signal).clone()

@@ -1,4 +1,4 @@
-//! What the operator asks of the process: SIGTERM and SIGINT stop it, SIGHUP reloads its configuration.
+//! Signals of the operator: SIGTERM and SIGINT stop the process, SIGHUP reloads its configuration.
 
 use std::io;
 use std::pin::Pin;
@@ -8,22 +8,22 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_stream::wrappers::SignalStream;
 use tokio_stream::{Stream, StreamExt};
 
-/// One request of the operator.
+/// A signal of the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGTERM or SIGINT: drain and end; a second time: end at once.
+    /// SIGTERM or SIGINT: drain and stop; a second one: stop at once.
     Stop,
     /// SIGHUP: read the configuration again.
     Reload,
 }
 
-/// The signals as they come. Those of one kind that come together may count as one, as POSIX signals do.
+/// The stream of signals. Signals of one kind that come together may count as one (POSIX).
 pub struct Signals {
     merged: Pin<Box<dyn Stream<Item = Signal> + Send>>,
 }
 
 impl Signals {
-    /// Takes the three signals over from their default action, for as long as the process lives.
+    /// Replaces the default action of the three signals, as long as the process lives.
     ///
     /// # Errors
     /// The operating system refuses a handler.

@@ -9,13 +9,13 @@ use super::identity::Identity;
 
 /// RFC 9113 §3.1
 pub(super) const H2: &[u8] = b"h2";
-/// RFC 9112 §10.5 names it in the registry of RFC 7301 §6.
+/// The ALPN protocol of HTTP/1.1 (RFC 7301 §6).
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// The acceptor's configuration for one certificate.
 ///
-/// Sessions resume by ticket (RFC 8446 §4.6.1), whose key rotates and dies with this value: nothing is kept per client. No
-/// early data: a replayed completion would be paid for twice (RFC 8470 §2).
+/// Sessions resume by ticket (RFC 8446 §4.6.1), whose key rotates and ends with this value: nothing is stored per client. There is no
+/// early data: a replayed completion would be paid twice (RFC 8470 §2).
 ///
 /// # Errors
 /// The key does not fit the certificate, or is of a kind that cannot sign.

@@ -1,8 +1,8 @@
 //! Running totals of a completion, counted from its events. Pure.
 
 use crate::price::Count;
-use families::chat::event::Delta;
 use families::estimate;
+use families::event::Meaning;
 use families::usage::Usage;
 
 /// Running totals of one completion.
@@ -18,7 +18,7 @@ pub struct Tally {
     pub usage: Option<Usage>,
     /// A finish reason was seen.
     pub finished: bool,
-    /// `[DONE]` was seen.
+    /// The event that proves a complete stream was seen, such as `[DONE]`.
     pub done: bool,
 }
 
@@ -57,12 +57,13 @@ impl Tally {
     }
 
     /// Adds one event.
-    pub fn add(&mut self, delta: &Delta) {
-        self.output_events += u64::from(delta.output);
-        self.output_bytes += delta.text_bytes;
-        self.finished |= delta.finished;
-        // some servers send a running count with every chunk: the last one is the total
-        self.usage = delta.usage.or(self.usage);
+    pub fn add(&mut self, event: &Meaning) {
+        self.output_events += u64::from(event.output);
+        self.output_bytes += event.text_bytes;
+        self.finished |= event.finished;
+        self.done |= event.terminal;
+        // some servers send a running count with every event: the last one is the total
+        self.usage = event.usage.or(self.usage);
     }
 
     /// The tokens: the upstream's count, or an estimate.

@@ -12,13 +12,14 @@ use bytes::Bytes;
 use http_body::Frame;
 use tokio::time::Instant;
 
-use super::deadlines::{Deadlines, HEARTBEAT};
+use super::deadlines::Deadlines;
 use super::source::{Next, Source};
 
 /// The body. Dropping it drops the source.
 pub struct Body<S> {
     source: S,
-    heartbeat: Option<Deadlines>,
+    /// When a heartbeat is due, and what it is.
+    heartbeat: Option<(Deadlines, &'static [u8])>,
     ended: bool,
 }
 
@@ -28,15 +29,15 @@ impl<S: Source> Body<S> {
         Self { source, heartbeat: None, ended: false }
     }
 
-    /// With heartbeats in silence, the first one after `first`.
+    /// With these heartbeats in silence, the first one after `first`.
     #[must_use]
-    pub fn with_heartbeat(self, every: Option<Duration>, first: Duration) -> Self {
-        Self { heartbeat: every.map(|every| Deadlines::heartbeat(every, first)), ..self }
+    pub fn with_heartbeat(self, heartbeat: &'static [u8], every: Option<Duration>, first: Duration) -> Self {
+        Self { heartbeat: every.map(|every| (Deadlines::heartbeat(every, first), heartbeat)), ..self }
     }
 
     fn send(&mut self, bytes: Bytes) -> Poll<Option<Bytes>> {
-        if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.sent(Instant::now());
+        if let Some((deadlines, _)) = &mut self.heartbeat {
+            deadlines.sent(Instant::now());
         }
         Poll::Ready(Some(bytes))
     }
@@ -56,8 +57,9 @@ impl<S: Source> Body<S> {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                let Some(heartbeat) = &mut self.heartbeat else { return Poll::Pending };
-                heartbeat.poll(cx, None, || self.source.is_between_events()).map(|_| Some(HEARTBEAT))
+                let Some((deadlines, heartbeat)) = &mut self.heartbeat else { return Poll::Pending };
+                let due = deadlines.poll(cx, None, || self.source.is_between_events());
+                due.map(|_| Some(Bytes::from_static(heartbeat)))
             }
         }
     }

@@ -74,7 +74,7 @@ impl Completions {
     async fn decide(&self, plan: &Plan, pending: &Pending, meter: &Meter) -> Decision {
         let classify = async {
             let Classifier { model, timeout } = pending.classifier;
-            let question = pending.question.plan(model, plan.caller.clone(), plan.request_id.clone());
+            let question = Plan::of_question(&pending.question, model, plan.caller.clone(), plan.request_id.clone());
             self.classify(question.ok_or(NoVerdict::Unclear)?, timeout, meter).await
         };
         self.router.decide(pending, plan.request_id.to_str().unwrap_or_default(), classify).await

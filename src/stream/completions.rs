@@ -21,7 +21,7 @@ use crate::stream::feed::Opening;
 use crate::stream::model_clients::{ModelClients, Whole};
 use crate::stream::settings::Stream;
 use crate::upstream::failure::Failure;
-use families::chat::request::Request;
+use families::request::Request;
 
 /// Every model of one configuration, ready to answer.
 pub struct Completions {

@@ -5,14 +5,10 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::settings::Stream;
 use super::timer::Timer;
-
-/// One comment line, without a blank line after it: a client that counts blocks sees none (WHATWG HTML §9.2.6).
-pub const HEARTBEAT: Bytes = Bytes::from_static(b": hb\n");
 
 /// The deadlines.
 pub struct Deadlines {

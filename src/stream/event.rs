@@ -31,7 +31,7 @@ impl Flags {
     pub const ID_OR_RETRY: Self = Self(1 << 3);
     /// It lacks its blank line: the stream ended without it.
     pub const UNENDED: Self = Self(1 << 4);
-    /// It is `[DONE]`.
+    /// It proves that the stream is complete, and is the last event: `[DONE]`, in chat.
     pub const DONE: Self = Self(1 << 5);
 
     /// The bits of these flags.

@@ -15,7 +15,9 @@ use crate::metering::attempt::Attempt;
 use crate::spend::tally::Tally;
 use crate::upstream::client::AnswerBody;
 use crate::upstream::failure::Failure;
-use families::chat::event::{Chunk, Inspector};
+use families::event::EventReader;
+use families::family::Family;
+use families::request::Request;
 use sse::event::{Event, Fields, Kind};
 use sse::framer::Framer;
 
@@ -50,7 +52,8 @@ impl Opened {
 pub struct Feed {
     body: AnswerBody,
     framer: Framer,
-    inspector: Inspector,
+    family: &'static dyn Family,
+    reader: Box<dyn EventReader>,
     /// Events of the last read that are still to be taken, one by one.
     ready: VecDeque<Batch>,
     failed: Option<Failure>,
@@ -80,17 +83,20 @@ enum Verdict {
 }
 
 impl Feed {
-    /// `max_event` in bytes; without `pass_usage` the usage-only chunk stays inside.
-    pub fn new(body: AnswerBody, max_event: usize, pass_usage: bool, attempt: Attempt) -> Self {
+    /// Reads the answer to this request. `max_event` is in bytes. Events with nothing but usage are suppressed, unless the
+    /// client asks for them.
+    pub fn new(body: AnswerBody, max_event: usize, request: &Request, attempt: Attempt) -> Self {
+        let family = request.family();
         Self {
             body,
             framer: Framer::new(max_event),
-            inspector: Inspector::default(),
+            family,
+            reader: family.reader(),
             ready: VecDeque::new(),
             failed: None,
             attempt,
             permit: None,
-            pass_usage,
+            pass_usage: request.wants_usage(),
             passed: false,
             heard: Instant::now(),
             allowance: max_event,
@@ -100,6 +106,16 @@ impl Feed {
     /// What the completion has produced so far.
     pub fn tally(&self) -> &Tally {
         self.attempt.tally()
+    }
+
+    /// The family of the events.
+    pub fn family(&self) -> &'static dyn Family {
+        self.family
+    }
+
+    /// Has read all events up to here, so that it can write the event that ends the stream.
+    pub fn reader(&self) -> &dyn EventReader {
+        &*self.reader
     }
 
     /// The attempt whose answer it is.
@@ -123,7 +139,7 @@ impl Feed {
         self.body.vary.as_ref()
     }
 
-    /// Whether `[DONE]` was seen and all before it was handed on.
+    /// Whether the terminal event was seen and all before it was handed on.
     pub fn is_done(&self) -> bool {
         self.tally().done && self.ready.is_empty()
     }
@@ -242,33 +258,28 @@ impl Feed {
             (Kind::Blank, _) => return Verdict::Suppress,
         };
         let has_data = Flags::DATA | Flags::ID_OR_RETRY.when(fields.id_or_retry);
-        match self.inspector.inspect(fields.name, &data) {
-            Chunk::Done => {
-                self.attempt.tally_mut().done = true;
-                Verdict::Pass(has_data | Flags::DONE)
-            }
-            Chunk::Error(fault) => Verdict::Fail(Failure::InBody(fault)),
-            Chunk::Delta(delta) => {
-                self.attempt.tally_mut().add(&delta);
-                match delta.usage_only && !self.pass_usage {
-                    true => Verdict::Suppress,
-                    false => Verdict::Pass(
-                        has_data | Flags::OUTPUT.when(delta.output) | Flags::USAGE_ONLY.when(delta.usage_only),
-                    ),
-                }
-            }
-            Chunk::Malformed => Verdict::Pass(has_data),
+        let meaning = self.reader.read(fields.name, &data);
+        self.attempt.tally_mut().add(&meaning);
+        match meaning.fault {
+            Some(fault) => Verdict::Fail(Failure::InBody(fault)),
+            None if meaning.usage_only && !self.pass_usage => Verdict::Suppress,
+            None => Verdict::Pass(
+                has_data
+                    | Flags::OUTPUT.when(meaning.output)
+                    | Flags::USAGE_ONLY.when(meaning.usage_only)
+                    | Flags::DONE.when(meaning.terminal),
+            ),
         }
     }
 
     /// The body has ended where the upstream wanted it to: is the completion whole?
     fn ended(&mut self) -> Result<Option<Batch>, Failure> {
         let rest = Fields::of(self.framer.unfinished());
-        let done = rest.data.as_deref() == Some(b"[DONE]");
+        let last = rest.data.as_deref().map(|data| self.reader.read(rest.name, data)).unwrap_or_default();
         match rest.kind {
             // some servers leave out the blank line at the very end
-            Kind::Data if done => {
-                self.attempt.tally_mut().done = true;
+            Kind::Data if last.terminal => {
+                self.attempt.tally_mut().add(&last);
                 let flags = Flags::DATA | Flags::DONE | Flags::UNENDED | Flags::ID_OR_RETRY.when(rest.id_or_retry);
                 let bytes = Bytes::copy_from_slice(self.framer.unfinished());
                 self.body.keep();

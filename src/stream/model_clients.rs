@@ -19,7 +19,8 @@ use crate::upstream::client::{AnswerBody, Call, Client};
 use crate::upstream::failure::Failure;
 use crate::upstream::idempotency;
 use crate::upstream::settings::Upstream;
-use families::chat::answer::{self, NoAnswer};
+use families::answer::Answer;
+use families::family::Family;
 
 /// The most bytes of an answer that is not streamed.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
@@ -38,6 +39,8 @@ pub struct ModelClients {
 pub struct Whole {
     /// The upstream's own bytes.
     pub body: Bytes,
+    /// What is in it.
+    pub answer: Answer,
     /// The answer's `vary`.
     pub vary: Option<HeaderValue>,
 }
@@ -73,7 +76,7 @@ impl ModelClients {
         let mut attempt = self.begin(id, plan, meter);
         let began = attempt.began();
         let body = self.send(id, plan, &mut attempt).await?;
-        let feed = Box::new(Feed::new(body, self.rules.max_event, plan.request.wants_usage(), attempt));
+        let feed = Box::new(Feed::new(body, self.rules.max_event, &plan.request, attempt));
         let mut opened = first_output(feed, began, &self.rules).await?;
         opened.feed.attempt_mut().first_output_came();
         Ok(opened)
@@ -86,11 +89,14 @@ impl ModelClients {
     pub async fn whole(&self, id: ModelId, plan: &Plan, meter: &Meter) -> Result<Whole, Failure> {
         let mut attempt = self.begin(id, plan, meter);
         let mut body = self.send(id, plan, &mut attempt).await?;
-        let whole = take_whole(&mut body, self.rules.idle_timeout, &mut attempt).await;
-        let bytes = whole.inspect_err(|failure| attempt.failed(failure))?;
+        let whole = take_whole(&mut body, self.rules.idle_timeout, plan.request.family()).await;
+        let (bytes, answer) = whole.inspect_err(|failure| attempt.failed(failure))?;
+        let tally = attempt.tally_mut();
+        tally.usage = answer.usage;
+        tally.output_bytes = answer.text_bytes;
         attempt.answers();
         body.keep();
-        Ok(Whole { body: bytes, vary: body.vary.take() })
+        Ok(Whole { body: bytes, answer, vary: body.vary.take() })
     }
 
     fn begin(&self, id: ModelId, plan: &Plan, meter: &Meter) -> Attempt {
@@ -101,6 +107,7 @@ impl ModelClients {
     async fn send(&self, id: ModelId, plan: &Plan, attempt: &mut Attempt) -> Result<AnswerBody, Failure> {
         let (model, streaming) = (self.models.get(id), plan.request.stream());
         let call = Call {
+            path: plan.request.family().upstream_path(),
             body: plan.request.to_upstream(&model.upstream_model),
             streaming,
             request_id: plan.request_id.clone(),
@@ -157,17 +164,15 @@ async fn first_output(mut feed: Box<Feed>, mut silent_since: Instant, rules: &St
     }
 }
 
-/// Reads an answer that is not streamed to its end, with its usage.
-async fn take_whole(body: &mut AnswerBody, patience: Duration, attempt: &mut Attempt) -> Result<Bytes, Failure> {
+/// Reads an answer that is not streamed to its end, and what is in it.
+async fn take_whole(
+    body: &mut AnswerBody,
+    patience: Duration,
+    family: &dyn Family,
+) -> Result<(Bytes, Answer), Failure> {
     let bytes = collect(body, patience).await?;
-    let answer = answer::inspect_answer(&bytes).map_err(|error| match error {
-        NoAnswer::Error(fault) => Failure::InBody(fault),
-        NoAnswer::Malformed => Failure::BadBody("it is no chat completion"),
-    })?;
-    let tally = attempt.tally_mut();
-    tally.usage = answer.usage;
-    tally.output_bytes = answer.text_bytes;
-    Ok(bytes)
+    let answer = family.read_answer(&bytes)?;
+    Ok((bytes, answer))
 }
 
 async fn collect(body: &mut AnswerBody, patience: Duration) -> Result<Bytes, Failure> {

@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use families::event::EventReader;
 
 use super::event::Batch;
 use crate::error::Reject;
@@ -52,14 +53,14 @@ pub struct Broken {
 }
 
 impl Broken {
-    /// With an error event that names this request.
-    pub fn new(reject: Reject, request_id: &str) -> Box<Self> {
-        let event = reject.event(request_id).into();
+    /// With an error event that names this request. `reader` has read the events before it.
+    pub fn new(reject: Reject, reader: &dyn EventReader, request_id: &str) -> Box<Self> {
+        let event = reader.failure(&reject.api_error(request_id)).into();
         Box::new(Self { reject, event, is_shutdown: false })
     }
 
     /// The same, because the gateway shuts down.
-    pub fn shutdown(reject: Reject, request_id: &str) -> Box<Self> {
-        Box::new(Self { is_shutdown: true, ..*Self::new(reject, request_id) })
+    pub fn shutdown(reject: Reject, reader: &dyn EventReader, request_id: &str) -> Box<Self> {
+        Box::new(Self { is_shutdown: true, ..*Self::new(reject, reader, request_id) })
     }
 }

@@ -8,9 +8,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
+use families::family::Family;
 use tokio::time::Instant;
 
-use super::deadlines::{Deadlines, Due, HEARTBEAT};
+use super::deadlines::{Deadlines, Due};
 use super::event::{Batch, Flags};
 use super::feed::{Feed, Opened, Opening};
 use super::open::{Cut, OpenStreams, Ticket};
@@ -32,8 +34,8 @@ pub struct UpstreamSource {
 pub enum Start {
     /// Its first output is there.
     Opened(Opened),
-    /// The head goes out before the first output.
-    Opening(Opening),
+    /// The head goes out before the first output. The events will be of this family.
+    Opening(Opening, &'static dyn Family),
 }
 
 /// Where a completion goes.
@@ -55,6 +57,7 @@ pub struct Streams<'a> {
 }
 
 struct Core {
+    family: &'static dyn Family,
     phase: Phase,
     /// What is to be sent before anything else.
     held: VecDeque<Batch>,
@@ -77,22 +80,19 @@ impl UpstreamSource {
     /// A completion from here on. Without output, the heartbeats of a body begin at once, and a failure is an event of the
     /// stream.
     pub fn new(start: Start, sink: Sink, meter: Meter, streams: Streams<'_>) -> Self {
-        let heard = match &start {
-            Start::Opened(opened) => Some(opened.feed.heard()),
-            Start::Opening(_) => None,
+        let (heard, family) = match &start {
+            Start::Opened(opened) => (Some(opened.feed.heard()), opened.feed.family()),
+            Start::Opening(_, family) => (None, *family),
         };
         let deadlines = Deadlines::of_upstream(streams.rules, meter.started(), sink == Sink::Body, heard);
         let (phase, held) = match start {
             Start::Opened(Opened { held, feed }) => (Phase::Reading(feed), held.into()),
-            Start::Opening(opening) => {
-                let heartbeat = streams.rules.heartbeat.filter(|_| sink == Sink::Body);
-                (
-                    Phase::Opening(opening),
-                    heartbeat.map(|_| Batch::own(HEARTBEAT, Flags::default())).into_iter().collect(),
-                )
+            Start::Opening(opening, _) => {
+                let first = streams.rules.heartbeat.filter(|_| sink == Sink::Body).map(|_| heartbeat(family));
+                (Phase::Opening(opening), first.into_iter().collect())
             }
         };
-        let core = Core { phase, held, broken: None, sink, meter, deadlines, waker: Waker::noop().clone() };
+        let core = Core { family, phase, held, broken: None, sink, meter, deadlines, waker: Waker::noop().clone() };
         let core = Arc::new(Mutex::new(core));
         let weak: Weak<Mutex<Core>> = Arc::downgrade(&core);
         Self { _ticket: streams.open.enter(weak), core }
@@ -119,6 +119,10 @@ impl Source for UpstreamSource {
             Phase::Ended(tally) => tally.clone(),
         }
     }
+}
+
+fn heartbeat(family: &dyn Family) -> Batch {
+    Batch::own(Bytes::from_static(family.heartbeat(false)), Flags::default())
 }
 
 fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
@@ -210,7 +214,7 @@ impl Core {
         };
         let may_write = || feed.as_ref().is_none_or(|feed| feed.is_between_events());
         let failure = match self.deadlines.poll(cx, feed.as_ref().map(|feed| feed.heard()), may_write) {
-            Poll::Ready(Due::Heartbeat) => return Poll::Ready(Next::Events(Batch::own(HEARTBEAT, Flags::default()))),
+            Poll::Ready(Due::Heartbeat) => return Poll::Ready(Next::Events(heartbeat(self.family))),
             Poll::Ready(Due::Idle) => Failure::SilentBetweenEvents,
             Poll::Ready(Due::End) => Failure::TooLong,
             Poll::Pending => {
@@ -234,8 +238,14 @@ impl Core {
     fn break_off(&mut self, reject: Reject, reason: &'static str) -> Box<Broken> {
         self.held.clear();
         self.meter.record().error(reason);
+        let broken = match &self.phase {
+            Phase::Reading(feed) => Broken::new(reject, feed.reader(), self.meter.record().request_id()),
+            Phase::Opening(_) | Phase::Ended(_) => {
+                Broken::new(reject, &*self.family.reader(), self.meter.record().request_id())
+            }
+        };
         self.end(Outcome::Truncated);
-        Broken::new(reject, self.meter.record().request_id())
+        broken
     }
 
     fn panicked(&mut self) -> Next {

@@ -50,11 +50,14 @@ impl Client {
     /// # Errors
     /// What in the configuration cannot be used.
     pub fn new(upstream: &Upstream) -> Result<Self, String> {
-        let path = format!("{}/chat/completions", upstream.base.prefix);
         Ok(Self {
             name: upstream.name.clone(),
             connect: Connect::new(upstream)?,
-            request_head: RequestHead::new(&path, &authority(&upstream.base), upstream.api_key.as_ref())?,
+            request_head: RequestHead::new(
+                &upstream.base.prefix,
+                &authority(&upstream.base),
+                upstream.api_key.as_ref(),
+            )?,
             pool: Pool::new(upstream.keep_alive),
         })
     }

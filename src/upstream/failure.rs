@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::refusal;
 use crate::error::{Code, Reject};
 use dial::connect_error::{Cause, ConnectError};
+use families::answer::NoAnswer;
 use families::fault::Fault;
 use families::refusal::Refusal;
 
@@ -51,6 +52,15 @@ pub enum Blame {
     Model,
     /// Neither: the request was at fault, or this gateway.
     Nobody,
+}
+
+impl From<NoAnswer> for Failure {
+    fn from(none: NoAnswer) -> Self {
+        match none {
+            NoAnswer::Error(fault) => Self::InBody(fault),
+            NoAnswer::Malformed => Self::BadBody("it is no completion"),
+        }
+    }
 }
 
 impl Failure {

@@ -7,6 +7,8 @@ use settings::Secret;
 
 /// One request: the whole of what goes up.
 pub struct Call {
+    /// Where the request goes, behind the upstream's base URL; begins with a slash.
+    pub path: &'static str,
     /// The JSON body.
     pub body: Bytes,
     /// Whether an event stream is expected in return, or one JSON object.
@@ -20,6 +22,9 @@ pub struct Call {
 /// Writes the heads of the requests to one upstream. What all of them have in common is written once. It holds the provider's
 /// key, so it has no `Debug`.
 pub(super) struct RequestHead {
+    /// Up to the path of a call.
+    start: Vec<u8>,
+    /// Behind that path.
     common: Vec<u8>,
 }
 
@@ -30,13 +35,14 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 impl RequestHead {
-    /// The head of a `POST` to `path` on `host`.
+    /// The heads of `POST` requests to paths behind `prefix` on `host`.
     ///
     /// # Errors
     /// The path, the host or the key has bytes that a head cannot have.
-    pub(super) fn new(path: &str, host: &str, api_key: Option<&Secret>) -> Result<Self, String> {
-        let target: PathAndQuery = path.parse().map_err(|_| format!("`{path}` is no path"))?;
-        let mut common = format!("POST {target} HTTP/1.1\r\n").into_bytes();
+    pub(super) fn new(prefix: &str, host: &str, api_key: Option<&Secret>) -> Result<Self, String> {
+        format!("{prefix}/").parse::<PathAndQuery>().map_err(|_| format!("`{prefix}` is no path"))?;
+        let start = format!("POST {prefix}").into_bytes();
+        let mut common = b" HTTP/1.1\r\n".to_vec();
         field(&mut common, &header::HOST, &HeaderValue::from_str(host).map_err(|error| error.to_string())?);
         field(&mut common, &header::CONTENT_TYPE, &HeaderValue::from_static("application/json"));
         field(&mut common, &header::ACCEPT_ENCODING, &HeaderValue::from_static("identity"));
@@ -46,14 +52,16 @@ impl RequestHead {
                 .map_err(|_| "the key holds bytes that cannot stand in a header".to_owned())?;
             field(&mut common, &header::AUTHORIZATION, &value);
         }
-        Ok(Self { common })
+        Ok(Self { start, common })
     }
 
     /// The head of one request.
     pub(super) fn write(&self, call: &Call) -> Vec<u8> {
         let accept = if call.streaming { "text/event-stream" } else { "application/json" };
-        let mut head = Vec::with_capacity(self.common.len() + MOST_VARIABLE);
-        head.extend_from_slice(&self.common);
+        let mut head = Vec::with_capacity(self.start.len() + self.common.len() + MOST_VARIABLE);
+        for part in [&self.start, call.path.as_bytes(), &self.common] {
+            head.extend_from_slice(part);
+        }
         field(&mut head, &header::ACCEPT, &HeaderValue::from_static(accept));
         field(&mut head, &header::CONTENT_LENGTH, &HeaderValue::from(call.body.len()));
         field(&mut head, &X_REQUEST_ID, &call.request_id);
@@ -76,24 +84,24 @@ fn field(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
 mod tests {
     use super::*;
 
-    fn call(idempotency_key: Option<HeaderValue>) -> Call {
+    fn call(path: &'static str, idempotency_key: Option<HeaderValue>) -> Call {
         let request_id = HeaderValue::from_static("req_1");
-        Call { body: Bytes::from_static(b"{\"a\":1}"), streaming: true, request_id, idempotency_key }
+        Call { path, body: Bytes::from_static(b"{\"a\":1}"), streaming: true, request_id, idempotency_key }
     }
 
     #[test]
     fn a_head_has_what_is_listed_here_and_no_more() {
         let key = Secret::new("sk-1".to_owned());
-        let head = RequestHead::new("/v1/chat/completions", "up.example:8080", Some(&key)).unwrap();
+        let head = RequestHead::new("/v1", "up.example:8080", Some(&key)).unwrap();
         let expected =
             "POST /v1/chat/completions HTTP/1.1\r\nhost: up.example:8080\r\ncontent-type: application/json\r\n\
             accept-encoding: identity\r\nuser-agent: tokenway/VERSION\r\nauthorization: Bearer sk-1\r\n\
             accept: text/event-stream\r\ncontent-length: 7\r\nx-request-id: req_1\r\nidempotency-key: once\r\n\r\n"
                 .replace("VERSION", env!("CARGO_PKG_VERSION"));
-        let written = head.write(&call(Some(HeaderValue::from_static("once"))));
+        let written = head.write(&call("/chat/completions", Some(HeaderValue::from_static("once"))));
         assert_eq!(String::from_utf8(written).unwrap(), expected);
-        let whole = Call { streaming: false, ..call(None) };
-        let written = RequestHead::new("/chat", "h", None).unwrap().write(&whole);
+        let whole = Call { streaming: false, ..call("/chat", None) };
+        let written = RequestHead::new("", "h", None).unwrap().write(&whole);
         let expected = expected
             .replace("/v1/chat/completions", "/chat")
             .replace("up.example:8080", "h")

@@ -16,6 +16,7 @@ mod doctor;
 mod drain_streams;
 mod examples;
 mod fallback;
+mod families;
 mod faults;
 mod json;
 mod layers;

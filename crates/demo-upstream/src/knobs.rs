@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::fault::Fault;
-use settings::parse_duration;
+use flags::parse_duration;
 
 /// The discard port of this machine, on which no process listens.
 const NO_SERVER: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9));

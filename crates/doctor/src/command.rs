@@ -11,12 +11,12 @@ use crate::client::{Client, Unreachable};
 use crate::examine;
 use crate::mend::Target;
 use crate::pasted::{Pasted, curl, har};
-use crate::plan::{Input, Plan, choice};
+use crate::plan::{Input, Plan};
 use crate::report::Verdict;
 use crate::text::{self, MendChoice, Style};
 use browser::quirks::Browser;
 use dial::{Trust, Versions};
-use settings::parse_duration;
+use flags::{choice, parse_duration};
 
 /// The most bytes of a pasted request; HAR files are large.
 const MAX_PASTED: u64 = 256 * 1024 * 1024;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use clap::ValueEnum;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::TypedValueParser;
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
@@ -10,6 +10,7 @@ use super::pasted::Pasted;
 use browser::origin::PageOrigin;
 use browser::quirks::Browser;
 use browser::request::{Body, Credentials, Kind, PageRequest};
+use flags::choice;
 
 /// The page's origin if none is given.
 const ASSUMED_ORIGIN: &str = "https://app.example.com";
@@ -173,17 +174,6 @@ fn credentials() -> impl TypedValueParser<Value = Credentials> {
         (Credentials::SameOrigin, Credentials::SameOrigin.as_str(), "To the page's own origin"),
         (Credentials::Include, Credentials::Include.as_str(), "To every origin; the response must allow it"),
     ])
-}
-
-/// A parser of values by their names, each with its help.
-pub(crate) fn choice<T: Copy + Send + Sync + 'static, const N: usize>(
-    values: [(T, &'static str, &'static str); N],
-) -> impl TypedValueParser<Value = T> {
-    let names = values.map(|(_, name, help)| PossibleValue::new(name).help(help));
-    PossibleValuesParser::new(names).try_map(move |written| {
-        let known = values.iter().find(|(_, name, _)| *name == written);
-        known.map(|(value, ..)| *value).ok_or("unknown value")
-    })
 }
 
 fn parse_url(text: &str) -> Result<Url, String> {

@@ -1,8 +1,7 @@
-//! How many tokens a text is, where nobody has counted them.
+//! Estimates of token counts, for texts that the upstream has not counted. Pure.
 //!
 //! Both rules use bytes, not characters: a tokenizer spends more tokens on a character of a non-Latin script, and UTF-8
-//! spends more bytes on it. They are estimates for metrics and limits, and are labelled so; usage from the upstream always
-//! comes first.
+//! spends more bytes on it. Metrics and limits use the estimates, and label them; the upstream's usage takes precedence.
 
 /// OpenAI, "What are tokens and how to count them?": a token is about four characters of English text.
 const BYTES_PER_TOKEN: u64 = 4;

@@ -1,4 +1,4 @@
-//! Both ends of a text that may be long: nothing that looks at it afterwards takes longer than the bound. Pure.
+//! Both ends of a text that may be long, so that the work on it has a bound. Pure.
 
 /// The beginning and the end of a text; the whole text, in `head`, where it is short.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct Excerpt {
 }
 
 impl Excerpt {
-    /// At most `head` and `tail` bytes of the two ends, cut between characters.
+    /// Takes at most `head` and `tail` bytes of the two ends, cut between characters.
     pub fn of(text: &str, head: usize, tail: usize) -> Self {
         if text.len() <= head.saturating_add(tail) {
             return Self { head: text.to_owned(), tail: String::new(), left_out: 0 };
@@ -21,7 +21,7 @@ impl Excerpt {
         Self { head: text[..end].to_owned(), tail: text[start..].to_owned(), left_out: start - end }
     }
 
-    /// The same, of what this one has kept: never more than there is.
+    /// A shorter excerpt of the same text: never more than this one holds.
     pub fn shortened(&self, head: usize, tail: usize) -> Self {
         if self.left_out == 0 {
             return Self::of(&self.head, head, tail);

@@ -1,4 +1,4 @@
-//! What an upstream's error means: a closed set. Of its text nothing is kept.
+//! What an upstream's error means: a closed set. Nothing of its text is stored. Pure.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ pub enum Fault {
     QuotaExhausted,
     /// No capacity now.
     Overloaded,
-    /// It gave up waiting for itself.
+    /// The upstream's own time limit is over.
     Timeout,
     /// It refused the gateway's own credentials.
     Credentials,
@@ -36,11 +36,11 @@ pub enum Fault {
 
 /// What could be read from an upstream's error object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Said {
+pub(crate) struct ErrorObject {
     /// Its meaning, if the object names one that is known.
-    pub(super) fault: Option<Fault>,
+    pub(crate) fault: Option<Fault>,
     /// The parameter that is at fault, if its name looks like one.
-    pub(super) param: Option<String>,
+    pub(crate) param: Option<String>,
 }
 
 impl Fault {
@@ -64,7 +64,7 @@ impl Fault {
 
     /// Whether another model may be asked, as long as the client has seen no output.
     ///
-    /// Only a fault of the request itself is not: it would be refused anywhere, or should be shown to whoever wrote it. Wrong
+    /// Only a fault of the request itself is not: it would be refused anywhere, or its author should see it. Wrong
     /// credentials and an unknown model lie between the gateway and this upstream, and another upstream has others.
     pub fn is_retryable(self) -> bool {
         match self {
@@ -127,7 +127,7 @@ impl Fault {
     }
 
     /// The fault that an HTTP status names.
-    pub(super) fn from_status(status: u16) -> Self {
+    pub(crate) fn from_status(status: u16) -> Self {
         match status {
             400 | 422 => Fault::Invalid,
             401 | 403 => Fault::Credentials,
@@ -159,19 +159,19 @@ struct Members<'a> {
     message: Option<&'a RawValue>,
 }
 
-impl Said {
-    /// Reads an error object, or the `error` member of one. What cannot be read says nothing.
-    pub(super) fn read(json: &[u8]) -> Self {
+impl ErrorObject {
+    /// Reads an error object, or the `error` member of one. What cannot be read has neither fault nor parameter.
+    pub(crate) fn read(json: &[u8]) -> Self {
         let Ok(outer) = serde_json::from_slice::<Members<'_>>(json) else {
             return Self::default();
         };
         let inner = outer.error.and_then(|error| serde_json::from_str(error.get()).ok());
-        inner.unwrap_or(outer).said()
+        inner.unwrap_or(outer).meaning()
     }
 }
 
 impl Members<'_> {
-    fn said(&self) -> Said {
+    fn meaning(&self) -> ErrorObject {
         let word = |raw: Option<&RawValue>| Fault::from_word(&string(raw?)?);
         let number = |raw: Option<&RawValue>| {
             let raw = raw?.get();
@@ -179,17 +179,17 @@ impl Members<'_> {
             let status: u16 = raw.trim_matches('"').parse().ok()?;
             Some(Fault::from_status(status)).filter(|fault| *fault != Fault::Other)
         };
-        // a word says more than a status, and a code more than a type
+        // a word is more precise than a status, and a code more than a type
         let named = word(self.code).or_else(|| word(self.kind)).or_else(|| word(self.status));
         let fault = named.or_else(|| number(self.code)).or_else(|| number(self.status));
         let fault = match fault {
-            // vLLM and its kin say it nowhere else
-            None | Some(Fault::Invalid) if string(self.message).is_some_and(|message| tells_of_context(&message)) => {
+            // vLLM and similar servers say it nowhere else
+            None | Some(Fault::Invalid) if string(self.message).is_some_and(|message| is_about_context(&message)) => {
                 Some(Fault::ContextLengthExceeded)
             }
             fault => fault,
         };
-        Said { fault, param: string(self.param).filter(|name| is_parameter(name)).map(Cow::into_owned) }
+        ErrorObject { fault, param: string(self.param).filter(|name| is_parameter(name)).map(Cow::into_owned) }
     }
 }
 
@@ -201,7 +201,7 @@ fn string<'a>(raw: impl Into<Option<&'a RawValue>>) -> Option<Cow<'a, str>> {
     }
 }
 
-fn tells_of_context(message: &str) -> bool {
+fn is_about_context(message: &str) -> bool {
     ["maximum context length", "context length exceeded", "context window", "context size"]
         .iter()
         .any(|phrase| message.contains(phrase))
@@ -219,7 +219,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn fault(json: &str) -> Option<Fault> {
-        Said::read(json.as_bytes()).fault
+        ErrorObject::read(json.as_bytes()).fault
     }
 
     #[test]
@@ -262,13 +262,13 @@ mod tests {
             r#"{"error":{"code":{},"type":[7]}}"#,
             "{\"error\":\"\u{0}",
         ] {
-            assert_eq!(Said::read(json.as_bytes()), Said::default(), "{json}");
+            assert_eq!(ErrorObject::read(json.as_bytes()), ErrorObject::default(), "{json}");
         }
     }
 
     #[test]
     fn a_parameter_is_named_only_if_it_can_be_nothing_else() {
-        let param = |name: &str| Said::read(format!(r#"{{"error":{{"param":{name}}}}}"#).as_bytes()).param;
+        let param = |name: &str| ErrorObject::read(format!(r#"{{"error":{{"param":{name}}}}}"#).as_bytes()).param;
         assert_eq!(param(r#""messages[1].content""#).as_deref(), Some("messages[1].content"));
         let long = format!("\"{}\"", "a".repeat(65));
         for name in [r#""sk-ABC""#, r#""""#, r#""a b""#, "null", "7", r#""a\n""#, &long] {
@@ -279,13 +279,13 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_can_be_read(bytes: Vec<u8>) {
-            let _ = Said::read(&bytes);
+            let _ = ErrorObject::read(&bytes);
         }
 
         #[test]
         fn a_named_parameter_matches_its_pattern(name: String) {
             let json = serde_json::json!({ "error": { "param": name } }).to_string();
-            if let Some(param) = Said::read(json.as_bytes()).param {
+            if let Some(param) = ErrorObject::read(json.as_bytes()).param {
                 prop_assert_eq!(&param, &name);
                 prop_assert!(param.bytes().all(|byte| b"abcdefghijklmnopqrstuvwxyz_.0123456789[]".contains(&byte)));
             }

@@ -1,8 +1,8 @@
-//! What a request asks, as a router reads it. Pure.
+//! What a request asks, as the router reads it. Pure.
 
 use crate::excerpt::Excerpt;
 
-/// What the router looks at: the last question, and what stands around it.
+/// What the router looks at: the last question, and what surrounds it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prompt {
     /// The text of the user's last message.
@@ -11,10 +11,10 @@ pub struct Prompt {
     pub earlier: u64,
     /// Tokens of the whole prompt, estimated.
     pub tokens: u64,
-    /// Tokens that its answer may have, where the request says so.
+    /// The most tokens that the answer may have; 0 where the request sets no bound.
     pub answer: u64,
-    /// Tools are offered.
+    /// The request offers tools.
     pub tools: bool,
-    /// Some message holds more than text.
+    /// Some message holds more than text: an image, audio or a file.
     pub images: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fault::{Fault, Said};
+use crate::fault::{ErrorObject, Fault};
 
 /// What an upstream's refusal means for the client and for the choice of the next model.
 ///
@@ -24,11 +24,12 @@ impl Refusal {
     }
 }
 
-/// The meaning of an upstream's answer that is not a success: its status, what [`asked_for`] read in its head, and its body.
+/// Classifies an upstream's answer that is not a success by its status, by what [`asked_for`] has read in its head, and by its
+/// body.
 pub fn classify(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Refusal {
-    let said = Said::read(body);
-    let fault = match (Fault::from_status(status), said.fault) {
-        // the status says only that the request was refused: the body may say why
+    let object = ErrorObject::read(body);
+    let fault = match (Fault::from_status(status), object.fault) {
+        // the status names no reason, the body may name one
         (
             Fault::Invalid,
             Some(
@@ -41,31 +42,31 @@ pub fn classify(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Refu
             ),
         ) => why,
         (Fault::Credentials, Some(why @ (Fault::ContentPolicy | Fault::QuotaExhausted))) => why,
-        // an account without credit is not helped by waiting
+        // waiting does not help an account without credit
         (Fault::RateLimited, Some(Fault::QuotaExhausted)) => Fault::QuotaExhausted,
         (fault, _) => fault,
     };
-    Refusal { fault, param: said.param, retry_after }
+    Refusal { fault, param: object.param, retry_after }
 }
 
 impl From<Fault> for Refusal {
-    /// A fault that came inside a stream, or as an answer with a status of success.
+    /// The refusal of a fault that came inside a stream, or in an answer with a status of success.
     fn from(fault: Fault) -> Self {
         Self { fault, param: None, retry_after: None }
     }
 }
 
-/// What `retry-after` says (RFC 9110 §10.2.3), from a second to an hour: a number of seconds; or a moment, of which only the
-/// distance to the `date` of the same answer counts, for both are told by the upstream's clock.
+/// The wait that `retry-after` asks for (RFC 9110 §10.2.3), from one second to one hour. The value is a number of seconds or a
+/// date. Of a date only the distance to the `date` of the same answer counts, because both come from the upstream's clock.
 pub fn asked_for(retry_after: &str, date: Option<&str>) -> Option<Duration> {
     const LONGEST: u64 = 3600;
-    let said = retry_after.trim();
-    let seconds = match said.bytes().all(|byte| byte.is_ascii_digit()) {
-        true if said.is_empty() => return None,
-        // more digits than a number can have are a long time
-        true => said.parse().unwrap_or(LONGEST),
+    let value = retry_after.trim();
+    let seconds = match value.bytes().all(|byte| byte.is_ascii_digit()) {
+        true if value.is_empty() => return None,
+        // more digits than a number can have are a long wait
+        true => value.parse().unwrap_or(LONGEST),
         false => {
-            let (then, now) = (httpdate::parse_http_date(said).ok()?, httpdate::parse_http_date(date?.trim()).ok()?);
+            let (then, now) = (httpdate::parse_http_date(value).ok()?, httpdate::parse_http_date(date?.trim()).ok()?);
             then.duration_since(now).unwrap_or_default().as_secs()
         }
     };

@@ -1,4 +1,4 @@
-//! What an upstream says it has counted.
+//! The token counts that an upstream reports. Pure.
 
 /// The token counts of one completion, as the upstream reports them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

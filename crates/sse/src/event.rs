@@ -1,4 +1,4 @@
-//! One event of an event stream, as a slice of the chunk that brought it, and what its lines say. Pure.
+//! One event of an event stream, as a slice of the chunk that brought it, and its fields. Pure.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -19,24 +19,24 @@ pub struct Event {
 #[derive(Debug, Clone)]
 pub struct Run(Event);
 
-/// What the lines of an event say, read as WHATWG HTML §9.2.6 tells.
+/// The fields of an event, read as WHATWG HTML §9.2.6 defines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fields<'a> {
     /// The values of the `data` lines, joined by LF; borrowed where there is one such line. `None` where there is none.
     pub data: Option<Cow<'a, [u8]>>,
     /// The value of the last `event` line: the event's type.
     pub name: Option<&'a [u8]>,
-    /// Whether a client is told anything.
+    /// What kind of lines the event has.
     pub kind: Kind,
     /// It has an `id` or a `retry` field.
     pub id_or_retry: bool,
 }
 
-/// What an event is good for.
+/// What kind of lines an event has; of several kinds the last one in this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// No line at all: one blank line more, or the LF of a CRLF whose CR already ended the event before. It says nothing;
-    /// whatever was done with the event before is done with it.
+    /// No line at all: one blank line more, or the LF of a CRLF whose CR already ended the event before. It belongs to the event
+    /// before: what was done with that one should be done with it.
     Blank,
     /// Nothing but comments.
     Comment,
@@ -57,7 +57,7 @@ impl Event {
         &self.source[self.range.clone()]
     }
 
-    /// All bytes of the event, kept alive with the chunk that brought them.
+    /// All bytes of the event. They keep the chunk that brought them in memory.
     pub fn into_bytes(self) -> Bytes {
         let Self { mut source, range } = self;
         source.truncate(range.end);
@@ -81,7 +81,7 @@ impl<'a> Fields<'a> {
         fields
     }
 
-    /// Takes in one line that is not empty, §9.2.6 "Interpreting an event stream".
+    /// Reads one line that is not empty, §9.2.6 "Interpreting an event stream".
     fn read(&mut self, line: &'a [u8]) {
         let (name, value) = match memchr(b':', line) {
             Some(0) => {
@@ -115,10 +115,10 @@ impl<'a> Fields<'a> {
 }
 
 impl Run {
-    /// Takes in the events that follow this run directly in the same chunk.
+    /// Adds the events that follow this run in the same chunk without a gap.
     ///
     /// # Errors
-    /// Returns the events if they are elsewhere: they are a run of their own.
+    /// The events, if they are elsewhere: a new run begins with them.
     pub fn append(&mut self, next: impl Into<Run>) -> Result<(), Run> {
         let (run, next) = (&mut self.0, next.into());
         // both are alive, so that equal addresses mean the same memory
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_is_told_from_the_others() {
+    fn each_kind_is_recognized() {
         let kinds = [
             ("\n", Kind::Blank),
             ("\r\n", Kind::Blank),

@@ -1,7 +1,7 @@
 //! Bytes in, events out: finds where each event of a `text/event-stream` ends (WHATWG HTML §9.2.5 and §9.2.6). Pure.
 //!
 //! Every byte comes out once and in order, as the upstream sent it, in the event that it belongs to. Only a leading byte
-//! order mark is dropped: §9.2.5 tells readers to ignore it, and openai-python loses the first event to it.
+//! order mark is dropped: §9.2.5 has readers ignore it, and openai-python loses the first event to it.
 
 use std::mem;
 
@@ -31,7 +31,7 @@ pub struct Framer {
     failed: bool,
 }
 
-/// An event is longer than it may be. The stream cannot be read on from here.
+/// An event is longer than it may be. The rest of the stream cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong {
     /// The most bytes that an event may have.
@@ -39,7 +39,7 @@ pub struct TooLong {
 }
 
 impl Framer {
-    /// A framer at the beginning of a stream whose events may have `max_event` bytes each.
+    /// Starts at the beginning of a stream whose events may have `max_event` bytes each.
     pub fn new(max_event: usize) -> Self {
         Self {
             max_event,
@@ -52,8 +52,8 @@ impl Framer {
         }
     }
 
-    /// Takes in the next bytes of the stream. [`Framer::next_event`] should have said that the last ones are used up: what
-    /// is left of them is copied otherwise.
+    /// Adds the next bytes of the stream. [`Framer::next_event`] should have returned `None` before: bytes that are left of the
+    /// last chunk are copied.
     pub fn push(&mut self, chunk: Bytes) {
         let rest = &self.chunk[self.start..];
         self.chunk = if rest.is_empty() { chunk } else { [rest, &chunk].concat().into() };
@@ -66,7 +66,7 @@ impl Framer {
     /// [`Blank`](super::event::Kind::Blank) event of its own.
     ///
     /// # Errors
-    /// The event has more than `max_event` bytes, complete or not. From then on it is always this error.
+    /// The event has more than `max_event` bytes, complete or not. Each later call returns the same error.
     pub fn next_event(&mut self) -> Result<Option<Event>, TooLong> {
         self.drop_bom();
         let unread = &self.chunk[self.start..];
@@ -108,9 +108,9 @@ impl Framer {
 
     /// True while the last event has ended with a CR whose LF is to be expected: the CR before had one.
     ///
-    /// A line of one's own must wait then: written between the two, it would make a blank line of that LF. After the CR of
-    /// an upstream that ends lines with CR there is nothing to wait for. Should an LF come all the same, the blank line
-    /// that it makes dispatches nothing, since the data buffer is empty (§9.2.6, "dispatch the event").
+    /// A line that the caller inserts must wait then: between the two it would turn that LF into a blank line. After the CR of
+    /// an upstream that ends lines with CR there is nothing to wait for. If an LF comes all the same, its blank line
+    /// dispatches nothing, since the data buffer is empty (§9.2.6, "dispatch the event").
     pub fn awaits_lf(&self) -> bool {
         self.ended_in_cr() && self.scanner.crlf
     }
@@ -163,7 +163,7 @@ impl Framer {
 
 impl std::fmt::Display for TooLong {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "an event of the upstream has more than the {} bytes of stream.max_event", self.max_event)
+        write!(f, "an event has more than {} bytes", self.max_event)
     }
 }
 

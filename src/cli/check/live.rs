@@ -16,8 +16,8 @@ use crate::cli::failure::Failure;
 use bench::load::sse::{Events, MAX_EVENT};
 use bench::report::format::plural;
 use dial::connect_error::{Cause, CertificateFault};
-use families::chat::event::{Chunk, Inspector};
-use families::chat::request::Request;
+use families::chat::Chat;
+use families::family::{Family, Form};
 use tokenway::auth::caller::Caller;
 use tokenway::config::Config;
 use tokenway::failover::health_registry::HealthRegistry;
@@ -121,7 +121,7 @@ impl fmt::Display for Answer<'_> {
 async fn probe(completions: Arc<Completions>, metrics: Arc<Metrics>, model: ModelId) -> Result<Probed, String> {
     // no bound on tokens: models do not agree on its name, and refuse the other one
     let body = json!({ "messages": [{ "role": "user", "content": "Say hello." }], "stream": true });
-    let request = Request::parse(body.to_string().into()).map_err(|invalid| invalid.to_string())?;
+    let request = Chat.parse(body.to_string().into(), Form::Full).map_err(|invalid| invalid.to_string())?;
     let id = RequestId::random();
     let started = Instant::now();
     let open = OpenStreams::new(metrics.streams_active.clone());
@@ -133,19 +133,13 @@ async fn probe(completions: Arc<Completions>, metrics: Arc<Metrics>, model: Mode
     let streams = Streams { rules: completions.rules(), open: &open };
     let body = Body::new(UpstreamSource::new(Start::Opened(opened), Sink::Body, meter, streams));
     let mut events = Events::new(BodyDataStream::new(body), MAX_EVENT);
-    let mut inspector = Inspector::default();
+    let mut reader = Chat.reader();
     let mut probed = Probed { first_output, events: 0, done: false };
     while let Some(Ok(event)) = events.next().await {
-        match inspector.inspect(None, event.data.as_bytes()) {
-            Chunk::Done => probed.done = true,
-            Chunk::Delta(delta) => {
-                probed.done |= delta.finished;
-                probed.events += 1;
-            }
-            // the relay's own last words: what the upstream sent broke off
-            Chunk::Error(_) => probed.done = false,
-            Chunk::Malformed => {}
-        }
+        let meaning = reader.read(None, event.data.as_bytes());
+        probed.events += u64::from(!meaning.terminal && !meaning.malformed && meaning.fault.is_none());
+        // an error is the gateway's own last event: the upstream's stream broke off
+        probed.done = meaning.fault.is_none() && (probed.done || meaning.terminal || meaning.finished);
     }
     Ok(probed)
 }

@@ -19,6 +19,7 @@ use tokenway::price::Cost;
 use tokenway::request_id::RequestId;
 use tokenway::routing::auto::Classifier;
 use tokenway::routing::classifier::Question;
+use tokenway::routing::plan::Plan;
 use tokenway::routing::verdict::Verdict;
 
 /// As many questions at a time: a small server of one's own takes no more.
@@ -48,8 +49,8 @@ pub(super) async fn judged(
         let (id, started) = (RequestId::random(), Instant::now());
         let address = std::net::Ipv4Addr::LOCALHOST.into();
         let meter = Meter::start(Arc::clone(&metrics), started, id.text(), "route_eval", None, address);
-        let asked =
-            question.plan(classifier.model, Caller::operator(), id.header()).ok_or("the question cannot be read")?;
+        let asked = Plan::of_question(&question, classifier.model, Caller::operator(), id.header())
+            .ok_or("the question cannot be read")?;
         let verdict = completions.classify(asked, classifier.timeout, &meter).await.ok();
         let cost = meter.record().cost();
         Ok(Asked { verdict, took: started.elapsed(), cost })

@@ -103,8 +103,7 @@ impl Coalescer {
     }
 
     fn start(self: &Arc<Self>, bounds: Bounds, key: Option<CoalescingKey>) -> (Leader, Subscriber) {
-        // each subscriber has a request id of its own
-        let log = Arc::new(Log::coalesced(Arc::default(), bounds, Arc::clone(&self.held)));
+        let log = Arc::new(Log::coalesced(bounds, Arc::clone(&self.held)));
         let reader = Reader::new(&log, &mut log.state(), 0);
         let answer = Arc::new(Answer { log, head: Mutex::default() });
         let leader = Leader { answer: Arc::clone(&answer), coalescer: Arc::clone(self), key, waiting: Vec::new() };
@@ -209,7 +208,9 @@ impl Append for Leader {
     }
 
     fn wake(&mut self) {
-        self.waiting.drain(..).for_each(Waker::wake);
+        while let Some(waker) = self.waiting.pop() {
+            waker.wake();
+        }
     }
 
     fn end(mut self, _: Tally) {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use families::family::Family;
 use slab::Slab;
 use tokio::time::Instant;
 
@@ -23,10 +24,33 @@ pub const WINDOW: u64 = 64 * 1024;
 
 /// One log.
 pub struct Log {
-    /// The id of the request that made it.
-    pub(super) request_id: Arc<str>,
+    /// The request that made it.
+    pub(super) author: Author,
     policy: Policy,
     state: Mutex<State>,
+}
+
+/// The request that made a log: the gateway's own events in the log name it, in the form of its family.
+#[derive(Debug, Clone)]
+pub struct Author {
+    /// The id of the request.
+    pub request_id: Arc<str>,
+    /// The family of the events.
+    pub family: &'static dyn Family,
+}
+
+impl Author {
+    /// The event that ends a stream with this error.
+    pub(super) fn failure(&self, reject: &Reject) -> Vec<u8> {
+        self.family.reader().failure(&reject.api_error(&self.request_id))
+    }
+}
+
+#[cfg(test)]
+impl From<&str> for Author {
+    fn from(request_id: &str) -> Self {
+        Self { request_id: request_id.into(), family: families::DEFAULT }
+    }
 }
 
 /// What happens to the events, and to the slowest reader.
@@ -103,16 +127,18 @@ pub struct Fenced;
 
 impl Log {
     /// An empty log of up to `max` bytes of memory that evicts its oldest events.
-    pub(super) fn resumable(request_id: Arc<str>, max: usize) -> Self {
-        Self::new(request_id, Policy::Resumable, max)
+    pub(super) fn resumable(author: Author, max: usize) -> Self {
+        Self::new(author, Policy::Resumable, max)
     }
 
     /// An empty log that is whole within these bounds. `held` counts the bytes of all such logs.
-    pub(super) fn coalesced(request_id: Arc<str>, bounds: Bounds, held: Arc<AtomicUsize>) -> Self {
-        Self::new(request_id, Policy::Coalesced { bounds, held }, usize::MAX)
+    pub(super) fn coalesced(bounds: Bounds, held: Arc<AtomicUsize>) -> Self {
+        // it has no events of the gateway's own: each subscriber writes errors for itself
+        let author = Author { request_id: Arc::default(), family: families::DEFAULT };
+        Self::new(author, Policy::Coalesced { bounds, held }, usize::MAX)
     }
 
-    fn new(request_id: Arc<str>, policy: Policy, max: usize) -> Self {
+    fn new(author: Author, policy: Policy, max: usize) -> Self {
         let state = State {
             ring: Ring::new(max),
             phase: Phase::Running,
@@ -126,14 +152,14 @@ impl Log {
             written: 0,
             tally: Tally::default(),
         };
-        Self { request_id, policy, state: Mutex::new(state) }
+        Self { author, policy, state: Mutex::new(state) }
     }
 
     /// Adds one event. The wakers of the readers that wait for it are moved to `waiting`.
     pub(super) fn append(&self, event: &Batch, tally: &Tally, waiting: &mut Vec<Waker>) -> Result<Resized, Fenced> {
         let mut guard = self.state();
         let state = &mut *guard;
-        if state.phase != Phase::Running || state.abandoned {
+        if !state.is_running() || state.abandoned {
             return Err(Fenced);
         }
         let (before, flags) = (state.ring.memory(), event.flags);
@@ -154,14 +180,16 @@ impl Log {
                 state.bound(*bounds, held, bytes);
             }
         }
-        waiting.extend(state.readers.iter_mut().filter_map(|(_, slot)| slot.waker.take()));
+        for (_, slot) in &mut state.readers {
+            waiting.extend(slot.waker.take());
+        }
         Ok((before, state.ring.memory()))
     }
 
     /// Ends a running stream, with a last event if there is one; `None` where it has ended.
     pub(super) fn finish(&self, phase: Phase, last: Option<&[u8]>) -> Option<Resized> {
         let mut state = self.state();
-        if state.phase != Phase::Running {
+        if !state.is_running() {
             return None;
         }
         let before = state.ring.memory();
@@ -216,7 +244,7 @@ impl Log {
     /// Since when it has no reader; `None` where it has one, or where it does not run.
     pub(super) fn unattended_since(&self) -> Option<Instant> {
         let state = self.state();
-        (state.phase == Phase::Running && state.readers.is_empty()).then_some(state.left)
+        (state.is_running() && state.readers.is_empty()).then_some(state.left)
     }
 
     /// Whether it has a reader now.
@@ -257,6 +285,11 @@ impl Drop for Log {
 }
 
 impl State {
+    /// Whether its writer is at work.
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running)
+    }
+
     /// Holds the bounds of a coalesced log that had so many bytes before the latest event.
     fn bound(&mut self, bounds: Bounds, held: &AtomicUsize, before: usize) {
         let added = self.ring.bytes() - before;

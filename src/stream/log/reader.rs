@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 
-use super::core::{Log, Phase, Slot, State, WINDOW};
+use super::core::{Author, Log, Phase, Slot, State, WINDOW};
 use super::marked::Event;
 use super::ring::Place;
 use crate::error::Reject;
@@ -98,9 +98,9 @@ impl Reader {
         poll_end(&mut self.log.state(), self.slot, cx)
     }
 
-    /// The id of the request that made the log.
-    pub fn request_id(&self) -> &str {
-        &self.log.request_id
+    /// The request that made the log.
+    pub fn author(&self) -> &Author {
+        &self.log.author
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::core::{Fenced, Log, Phase, Resized};
+use super::core::{Author, Fenced, Log, Phase, Resized};
 use super::id::StreamId;
 use super::owner::Owner;
 use super::reader::Reader;
@@ -95,12 +95,12 @@ enum Stop {
 
 impl Stop {
     /// The last event of the stream.
-    fn event(self, request_id: &str) -> Vec<u8> {
+    fn event(self, author: &Author) -> Vec<u8> {
         let message = match self {
             Stop::Asked => "The stream was stopped by its owner.",
             Stop::Unattended => "Nobody read the stream for resume.grace, so that it was stopped.",
         };
-        Reject::new(Code::StreamStopped, message).event(request_id)
+        author.failure(&Reject::new(Code::StreamStopped, message))
     }
 }
 
@@ -143,11 +143,11 @@ impl Registry {
         late.into_iter().for_each(|(id, log)| shared.stop(id, &log, Stop::Unattended));
     }
 
-    /// Makes an empty stream. Errors that end it name `request_id`.
+    /// Makes an empty stream for its author.
     ///
     /// # Errors
     /// There is no room.
-    pub fn create(&self, owner: Owner, request_id: Arc<str>) -> Result<(StreamId, Writer), Full> {
+    pub fn create(&self, owner: Owner, author: Author) -> Result<(StreamId, Writer), Full> {
         let mut bits = [0; 16];
         // without randomness ids could be guessed: rather no stream at all
         getrandom::fill(&mut bits).map_err(|_| Full)?;
@@ -162,7 +162,7 @@ impl Registry {
             let oldest = streams.take_expendable().ok_or(Full)?;
             shared.remove(&mut streams, oldest);
         }
-        let log = Arc::new(Log::resumable(request_id, streams.rules.max_stream_bytes));
+        let log = Arc::new(Log::resumable(author, streams.rules.max_stream_bytes));
         streams.by_id.insert(id, Entry { owner, log: Arc::clone(&log) });
         shared.count(&streams);
         drop(streams);
@@ -204,7 +204,7 @@ impl Shared {
     }
 
     fn stop(&self, id: StreamId, log: &Log, why: Stop) {
-        let event = why.event(&log.request_id);
+        let event = why.event(&log.author);
         if let Some(resized) = log.finish(Phase::Ended, Some(&event)) {
             self.ended(id, resized);
         }
@@ -284,7 +284,7 @@ pub struct Writer {
 
 impl Append for Writer {
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.log.poll_until(cx, |state| state.phase != Phase::Running)
+        self.log.poll_until(cx, |state| !state.is_running())
     }
 
     fn append(&mut self, event: Batch, _: impl FnOnce() -> Tally) -> Result<(), Fenced> {
@@ -300,7 +300,9 @@ impl Append for Writer {
     }
 
     fn wake(&mut self) {
-        self.waiting.drain(..).for_each(Waker::wake);
+        while let Some(waker) = self.waiting.pop() {
+            waker.wake();
+        }
     }
 
     fn end(self, _: Tally) {

@@ -1,10 +1,10 @@
 //! What the client of a resumable stream gets: what is there at once, the rest as it comes.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use prometheus::IntCounter;
 
 use super::marked::Event;
@@ -57,39 +57,40 @@ impl Rendered {
     /// The body of the answer that the stream was made with, its first heartbeat after `first`. What the meter measures is
     /// the stream itself, so that this reader has none.
     pub fn plain(reader: Reader, metrics: &Metrics, heartbeat: Option<Duration>, first: Duration) -> Body<Self> {
-        let gaps = metrics.stream_gaps.clone();
-        Body::new(Self::new(reader, Form::Plain, None, gaps)).with_heartbeat(heartbeat, first)
+        let (gaps, line) = (metrics.stream_gaps.clone(), reader.author().family.heartbeat(false));
+        Body::new(Self::new(reader, Form::Plain, None, gaps)).with_heartbeat(line, heartbeat, first)
     }
 
     /// The body of an answer for `EventSource`: with the number of each event.
     pub fn numbered(reader: Reader, meter: Meter, heartbeat: Option<Duration>) -> Body<Self> {
         let gaps = meter.record().metrics().stream_gaps.clone();
+        let line = reader.author().family.heartbeat(true);
         let rendered = Self::new(reader, Form::Numbered { told: false }, Some(meter), gaps);
-        Body::new(rendered).with_heartbeat(heartbeat, Duration::ZERO)
+        Body::new(rendered).with_heartbeat(line, heartbeat, Duration::ZERO)
     }
 
     fn new(reader: Reader, form: Form, meter: Option<Meter>, gaps: IntCounter) -> Self {
         Self { reader, form, meter, gaps, limit: FIRST_FRAME, pausing: false, ended: false }
     }
 
-    fn gap(&mut self, out: &mut BytesMut, from: u64, to: u64) {
+    fn gap(&mut self, out: &mut Vec<u8>, from: u64, to: u64) {
         self.gaps.inc();
         match self.form {
             // OpenAI's SDKs know no such event: they would take what is left for the whole answer
             Form::Plain => {
-                out.put_slice(&gap(from, to).event(self.reader.request_id()));
+                out.put_slice(&self.reader.author().failure(&gap(from, to)));
                 self.end(Outcome::Truncated);
             }
             Form::Numbered { .. } => self.form.write_own(out, "gap", &format!("{{\"from\":{from},\"to\":{to}}}")),
         }
     }
 
-    fn lost(&mut self, out: &mut BytesMut) {
-        let (reject, id) = (Failure::Draining.reject(), self.reader.request_id());
+    fn lost(&mut self, out: &mut Vec<u8>) {
+        let (reject, author) = (Failure::Draining.reject(), self.reader.author());
         match self.form {
-            Form::Plain => out.put_slice(&reject.event(id)),
+            Form::Plain => out.put_slice(&author.failure(&reject)),
             Form::Numbered { .. } => {
-                let error = reject.json(id);
+                let error = author.family.error_body(&reject.api_error(&author.request_id));
                 self.form.write_own(out, "draining", &String::from_utf8_lossy(&error));
             }
         }
@@ -116,7 +117,7 @@ impl Source for Rendered {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let (mut out, form) = (BytesMut::new(), &mut self.form);
+        let (mut out, form) = (Vec::new(), &mut self.form);
         let Poll::Ready(read) = self.reader.poll_read(cx, self.limit, |event| form.write(&mut out, event)) else {
             return Poll::Pending;
         };
@@ -135,7 +136,7 @@ impl Source for Rendered {
             // a resumable log has its errors as events
             Read::Lost | Read::Failed(_) | Read::Broken(_) => self.lost(&mut out),
         }
-        Poll::Ready(Next::Events(Batch::own(out.freeze(), Flags::default())))
+        Poll::Ready(Next::Events(Batch::own(out.into(), Flags::default())))
     }
 
     fn is_ended(&self) -> bool {
@@ -145,9 +146,13 @@ impl Source for Rendered {
 
 impl Form {
     /// Writes an event of the upstream.
-    fn write(&mut self, out: &mut BytesMut, event: Event<'_>) {
+    fn write(&mut self, out: &mut Vec<u8>, event: Event<'_>) {
+        if out.capacity() == 0 {
+            // exactly, so that bytes that are not added to need no second allocation
+            let number = if matches!(self, Form::Numbered { .. }) { 64 } else { 0 };
+            *out = Vec::with_capacity(event.bytes.len() + number);
+        }
         if let Form::Numbered { told } = self {
-            out.reserve(event.bytes.len() + 64);
             put(out, format_args!("id: {}\n", event.number));
             tell(out, told);
         }
@@ -155,7 +160,7 @@ impl Form {
     }
 
     /// Writes an event of the gateway's own. It has no number: a client that comes back asks from the last that has one.
-    fn write_own(&mut self, out: &mut BytesMut, name: &str, data: &str) {
+    fn write_own(&mut self, out: &mut Vec<u8>, name: &str, data: &str) {
         if let Form::Numbered { told } = self {
             tell(out, told);
         }
@@ -172,13 +177,13 @@ fn gap(from: u64, to: u64) -> Reject {
     Reject::new(Code::Gap, message)
 }
 
-fn tell(out: &mut BytesMut, told: &mut bool) {
+fn tell(out: &mut Vec<u8>, told: &mut bool) {
     if !std::mem::replace(told, true) {
         put(out, format_args!("retry: {RETRY}\n"));
     }
 }
 
-fn put(out: &mut BytesMut, text: std::fmt::Arguments<'_>) {
-    // a BytesMut grows: writing to it cannot fail
+fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // a Vec grows: writing to it cannot fail
     let _ = out.write_fmt(text);
 }

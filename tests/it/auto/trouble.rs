@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use demo_upstream::{Fault, Knobs};
-use families::chat::request::Request;
+use families::chat::Chat;
+use families::family::{Family, Form};
 use serde_json::json;
 use tokenway::auth::caller::Caller;
 use tokenway::config::Config;
@@ -157,13 +158,13 @@ async fn a_classifier_s_question_is_no_request_that_the_retry_budget_grows_with(
     let router = Arc::new(gateway::router(&config, metrics.clone()));
     let limiter = Limiter::local(1, metrics.clone());
     let completions = Arc::new(gateway::completions(&config, router, health_registry.clone(), limiter).unwrap());
-    let request = Request::parse(asks("judge", "Hm?", false).to_string().into()).unwrap();
+    let request = Chat.parse(asks("judge", "Hm?", false).to_string().into(), Form::Full).unwrap();
     let (question, id) = (Question::about(&request.prompt()), RequestId::random());
     let meter = Meter::start(metrics, Instant::now(), id.text(), "test", None, Ipv4Addr::LOCALHOST.into());
     let judge = ModelId(0);
     let plan = plan::Plan::to_model(judge, Caller::operator(), request, id.header());
     let as_many_as_requests = Terms { share: Share::of_thousand(1000), floor: 0 };
-    let asked = question.plan(judge, Caller::operator(), id.header()).unwrap();
+    let asked = tokenway::routing::plan::Plan::of_question(&question, judge, Caller::operator(), id.header()).unwrap();
     let verdict = completions.classify(asked, Duration::from_secs(20), &meter).await;
     assert!(matches!(verdict, Err(NoVerdict::Failed(_))));
     assert!(!health_registry.may_retry(as_many_as_requests));

@@ -218,6 +218,6 @@ async fn cookies_and_readable_headers_are_told() {
     assert!(readable["title"].as_str().unwrap().contains("x-one") && readable["lines"].to_string().contains("x-two"));
     let cookies = step("cookies")["lines"].to_string();
     assert!(cookies.contains("a: lost: the page is of another site"), "{cookies}");
-    assert!(cookies.contains("b: stored apart"), "{cookies}");
+    assert!(cookies.contains("b: stored separately for each top-level site"), "{cookies}");
     assert!(!report.to_string().contains("canary"));
 }

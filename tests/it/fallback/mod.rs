@@ -8,7 +8,8 @@ mod reload;
 pub mod schedules;
 
 use demo_upstream::{Demo, Knobs};
-use families::chat::request::Request;
+use families::chat::Chat;
+use families::family::{Family, Form};
 use serde_json::{Value, json};
 use tokenway::price::{Cost, Price};
 use tokio::net::TcpListener;
@@ -104,7 +105,7 @@ fn price(model: &str, input: u64, output: u64) -> Cost {
 
 /// Tokens of its prompt as the gateway estimates them.
 fn estimated_prompt(request: &Value) -> u64 {
-    Request::parse(request.to_string().into()).unwrap().estimated_prompt_tokens()
+    Chat.parse(request.to_string().into(), Form::Full).unwrap().estimated_prompt_tokens()
 }
 
 /// What a good answer of this model to this request costs by the upstream's own count.

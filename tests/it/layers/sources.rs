@@ -74,6 +74,12 @@ impl Sources {
     pub fn read(src: &Path) -> Self {
         let mut texts = Vec::new();
         collect(src, src, &mut texts);
+        for (path, text) in &mut texts {
+            if path == "lib.rs" && text.starts_with("#![doc = include_str!(\"../README.md\")]") {
+                let readme = fs::read_to_string(src.join("../README.md")).unwrap();
+                *text = readme.lines().map(|line| format!("//! {line}\n")).chain([text.clone()]).collect();
+            }
+        }
         Self::new(&texts)
     }
 

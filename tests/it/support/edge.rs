@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use demo_upstream::{Demo, Knobs, expected_stream};
+use families::family::Family;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -58,6 +59,8 @@ pub struct Setup<'a> {
     pub narrow: bool,
     /// The first upstream speaks TLS with this certificate, and is trusted by these roots.
     pub first_tls: Option<(TestCertificate, Arc<RootCertStore>)>,
+    /// The families that the gateway takes; all that there are, where none are given.
+    pub families: Option<&'static [&'static dyn Family]>,
     /// What the first upstream does.
     pub first: Knobs,
     /// What the second upstream does.
@@ -157,7 +160,8 @@ upstream = "two"
         let drain = Drain::default();
         let open = OpenStreams::new(metrics.streams_active.clone());
         let settings = Arc::new(ArcSwap::from_pointee(Settings::new(&config.server).unwrap()));
-        let shared = Shared::start(&config, metrics.clone(), open.clone(), drain.clone()).await.unwrap();
+        let mut shared = Shared::start(&config, metrics.clone(), open.clone(), drain.clone()).await.unwrap();
+        shared.families = setup.families.unwrap_or(shared.families);
         let streams = shared.streams.clone();
         let live = Arc::new(Live::new(Gateway::new(config, shared).unwrap()));
         let public = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::report::document::Arrivals;
-use settings::parse_duration;
+use flags::parse_duration;
 
 /// The options of a load test; `--help` shows the comments of the fields.
 #[derive(Debug, Clone, clap::Args)]
@@ -35,10 +35,10 @@ pub struct Options {
     #[arg(short, long, value_name = "DURATION", value_parser = length, conflicts_with = "streams", help_heading = "Load")]
     pub duration: Option<Duration>,
     /// Do not measure streams that start within this initial time
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration, help_heading = "Load")]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration, help_heading = "Load")]
     pub warmup: Duration,
     /// Increase the load evenly over this initial time
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration, help_heading = "Load")]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration, help_heading = "Load")]
     pub ramp: Duration,
     /// Abort a stream that has not ended after this time
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = length, help_heading = "Load")]
@@ -130,13 +130,8 @@ pub enum Http {
     Two,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    // the quotes of TOML are not needed on a command line
-    parse_duration(text).map_err(|mistake| format!("{}; {}", mistake.reason, mistake.mend.replace('"', "")))
-}
-
 fn length(text: &str) -> Result<Duration, String> {
-    duration(text)
+    parse_duration(text)
         .and_then(|length| if length.is_zero() { Err("expected more than nothing".to_owned()) } else { Ok(length) })
 }
 

@@ -20,7 +20,8 @@ use crate::report::sample::{Cors, Failure, Kind, Outcome, Sample};
 use browser::block::Block;
 use browser::head::ResponseHead;
 use dial::{Dialer, SendError, Target};
-use families::chat::event::{Chunk, Inspector};
+use families::chat::Chat;
+use families::family::Family;
 
 /// The most bytes of a discarded body that are read, so that its connection can be reused.
 const MAX_DISCARDED: usize = 64 * 1024;
@@ -140,7 +141,7 @@ impl StreamClient {
         let (body, stats) = observed(body, lease.connection.tap.clone());
         measurement.body = Arc::clone(&stats);
         let mut events = Events::new(body, MAX_EVENT);
-        let (mut inspector, mut done) = (Inspector::default(), false);
+        let (mut reader, mut done) = (Chat.reader(), false);
         loop {
             // what follows [DONE] is ignored, but the end of the body releases the connection
             let next = match done {
@@ -149,18 +150,17 @@ impl StreamClient {
             };
             match next {
                 Some(Ok(_)) if done => {}
-                Some(Ok(event)) => match inspector.inspect(Some(event.event.as_bytes()), event.data.as_bytes()) {
-                    Chunk::Error(_) => {
+                Some(Ok(event)) => {
+                    let meaning = reader.read(Some(event.event.as_bytes()), event.data.as_bytes());
+                    if meaning.fault.is_some() {
                         return Err(self.failure(
                             Kind::ErrorEvent,
                             "the stream ended with an error event; look at the server's log",
                         ));
                     }
-                    chunk => {
-                        measurement.record(&chunk);
-                        done = chunk == Chunk::Done;
-                    }
-                },
+                    measurement.record(&meaning);
+                    done = meaning.terminal;
+                }
                 None => {
                     self.pool.release(lease);
                     return self.outcome(done || measurement.finished, measurement);

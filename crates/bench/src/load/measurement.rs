@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::body::BodyStats;
 use super::pool::Lease;
 use crate::report::sample::{Arrival, Outcome, Sample};
-use families::chat::event::Chunk;
 use families::estimate;
+use families::event::Meaning;
 use families::usage::Usage;
 
 /// The most events of a stream whose arrival is stored: ten times the longest answers.
@@ -84,17 +84,13 @@ impl Measurement {
     }
 
     /// Records an event that has just arrived.
-    pub(super) fn record(&mut self, chunk: &Chunk) {
-        let at = self.elapsed();
-        let mut output = false;
-        if let Chunk::Delta(delta) = chunk {
-            output = delta.output;
-            self.outputs += u64::from(delta.output);
-            self.text_bytes += delta.text_bytes;
-            self.finished |= delta.finished;
-            // some servers send a running count with every chunk: the last one counts
-            self.usage = delta.usage.or(self.usage);
-        }
+    pub(super) fn record(&mut self, event: &Meaning) {
+        let (at, output) = (self.elapsed(), event.output);
+        self.outputs += u64::from(output);
+        self.text_bytes += event.text_bytes;
+        self.finished |= event.finished;
+        // some servers send a running count with every event: the last one counts
+        self.usage = event.usage.or(self.usage);
         self.last_event = Some(at);
         if self.sample.events.len() < MAX_EVENTS {
             self.sample.events.push(Arrival { at, read: self.body.read(), bytes: self.body.bytes(), output });

@@ -1,61 +1,27 @@
-//! A whole answer, of a request that did not ask for a stream.
-
-use std::fmt;
+//! A whole answer, of a request that did not ask for a stream. Pure.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::completion;
-use crate::fault::{Fault, Said};
-use crate::usage::Usage;
-
-/// What an answer holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Answer {
-    /// The upstream's counts.
-    pub usage: Option<Usage>,
-    /// Some choice says something.
-    pub output: bool,
-    /// UTF-8 bytes of all text in it, for [`output_tokens`](crate::estimate::output_tokens).
-    pub text_bytes: u64,
-    /// Some choice has a finish reason.
-    pub finished: bool,
-}
-
-/// Why a body that came with a status of success is no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoAnswer {
-    /// It is an error in disguise.
-    Error(Fault),
-    /// It is not a JSON object with choices.
-    Malformed,
-}
-
-impl fmt::Display for NoAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NoAnswer::Error(fault) => write!(f, "the upstream's answer is an error ({})", fault.as_str()),
-            NoAnswer::Malformed => f.write_str("the upstream's answer is no chat completion"),
-        }
-    }
-}
-
-impl std::error::Error for NoAnswer {}
+use super::contents::{self, Begin};
+use crate::answer::{Answer, NoAnswer};
+use crate::fault::{ErrorObject, Fault};
 
 /// Reads an answer.
 ///
 /// # Errors
 /// The body is no chat completion.
-pub fn inspect_answer(body: &[u8]) -> Result<Answer, NoAnswer> {
-    completion::read(body, |seen| {
-        let seen = seen.ok_or(NoAnswer::Malformed)?;
-        if let Some(error) = seen.error {
-            return Err(NoAnswer::Error(Said::read(error.get().as_bytes()).fault.unwrap_or(Fault::Other)));
+pub(super) fn read(body: &[u8]) -> Result<Answer, NoAnswer> {
+    contents::read(body, Begin::Object, |contents| {
+        let contents = contents.ok_or(NoAnswer::Malformed)?;
+        if let Some(error) = contents.error {
+            return Err(NoAnswer::Error(ErrorObject::read(error.as_bytes()).fault.unwrap_or(Fault::Other)));
         }
-        if seen.choices == 0 {
+        if contents.choices == 0 {
             return Err(NoAnswer::Malformed);
         }
-        Ok(Answer { usage: seen.usage, output: seen.output, text_bytes: seen.text_bytes, finished: seen.finished })
+        let contents::Contents { usage, output, text_bytes, finished, .. } = contents;
+        Ok(Answer { usage, output, text_bytes, finished })
     })
 }
 
@@ -65,8 +31,8 @@ pub fn inspect_answer(body: &[u8]) -> Result<Answer, NoAnswer> {
 ///
 /// # Errors
 /// The body is no chat completion.
-pub fn to_short(body: &[u8], model: &str) -> Result<Vec<u8>, NoAnswer> {
-    inspect_answer(body)?;
+pub(super) fn to_short(body: &[u8], model: &str) -> Result<Vec<u8>, NoAnswer> {
+    read(body)?;
     let completion: Completion<'_> = serde_json::from_slice(body).map_err(|_| NoAnswer::Malformed)?;
     let [Choice { message }, ..] = &completion.choices[..] else {
         return Err(NoAnswer::Malformed);
@@ -80,7 +46,7 @@ pub fn to_short(body: &[u8], model: &str) -> Result<Vec<u8>, NoAnswer> {
 /// # Errors
 /// The body is no chat completion.
 pub fn text(body: &[u8]) -> Result<Option<String>, NoAnswer> {
-    inspect_answer(body)?;
+    read(body)?;
     let completion: Completion<'_> = serde_json::from_slice(body).map_err(|_| NoAnswer::Malformed)?;
     let content = completion.choices.first().and_then(|choice| choice.message.content);
     Ok(content.and_then(|content| serde_json::from_str(content.get()).ok()))
@@ -118,6 +84,7 @@ struct Message<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::usage::Usage;
     use proptest::prelude::*;
 
     fn short(body: &str) -> Result<String, NoAnswer> {
@@ -129,7 +96,7 @@ mod tests {
         let body = br#"{"choices":[{"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],
             "usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
         let usage = Some(Usage { prompt: 3, completion: 1, ..Usage::default() });
-        assert_eq!(inspect_answer(body), Ok(Answer { usage, output: true, text_bytes: 5, finished: true }));
+        assert_eq!(read(body), Ok(Answer { usage, output: true, text_bytes: 5, finished: true }));
     }
 
     #[test]
@@ -143,12 +110,9 @@ mod tests {
 
     #[test]
     fn an_error_with_a_status_of_success_is_no_answer() {
-        assert_eq!(
-            inspect_answer(br#"{"error":{"code":"insufficient_quota"}}"#),
-            Err(NoAnswer::Error(Fault::QuotaExhausted))
-        );
+        assert_eq!(read(br#"{"error":{"code":"insufficient_quota"}}"#), Err(NoAnswer::Error(Fault::QuotaExhausted)));
         for body in ["", "<html>", "[]", "null", "{}", r#"{"choices":[]}"#, r#"{"choices":null}"#] {
-            assert_eq!(inspect_answer(body.as_bytes()), Err(NoAnswer::Malformed), "{body}");
+            assert_eq!(read(body.as_bytes()), Err(NoAnswer::Malformed), "{body}");
         }
     }
 
@@ -178,7 +142,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_can_be_read(body: Vec<u8>) {
-            let _ = (inspect_answer(&body), to_short(&body, "m"), text(&body));
+            let _ = (read(&body), to_short(&body, "m"), text(&body));
         }
 
         #[test]

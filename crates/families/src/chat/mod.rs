@@ -1,11 +1,102 @@
 //! OpenAI's chat completions: requests, whole answers and streamed events. Pure.
 
 pub mod answer;
-mod completion;
-mod delta;
-pub mod event;
+mod contents;
+mod id;
+mod merge;
+mod messages;
 mod prompt;
 mod quick;
-pub mod request;
+mod reader;
+mod request;
 mod shape;
 mod text;
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::answer::{Answer, NoAnswer, Piece};
+use crate::event::EventReader;
+use crate::family::{Endpoint, Family, Form};
+use crate::prompt::Prompt;
+use crate::request::{Invalid, Request};
+
+use self::merge::Part;
+use self::reader::Reader;
+
+/// What is sent to a client that has received nothing for a while: one comment line, without a blank line after it, so that a
+/// client that counts blocks sees none (WHATWG HTML §9.2.6).
+pub const HEARTBEAT: &[u8] = b": hb\n";
+
+/// The family of OpenAI's chat completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chat;
+
+impl Family for Chat {
+    fn name(&self) -> &'static str {
+        "chat"
+    }
+
+    fn endpoints(&self) -> &'static [Endpoint] {
+        &[
+            Endpoint { path: "/v1/chat/completions", label: "chat_completions", form: Form::Full },
+            Endpoint { path: "/v1/chat", label: "chat", form: Form::Short },
+            Endpoint { path: "/v1/streams", label: "streams", form: Form::Stream },
+        ]
+    }
+
+    fn upstream_path(&self) -> &'static str {
+        "/chat/completions"
+    }
+
+    fn parse(&self, body: Bytes, form: Form) -> Result<Request, Invalid> {
+        let parsed = request::parse(&body, form).map_err(Invalid)?;
+        Ok(Request::new(&Self, form, body, parsed))
+    }
+
+    fn prompt(&self, body: &str) -> Prompt {
+        prompt::read(body)
+    }
+
+    fn reader(&self) -> Box<dyn EventReader> {
+        Box::new(Reader::default())
+    }
+
+    fn read_answer(&self, body: &[u8]) -> Result<Answer, NoAnswer> {
+        answer::read(body)
+    }
+
+    fn write_answer(&self, body: Bytes, form: Form, model: &str) -> Result<Bytes, NoAnswer> {
+        match form {
+            Form::Short => answer::to_short(&body, model).map(Bytes::from),
+            Form::Full | Form::Stream => Ok(body),
+        }
+    }
+
+    fn join(&self, events: &[&[u8]]) -> Option<Vec<u8>> {
+        merge::completion(events.iter().copied().filter(|data| !data.starts_with(b"[DONE]")))
+    }
+
+    fn split(&self, answer: &[u8]) -> Option<Vec<Piece>> {
+        let piece = |(json, part): (Vec<u8>, Part)| Piece {
+            event: [b"data: ", json.as_slice(), b"\n\n"].concat(),
+            output: part == Part::Output,
+            usage_only: part == Part::Usage,
+        };
+        let done = Piece { event: b"data: [DONE]\n\n".to_vec(), output: false, usage_only: false };
+        Some(merge::chunks(answer)?.into_iter().map(piece).chain([done]).collect())
+    }
+
+    fn heartbeat(&self, _numbered: bool) -> &'static [u8] {
+        HEARTBEAT
+    }
+
+    fn answer_id(&self, json: &[u8]) -> Option<Range<usize>> {
+        id::place(json)
+    }
+
+    fn new_answer_id(&self, random: [u8; 16]) -> String {
+        format!("chatcmpl-{:032x}", u128::from_be_bytes(random))
+    }
+}

@@ -1,97 +1,114 @@
-//! What of a request the router looks at.
-
-use serde_json::value::RawValue;
+//! What the router looks at in a request's body. Pure.
 
 use crate::excerpt::Excerpt;
-use crate::json::{self, Kind};
+use crate::json::Kind;
+use crate::json::cursor::{Cursor, NotJson, Value};
 use crate::prompt::Prompt;
 
-/// Bytes that are kept of either end of the last message.
+/// Bytes that are stored of either end of the last message.
 const END: usize = 8 * 1024;
 
-/// Reads the text of a body that was checked.
-pub(super) fn read(body: &str, tokens: u64) -> Prompt {
-    let mut prompt = Prompt { tokens, ..Prompt::default() };
-    let mut last = None;
-    for (name, value) in json::members(body).unwrap_or_default() {
-        match &*name {
-            "messages" => {
-                for message in json::elements(value).unwrap_or_default() {
-                    let message = Message::read(message);
-                    prompt.images |= message.parts().iter().any(|part| !part.is_text);
-                    if message.is_users {
-                        prompt.earlier += u64::from(last.is_some());
-                        last = Some(message);
-                    }
-                }
-            }
-            "tools" | "functions" => prompt.tools |= !json::elements(value).unwrap_or_default().is_empty(),
-            _ => {}
-        }
-    }
-    if let Some(last) = last {
-        prompt.text = Excerpt::of(&last.text(), END, END);
-    }
+/// Reads a body that was checked: no name stands twice in an object.
+pub(super) fn read(body: &str) -> Prompt {
+    let mut prompt = Prompt::default();
+    // a body that was checked is read to its end
+    let _ = read_members(&mut Cursor::lenient(body), &mut prompt);
     prompt
 }
 
-/// One message.
-#[derive(Default)]
-struct Message<'a> {
-    is_users: bool,
-    content: Option<&'a RawValue>,
+fn read_members(cursor: &mut Cursor<'_>, prompt: &mut Prompt) -> Result<(), NotJson> {
+    let mut members = cursor.object()?;
+    while let Some(name) = members.next(cursor)? {
+        match &*name {
+            "messages" => read_messages(cursor, prompt)?,
+            "tools" | "functions" => prompt.tools |= is_filled_array(cursor.value()?.text),
+            _ => drop(cursor.value()?),
+        }
+    }
+    Ok(())
 }
 
-/// One piece of a content that is a list.
-struct Part<'a> {
-    is_text: bool,
-    text: Option<&'a RawValue>,
+fn read_messages(cursor: &mut Cursor<'_>, prompt: &mut Prompt) -> Result<(), NotJson> {
+    let Some(mut messages) = cursor.array_or_skip()? else { return Ok(()) };
+    let mut last = None;
+    while messages.next(cursor)? {
+        let Some(message) = Message::read(cursor)? else { continue };
+        let content = Content::read(message.content)?;
+        prompt.images |= content.has_more_than_text;
+        if message.is_users {
+            prompt.earlier += u64::from(last.is_some());
+            last = Some(content);
+        }
+    }
+    if let Some(last) = last {
+        let texts: Vec<_> = last.texts.into_iter().map(|text| text.string().unwrap_or_default()).collect();
+        prompt.text = Excerpt::of(&texts.join("\n"), END, END);
+    }
+    Ok(())
+}
+
+fn is_filled_array(value: &str) -> bool {
+    let inside = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inside.is_some_and(|inside| !inside.trim_ascii().is_empty())
+}
+
+/// One message.
+struct Message<'a> {
+    is_users: bool,
+    content: Option<Value<'a>>,
 }
 
 impl<'a> Message<'a> {
-    fn read(message: &'a RawValue) -> Self {
-        let mut read = Self::default();
-        for (name, value) in json::members(message.get()).unwrap_or_default() {
+    fn read(cursor: &mut Cursor<'a>) -> Result<Option<Self>, NotJson> {
+        let Some(mut members) = cursor.object_or_skip()? else { return Ok(None) };
+        let mut message = Self { is_users: false, content: None };
+        while let Some(name) = members.next(cursor)? {
+            let value = cursor.value()?;
             match &*name {
-                "role" => read.is_users = string(value) == "user",
-                "content" => read.content = Some(value),
+                "role" => message.is_users = value.string().as_deref() == Some("user"),
+                "content" => message.content = Some(value),
                 _ => {}
             }
         }
-        read
-    }
-
-    fn parts(&self) -> Vec<Part<'a>> {
-        let parts = self.content.and_then(json::elements).unwrap_or_default();
-        parts.into_iter().map(Part::read).collect()
-    }
-
-    /// All that is text in it, each piece on lines of its own.
-    fn text(&self) -> String {
-        match self.content {
-            Some(content) if Kind::of(content) == Kind::String => string(content),
-            _ => self.parts().iter().filter_map(|part| part.text).map(string).collect::<Vec<_>>().join("\n"),
-        }
+        Ok(Some(message))
     }
 }
 
-impl<'a> Part<'a> {
-    fn read(part: &'a RawValue) -> Self {
-        let mut read = Self { is_text: true, text: None };
-        for (name, value) in json::members(part.get()).unwrap_or_default() {
-            match &*name {
-                "type" => read.is_text = matches!(string(value).as_str(), "text" | "input_text" | "refusal"),
-                "text" => read.text = Some(value),
-                _ => {}
+/// The content of one message.
+#[derive(Default)]
+struct Content<'a> {
+    /// Each text in it: the content itself, or the member `text` of each part.
+    texts: Vec<Value<'a>>,
+    /// Some part is an image, audio or a file.
+    has_more_than_text: bool,
+}
+
+impl<'a> Content<'a> {
+    fn read(value: Option<Value<'a>>) -> Result<Self, NotJson> {
+        let mut content = Self::default();
+        let Some(value) = value else { return Ok(content) };
+        if value.kind() == Kind::String {
+            content.texts.push(value);
+            return Ok(content);
+        }
+        let mut cursor = Cursor::lenient(value.text);
+        let Some(mut parts) = cursor.array_or_skip()? else { return Ok(content) };
+        while parts.next(&mut cursor)? {
+            let Some(mut members) = cursor.object_or_skip()? else { continue };
+            while let Some(name) = members.next(&mut cursor)? {
+                let value = cursor.value()?;
+                match &*name {
+                    "type" => {
+                        let is_text = matches!(value.string().as_deref(), Some("text" | "input_text" | "refusal"));
+                        content.has_more_than_text |= !is_text;
+                    }
+                    "text" => content.texts.push(value),
+                    _ => {}
+                }
             }
         }
-        read
+        Ok(content)
     }
-}
-
-/// The string that this is; empty where it is none.
-fn string(value: &RawValue) -> String {
-    serde_json::from_str(value.get()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -121,31 +138,31 @@ mod tests {
         let expected = Prompt {
             text: Excerpt::of("one\ntwo", END, END),
             earlier: 1,
-            tokens: 9,
+            tokens: 0,
             answer: 0,
             tools: true,
             images: true,
         };
-        assert_eq!(read(&body.to_string(), 9), expected);
+        assert_eq!(read(&body.to_string()), expected);
     }
 
     #[test]
     fn no_tools_no_images_and_no_user_are_just_not_there() {
         let body = r#"{"messages":[{"role":"assistant","content":null}],"tools":[]}"#;
-        assert_eq!(read(body, 0), Prompt::default());
+        assert_eq!(read(body), Prompt::default());
     }
 
     proptest! {
         #[test]
         fn any_text_arrives_unescaped(text: String) {
             let body = json!({ "messages": [{ "role": "user", "content": text }] }).to_string();
-            prop_assert_eq!(read(&body, 0).text.head, text);
+            prop_assert_eq!(read(&body).text.head, text);
         }
 
         #[test]
         fn any_body_can_be_read(body in "\\PC{0,40}", content in "[\\[\\]{}\",:a-z]{0,30}") {
-            read(&body, 0);
-            read(&format!(r#"{{"messages":[{{"role":"user","content":{content}}}]}}"#), 0);
+            read(&body);
+            read(&format!(r#"{{"messages":[{{"role":"user","content":{content}}}]}}"#));
         }
     }
 }

@@ -1,66 +1,83 @@
-//! The usual chunk, read without parsing it: one choice that says some text, and nothing else.
+//! The usual chunk, read without parsing it: one choice with some text or a finish reason, and nothing else that is read. Pure.
 //!
-//! Nearly every event of a stream is such a chunk, and parsing it would cost more than all else that happens to it. What
-//! is not quite usual is left to the parser: [`Quick::read`] may give up, but where it does not, and the chunk is a JSON object,
-//! it says what the parser would.
+//! Nearly every event of a stream is such a chunk, and parsing it would cost more than all else that the gateway does with it.
+//! What is not quite usual is left to the parser: [`Quick::read`] may return nothing, but where it returns a meaning, and the chunk
+//! is a JSON object, the parser returns the same.
 
 use std::sync::LazyLock;
 
 use memchr::memchr2;
 use memchr::memmem::Finder;
 
-use super::delta::Delta;
+use crate::event::Meaning;
 
 static CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""choices":[{"#));
 static CHOICES_AGAIN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""choices""#));
 static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""error""#));
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""usage""#));
 
-/// Most bytes of members that are remembered, before and behind the choices each.
-const REMEMBERED: usize = 1024;
+/// Most bytes of members that are stored, before and behind the choices each.
+const MOST_STORED: usize = 1024;
 
 /// Reads the chunks of one stream.
 ///
-/// What stands around the choices is the same in nearly every chunk of a stream: what was looked through once is only
-/// compared from then on.
+/// What surrounds the choices is the same in nearly every chunk of a stream: it is looked through once, and only compared from
+/// then on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Quick {
-    /// From the first brace up to and with the beginning of the first choice; says nothing.
+    /// From the first brace up to the value of `choices`; holds nothing that is read.
     head: Box<[u8]>,
-    /// From the last choice's end; says nothing.
+    /// From the end of the choices; holds nothing that is read.
     tail: Box<[u8]>,
 }
 
 impl Quick {
-    /// The chunk, if it is a usual one.
-    pub(super) fn read(&mut self, data: &[u8]) -> Option<Delta> {
-        let choice = &data[self.choices(data)?..];
-        // the order in which llama.cpp writes, then that of all others
-        let choice = skip(choice, br#""finish_reason":null,"#);
+    /// What the chunk means, if it is a usual one.
+    pub(super) fn read(&mut self, data: &[u8]) -> Option<Meaning> {
+        let choice = data[self.choices(data)?..].strip_prefix(b"[{")?;
+        // llama.cpp writes the finish reason first, all others write it last
+        let (finishes, choice) = match choice.strip_prefix(br#""finish_reason":"#) {
+            None => (false, choice),
+            Some(reason) => {
+                let (finishes, after) = read_finish_reason(reason)?;
+                (finishes, after.strip_prefix(b",")?)
+            }
+        };
         let delta = choice.strip_prefix(br#""index":0,"delta":{"#)?;
-        let (length, after) = read_delta(skip(delta, br#""role":"assistant","#))?;
-        let after = skip(skip(after, br#","logprobs":null"#), br#","finish_reason":null"#);
+        let (length, after) = read_delta(delta)?;
+        let after = skip(after, br#","logprobs":null"#);
+        let (finished, after) = match after.strip_prefix(br#","finish_reason":"#) {
+            None => (false, after),
+            Some(reason) => read_finish_reason(reason)?,
+        };
         let tail = after.strip_prefix(b"}]")?;
         if tail != &*self.tail {
-            says_nothing(tail).then(|| remember(&mut self.tail, tail))?;
+            holds_nothing(tail).then(|| store(&mut self.tail, tail))?;
         }
-        Some(Delta { output: length > 0, text_bytes: length as u64, ..Delta::default() })
+        let finished = finishes | finished;
+        Some(Meaning { output: length > 0, text_bytes: length as u64, finished, ..Meaning::default() })
     }
 
-    /// Where the members of the first choice begin, if nothing is said before.
+    /// The chunk from the value of `choices` on, if what is before it was looked through. As with [`Quick::read`], this holds of a
+    /// chunk that is a JSON object: what is before the choices was not checked to be JSON.
+    pub(super) fn after_head<'a>(&self, data: &'a [u8]) -> Option<&'a [u8]> {
+        data.strip_prefix(&*self.head).filter(|_| !self.head.is_empty())
+    }
+
+    /// Where the value of `choices` begins, if nothing before it is read.
     fn choices(&mut self, data: &[u8]) -> Option<usize> {
-        if !self.head.is_empty() && data.starts_with(&self.head) {
+        if self.after_head(data).is_some() {
             return Some(self.head.len());
         }
-        let choices = CHOICES.find(data)?;
-        let begin = choices + CHOICES.needle().len();
-        says_nothing(data[..choices].strip_prefix(b"{")?).then(|| remember(&mut self.head, &data[..begin]))?;
+        let name = CHOICES.find(data)?;
+        let begin = name + CHOICES_AGAIN.needle().len() + 1;
+        holds_nothing(data[..name].strip_prefix(b"{")?).then(|| store(&mut self.head, &data[..begin]))?;
         Some(begin)
     }
 }
 
-fn remember(place: &mut Box<[u8]>, members: &[u8]) {
-    if members.len() <= REMEMBERED {
+fn store(place: &mut Box<[u8]>, members: &[u8]) {
+    if members.len() <= MOST_STORED {
         *place = members.into();
     }
 }
@@ -68,6 +85,10 @@ fn remember(place: &mut Box<[u8]>, members: &[u8]) {
 /// How long the text of a delta is, and what follows the delta.
 fn read_delta(delta: &[u8]) -> Option<(usize, &[u8])> {
     const REFUSAL: &[u8] = br#","refusal":null"#;
+    if let Some(after) = delta.strip_prefix(b"}") {
+        return Some((0, after));
+    }
+    let delta = skip(delta, br#""role":"assistant","#);
     let nothing = delta.strip_prefix(br#""content":null"#).and_then(|after| skip(after, REFUSAL).strip_prefix(b"}"));
     if let Some(after) = nothing {
         return Some((0, after));
@@ -81,12 +102,23 @@ fn read_delta(delta: &[u8]) -> Option<(usize, &[u8])> {
     Some((length, skip(after, REFUSAL).strip_prefix(b"}")?))
 }
 
+/// Whether a finish reason is one, and what follows it.
+fn read_finish_reason(reason: &[u8]) -> Option<(bool, &[u8])> {
+    if let Some(after) = reason.strip_prefix(b"null") {
+        return Some((false, after));
+    }
+    let text = reason.strip_prefix(b"\"")?;
+    let length = memchr2(b'"', b'\\', text)?;
+    Some((length > 0, text[length..].strip_prefix(b"\"")?))
+}
+
 fn skip<'a>(bytes: &'a [u8], prefix: &[u8]) -> &'a [u8] {
     bytes.strip_prefix(prefix).unwrap_or(bytes)
 }
 
-/// Members beside the choices: no object among them, no escape that could spell a name in another way, no error, no usage.
-fn says_nothing(members: &[u8]) -> bool {
+/// Whether these members beside the choices hold nothing that is read: no object is among them, no escape that could spell a
+/// name in another way, no error, no usage.
+fn holds_nothing(members: &[u8]) -> bool {
     memchr2(b'\\', b'{', members).is_none()
         && ERROR.find(members).is_none()
         && match USAGE.find(members) {
@@ -103,7 +135,8 @@ fn says_nothing(members: &[u8]) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::event::{Chunk, parse};
+    use super::super::contents::Begin;
+    use super::super::reader::parse;
     use super::*;
 
     /// As OpenAI, vLLM and llama.cpp write them.
@@ -113,14 +146,14 @@ mod tests {
         r#"{"choices":[{"finish_reason":null,"index":0,"delta":{"content":" day"}}],"created":1,"id":"c-1","model":"m","system_fingerprint":"b1","object":"chat.completion.chunk"}"#,
     ];
 
-    fn read(chunk: &str) -> Option<Delta> {
+    fn read(chunk: &str) -> Option<Meaning> {
         Quick::default().read(chunk.as_bytes())
     }
 
     #[test]
     fn usual_chunks_are_read_without_parsing() {
         for chunk in USUAL {
-            assert_eq!(read(chunk), Some(Delta { output: true, text_bytes: 4, ..Delta::default() }), "{chunk}");
+            assert_eq!(read(chunk), Some(Meaning { output: true, text_bytes: 4, ..Meaning::default() }), "{chunk}");
         }
     }
 
@@ -133,10 +166,26 @@ mod tests {
             r#""content":null"#,
         ] {
             let chunk = USUAL[1].replace(r#""content":" day""#, delta);
-            assert_eq!(read(&chunk), Some(Delta::default()), "{chunk}");
+            assert_eq!(read(&chunk), Some(Meaning::default()), "{chunk}");
         }
         let reasoning = USUAL[1].replace(r#""content":" day""#, r#""content":null,"reasoning_content":"hm""#);
-        assert_eq!(read(&reasoning), Some(Delta { output: true, text_bytes: 2, ..Delta::default() }));
+        assert_eq!(read(&reasoning), Some(Meaning { output: true, text_bytes: 2, ..Meaning::default() }));
+    }
+
+    #[test]
+    fn the_usual_last_chunk_is_read_without_parsing() {
+        for (delta, reason, finished) in [
+            ("{}", r#""stop""#, true),
+            ("{}", r#""""#, false),
+            ("{}", "null", false),
+            (r#"{"content":""}"#, r#""length""#, true),
+        ] {
+            for usual in USUAL {
+                let chunk = usual.replace(r#"{"content":" day"}"#, delta);
+                let chunk = chunk.replace(r#""finish_reason":null"#, &format!(r#""finish_reason":{reason}"#));
+                assert_eq!(read(&chunk), Some(Meaning { finished, ..Meaning::default() }), "{chunk}");
+            }
+        }
     }
 
     #[test]
@@ -147,7 +196,7 @@ mod tests {
         }
         let odd = USUAL[2].replace(r#""object""#, r#""error""#);
         assert_eq!(quick.read(odd.as_bytes()), None);
-        assert_eq!(quick.read(odd.as_bytes()), None, "what says something is not remembered");
+        assert_eq!(quick.read(odd.as_bytes()), None, "members that are read are not stored");
         assert_eq!(quick.read(USUAL[0].replace(r#""id""#, r#""error""#).as_bytes()), None);
     }
 
@@ -158,7 +207,8 @@ mod tests {
             (r#""content":" day""#, r#""content":" day","reasoning":"r""#),
             (r#""content":" day""#, r#""content":null,"reasoning":"r""#),
             (r#""content":" day""#, r#""role":"assistant""#),
-            (r#""finish_reason":null"#, r#""finish_reason":"stop""#),
+            (r#""finish_reason":null"#, r#""finish_reason":7"#),
+            (r#""finish_reason":null"#, r#""finish_reason":"st\\u006fp""#),
             (r#""usage":null"#, r#""usage":{"prompt_tokens":1}"#),
             (r#""usage":null"#, r#""usage":null,"usage":7"#),
             (r#""usage":null"#, r#""error":"x""#),
@@ -176,7 +226,7 @@ mod tests {
 
     /// A member at some place of a chunk: usual or odd.
     fn member() -> impl Strategy<Value = String> {
-        let odd = "[a-z_]{1,6}|error|usage|choices|delta|finish_reason|content";
+        let odd = "[a-z_]{1,6}|error|usage|choices|delta|finish_reason|content|us\\\\u0061ge";
         let value = prop_oneof![
             Just("null".to_owned()),
             "[1-9][0-9]{0,2}",
@@ -194,23 +244,29 @@ mod tests {
             after in prop::collection::vec(member(), 0..3),
             within in prop::option::weighted(0.2, member()),
             content in any::<String>(),
-            llama in any::<bool>(),
+            first in "|\"finish_reason\":(null|\"\"|\"stop\"),",
             said in "|\"role\":\"assistant\",|\"content\":null,",
             name in "content|reasoning_content|refusal",
             rest in "|,\"refusal\":null|,\"content\":\"x\"",
+            last in "|,\"finish_reason\":(null|7|\"\"|\"stop\"|\"st\\\\u006fp\")",
+            is_empty in prop::bool::weighted(0.2),
             earlier in 0..3_usize,
         ) {
             let content = serde_json::to_string(&content).unwrap();
             let within = within.map(|member| format!(",{member}")).unwrap_or_default();
-            let first = if llama { r#""finish_reason":null,"# } else { "" };
-            let choices = format!(r#""choices":[{{{first}"index":0,"delta":{{{said}"{name}":{content}{rest}}}{within}}}]"#);
+            let delta = if is_empty { String::new() } else { format!("{said}\"{name}\":{content}{rest}") };
+            let choices = format!(r#""choices":[{{{first}"index":0,"delta":{{{delta}}}{last}{within}}}]"#);
             let members: Vec<String> = before.into_iter().chain([choices]).chain(after).collect();
             let chunk = format!("{{{}}}", members.join(","));
             let mut quick = Quick::default();
             quick.read(USUAL[earlier].as_bytes());
             quick.read(chunk.as_bytes());
-            if let Some(delta) = quick.read(chunk.as_bytes()) {
-                prop_assert_eq!(parse(chunk.as_bytes()), Chunk::Delta(delta), "{}", chunk);
+            let parsed = parse(chunk.as_bytes(), Begin::Object);
+            if let Some(meaning) = quick.read(chunk.as_bytes()) {
+                prop_assert_eq!(parsed, meaning, "{}", chunk);
+            }
+            if let Some(choices) = quick.after_head(chunk.as_bytes()) {
+                prop_assert_eq!(parsed, parse(choices, Begin::Choices), "{}", chunk);
             }
         }
     }

@@ -1,11 +1,8 @@
-//! The types of OpenAI's request parameters: strict enough to name what is wrong, silent on what is unknown.
+//! The types of OpenAI's request parameters: strict enough to name what is wrong, silent on what is unknown. Pure.
 
 use std::fmt;
 
-use serde_json::value::RawValue;
-
-use super::text;
-use crate::json::{self, Kind, Path};
+use crate::json::{Kind, Path};
 
 /// What a value must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,93 +17,28 @@ pub(super) enum Shape {
 
 use Kind::{Array, Boolean, Null, Number, Object, String};
 
-/// Top-level parameters whose type is the same everywhere. Others, and the providers' own, go through untouched.
-const PARAMETERS: [(&str, Shape); 20] = [
-    ("model", Shape::OneOf(&[String, Null])),
-    ("stream", Shape::OneOf(&[Boolean, Null])),
-    ("stream_options", Shape::OneOf(&[Object, Null])),
-    ("max_tokens", Shape::Count),
-    ("max_completion_tokens", Shape::Count),
-    ("n", Shape::Count),
-    ("temperature", Shape::OneOf(&[Number, Null])),
-    ("top_p", Shape::OneOf(&[Number, Null])),
-    ("frequency_penalty", Shape::OneOf(&[Number, Null])),
-    ("presence_penalty", Shape::OneOf(&[Number, Null])),
-    ("seed", Shape::Whole),
-    ("logprobs", Shape::OneOf(&[Boolean, Null])),
-    ("top_logprobs", Shape::Whole),
-    ("logit_bias", Shape::OneOf(&[Object, Null])),
-    ("stop", Shape::OneOf(&[String, Array, Null])),
-    ("tools", Shape::OneOf(&[Array, Null])),
-    ("tool_choice", Shape::OneOf(&[String, Object, Null])),
-    ("parallel_tool_calls", Shape::OneOf(&[Boolean, Null])),
-    ("functions", Shape::OneOf(&[Array, Null])),
-    ("response_format", Shape::OneOf(&[Object, Null])),
-];
+/// The shape of a top-level parameter whose type is the same everywhere. Others, and the providers' own, go through untouched.
+fn of_parameter(name: &str) -> Option<Shape> {
+    Some(match name {
+        "model" => Shape::OneOf(&[String, Null]),
+        "stream" | "logprobs" | "parallel_tool_calls" => Shape::OneOf(&[Boolean, Null]),
+        "stream_options" | "logit_bias" | "response_format" => Shape::OneOf(&[Object, Null]),
+        "max_tokens" | "max_completion_tokens" | "n" => Shape::Count,
+        "temperature" | "top_p" | "frequency_penalty" | "presence_penalty" => Shape::OneOf(&[Number, Null]),
+        "seed" | "top_logprobs" => Shape::Whole,
+        "stop" => Shape::OneOf(&[String, Array, Null]),
+        "tools" | "functions" => Shape::OneOf(&[Array, Null]),
+        "tool_choice" => Shape::OneOf(&[String, Object, Null]),
+        _ => return None,
+    })
+}
 
-/// Checks a top-level parameter, if it is a known one.
+/// Checks the top-level parameter at `path`, if it is a known one.
 ///
 /// # Errors
 /// The sentence for the client.
-pub(super) fn check_parameter(name: &str, value: &RawValue) -> Result<(), std::string::String> {
-    match PARAMETERS.iter().find(|(known, _)| *known == name) {
-        Some((_, shape)) => shape.check(&Path::Member(&Path::Top, name), value),
-        None => Ok(()),
-    }
-}
-
-/// What the messages are made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Prompt {
-    /// How many messages there are; never 0.
-    pub(super) messages: u64,
-    /// UTF-8 bytes of the text in them.
-    pub(super) text_bytes: u64,
-}
-
-/// Checks the messages, an array of objects with a role each and content of a known type, and measures them.
-///
-/// # Errors
-/// The sentence for the client.
-pub(super) fn check_messages(messages: &RawValue) -> Result<Prompt, std::string::String> {
-    let path = Path::Member(&Path::Top, "messages");
-    Shape::OneOf(&[Array]).check(&path, messages)?;
-    let mut prompt = Prompt::default();
-    for (index, message) in json::elements(messages).unwrap_or_default().into_iter().enumerate() {
-        prompt.text_bytes += check_message(&Path::Element(&path, index), message)?;
-        prompt.messages += 1;
-    }
-    match prompt.messages {
-        0 => Err(format!("{path}: expected at least one message, found an empty array")),
-        _ => Ok(prompt),
-    }
-}
-
-/// Checks one message, and counts the bytes of its text.
-fn check_message(path: &Path<'_>, message: &RawValue) -> Result<u64, std::string::String> {
-    Shape::OneOf(&[Object]).check(path, message)?;
-    let (mut text_bytes, mut has_role) = (0, false);
-    for (name, value) in json::members(message.get()).unwrap_or_default() {
-        let path = Path::Member(path, &name);
-        match &*name {
-            "role" => {
-                Shape::OneOf(&[String]).check(&path, value)?;
-                has_role = true;
-            }
-            "content" => {
-                Shape::OneOf(&[String, Array, Null]).check(&path, value)?;
-                for (index, part) in json::elements(value).unwrap_or_default().into_iter().enumerate() {
-                    Shape::OneOf(&[Object]).check(&Path::Element(&path, index), part)?;
-                }
-                text_bytes += text::measure(value).bytes;
-            }
-            "name" | "tool_calls" | "function_call" | "refusal" | "reasoning_content" => {
-                text_bytes += text::measure(value).bytes;
-            }
-            _ => {}
-        }
-    }
-    if has_role { Ok(text_bytes) } else { Err(missing(&Path::Member(path, "role"), "a string")) }
+pub(super) fn check_parameter(path: &Path<'_>, name: &str, value: &str) -> Result<(), std::string::String> {
+    of_parameter(name).map_or(Ok(()), |shape| shape.check(path, value))
 }
 
 /// The sentence for a member that is not there.
@@ -115,23 +47,23 @@ pub(super) fn missing(path: &Path<'_>, expected: &str) -> std::string::String {
 }
 
 impl Shape {
-    /// Checks the value at `path`.
+    /// Checks the value at `path`: JSON without white space around it.
     ///
     /// # Errors
     /// The sentence for the client.
-    pub(super) fn check(self, path: &Path<'_>, value: &RawValue) -> Result<(), std::string::String> {
+    pub(super) fn check(self, path: &Path<'_>, value: &str) -> Result<(), std::string::String> {
         let kind = Kind::of(value);
         let fits = match self {
             Shape::OneOf(kinds) => kinds.contains(&kind),
-            Shape::Count => kind == Null || value.get().parse().is_ok_and(|count: u64| count > 0),
-            Shape::Whole => kind == Null || value.get().parse::<i64>().is_ok(),
+            Shape::Count => kind == Null || value.parse().is_ok_and(|count: u64| count > 0),
+            Shape::Whole => kind == Null || value.parse::<i64>().is_ok(),
         };
         if fits {
             return Ok(());
         }
         // a number of the wrong sort is better shown than named, unless it is absurdly long
-        let found = match (self, kind, value.get()) {
-            (Shape::Count | Shape::Whole, Number, number) if number.len() <= 24 => number.to_owned(),
+        let found = match (self, kind) {
+            (Shape::Count | Shape::Whole, Number) if value.len() <= 24 => value.to_owned(),
             _ => kind.to_string(),
         };
         Err(format!("{path}: expected {self}, found {found}"))

@@ -1,38 +1,80 @@
-//! How much text a JSON value holds, without unescaping it into memory.
-
-use std::fmt;
+//! How much text a JSON value holds, without a copy of it. Pure.
 
 use memchr::memchr;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+
+use crate::json::Kind;
+use crate::json::cursor::{Cursor, NotJson};
 
 /// What [`measure`] found in a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Text {
-    /// It says something: a string, an array or an object that is not empty.
+    /// The value is a string, an array or an object, and not empty.
     pub(super) present: bool,
     /// UTF-8 bytes of its text, unescaped.
     pub(super) bytes: u64,
 }
 
-/// Measures a string, or the text in an array or object of content parts, tool calls or reasoning details.
+/// Measures a string, or the text in an array or object of content parts, tool calls or reasoning details: a JSON value without
+/// white space around it.
 ///
 /// Images, audio, identifiers and other members that are not text are not counted.
-pub(super) fn measure(value: &RawValue) -> Text {
-    let json = value.get().as_bytes();
-    match json {
+pub(super) fn measure(value: &str) -> Text {
+    match value.as_bytes() {
         [b'"', escaped @ .., b'"'] => Text { present: !escaped.is_empty(), bytes: unescaped_len(escaped) },
         [b'[' | b'{', inside @ .., _] if !inside.trim_ascii().is_empty() => {
             let mut bytes = 0;
-            // what cannot be read (half a surrogate pair, absurd depth) ends the count, and no more
-            let _ = Count(&mut bytes).deserialize(&mut serde_json::Deserializer::from_slice(json));
+            // what cannot be read, because it is nested too deeply, ends the count and has no other effect
+            let _ = count(&mut Cursor::lenient(value), &mut bytes);
             Text { present: true, bytes }
         }
         _ => Text::default(),
     }
 }
 
-/// The length in UTF-8 of what stands between the quotes of a JSON string (RFC 8259 §7).
+/// Adds up the strings that are text: those in arrays, and those under the names that carry text.
+fn count(cursor: &mut Cursor<'_>, bytes: &mut u64) -> Result<(), NotJson> {
+    match cursor.kind()? {
+        Kind::String => *bytes += unescaped_len(cursor.string()?.as_bytes()),
+        Kind::Array => {
+            let mut elements = cursor.array()?;
+            while elements.next(cursor)? {
+                count(cursor, bytes)?;
+            }
+        }
+        Kind::Object => {
+            let mut members = cursor.object()?;
+            while let Some(name) = members.next(cursor)? {
+                if carries_text(&name) {
+                    count(cursor, bytes)?;
+                } else {
+                    cursor.value()?;
+                }
+            }
+        }
+        Kind::Null | Kind::Boolean | Kind::Number => drop(cursor.value()?),
+    }
+    Ok(())
+}
+
+/// Whether a member of this name carries text that a model reads or writes, in the parts of OpenAI, Anthropic or Mistral.
+fn carries_text(name: &str) -> bool {
+    matches!(
+        name,
+        "text"
+            | "content"
+            | "name"
+            | "arguments"
+            | "function"
+            | "refusal"
+            | "reasoning"
+            | "reasoning_content"
+            | "summary"
+            | "thinking"
+            | "transcript"
+    )
+}
+
+/// The length in UTF-8 of what is between the quotation marks of a JSON string (RFC 8259 §7).
 fn unescaped_len(mut escaped: &[u8]) -> u64 {
     let mut len = 0;
     while let Some(at) = memchr(b'\\', escaped) {
@@ -56,91 +98,13 @@ fn utf8_len(hex: &[u8]) -> usize {
     }
 }
 
-/// Adds up the strings that are text: those in arrays, and those under the names that carry text.
-struct Count<'a>(&'a mut u64);
-
-/// Names under which OpenAI, Anthropic-like and Mistral-like parts carry text that a model reads or writes.
-fn carries_text(name: &str) -> bool {
-    matches!(
-        name,
-        "text"
-            | "content"
-            | "name"
-            | "arguments"
-            | "function"
-            | "refusal"
-            | "reasoning"
-            | "reasoning_content"
-            | "summary"
-            | "thinking"
-            | "transcript"
-    )
-}
-
-impl<'de> DeserializeSeed<'de> for Count<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Count<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        *self.0 += text.len() as u64;
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(Count(self.0))?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<std::borrow::Cow<'_, str>>()? {
-            if carries_text(&name) {
-                map.next_value_seed(Count(self.0))?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     fn measured(json: &str) -> (bool, u64) {
-        let text = measure(serde_json::from_str(json).unwrap());
+        let text = measure(json);
         (text.present, text.bytes)
     }
 

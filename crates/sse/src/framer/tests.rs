@@ -129,7 +129,7 @@ fn an_lf_is_awaited_only_right_after_an_event_that_ended_in_cr_where_lines_end_w
     let lf_comes_late = [("a\r", false), ("\n", false), ("\r", true)];
     let cr = [("a\r\r", false), ("b\r", false), ("\r", false), ("\r", false)];
     let lf = [("a\n\n", false), ("b\n", false), ("\n", false)];
-    // the first CR may be either, and what follows it tells of the next one
+    // the first CR may be either, and what follows it decides about the next one
     let mixed = [("a\n\r", true), ("\n", false), ("b\n\r", true), ("c\n\r", false)];
     let blank = [("\r", true), ("\r", false), ("\n", false), ("\r", true)];
     for chunks in [&crlf[..], &lf_comes_late, &cr, &lf, &mixed, &blank] {
@@ -168,7 +168,7 @@ fn a_byte_order_mark_is_dropped_once_and_only_at_the_beginning() {
 }
 
 #[test]
-fn an_unfinished_event_at_the_end_of_the_stream_is_told() {
+fn an_unfinished_event_at_the_end_of_the_stream_is_returned() {
     for (input, unfinished) in [("", ""), ("a\n\n", ""), ("a\r\n\r", ""), ("a\n\nb\n", "b\n"), ("a", "a")] {
         let mut framer = Framer::new(100);
         feed(&mut framer, &[input.as_bytes()]).unwrap();

@@ -80,7 +80,7 @@ async fn a_gap_is_told_without_a_number_and_what_is_left_follows_it() {
     let (id, mut writer) = create(&registry);
     let mut slow = numbered(&registry, &metrics, id, 0);
     for number in 1..=100 {
-        append(&mut writer, &event(number, 1000)).unwrap();
+        append(&mut writer, event(number, 1000)).unwrap();
     }
     let (sent, _) = flow(&mut slow);
     let (gap, rest) = sent.split_once("\n\n").unwrap();
@@ -103,7 +103,7 @@ async fn the_request_that_made_the_stream_is_told_of_a_gap_as_of_every_other_end
     let (id, mut writer) = create(&registry);
     let mut own = Rendered::plain(open(&registry, id, 0), &metrics, None, Duration::ZERO);
     for number in 1..=100 {
-        append(&mut writer, &event(number, 1000)).unwrap();
+        append(&mut writer, event(number, 1000)).unwrap();
     }
     let (sent, ended) = flow(&mut own);
     assert!(ended && sent.starts_with("data: {\"error\":{") && sent.ends_with("}}\n\n"), "{sent}");
@@ -201,7 +201,7 @@ async fn events_that_come_one_by_one_are_never_held_up() {
     let mut body = Rendered::plain(open(&registry, id, 0), &metrics, None, Duration::ZERO);
     let mut cx = Context::from_waker(Waker::noop());
     for number in 1..50 {
-        append(&mut writer, &event(number, 5000)).unwrap();
+        append(&mut writer, event(number, 5000)).unwrap();
         let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx) else { panic!("no frame") };
         assert_eq!(frame.data_ref().unwrap(), &event(number, 5000));
     }

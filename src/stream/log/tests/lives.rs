@@ -16,7 +16,7 @@ fn is_known(registry: &Registry, id: StreamId) -> bool {
 async fn a_stream_exists_for_its_owner_alone() {
     let (registry, ..) = registry(rules());
     let (id, mut writer) = create(&registry);
-    append(&mut writer, &event(1, 5)).unwrap();
+    append(&mut writer, event(1, 5)).unwrap();
     let nobody = Owner::of(&anyone(), &HeaderMap::new());
     let named = Owner::Caller("key:bot".into());
     for stranger in [owner("https://evil.example"), owner("https://app.example.com:444"), nobody, named] {
@@ -70,23 +70,23 @@ fn a_get_without_an_origin_is_of_the_gateway_s_own_page_where_the_browser_says_s
 async fn a_stream_without_a_reader_is_stopped_after_the_grace_time() {
     let (registry, ..) = registry(rules());
     let (id, mut writer) = create(&registry);
-    append(&mut writer, &event(1, 5)).unwrap();
+    append(&mut writer, event(1, 5)).unwrap();
     let reader = open(&registry, id, 0);
     advance(2 * GRACE).await;
     registry.sweep(Instant::now());
-    append(&mut writer, &event(2, 5)).expect("it has a reader");
+    append(&mut writer, event(2, 5)).expect("it has a reader");
     drop(reader);
     advance(GRACE - Duration::from_millis(1)).await;
     registry.sweep(Instant::now());
-    append(&mut writer, &event(3, 5)).expect("its reader may come back");
+    append(&mut writer, event(3, 5)).expect("its reader may come back");
     let back = open(&registry, id, 2);
     advance(GRACE).await;
     drop(back);
     registry.sweep(Instant::now());
-    append(&mut writer, &event(4, 5)).expect("the reader was there until now");
+    append(&mut writer, event(4, 5)).expect("the reader was there until now");
     advance(GRACE).await;
     registry.sweep(Instant::now());
-    assert_eq!(append(&mut writer, &event(5, 5)), Err(Fenced));
+    assert_eq!(append(&mut writer, event(5, 5)), Err(Fenced));
     assert!(writer.poll_stopped(&mut Context::from_waker(Waker::noop())).is_ready());
     // whoever comes late all the same is told
     let (read, seen) = look(&mut open(&registry, id, 4), 1000);
@@ -106,15 +106,15 @@ async fn while_the_process_shuts_down_there_is_no_grace() {
     let _reader = open(&registry, id, 0);
     drain.begun.cancel();
     registry.sweep(Instant::now());
-    assert_eq!(append(&mut unread, &event(1, 5)), Err(Fenced));
-    assert_eq!(append(&mut read, &event(1, 5)), Ok(()));
+    assert_eq!(append(&mut unread, event(1, 5)), Err(Fenced));
+    assert_eq!(append(&mut read, event(1, 5)), Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_has_ended_is_kept_for_its_retention() {
     let (registry, metrics, _) = registry(rules());
     let (id, mut writer) = create(&registry);
-    append(&mut writer, &event(1, 5)).unwrap();
+    append(&mut writer, event(1, 5)).unwrap();
     end(writer);
     advance(RETENTION - Duration::from_millis(1)).await;
     registry.sweep(Instant::now());
@@ -137,8 +137,8 @@ async fn when_there_are_as_many_streams_as_there_may_be_the_one_that_ended_first
     let (second, mut two) = create(&registry);
     let (third, mut three) = create(&registry);
     assert_eq!(registry.create(page(), "r".into()).err(), Some(Full), "all of them run");
-    append(&mut two, &event(1, 5)).unwrap();
-    append(&mut three, &event(1, 5)).unwrap();
+    append(&mut two, event(1, 5)).unwrap();
+    append(&mut three, event(1, 5)).unwrap();
     end(three);
     advance(Duration::from_secs(1)).await;
     end(two);
@@ -159,8 +159,8 @@ async fn a_stream_that_is_being_read_is_given_up_after_those_that_nobody_reads()
     let mut reader = None;
     for _ in 0..2 {
         let (id, mut writer) = create(&registry);
-        append(&mut writer, &event(1, 5)).unwrap();
-        append(&mut writer, &event(2, 5)).unwrap();
+        append(&mut writer, event(1, 5)).unwrap();
+        append(&mut writer, event(2, 5)).unwrap();
         reader.get_or_insert(open(&registry, id, 0));
         end(writer);
         ids.push(id);
@@ -182,21 +182,21 @@ async fn when_memory_is_short_ended_streams_go_first_and_then_a_stream_s_own_old
     let (registry, metrics, _) = registry(Rules { max_bytes: 100_000, max_stream_bytes: 80_000, ..rules() });
     let (ended, mut writer) = create(&registry);
     for number in 1..=60 {
-        append(&mut writer, &event(number, 1000)).unwrap();
+        append(&mut writer, event(number, 1000)).unwrap();
     }
     end(writer);
     let (running, mut writer) = create(&registry);
     let mut number = 0;
     while is_known(&registry, ended) {
         number += 1;
-        append(&mut writer, &event(number, 1000)).unwrap();
+        append(&mut writer, event(number, 1000)).unwrap();
     }
     assert!((30..=45).contains(&number), "{number}");
     assert_eq!(look(&mut open(&registry, running, 0), usize::MAX).1.len(), number as usize, "all of its own");
 
     let (_, mut greedy) = create(&registry);
     for number in 1..=200 {
-        append(&mut greedy, &event(number, 1000)).unwrap();
+        append(&mut greedy, event(number, 1000)).unwrap();
         assert!(metrics.resumable_bytes.get() <= 100_000);
     }
     assert_eq!(look(&mut open(&registry, running, 0), usize::MAX).1.len(), number as usize, "not its neighbour's");
@@ -208,11 +208,11 @@ async fn a_budget_that_was_lowered_refuses_new_streams_until_it_holds() {
     let (registry, ..) = registry(rules());
     let (_, mut writer) = create(&registry);
     for number in 1..=200 {
-        append(&mut writer, &event(number, 1000)).unwrap();
+        append(&mut writer, event(number, 1000)).unwrap();
     }
     registry.set_rules(Rules { max_bytes: 100_000, ..rules() });
     assert_eq!(registry.create(page(), "r".into()).err(), Some(Full));
-    append(&mut writer, &event(201, 1000)).unwrap();
+    append(&mut writer, event(201, 1000)).unwrap();
     assert!(registry.create(page(), "r".into()).is_ok(), "the next event gave up the oldest");
 }
 
@@ -220,7 +220,7 @@ async fn a_budget_that_was_lowered_refuses_new_streams_until_it_holds() {
 async fn a_writer_that_goes_without_an_end_leaves_a_lost_stream() {
     let (registry, ..) = registry(rules());
     let (id, mut writer) = create(&registry);
-    append(&mut writer, &event(1, 5)).unwrap();
+    append(&mut writer, event(1, 5)).unwrap();
     let mut reader = open(&registry, id, 0);
     drop(writer);
     assert_eq!(look(&mut reader, 100).0, Poll::Ready(Read::Events(Then::Wait)));
@@ -232,7 +232,7 @@ async fn a_writer_that_goes_without_an_end_leaves_a_lost_stream() {
 async fn a_stop_wins_over_the_end_that_comes_after_it() {
     let (registry, ..) = registry(rules());
     let (id, mut writer) = create(&registry);
-    append(&mut writer, &event(1, 5)).unwrap();
+    append(&mut writer, event(1, 5)).unwrap();
     registry.stop(id, &page()).unwrap();
     registry.stop(id, &page()).unwrap();
     assert_eq!(append(&mut writer, b"data: [DONE]\n\n"), Err(Fenced));

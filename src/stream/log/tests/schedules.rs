@@ -133,8 +133,8 @@ async fn run(steps: Vec<Step>, whole: bool) -> (usize, usize) {
             }
             Step::Neighbour(bytes) => {
                 let (_, mut neighbour) = registry.create(owner("https://other.example"), "r".into()).unwrap();
-                append(&mut neighbour, &event(1, bytes)).unwrap();
-                append(&mut neighbour, &event(2, 10)).unwrap();
+                append(&mut neighbour, event(1, bytes)).unwrap();
+                append(&mut neighbour, event(2, 10)).unwrap();
                 end(neighbour);
             }
             Step::Wait(millis) => {

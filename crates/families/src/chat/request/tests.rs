@@ -1,12 +1,16 @@
+use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::*;
+use crate::chat::Chat;
+use crate::family::{Family, Form};
+use crate::json::cursor::Cursor;
+use crate::request::{Invalid, Request};
 
 const HI: &str = r#""messages":[{"role":"user","content":"hi"}]"#;
 
 fn parse_text(body: &str) -> Result<Request, Invalid> {
-    Request::parse(Bytes::copy_from_slice(body.as_bytes()))
+    Chat.parse(Bytes::copy_from_slice(body.as_bytes()), Form::Full)
 }
 
 fn request(members: &str) -> Request {
@@ -145,7 +149,7 @@ fn a_stream_always_asks_for_usage_and_keeps_its_other_options() {
 #[test]
 fn what_must_stream_asks_for_a_stream_whatever_the_body_says() {
     let upstream = |body: &str| {
-        let request = Request::parse_streaming(Bytes::copy_from_slice(body.as_bytes())).unwrap();
+        let request = Chat.parse(Bytes::copy_from_slice(body.as_bytes()), Form::Stream).unwrap();
         assert!(request.stream());
         String::from_utf8(request.to_upstream("up").to_vec()).unwrap()
     };
@@ -160,17 +164,28 @@ fn what_must_stream_asks_for_a_stream_whatever_the_body_says() {
     let all = upstream(&format!("{{{HI}}}"));
     assert_eq!(all, format!(r#"{{"model":"up","stream":true,{usage}{HI}}}"#));
     let asked = format!(r#"{{{HI},"model":"m","stream":false,"stream_options":{{"include_usage":true}}}}"#);
-    assert!(Request::parse_streaming(asked.clone().into()).is_ok_and(|request| request.wants_usage()));
-    assert!(Request::parse(asked.into()).is_err(), "only a stream has options");
+    assert!(Chat.parse(asked.clone().into(), Form::Stream).is_ok_and(|request| request.wants_usage()));
+    assert!(Chat.parse(asked.into(), Form::Full).is_err(), "only a stream has options");
 }
 
 #[test]
 fn the_short_form_takes_four_members_and_no_other() {
-    let short = |members: &str| Request::parse_short(Bytes::from(format!("{{{HI}{members}}}")));
+    let short = |members: &str| Chat.parse(Bytes::from(format!("{{{HI}{members}}}")), Form::Short);
     assert!(short(r#","model":"m","temperature":0.5,"stream":true"#).is_ok());
     let reject = short(r#","max_tokens":5"#).unwrap_err();
     assert!(reject.0.starts_with("max_tokens: unknown here: this route takes messages, model"), "{}", reject.0);
     assert!(short(r#","stream":1"#).unwrap_err().0.starts_with("stream: "));
+}
+
+/// The members of an object, with each value as it is spelled.
+fn members(object: &str) -> Vec<(String, String)> {
+    let mut cursor = Cursor::strict(object);
+    let (mut members, mut all) = (cursor.object().unwrap(), Vec::new());
+    while let Some(name) = members.next(&mut cursor).unwrap() {
+        all.push((name.into_owned(), cursor.value().unwrap().text.to_owned()));
+    }
+    cursor.end().unwrap();
+    all
 }
 
 /// An object with members of any name, and sometimes one of the members that are read.
@@ -199,10 +214,80 @@ fn body() -> impl Strategy<Value = Value> {
     })
 }
 
+/// What a message may be.
+fn message() -> impl Strategy<Value = Value> {
+    let text = || prop_oneof![".{0,9}", "[a\\\\\"\n]{0,5}"].prop_map(Value::from);
+    let part = prop_oneof![
+        text().prop_map(|text| json!({ "type": "text", "text": text })),
+        text().prop_map(|url| json!({ "type": "image_url", "image_url": { "url": url } })),
+    ];
+    let content = prop_oneof![Just(Value::Null), text(), prop::collection::vec(part, 0..3).prop_map(Value::from)];
+    let calls = prop::option::of((text(), text()).prop_map(
+        |(name, arguments)| json!([{ "id": "c", "type": "function", "function": { "name": name, "arguments": arguments } }]),
+    ));
+    let role = prop_oneof![Just("user"), Just("assistant"), Just("tool")];
+    (role, prop::option::of(content), calls, prop::option::of(text())).prop_map(|(role, content, calls, name)| {
+        let mut message = json!({ "role": role });
+        content.into_iter().for_each(|content| message["content"] = content);
+        calls.into_iter().for_each(|calls| message["tool_calls"] = calls);
+        name.into_iter().for_each(|name| message["name"] = name);
+        message
+    })
+}
+
+/// The text in a message, as one would count it first.
+fn text_len(message: &Value) -> usize {
+    let len = |value: &Value| value.as_str().map_or(0, str::len);
+    let all =
+        |list: &Value, len: &dyn Fn(&Value) -> usize| list.as_array().map_or(0, |list| list.iter().map(len).sum());
+    let of_call = |call: &Value| len(&call["function"]["name"]) + len(&call["function"]["arguments"]);
+    let of_parts = all(&message["content"], &|part| len(&part["text"]));
+    len(&message["content"]) + of_parts + len(&message["name"]) + all(&message["tool_calls"], &of_call)
+}
+
 proptest! {
     #[test]
+    fn a_request_is_read_as_serde_json_reads_it(
+        messages in prop::collection::vec(message(), 1..5),
+        body in body(),
+        bounds in prop::array::uniform3(prop::option::of(1..u64::MAX)),
+        tools in prop::option::of(prop::collection::vec(message(), 0..3)),
+        pretty: bool,
+    ) {
+        let mut body = body;
+        body["messages"] = messages.clone().into();
+        for (name, bound) in ["max_tokens", "max_completion_tokens", "n"].into_iter().zip(bounds) {
+            body[name] = bound.into();
+        }
+        let mut tool_bytes = 0;
+        if let (Some(tools), false) = (tools, pretty) {
+            tool_bytes = Value::from(tools.clone()).to_string().len();
+            body["tools"] = tools.into();
+        }
+        let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) }.unwrap();
+        let request = parse_text(&text).unwrap();
+        prop_assert_eq!(request.model(), body["model"].as_str());
+        prop_assert_eq!(request.stream(), body["stream"] == true);
+        prop_assert_eq!(request.wants_usage(), body["stream_options"]["include_usage"] == true);
+        prop_assert_eq!(request.max_tokens(), bounds[0].max(bounds[1]));
+        prop_assert_eq!(request.choices(), bounds[2].unwrap_or(1));
+        prop_assert_eq!(request.prompt_bytes() as usize, messages.iter().map(text_len).sum::<usize>() + tool_bytes);
+
+        let prompt = request.prompt();
+        let users: Vec<&Value> = messages.iter().filter(|message| message["role"] == "user").collect();
+        prop_assert_eq!(prompt.earlier, users.len().saturating_sub(1) as u64);
+        prop_assert_eq!(prompt.tokens, request.estimated_prompt_tokens());
+        prop_assert_eq!(prompt.answer, request.max_tokens().unwrap_or(0));
+        prop_assert_eq!(prompt.tools, tool_bytes > 2);
+        prop_assert_eq!(prompt.images, Value::from(messages.clone()).to_string().contains("\"image_url\":"));
+        if let Some(question) = users.last().and_then(|message| message["content"].as_str()) {
+            prop_assert_eq!(&prompt.text.head, question);
+        }
+    }
+
+    #[test]
     fn any_bytes_can_be_parsed(bytes: Vec<u8>, text in r#"[\[\]{}",:a\\messagrol0-9]{0,40}"#) {
-        let _ = (Request::parse(bytes.into()), Request::parse(text.into()));
+        let _ = (Chat.parse(bytes.into(), Form::Full), Chat.parse(text.into(), Form::Full));
     }
 
     #[test]
@@ -219,13 +304,11 @@ proptest! {
         prop_assert_eq!(serde_json::from_slice::<Value>(&up).unwrap(), expected);
 
         // and every other member has the very bytes
-        let (before, after) = (json::check(text.as_bytes()).unwrap(), json::check(&up).unwrap());
-        let raw = |object| -> Vec<(String, String)> {
-            let members = json::members(object).unwrap().into_iter();
-            let kept = members.filter(|(name, _)| name != "model" && name != "stream_options");
-            kept.map(|(name, value)| (name.into_owned(), value.get().to_owned())).collect()
+        let raw = |object: &str| -> Vec<(String, String)> {
+            let members = members(object).into_iter();
+            members.filter(|(name, _)| name != "model" && name != "stream_options").collect()
         };
-        prop_assert_eq!(raw(before), raw(after));
+        prop_assert_eq!(raw(&text), raw(std::str::from_utf8(&up).unwrap()));
     }
 
     #[test]

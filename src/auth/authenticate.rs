@@ -1,5 +1,5 @@
-//! The check: from a request's head to its caller, or to the refusal. Has the clock and the randomness that
-//! [`crate::auth::caller`] is given.
+//! Authentication: from the head of a request to its caller, or to a refusal. The clock and the randomness of the room are here;
+//! its other modules take them as arguments.
 
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,37 +21,36 @@ use crate::media_type;
 use crate::metrics::Metrics;
 use cors::decision::Decision;
 
-/// What the check of one request needs.
+/// Authenticates requests.
 #[derive(Clone, Copy)]
-pub struct Check<'a> {
+pub struct Authenticator<'a> {
     /// `[access]`
     pub rules: &'a Access,
-    /// Tokens that these rules have found signed.
+    /// Tokens whose signature these rules have verified.
     pub signatures: &'a Signatures,
-    /// Sessions that were logged out.
+    /// Revoked sessions.
     pub revocations: &'a dyn Revocations,
-    /// Where refusals are counted.
+    /// The metrics that count refusals.
     pub metrics: &'a Metrics,
 }
 
-/// What a logout is answered with.
-pub struct LoggedOut {
-    /// The `set-cookie` lines that have the browser forget the session.
+/// The result of a logout.
+pub struct Logout {
+    /// The `set-cookie` lines that delete the session's cookies.
     pub cookies: [HeaderValue; 2],
-    /// Where it holds.
+    /// The instances on which the logout holds.
     pub reach: Reach,
 }
 
-impl Check<'_> {
-    /// The caller of a request from this address; `cors` is what was decided of it.
+impl Authenticator<'_> {
+    /// The caller of a request from this address, with this CORS decision.
     ///
     /// # Errors
-    /// - 401 `missing_credentials`: some are needed, and none are there.
-    /// - 401 `invalid_credentials`: they are not good, for whatever reason. A credential that is there and bad is never
-    ///   taken for one that is not there.
-    /// - 403 `origin_not_allowed`, 415 `unsupported_media_type`: a cookie came with a request that another site's form or
-    ///   image could have made.
-    pub fn admit(&self, parts: &Parts, cors: &Decision, address: IpAddr) -> Result<Caller, Reject> {
+    /// - 401 `missing_credentials`: credentials are required, and there are none.
+    /// - 401 `invalid_credentials`: they are invalid, for any reason. An invalid credential never counts as a missing one.
+    /// - 403 `origin_not_allowed`, 415 `unsupported_media_type`: a cookie came with a request that a form or an image of another
+    ///   site can make.
+    pub fn authenticate(&self, parts: &Parts, cors: &Decision, address: IpAddr) -> Result<Caller, Reject> {
         if self.rules.accept.is_open() {
             return Ok(Caller::anonymous(address));
         }
@@ -81,10 +80,10 @@ impl Check<'_> {
         }
     }
 
-    /// `POST /v1/session`: who holds this token, and the `set-cookie` of a new session of its subject.
+    /// `POST /v1/session`: the caller that holds this token, and the `set-cookie` of a new session of its subject.
     ///
     /// # Errors
-    /// 401 as in [`Check::admit`], 400 for a token that says more than a cookie holds.
+    /// 401 as in [`Authenticator::authenticate`], 400 for a token whose claims exceed a cookie.
     pub fn log_in(&self, sessions: &Sessions, parts: &Parts, address: IpAddr) -> Result<(Caller, HeaderValue), Reject> {
         let refuse = |refusal| self.refuse("token", refusal);
         let token = bearer(&parts.headers).map_err(refuse)?.ok_or_else(|| refuse(Refusal::Missing))?;
@@ -104,11 +103,11 @@ impl Check<'_> {
 
     /// `DELETE /v1/session`: revokes the session, if there is one.
     ///
-    /// Whoever has no session, or none that is good, is logged out: that is what was asked for.
+    /// A request without a valid session succeeds: its client is logged out.
     ///
     /// # Errors
     /// 403 `origin_not_allowed`: a cookie came from a page that may not call.
-    pub async fn log_out(&self, sessions: &Sessions, parts: &Parts, cors: &Decision) -> Result<LoggedOut, Reject> {
+    pub async fn log_out(&self, sessions: &Sessions, parts: &Parts, cors: &Decision) -> Result<Logout, Reject> {
         let now = now();
         let mut found = Vec::new();
         for value in cookie::values(&parts.headers) {
@@ -122,7 +121,7 @@ impl Check<'_> {
             }
         }
         let [partitioned, lax] = cookie::clear();
-        Ok(LoggedOut { cookies: [set_cookie(&partitioned)?, set_cookie(&lax)?], reach })
+        Ok(Logout { cookies: [set_cookie(&partitioned)?, set_cookie(&lax)?], reach })
     }
 
     fn refuse(&self, credential: &str, refusal: Refusal) -> Reject {
@@ -131,9 +130,9 @@ impl Check<'_> {
     }
 }
 
-/// A browser sends cookies along with whatever another site has it send. With an `Origin` that is allowed, the page that
-/// asked is one that may; without any, it may have been an image or a link. A form cannot send JSON, so that a POST of it
-/// was preflighted. (OWASP, "Cross-Site Request Forgery Prevention": verifying origin, custom content type.)
+/// Excludes cross-site request forgery. A browser adds cookies to requests that another site causes. With an allowed `Origin`, the
+/// page may call; without one, the request may come from an image or a link. A form cannot send JSON, so that a POST of JSON was
+/// preflighted. (OWASP, "Cross-Site Request Forgery Prevention": verifying origin, custom content type.)
 fn forgery_is_excluded(parts: &Parts, cors: &Decision) -> Result<(), Reject> {
     if !matches!(cors, Decision::Actual(_)) {
         let message = "A request with the session's cookie needs an `Origin` that cors.origins lists: call from such a page, \
@@ -154,7 +153,7 @@ fn now() -> u64 {
 
 fn fresh() -> Result<Fresh, Reject> {
     let mut fresh = Fresh { id: [0; 16], nonce: [0; 12] };
-    // without randomness there is no seal
+    // a seal needs randomness
     let filled = getrandom::fill(&mut fresh.id).and_then(|()| getrandom::fill(&mut fresh.nonce));
     filled.map(|()| fresh).map_err(|_| defect())
 }

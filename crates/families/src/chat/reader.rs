@@ -1,55 +1,59 @@
-//! What one event of an upstream's stream means to the gateway.
+//! Reads the events of one stream of chunks. Pure.
 
-pub use super::delta::Delta;
-
-use super::completion;
+use super::contents::{self, Begin};
 use super::quick::Quick;
-use crate::fault::{Fault, Said};
-
-/// The meaning of an event that has data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chunk {
-    /// `[DONE]`: the stream is whole.
-    Done,
-    /// The upstream says that it failed. Of what it says only the class is kept.
-    Error(Fault),
-    /// Not a JSON object.
-    Malformed,
-    /// A chunk of the completion.
-    Delta(Delta),
-}
+use crate::api_error::ApiError;
+use crate::event::{EventReader, Meaning};
+use crate::fault::{ErrorObject, Fault};
 
 /// Reads the events of one stream.
 #[derive(Debug, Clone, Default)]
-pub struct Inspector(Quick);
+pub(super) struct Reader(Quick);
 
-impl Inspector {
-    /// Reads an event: the value of its `event` field, if it has one, and its data.
-    pub fn inspect(&mut self, name: Option<&[u8]>, data: &[u8]) -> Chunk {
+impl EventReader for Reader {
+    fn read(&mut self, name: Option<&[u8]>, data: &[u8]) -> Meaning {
         // the SDKs look no further either
         if data.starts_with(b"[DONE]") {
-            return Chunk::Done;
+            return Meaning { terminal: true, ..Meaning::default() };
         }
         if name == Some(b"error") {
-            return Chunk::Error(Said::read(data).fault.unwrap_or(Fault::Other));
+            return Meaning::failed(ErrorObject::read(data).fault.unwrap_or(Fault::Other));
         }
-        self.0.read(data).map_or_else(|| parse(data), Chunk::Delta)
+        match self.0.read(data) {
+            Some(meaning) => meaning,
+            None => self.parse(data),
+        }
+    }
+
+    fn failure(&self, error: &ApiError<'_>) -> Vec<u8> {
+        [b"data: ", &error.openai()[..], b"\n\n"].concat()
     }
 }
 
-/// Reads data that is not `[DONE]`.
-pub(super) fn parse(data: &[u8]) -> Chunk {
-    completion::read(data, |seen| match seen {
-        None => Chunk::Malformed,
-        Some(seen) => match seen.error {
-            Some(error) => Chunk::Error(Said::read(error.get().as_bytes()).fault.unwrap_or(Fault::Other)),
-            None => Chunk::Delta(Delta {
-                output: seen.output,
-                text_bytes: seen.text_bytes,
-                finished: seen.finished,
-                usage: seen.usage,
-                usage_only: seen.choices == 0 && seen.usage.is_some(),
-            }),
+impl Reader {
+    #[inline(never)] // the usual chunk does not come here, and should not pay for it
+    fn parse(&self, data: &[u8]) -> Meaning {
+        match self.0.after_head(data) {
+            Some(choices) => parse(choices, Begin::Choices),
+            None => parse(data, Begin::Object),
+        }
+    }
+}
+
+/// Reads data that is not `[DONE]`, from where it begins on.
+pub(super) fn parse(data: &[u8], begin: Begin) -> Meaning {
+    contents::read(data, begin, |contents| match contents {
+        None => Meaning { malformed: true, ..Meaning::default() },
+        Some(contents) => match contents.error {
+            Some(error) => Meaning::failed(ErrorObject::read(error.as_bytes()).fault.unwrap_or(Fault::Other)),
+            None => Meaning {
+                output: contents.output,
+                text_bytes: contents.text_bytes,
+                finished: contents.finished,
+                usage: contents.usage,
+                usage_only: contents.choices == 0 && contents.usage.is_some(),
+                ..Meaning::default()
+            },
         },
     })
 }
@@ -61,19 +65,30 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn inspect(name: Option<&[u8]>, data: &[u8]) -> Chunk {
-        Inspector::default().inspect(name, data)
+    const MALFORMED: Meaning = Meaning {
+        malformed: true,
+        output: false,
+        text_bytes: 0,
+        usage: None,
+        usage_only: false,
+        finished: false,
+        terminal: false,
+        fault: None,
+    };
+
+    fn read(name: Option<&[u8]>, data: &[u8]) -> Meaning {
+        Reader::default().read(name, data)
     }
 
-    fn delta(json: &str) -> Delta {
-        match inspect(None, json.as_bytes()) {
-            Chunk::Delta(delta) => delta,
-            other => panic!("{other:?}: {json}"),
-        }
+    /// What a chunk means.
+    fn chunk(json: &str) -> Meaning {
+        let meaning = read(None, json.as_bytes());
+        assert!(!meaning.malformed && !meaning.terminal && meaning.fault.is_none(), "{meaning:?}: {json}");
+        meaning
     }
 
-    fn with_delta(inner: &str) -> Delta {
-        delta(&format!(
+    fn with_delta(inner: &str) -> Meaning {
+        chunk(&format!(
             r#"{{"id":"c","object":"chat.completion.chunk","choices":[{{"index":0,"delta":{inner},"finish_reason":null}}]}}"#
         ))
     }
@@ -93,7 +108,7 @@ mod tests {
             (r#"{"audio":{"transcript":"la"}}"#, 2),
         ];
         for (inner, text_bytes) in output {
-            assert_eq!(with_delta(inner), Delta { output: true, text_bytes, ..Delta::default() }, "{inner}");
+            assert_eq!(with_delta(inner), Meaning { output: true, text_bytes, ..Meaning::default() }, "{inner}");
         }
     }
 
@@ -110,14 +125,14 @@ mod tests {
             r#"{"role":"assistant","content":"","refusal":null,"tool_calls":[],"function_call":{},"audio":null}"#,
             r#"{"content":0,"reasoning":false}"#,
         ] {
-            assert_eq!(with_delta(inner), Delta::default(), "{inner}");
+            assert_eq!(with_delta(inner), Meaning::default(), "{inner}");
         }
     }
 
     #[test]
     fn any_choice_counts() {
         let two = r#"{"choices":[{"delta":{"content":""}},{"delta":{"content":"b"},"finish_reason":"stop"}]}"#;
-        assert_eq!(delta(two), Delta { output: true, text_bytes: 1, finished: true, ..Delta::default() });
+        assert_eq!(chunk(two), Meaning { output: true, text_bytes: 1, finished: true, ..Meaning::default() });
     }
 
     #[test]
@@ -125,14 +140,14 @@ mod tests {
         let openai = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":5,"total_tokens":14,
             "prompt_tokens_details":{"cached_tokens":4,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":3}}}"#;
         let usage = Usage { prompt: 9, completion: 5, cached: 4, reasoning: 3 };
-        assert_eq!(delta(openai), Delta { usage: Some(usage), usage_only: true, ..Delta::default() });
+        assert_eq!(chunk(openai), Meaning { usage: Some(usage), usage_only: true, ..Meaning::default() });
         let deepseek = r#"{"choices":[{"delta":{"content":""},"finish_reason":"stop"}],
             "usage":{"prompt_tokens":9,"completion_tokens":5,"prompt_cache_hit_tokens":8}}"#;
         let usage = Usage { prompt: 9, completion: 5, cached: 8, reasoning: 0 };
-        assert_eq!(delta(deepseek), Delta { usage: Some(usage), finished: true, ..Delta::default() });
+        assert_eq!(chunk(deepseek), Meaning { usage: Some(usage), finished: true, ..Meaning::default() });
         let floats = r#"{"choices":[],"usage":{"prompt_tokens":9.0,"completion_tokens":50.0}}"#;
         let usage = Usage { prompt: 9, completion: 50, ..Usage::default() };
-        assert_eq!(delta(floats), Delta { usage: Some(usage), usage_only: true, ..Delta::default() });
+        assert_eq!(chunk(floats), Meaning { usage: Some(usage), usage_only: true, ..Meaning::default() });
     }
 
     #[test]
@@ -147,7 +162,7 @@ mod tests {
             (r#"{"choices":[],"usage":{"prompt_tokens":-1,"completion_tokens":null}}"#, false),
             (r#"{"choices":[],"prompt_filter_results":[{"prompt_index":0}]}"#, false),
         ] {
-            assert_eq!(delta(json).usage_only, usage_only, "{json}");
+            assert_eq!(chunk(json).usage_only, usage_only, "{json}");
         }
     }
 
@@ -159,7 +174,7 @@ mod tests {
             (r#"{"error":"overloaded"}"#, Fault::Other),
             (r#"{"error":{}}"#, Fault::Other),
         ] {
-            assert_eq!(inspect(None, json.as_bytes()), Chunk::Error(fault), "{json}");
+            assert_eq!(read(None, json.as_bytes()), Meaning::failed(fault), "{json}");
         }
         for json in [
             r#"{"error":null}"#,
@@ -168,29 +183,29 @@ mod tests {
             r#"{"error":0}"#,
             r#"{"choices":[{"error":"x"}]}"#,
         ] {
-            assert_eq!(delta(json), Delta::default(), "{json}");
+            assert_eq!(chunk(json), Meaning::default(), "{json}");
         }
     }
 
     #[test]
     fn an_event_named_error_is_one_whatever_its_data() {
         let anthropic = br#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
-        assert_eq!(inspect(Some(b"error"), anthropic), Chunk::Error(Fault::Overloaded));
-        assert_eq!(inspect(Some(b"error"), b"out of cheese"), Chunk::Error(Fault::Other));
-        assert_eq!(inspect(Some(b"message"), b"[DONE]"), Chunk::Done);
+        assert_eq!(read(Some(b"error"), anthropic), Meaning::failed(Fault::Overloaded));
+        assert_eq!(read(Some(b"error"), b"out of cheese"), Meaning::failed(Fault::Other));
+        assert_eq!(read(Some(b"message"), b"[DONE]"), Meaning { terminal: true, ..Meaning::default() });
     }
 
     #[test]
     fn what_is_no_json_object_is_malformed() {
         for data in ["", "DONE", "null", "[]", "7", "\"a\"", "{", "{\"a\":1} x", "{\"choices\":[{]}", "{a:1}"] {
-            assert_eq!(inspect(None, data.as_bytes()), Chunk::Malformed, "{data}");
+            assert_eq!(read(None, data.as_bytes()), MALFORMED, "{data}");
         }
     }
 
     #[test]
     fn broken_text_is_read_as_a_client_reads_it() {
         let invalid = b"{\"choices\":[{\"delta\":{\"content\":\"a\xff\"}}]}";
-        assert_eq!(inspect(None, invalid), Chunk::Delta(Delta { output: true, text_bytes: 4, ..Delta::default() }));
+        assert_eq!(read(None, invalid), Meaning { output: true, text_bytes: 4, ..Meaning::default() });
         assert_eq!(with_delta(r#"{"content":"\ud83d"}"#).text_bytes, 2, "half a surrogate pair");
     }
 
@@ -201,21 +216,21 @@ mod tests {
             r#"{"choices":[null,7,"x",[{"delta":{"content":"x"}}]]}"#,
             r#"{"choices":[{"delta":{"role":"a"}}],"choices":[{"finish_reason":null}],"created":1e400}"#,
         ] {
-            assert_eq!(delta(json), Delta::default(), "{json}");
+            assert_eq!(chunk(json), Meaning::default(), "{json}");
         }
     }
 
     #[test]
     fn absurd_depth_does_no_harm() {
         for json in ["[".repeat(1 << 20), format!("{{\"a\":{}", "[".repeat(1 << 20)), "{\"choices\":".repeat(1 << 16)] {
-            assert_eq!(inspect(None, json.as_bytes()), Chunk::Malformed);
+            assert_eq!(read(None, json.as_bytes()), MALFORMED);
         }
     }
 
     proptest! {
         #[test]
-        fn any_bytes_can_be_inspected(bytes: Vec<u8>) {
-            inspect(None, &bytes);
+        fn any_bytes_can_be_read(bytes: Vec<u8>) {
+            read(None, &bytes);
         }
 
         #[test]
@@ -226,10 +241,10 @@ mod tests {
                 "finish_reason": finish,
             }]});
             prop_assume!(!["choices", "error", "usage"].contains(&&*noise));
-            let delta = delta(&json.to_string());
-            prop_assert_eq!(delta.text_bytes as usize, content.len() + reasoning.len());
-            prop_assert_eq!(delta.output, !content.is_empty() || !reasoning.is_empty());
-            prop_assert_eq!(delta.finished, finish.is_some_and(|reason| !reason.is_empty()));
+            let meaning = chunk(&json.to_string());
+            prop_assert_eq!(meaning.text_bytes as usize, content.len() + reasoning.len());
+            prop_assert_eq!(meaning.output, !content.is_empty() || !reasoning.is_empty());
+            prop_assert_eq!(meaning.finished, finish.is_some_and(|reason| !reason.is_empty()));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The completion that a stream tells piece by piece: what `stream: false` would have given. Pure.
+//! Joins the chunks of a stream to the completion that `stream: false` would have given, and the reverse. Pure.
 //!
 //! Pieces are joined as OpenAI's own SDKs join them: text is appended, lists grow by the `index` of what is in them, names
 //! and types stay. Members that are unknown here are joined by the same rules.
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 /// The completion of these chunks, each the data of one event. `None` where there is no choice in them, or where one
 /// cannot be read.
-pub fn completion<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
+pub(super) fn completion<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
     let mut whole = Map::new();
     let mut choices: Vec<Choice> = Vec::new();
     for chunk in chunks {
@@ -17,7 +17,7 @@ pub fn completion<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<
                 ("choices", Value::Array(parts)) => parts.into_iter().for_each(|part| add(&mut choices, part)),
                 // padding against eavesdroppers: of the stream, not of the answer
                 ("choices" | "object" | "obfuscation", _) => {}
-                // the first word holds, but that some send counts with every chunk
+                // some upstreams send counts with every chunk: of those the last ones hold, of all else the first
                 ("usage", value) => latest(&mut whole, name, value),
                 (_, value) if whole.get(&name).is_none_or(Value::is_null) => drop(whole.insert(name, value)),
                 _ => {}
@@ -102,7 +102,7 @@ fn join(whole: &mut Value, part: Value, name: &str) {
             join(whole, Value::Array(parts), name);
         }
         (whole @ Value::Null, part) => *whole = part,
-        // some repeat with each piece what others send once
+        // some upstreams repeat in each chunk what others send once
         (Value::String(whole), Value::String(part)) if matches!(name, "role" | "type" | "id" | "name" | "format") => {
             if whole.is_empty() {
                 *whole = part;
@@ -124,9 +124,9 @@ fn join(whole: &mut Value, part: Value, name: &str) {
     }
 }
 
-/// The chunks that tell this completion: of each choice the role, what it says, and why it ends; at last the usage. `None`
-/// where it is no completion.
-pub fn chunks(completion: &[u8]) -> Option<Vec<(Vec<u8>, Part)>> {
+/// The chunks of this completion: of each choice the role, its output, and its finish reason; at last the usage. `None` where it is
+/// no completion.
+pub(super) fn chunks(completion: &[u8]) -> Option<Vec<(Vec<u8>, Part)>> {
     let Value::Object(mut whole) = serde_json::from_slice(completion).ok()? else { return None };
     let Some(Value::Array(choices)) = whole.remove("choices") else { return None };
     let usage = whole.remove("usage").filter(|usage| !usage.is_null());
@@ -154,7 +154,7 @@ pub fn chunks(completion: &[u8]) -> Option<Vec<(Vec<u8>, Part)>> {
         message.retain(|_, value| {
             !value.is_null() && value.as_str() != Some("") && value.as_array().is_none_or(|all| !all.is_empty())
         });
-        // what was thought comes before what is said
+        // reasoning comes before the content
         for thought in ["reasoning_content", "reasoning", "reasoning_details"] {
             if let Some(value) = message.remove(thought) {
                 out.push((chunk(part(json!({ thought: value }), &Value::Null), Value::Null)?, Part::Output));
@@ -177,7 +177,7 @@ pub fn chunks(completion: &[u8]) -> Option<Vec<(Vec<u8>, Part)>> {
 
 /// What a chunk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub(super) enum Part {
     /// No output.
     Role,
     /// Output.

@@ -1,0 +1,50 @@
+//! What a whole answer holds: the same for each family. Pure.
+
+use std::fmt;
+
+use crate::fault::Fault;
+use crate::usage::Usage;
+
+/// What a whole answer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Answer {
+    /// The upstream's counts.
+    pub usage: Option<Usage>,
+    /// It has output, as [`Meaning::output`](crate::event::Meaning::output).
+    pub output: bool,
+    /// UTF-8 bytes of all text in it, for [`output_tokens`](crate::estimate::output_tokens).
+    pub text_bytes: u64,
+    /// The model has finished, by its own report.
+    pub finished: bool,
+}
+
+/// One event of the stream that a whole answer is split into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The event, with the blank line that ends it.
+    pub event: Vec<u8>,
+    /// It has output, as [`Meaning::output`](crate::event::Meaning::output).
+    pub output: bool,
+    /// It has nothing but usage, as [`Meaning::usage_only`](crate::event::Meaning::usage_only).
+    pub usage_only: bool,
+}
+
+/// Why a body that came with a status of success is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// It is an error object.
+    Error(Fault),
+    /// It is not the JSON object that this family sends.
+    Malformed,
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoAnswer::Error(fault) => write!(f, "the upstream's answer is an error ({})", fault.as_str()),
+            NoAnswer::Malformed => f.write_str("the upstream's answer is not of the family that was asked for"),
+        }
+    }
+}
+
+impl std::error::Error for NoAnswer {}

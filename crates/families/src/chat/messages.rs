@@ -1,0 +1,88 @@
+//! The messages of a request: an array of objects with a role each, and content of a known type. Pure.
+
+use super::shape::{Shape, missing};
+use super::text;
+use crate::json::check::{Checker, Defect};
+use crate::json::{Kind, Path};
+
+use Kind::{Array, Null, Object, String};
+
+/// What the messages are made of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Messages {
+    /// How many messages there are.
+    pub(super) count: u64,
+    /// UTF-8 bytes of the text in them.
+    pub(super) text_bytes: u64,
+    /// The first thing that is wrong with them: the sentence for the client.
+    pub(super) wrong: Option<std::string::String>,
+}
+
+impl Messages {
+    /// Reads the messages, which are the next value. Behind a wrong one all is checked as JSON only.
+    ///
+    /// # Errors
+    /// What is wrong with the JSON.
+    pub(super) fn read(checker: &mut Checker<'_>, path: &Path<'_>) -> Result<Self, Defect> {
+        let mut messages = Self::default();
+        if checker.kind()? != Array {
+            let value = checker.value(path)?;
+            messages.expect(Shape::OneOf(&[Array]), path, value.text);
+            return Ok(messages);
+        }
+        checker.array(path, |checker, path| {
+            messages.count += 1;
+            messages.read_message(checker, path)
+        })?;
+        if messages.count == 0 {
+            messages.wrong = Some(format!("{path}: expected at least one message, found an empty array"));
+        }
+        Ok(messages)
+    }
+
+    fn read_message(&mut self, checker: &mut Checker<'_>, path: &Path<'_>) -> Result<(), Defect> {
+        if checker.kind()? != Object {
+            let value = checker.value(path)?;
+            self.expect(Shape::OneOf(&[Object]), path, value.text);
+            return Ok(());
+        }
+        let mut has_role = false;
+        checker.object(path, |checker, path, name| {
+            match name {
+                "content" => return self.read_content(checker, path),
+                "role" => {
+                    has_role = true;
+                    self.expect(Shape::OneOf(&[String]), path, checker.value(path)?.text);
+                }
+                "name" | "tool_calls" | "function_call" | "refusal" | "reasoning_content" => {
+                    self.text_bytes += text::measure(checker.value(path)?.text).bytes;
+                }
+                _ => drop(checker.value(path)?),
+            }
+            Ok(())
+        })?;
+        if !has_role && self.wrong.is_none() {
+            self.wrong = Some(missing(&Path::Member(path, "role"), "a string"));
+        }
+        Ok(())
+    }
+
+    fn read_content(&mut self, checker: &mut Checker<'_>, path: &Path<'_>) -> Result<(), Defect> {
+        let content = match checker.kind()? {
+            Array => checker.array(path, |checker, path| {
+                self.expect(Shape::OneOf(&[Object]), path, checker.value(path)?.text);
+                Ok(())
+            })?,
+            _ => checker.value(path)?,
+        };
+        self.expect(Shape::OneOf(&[String, Array, Null]), path, content.text);
+        self.text_bytes += text::measure(content.text).bytes;
+        Ok(())
+    }
+
+    fn expect(&mut self, shape: Shape, path: &Path<'_>, value: &str) {
+        if self.wrong.is_none() {
+            self.wrong = shape.check(path, value).err();
+        }
+    }
+}
