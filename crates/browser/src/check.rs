@@ -61,7 +61,7 @@ fn mismatch(allowed: &[u8], lines: usize, own: &str) -> (Code, String) {
         let reason = match lines {
             1 => format!("{ALLOW_ORIGIN} holds more than one value."),
             _ => format!(
-                "{ALLOW_ORIGIN} stands in the response {lines} times: browsers join the lines, and the result is no origin."
+                "{ALLOW_ORIGIN} is in the response {lines} times: browsers join the lines, and the result is no origin."
             ),
         };
         return (Code::MultipleAllowOriginValues, reason);

@@ -31,7 +31,7 @@ impl Flaw {
     /// The clause after the entry in a sentence.
     pub(super) fn reason(self) -> &'static str {
         match self {
-            Flaw::Null => "is the origin of every sandboxed frame, local file and data: page, whoever made it",
+            Flaw::Null => "is the origin of every sandboxed frame, local file and data: page, regardless of its author",
             Flaw::File => "has no origin of its own: browsers send `null` for every local file",
             Flaw::NoScheme => "has no scheme",
             Flaw::SchemeWildcard => "has a wildcard as its scheme",

@@ -19,10 +19,8 @@ use crate::report::finish::seconds;
 use crate::report::totals::Totals;
 use output::Output;
 use progress::Progress;
+use settings::Env;
 use setup::Setup;
-
-/// Reads an environment variable.
-pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Runs a load test until its limit or until `stop`, and writes its results to stdout and to the files of the options.
 ///

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Env;
 use super::options::Options;
 use crate::report::document::Document;
 use crate::report::terminal::Style;
+use settings::Env;
 
 /// The destinations of the results. Files are opened before the run, so that a wrong path loses no results.
 pub(super) struct Output {

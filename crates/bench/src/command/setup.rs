@@ -8,7 +8,6 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::Env;
 use super::options::{Http, Options};
 use crate::load::StreamClient;
 use crate::load::page::Page;
@@ -20,6 +19,7 @@ use crate::report::finish::{ms, seconds};
 use crate::report::totals::Goals;
 use browser::origin::PageOrigin;
 use dial::{Dialer, Target, Trust, Versions};
+use settings::{Env, Secret};
 
 /// The streams to each target without `--streams` and `--duration`.
 const DEFAULT_STREAMS: u64 = 100;
@@ -121,27 +121,16 @@ fn headers(args: &Options, env: Env<'_>) -> Result<HeaderMap, String> {
     }
     if let Some(name) = &args.key_env {
         let key = env(name).ok_or_else(|| format!("--key-env {name}: no such variable; export {name}=… first"))?;
-        headers.insert(AUTHORIZATION, bearer(&key).map_err(|wrong| format!("--key-env {name}: the variable {wrong}"))?);
+        let key = Secret::parse(key.as_bytes())
+            .map_err(|mistake| format!("--key-env {name}: the variable {}; {}", mistake.reason, mistake.mend))?;
+        // a key is visible ASCII
+        let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose())).map_err(|error| error.to_string())?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
     }
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     headers.entry(ACCEPT).or_insert(HeaderValue::from_static("text/event-stream"));
     Ok(headers)
-}
-
-/// The value of `authorization` for a key as a variable or a file contains it: a line end after it is not part of it.
-fn bearer(key: &str) -> Result<HeaderValue, &'static str> {
-    let key = key.trim_end_matches(['\r', '\n']);
-    if key.is_empty() {
-        return Err("is empty; put the provider's key there");
-    }
-    // RFC 9110 §11.2: a token68 is visible ASCII. Spaces come from `Bearer ` or from a whole `NAME=value` line.
-    let value = Some(key).filter(|key| key.bytes().all(|b| b.is_ascii_graphic()));
-    let value = value.and_then(|key| HeaderValue::try_from(format!("Bearer {key}")).ok());
-    let mut value = value.ok_or(
-        "holds a byte that no key has; put the key alone there, on one line: no spaces, no `Bearer`, no quotes",
-    )?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 fn header(line: &str) -> Result<(HeaderName, HeaderValue), String> {

@@ -1,7 +1,7 @@
 //! Reads event streams with the crate `eventsource-stream`, which frames and parses the bytes of the response.
 //!
 //! The reader is independent of this workspace's own framer (crate `sse`): a fault of that framer cannot hide itself here.
-//! What stands between the response and the reader are guards only, because the reader is written for well-behaved servers:
+//! Between the response and the reader there are only guards, because the reader is written for well-behaved servers:
 //!
 //! - it panics at a byte order mark: the guard removes the first one, as WHATWG HTML §9.2.6 says, and puts an empty line
 //!   before the stream, so that a second one is not the reader's first character;

@@ -55,12 +55,12 @@ mod tests {
         fn the_stored_items_are_every_nth_from_the_first_and_at_least_half_of_the_capacity(most in 2..40_usize, items in 0..2000_u64) {
             let mut decimated = Decimated::new(most);
             (0..items).for_each(|item| decimated.add(|| item));
-            let kept = decimated.items();
-            prop_assert!(kept.len() <= most && kept.len() as u64 >= items.min(most as u64 / 2));
-            let stride = kept.get(1).copied().unwrap_or(1);
+            let stored = decimated.items();
+            prop_assert!(stored.len() <= most && stored.len() as u64 >= items.min(most as u64 / 2));
+            let stride = stored.get(1).copied().unwrap_or(1);
             prop_assert!(stride.is_power_of_two());
-            prop_assert!(kept.iter().zip(0..).all(|(item, index)| *item == index * stride));
-            if let Some(last) = kept.last() {
+            prop_assert!(stored.iter().zip(0..).all(|(item, index)| *item == index * stride));
+            if let Some(last) = stored.last() {
                 prop_assert!(items - last <= stride, "the end is covered");
             }
         }
