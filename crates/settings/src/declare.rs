@@ -143,7 +143,7 @@ pub trait Table: Sized {
     fn read(section: &mut Section<'_, '_>) -> Self;
 }
 
-/// What stands in the place of a table: the table itself, an optional one, or a list of them.
+/// The type of a nested table: the table itself, an optional one, or a list of tables.
 pub trait Nest: Sized {
     /// What one of the tables holds.
     const DESCRIPTION: &'static Description;

@@ -29,7 +29,7 @@ fn write(text: &mut String, path: &str, nested: &Nested, more: &impl Fn(&str) ->
     }
 }
 
-/// Whether the key stands in a comment, and its value.
+/// Whether the key is commented out, and its value.
 fn shown(key: &Key) -> (bool, &'static str) {
     match (key.example, key.presence) {
         (Example::Written(value), _) => (false, value),

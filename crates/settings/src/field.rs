@@ -1,13 +1,13 @@
 //! A value with the place it was read from. Pure.
 
-/// Where a value stands, or would stand.
+/// Where a value is written, or could be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The key path.
     pub key: String,
     /// The line, from 1; for an absent key that of its section, if that is written.
     pub line: Option<usize>,
-    /// Whether something usable stands there.
+    /// Whether a usable value is written there.
     pub state: State,
 }
 
@@ -18,14 +18,14 @@ impl Place {
     }
 }
 
-/// What stands at a place.
+/// What is written at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// A value that was read.
     Written,
-    /// Nothing: the default holds.
+    /// Nothing: the default applies.
     Absent,
-    /// Something that could not be read, or nothing where something must stand: it has its problem already.
+    /// A value that could not be read, or nothing where a value is required. The problem is reported already.
     Unreadable,
 }
 
@@ -34,7 +34,7 @@ pub enum State {
 pub struct Field<T> {
     /// The value as read, or the default.
     pub value: T,
-    /// Where it stands.
+    /// Where it is written.
     pub place: Place,
 }
 
@@ -44,7 +44,7 @@ impl<T> Field<T> {
         self.place.state != State::Absent
     }
 
-    /// True unless what stands there could not be read.
+    /// True unless a value is written that could not be read.
     pub fn is_readable(&self) -> bool {
         self.place.state != State::Unreadable
     }

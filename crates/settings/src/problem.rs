@@ -29,7 +29,7 @@ impl Mistake {
 pub struct Problem {
     /// The key path, such as `models[2].upstream`; empty where the problem is with the file itself.
     pub key: String,
-    /// The line in the file, from 1; `None` where nothing stands there yet.
+    /// The line in the file, from 1; `None` where nothing is written yet.
     pub line: Option<usize>,
     /// What is wrong.
     pub reason: String,
@@ -60,7 +60,7 @@ impl Problems {
         Self(vec![Problem { key: String::new(), line: None, reason, mend }])
     }
 
-    /// Records a mistake at its place, unless what stands there could not be read and has its problem already.
+    /// Records a mistake at its place, unless the value there could not be read, which is reported already.
     pub fn report(&mut self, place: &Place, mistake: Mistake) {
         if place.state != State::Unreadable {
             let Mistake { reason, mend } = mistake;

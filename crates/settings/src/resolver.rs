@@ -27,7 +27,7 @@ impl<'a> Resolver<'a> {
         Self { base_dir, env, problems, warnings: Vec::new() }
     }
 
-    /// Records a mistake at its place, unless what stands there could not be read and has its problem already.
+    /// Records a mistake at its place, unless the value there could not be read, which is reported already.
     pub fn report(&mut self, place: &Place, mistake: Mistake) {
         self.problems.report(place, mistake);
     }

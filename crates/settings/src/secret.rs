@@ -14,7 +14,7 @@ impl Secret {
         Self(secret)
     }
 
-    /// Reads a key that is sent in a header, as it stands in a variable or a file; line ends after it are no part of it.
+    /// Reads a key that is sent in a header, from the content of a variable or a file. Line ends after it are not part of it.
     ///
     /// # Errors
     /// What is wrong, without a byte of it.

@@ -39,7 +39,7 @@ pub struct Section<'i, 'p> {
 }
 
 impl<'i> Section<'i, '_> {
-    /// The value of a key with a default. One that cannot be read is reported, and the default stands in.
+    /// The value of a key with a default. One that cannot be read is reported, and the default is used.
     pub fn with_default<T: Value>(&mut self, key: &Key) -> Field<T> {
         self.read(key.name, || key.default_value())
     }

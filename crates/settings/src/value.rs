@@ -41,7 +41,7 @@ pub trait Bounded: Value + PartialOrd + Copy {
     fn show(self) -> String;
 }
 
-/// Where a value stands while its parts are read.
+/// The place of a value while its parts are read.
 pub struct At<'a> {
     pub(crate) text: &'a str,
     pub(crate) place: &'a Place,
