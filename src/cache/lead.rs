@@ -72,8 +72,8 @@ pub async fn whole(
                 cache(&head.model, tally.clone(), Answer::Whole(whole.body));
             }
             leader.close();
-            leader.open(head, tally);
-            leader.end(Tally::default());
+            leader.open(head, tally.clone());
+            leader.end(tally);
         }
     }
 }
@@ -96,7 +96,7 @@ impl<C: FnOnce(&str, Tally, Answer)> Recorder<C> {
     fn cache(&mut self, last: Option<&Batch>, tally: Tally) {
         let Some(cache) = self.cache.take().filter(|_| tally.finished) else { return };
         let mut events = Collector::default();
-        if !self.leader.recorded(|event| events.push(event.bytes, event.flags, event.complete)) {
+        if !self.leader.recorded(|event| events.push(event.bytes, event.flags, event.complete())) {
             return;
         }
         last.into_iter().for_each(|last| events.push(last.as_slice(), last.flags, last.complete));
@@ -117,12 +117,13 @@ impl<C: FnOnce(&str, Tally, Answer) + Send + 'static> Append for Recorder<C> {
     }
 
     fn append(&mut self, event: Batch, tally: impl FnOnce() -> Tally) -> Result<(), Fenced> {
-        let tally = tally();
         if event.flags.has(Flags::DONE) {
+            let tally = tally();
             // a client that has the last event and asks once more finds the entry
             self.cache(Some(&event), tally.clone());
+            return self.leader.publish(&event, || tally);
         }
-        self.leader.publish(&event, &tally)
+        self.leader.publish(&event, tally)
     }
 
     fn wake(&mut self) {
@@ -135,7 +136,7 @@ impl<C: FnOnce(&str, Tally, Answer) + Send + 'static> Append for Recorder<C> {
         self.leader.end(tally);
     }
 
-    fn fail(self, broken: Broken) {
-        self.leader.fail(broken);
+    fn fail(self, broken: Broken, tally: Tally) {
+        self.leader.fail(broken, tally);
     }
 }

@@ -83,7 +83,7 @@ impl Replay {
             shown = true;
             bytes += event.block.len();
             self.next += 1;
-            each(Event { number: self.next as u64, bytes: event.block, flags: event.flags, complete: None });
+            each(Event::plain(self.next as u64, event.block, event.flags));
         }
     }
 }

@@ -124,7 +124,7 @@ impl CacheSource {
                 Part::Leads => append(out, event.bytes),
                 Part::Reuses { splicer, .. } => {
                     let now = Instant::now();
-                    meter.record().taken(event.complete.unwrap_or(now), now, event.flags.has(Flags::OUTPUT));
+                    meter.record().taken(event.complete().unwrap_or(now), now, event.flags.has(Flags::OUTPUT));
                     splicer.event(event.bytes, out);
                 }
             }

@@ -125,6 +125,7 @@ impl Answer {
     fn join(self: &Arc<Self>) -> Option<Subscriber> {
         let mut state = self.log.state();
         let open = state.whole && !state.abandoned;
+        state.is_shared |= open;
         open.then(|| Subscriber { answer: Arc::clone(self), reader: Reader::new(&self.log, &mut state, 0) })
     }
 
@@ -165,7 +166,7 @@ impl Leader {
     ///
     /// # Errors
     /// The last subscriber has left.
-    pub fn publish(&mut self, event: &Batch, tally: &Tally) -> Result<(), Fenced> {
+    pub fn publish(&mut self, event: &Batch, tally: impl FnOnce() -> Tally) -> Result<(), Fenced> {
         self.answer.log.append(event, tally, &mut self.waiting)?;
         if self.key.is_some() && !self.answer.log.state().whole {
             self.close();
@@ -204,7 +205,7 @@ impl Append for Leader {
     }
 
     fn append(&mut self, event: Batch, tally: impl FnOnce() -> Tally) -> Result<(), Fenced> {
-        self.publish(&event, &tally())
+        self.publish(&event, tally)
     }
 
     fn wake(&mut self) {
@@ -213,11 +214,13 @@ impl Append for Leader {
         }
     }
 
-    fn end(mut self, _: Tally) {
+    fn end(mut self, tally: Tally) {
+        self.answer.log.state().tally = tally;
         self.finish(Phase::Ended);
     }
 
-    fn fail(mut self, broken: Broken) {
+    fn fail(mut self, broken: Broken, tally: Tally) {
+        self.answer.log.state().tally = tally;
         self.finish(Phase::Broken(broken.reject));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Readers cost O(1) each per event: an event is copied into the ring once, and each reader that waits is woken once.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -27,6 +27,8 @@ pub struct Log {
     /// The request that made it.
     pub(super) author: Author,
     policy: Policy,
+    /// It has ended, or was stopped. For a look without the lock.
+    finished: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -90,6 +92,8 @@ pub(super) struct State {
     pub(super) began: Option<Instant>,
     /// Bytes of all events that were ever appended.
     pub(super) written: u64,
+    /// Another request has joined: it needs the tally.
+    pub(super) is_shared: bool,
     /// What the completion has produced so far.
     pub(super) tally: Tally,
 }
@@ -150,13 +154,19 @@ impl Log {
             abandoned: false,
             began: None,
             written: 0,
+            is_shared: false,
             tally: Tally::default(),
         };
-        Self { author, policy, state: Mutex::new(state) }
+        Self { author, policy, finished: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
     /// Adds one event. The wakers of the readers that wait for it are moved to `waiting`.
-    pub(super) fn append(&self, event: &Batch, tally: &Tally, waiting: &mut Vec<Waker>) -> Result<Resized, Fenced> {
+    pub(super) fn append(
+        &self,
+        event: &Batch,
+        tally: impl FnOnce() -> Tally,
+        waiting: &mut Vec<Waker>,
+    ) -> Result<Resized, Fenced> {
         let mut guard = self.state();
         let state = &mut *guard;
         if !state.is_running() || state.abandoned {
@@ -176,7 +186,9 @@ impl Log {
                 let mark = Mark::new(flags, complete.saturating_duration_since(began));
                 state.ring.append(&mark.bytes(), event.as_slice());
                 state.written += event.as_slice().len() as u64;
-                state.tally.clone_from(tally);
+                if state.is_shared {
+                    state.tally = tally();
+                }
                 state.bound(*bounds, held, bytes);
             }
         }
@@ -198,6 +210,7 @@ impl Log {
         }
         state.ring.seal();
         state.phase = phase;
+        self.finished.store(true, Ordering::Release);
         let after = state.ring.memory();
         self.wake_all(state);
         Some((before, after))
@@ -267,6 +280,11 @@ impl Log {
             state.writer = Some(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// Whether it has ended, without the lock.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -15,21 +15,28 @@ pub struct Event<'a> {
     pub bytes: &'a [u8],
     /// What is known of it; nothing where a resumable log has it.
     pub flags: Flags,
-    /// When it had come in, where that is stored.
-    pub complete: Option<Instant>,
+    /// When the stream began, and its mark.
+    marked: Option<(Instant, Mark)>,
 }
 
 impl<'a> Event<'a> {
     /// An event without a mark.
-    pub fn plain(number: u64, bytes: &'a [u8]) -> Self {
-        Self { number, bytes, flags: Flags::default(), complete: None }
+    pub fn plain(number: u64, bytes: &'a [u8], flags: Flags) -> Self {
+        Self { number, bytes, flags, marked: None }
     }
 
     /// An event behind its mark, in a stream that began then.
     pub(super) fn marked(number: u64, marked: &'a [u8], began: Instant) -> Self {
-        let (mark, bytes) =
-            marked.split_first_chunk().map_or((Mark([0; MARK]), marked), |(mark, bytes)| (Mark(*mark), bytes));
-        Self { number, bytes, flags: mark.flags(), complete: Some(began + mark.after()) }
+        let Some((mark, bytes)) = marked.split_first_chunk() else {
+            return Self::plain(number, marked, Flags::default());
+        };
+        let mark = Mark(*mark);
+        Self { number, bytes, flags: mark.flags(), marked: Some((began, mark)) }
+    }
+
+    /// When it had come in, where that is stored.
+    pub fn complete(&self) -> Option<Instant> {
+        self.marked.map(|(began, mark)| began + mark.after())
     }
 }
 
@@ -42,7 +49,8 @@ pub(super) struct Mark([u8; MARK]);
 
 impl Mark {
     pub(super) fn new(flags: Flags, after: Duration) -> Self {
-        let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX).min((1 << 40) - 1).to_le_bytes();
+        let micros = after.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(after.subsec_micros()));
+        let micros = micros.min((1 << 40) - 1).to_le_bytes();
         Self([flags.bits(), micros[0], micros[1], micros[2], micros[3], micros[4]])
     }
 

@@ -9,6 +9,7 @@ use super::core::{Author, Log, Phase, Slot, State, WINDOW};
 use super::marked::Event;
 use super::ring::Place;
 use crate::error::Reject;
+use crate::stream::event::Flags;
 use crate::upstream::failure::Failure;
 
 /// What a reader has met.
@@ -78,7 +79,9 @@ impl Reader {
                 slot.read += event.bytes.len() as u64;
                 each(event);
             }),
-            None => state.ring.read(&mut self.place, limit, |number, bytes| each(Event::plain(number, bytes))),
+            None => state
+                .ring
+                .read(&mut self.place, limit, |number, bytes| each(Event::plain(number, bytes, Flags::default()))),
         }
         slot.after = self.place.after();
         let then = match state.phase {

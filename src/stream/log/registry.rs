@@ -166,7 +166,7 @@ impl Registry {
         streams.by_id.insert(id, Entry { owner, log: Arc::clone(&log) });
         shared.count(&streams);
         drop(streams);
-        Ok((id, Writer { id, log, registry: self.clone(), waiting: Vec::new() }))
+        Ok((id, Writer { id, log, registry: self.clone(), waiting: Vec::new(), registered: Waker::noop().clone() }))
     }
 
     /// A reader that goes on behind the event `place`, 0 for the beginning.
@@ -280,16 +280,23 @@ pub struct Writer {
     registry: Registry,
     /// Readers to be woken.
     waiting: Vec<Waker>,
+    /// The task that a stop wakes.
+    registered: Waker,
 }
 
 impl Append for Writer {
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // only an end takes the waker out of the log
+        if self.registered.will_wake(cx.waker()) && !self.log.is_finished() {
+            return Poll::Pending;
+        }
+        self.registered.clone_from(cx.waker());
         self.log.poll_until(cx, |state| !state.is_running())
     }
 
     fn append(&mut self, event: Batch, _: impl FnOnce() -> Tally) -> Result<(), Fenced> {
         let shared = &self.registry.0;
-        shared.resize(self.log.append(&event, &Tally::default(), &mut self.waiting)?);
+        shared.resize(self.log.append(&event, Tally::default, &mut self.waiting)?);
         shared.make_room();
         // no other stream can give memory: the oldest of its own events go
         while shared.is_over_budget() {
@@ -311,7 +318,7 @@ impl Append for Writer {
         }
     }
 
-    fn fail(self, broken: Broken) {
+    fn fail(self, broken: Broken, _: Tally) {
         if let Some(resized) = self.log.finish(Phase::Ended, Some(&broken.event)) {
             self.registry.0.ended(self.id, resized);
         }

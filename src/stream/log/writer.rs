@@ -32,7 +32,7 @@ pub trait Append: Send + 'static {
     fn end(self, tally: Tally);
 
     /// The stream breaks here.
-    fn fail(self, broken: Broken);
+    fn fail(self, broken: Broken, tally: Tally);
 }
 
 /// Reads the source to its end, into the log. A stop drops the source, which cancels the upstream's completion and settles
@@ -60,7 +60,7 @@ pub async fn drive(mut source: impl Source, mut log: impl Append) {
             Some(Next::End) => return log.end(source.tally()),
             // a shutdown is no part of the completion
             Some(Next::Broken(broken)) if broken.is_shutdown => return,
-            Some(Next::Broken(broken)) => return log.fail(*broken),
+            Some(Next::Broken(broken)) => return log.fail(*broken, source.tally()),
             None => return,
         }
     }
