@@ -1,7 +1,7 @@
 //! `tokenway serve`: configuration → listeners → serve → reload on SIGHUP → drain on SIGTERM or SIGINT.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,12 +23,14 @@ use tokenway::metrics::Metrics;
 use tokenway::redis::settings::Redis;
 use tokenway::server::{Settings, Signal, Signals, accept, admin, bind, playground};
 use tokenway::stream::open::OpenStreams;
-use tokenway::telemetry::log;
+use tokenway::telemetry::log::Log;
 
 /// How often idle upstream connections are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How long the end of the process waits for what is still to be logged; milliseconds, as a rule.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the end of the process waits for tasks that still have something to log; milliseconds, as a rule.
+const LAST_TASKS: Duration = Duration::from_secs(2);
+/// How long the end of the process waits until the log is written.
+const LAST_LINES: Duration = Duration::from_secs(1);
 /// The playground of the development default.
 const PLAYGROUND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8444);
 /// Where the development default keeps its local CA and certificate.
@@ -64,13 +66,19 @@ pub(crate) struct Args {
 
 /// Serves until a signal. Exit status 0 after a drain, 1 if a listener cannot be had, 64 for a wrong configuration.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    match start(args) {
-        Ok(()) => ExitCode::SUCCESS,
+    let (error, status) = match Start::prepare(args) {
+        Ok(start) => match start.run(args.playground) {
+            Ok(status) => return status,
+            Err(error) => (error, ExitCode::FAILURE),
+        },
         Err(error) => {
-            eprintln!("{error}");
-            if error.is::<Wrong>() { ExitCode::from(64) } else { ExitCode::FAILURE }
+            let status = if error.is::<Wrong>() { ExitCode::from(64) } else { ExitCode::FAILURE };
+            (error, status)
         }
-    }
+    };
+    // without a log there is nothing to serve yet; nothing can be done about a stderr that takes nothing
+    let _ = writeln!(io::stderr(), "{error}");
+    status
 }
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -110,29 +118,57 @@ impl fmt::Display for Wrong {
 
 impl std::error::Error for Wrong {}
 
-fn start(args: &Args) -> Result<(), AnyError> {
-    let (source, demo) = match &args.config {
-        Some(path) => (Source::File(path.clone()), None),
-        None => {
-            let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-            (Source::Development(listener.local_addr()?), Some(listener))
-        }
-    };
-    let config = source.load()?;
-    log::to_stderr(config.log.json);
-    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    match source {
-        Source::File(_) if config.access.accept.is_open() => tracing::warn!(listen = %config.server.listen, "{OPEN}"),
-        // no money is spent there
-        Source::Development(_) => tracing::info!(listen = %config.server.listen, "no credentials are asked for"),
-        Source::File(_) => {}
+/// What is known before anything runs.
+struct Start {
+    source: Source,
+    config: Config,
+    /// The listener of the development default's demo upstream.
+    demo: Option<std::net::TcpListener>,
+}
+
+impl Start {
+    fn prepare(args: &Args) -> Result<Self, AnyError> {
+        let (source, demo) = match &args.config {
+            Some(path) => (Source::File(path.clone()), None),
+            None => {
+                let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+                (Source::Development(listener.local_addr()?), Some(listener))
+            }
+        };
+        let config = source.load()?;
+        Ok(Self { source, config, demo })
     }
-    let runtime = runtime(config.server.workers)?;
-    let served = runtime.block_on(serve(source, config, demo, args.playground));
-    // tasks of streams that have just ended still hold what is to be logged of them; a name that is being looked up cannot be
-    // interrupted, and is waited for no longer than this
-    runtime.shutdown_timeout(LAST_WORDS);
-    served
+
+    /// Runs to the end. An error that comes after the log has begun is its last line; `Err` is one from before.
+    fn run(self, playground: Option<SocketAddr>) -> Result<ExitCode, AnyError> {
+        let metrics = Arc::new(Metrics::new()?);
+        let log = Log::to_stderr(self.config.log.json, metrics.log_lines_dropped.clone())?;
+        let ended = self.serve(playground, metrics, &log);
+        if let Err(error) = &ended {
+            log.print(&error.to_string());
+        }
+        log.flush_within(LAST_LINES);
+        Ok(if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn serve(self, playground: Option<SocketAddr>, metrics: Arc<Metrics>, log: &Log) -> Result<(), AnyError> {
+        let Self { source, config, demo } = self;
+        config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        match source {
+            Source::File(_) if config.access.accept.is_open() => {
+                tracing::warn!(listen = %config.server.listen, "{OPEN}");
+            }
+            // no money is spent there
+            Source::Development(_) => tracing::info!(listen = %config.server.listen, "no credentials are asked for"),
+            Source::File(_) => {}
+        }
+        let runtime = runtime(config.server.workers)?;
+        let served = runtime.block_on(serve(source, config, demo, playground, metrics, log));
+        // tasks of streams that have just ended still hold what is to be logged of them; a name that is being looked up cannot be
+        // interrupted, and is waited for no longer than this
+        runtime.shutdown_timeout(LAST_TASKS);
+        served
+    }
 }
 
 /// One worker needs no scheduler for many: it is this thread.
@@ -153,8 +189,9 @@ async fn serve(
     config: Config,
     demo: Option<std::net::TcpListener>,
     playground: Option<SocketAddr>,
+    metrics: Arc<Metrics>,
+    log: &Log,
 ) -> Result<(), AnyError> {
-    let metrics = Arc::new(Metrics::new()?);
     let drain = Drain::default();
     let open = OpenStreams::new(metrics.streams_active.clone());
     let shared = Shared::start(&config, Arc::clone(&metrics), Arc::clone(&open), drain.clone()).await?;
@@ -170,14 +207,14 @@ async fn serve(
     let playground = playground.or(development.then_some(PLAYGROUND));
     let playground = playground.map(|address| listen("--playground", address)).transpose()?;
     let url = public_url(&config, &public)?;
-    eprintln!("listening on {}", socket_url(&config, public.local_addr()?));
-    eprintln!("admin on http://{} (the dashboard; /metrics, /readyz)", admin.local_addr()?);
+    log.print(&format!("listening on {}", socket_url(&config, public.local_addr()?)));
+    log.print(&format!("admin on http://{} (the dashboard; /metrics, /readyz)", admin.local_addr()?));
 
     let _demo = demo.map(start_demo).transpose()?;
     let settings = Arc::new(ArcSwap::from_pointee(Settings::new(&config.server)?));
     let live = Arc::new(Live::new(Gateway::new(config, shared.clone())?));
     if let Some(listener) = playground {
-        eprintln!("playground on http://localhost:{}", listener.local_addr()?.port());
+        log.print(&format!("playground on http://localhost:{}", listener.local_addr()?.port()));
         let playground = playground::serve(listener, url.clone(), drain.clone());
         tokio::spawn(async move {
             if let Err(error) = playground.await {
@@ -186,7 +223,7 @@ async fn serve(
         });
     }
     if development {
-        eprintln!("{}", welcome(&url));
+        log.print(&welcome(&url));
     }
     let health_registry = Arc::clone(&shared.health_registry);
     tokio::spawn(admin::serve(admin, Arc::clone(&metrics), health_registry, drain.clone()));

@@ -68,6 +68,7 @@ fn populated() -> Metrics {
     metrics.stream_resumes.inc();
     metrics.stream_gaps.inc_by(2);
     metrics.panics.inc_by(3);
+    metrics.log_lines_dropped.inc_by(4);
     let amount = Price::parse("0.27").unwrap().of(1);
     let add = |dollars: &Dollars, values: &[&str]| dollars.add(values, amount);
     add(&metrics.cost_dollars, &["a", "usage"]);

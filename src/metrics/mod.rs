@@ -105,6 +105,8 @@ metrics! {
         "1 while the file holds a configuration that was refused";
     logouts_waiting: IntGauge = "tokenway_logouts_waiting",
         "Logouts that could not be written to Redis yet";
+    log_lines_dropped: IntCounter = "tokenway_log_lines_dropped_total",
+        "Log lines that were discarded, because stderr took none or could not be written";
     panics: IntCounter = "tokenway_panics_total",
         "Panics caught in a handler";
     process_start: Counter = "process_start_time_seconds",

@@ -29,5 +29,6 @@ mod routes;
 mod sdk;
 mod serve;
 mod server;
+mod stderr;
 mod streams;
 mod support;
