@@ -133,7 +133,7 @@ routing.auto = {{ easy = "cheap", hard = "strong", classifier = "judge", mode = 
     let settings = Arc::new(ArcSwap::from_pointee(Settings::new(&config.server)?));
     let shared = Shared::start(&config, metrics.clone(), open, drain.clone()).await?;
     let live = Arc::new(Live::new(Gateway::new(config, shared)?));
-    let listener = server::bind("server.listen", "127.0.0.1:0".parse()?)?;
+    let listener = server::bind("server.listen", "127.0.0.1:0".parse()?, false)?;
     let address = listener.local_addr()?;
     tokio::spawn(server::serve(listener, settings, live, metrics, drain));
     Ok(address)

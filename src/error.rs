@@ -40,6 +40,8 @@ pub enum Code {
     MisdirectedRequest,
     /// The request head is too large.
     HeadersTooLarge,
+    /// The request target is too long.
+    UriTooLong,
     /// Too many requests, here or at the upstream.
     RateLimited,
     /// The caller has spent its budget of the day.
@@ -60,7 +62,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for table tests.
-    pub const ALL: [Code; 23] = [
+    pub const ALL: [Code; 24] = [
         Code::InvalidRequest,
         Code::MissingCredentials,
         Code::InvalidCredentials,
@@ -76,6 +78,7 @@ impl Code {
         Code::UnsupportedMediaType,
         Code::MisdirectedRequest,
         Code::HeadersTooLarge,
+        Code::UriTooLong,
         Code::RateLimited,
         Code::BudgetExceeded,
         Code::UpstreamFailure,
@@ -104,6 +107,7 @@ impl Code {
             Code::UnsupportedMediaType => "unsupported_media_type",
             Code::MisdirectedRequest => "misdirected_request",
             Code::HeadersTooLarge => "headers_too_large",
+            Code::UriTooLong => "uri_too_long",
             Code::RateLimited => "rate_limited",
             Code::BudgetExceeded => "budget_exceeded",
             Code::UpstreamFailure => "upstream_failure",
@@ -129,6 +133,7 @@ impl Code {
             Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Code::MisdirectedRequest => StatusCode::MISDIRECTED_REQUEST,
             Code::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Code::UriTooLong => StatusCode::URI_TOO_LONG,
             Code::RateLimited | Code::BudgetExceeded => StatusCode::TOO_MANY_REQUESTS,
             Code::UpstreamFailure => StatusCode::BAD_GATEWAY,
             Code::Overloaded | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,

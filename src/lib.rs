@@ -18,6 +18,7 @@
 pub mod address;
 pub mod body;
 pub mod bounded_table;
+pub mod descriptors;
 pub mod drain;
 pub mod error;
 pub mod media_type;
@@ -27,6 +28,7 @@ pub mod percent;
 pub mod price;
 pub mod recent_map;
 pub mod request_id;
+pub mod supervise;
 pub mod telemetry;
 // rooms, from the lowest
 pub mod redis;

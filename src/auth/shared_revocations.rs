@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::{FromRedisValue, Value};
@@ -17,6 +17,7 @@ use crate::auth::revoked::Revoked;
 use crate::metrics::Metrics;
 use crate::redis::connection::{Connection, Script};
 use crate::redis::error::RedisError;
+use crate::supervise;
 
 /// The time between two rounds of reading and writing.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -76,22 +77,25 @@ impl SharedRevocations {
             revoke: Script::new(REVOKE),
             read: Script::new(READ),
         });
-        let weak = Arc::downgrade(&everywhere);
-        tokio::spawn(async move {
-            let mut place = Place::start(0);
-            while let Some(everywhere) = weak.upgrade() {
-                let is_all = match everywhere.write_waiting().await {
-                    Ok(()) => everywhere.learn(&mut place).await,
-                    // the connection counts and logs errors; the next round catches up
-                    Err(_) => true,
-                };
-                drop(everywhere);
-                if is_all {
-                    tokio::time::sleep(PERIOD).await;
-                }
-            }
-        });
+        let (weak, restarts) = (Arc::downgrade(&everywhere), everywhere.metrics.task_restarts.clone());
+        tokio::spawn(supervise::keep_always("logouts", restarts, move || Self::keep_reading(weak.clone())));
         everywhere
+    }
+
+    /// Reads and writes until the value is dropped.
+    async fn keep_reading(weak: Weak<Self>) {
+        let mut place = Place::start(0);
+        while let Some(everywhere) = weak.upgrade() {
+            let is_all = match everywhere.write_waiting().await {
+                Ok(()) => everywhere.learn(&mut place).await,
+                // the connection counts and logs errors; the next round catches up
+                Err(_) => true,
+            };
+            drop(everywhere);
+            if is_all {
+                tokio::time::sleep(PERIOD).await;
+            }
+        }
     }
 
     /// Writes waiting logouts until there are none.

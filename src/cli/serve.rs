@@ -1,29 +1,32 @@
 //! `tokenway serve`: configuration → listeners → serve → reload on SIGHUP → drain on SIGTERM or SIGINT.
 
-use std::fmt;
+mod configuration;
+
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
 use demo_upstream::{Demo, Knobs};
 use tokenway::config::Config;
-use tokenway::config::development::Development;
 use tokenway::drain::Drain;
 use tokenway::gateway::live::Live;
 use tokenway::gateway::{Gateway, Shared};
 use tokenway::metrics::Metrics;
-use tokenway::redis::settings::Redis;
-use tokenway::server::{Settings, Signal, Signals, accept, admin, bind, playground};
+use tokenway::server::{Settings, Signal, Signals, accept, admin, bind, descriptors, expiry, playground};
 use tokenway::stream::open::OpenStreams;
+use tokenway::supervise::{self, Failed};
 use tokenway::telemetry::log::Log;
+
+use configuration::{Fixed, Source, Wrong, reload};
 
 /// How often idle upstream connections are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -31,6 +34,10 @@ const SWEEP: Duration = Duration::from_secs(1);
 const LAST_TASKS: Duration = Duration::from_secs(2);
 /// How long the end of the process waits until the log is written.
 const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long new requests are still accepted after the listener has closed, at most. It closes at once, as a rule.
+const LAST_CONNECTIONS: Duration = Duration::from_millis(1500);
+/// How often the certificate is checked for its expiry.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The playground of the development default.
 const PLAYGROUND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8444);
 /// Where the development default keeps its local CA and certificate.
@@ -82,41 +89,6 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Where the configuration comes from, at the start and at each reload.
-enum Source {
-    File(PathBuf),
-    /// The development default, whose demo upstream listens at this address.
-    Development(SocketAddr),
-}
-
-impl Source {
-    fn load(&self) -> Result<Config, Wrong> {
-        match self {
-            Source::File(path) => {
-                let loaded = Config::load(path, &|name| std::env::var(name).ok());
-                loaded.map_err(|problems| Wrong(problems.in_file(path)))
-            }
-            Source::Development(demo) => {
-                let origins = ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{}", PLAYGROUND.port()));
-                let prepared = Development::prepare(Path::new(CERTS), *demo, &origins);
-                prepared.map(|development| development.config).map_err(|problems| Wrong(problems.to_string()))
-            }
-        }
-    }
-}
-
-/// A configuration that cannot be used: a line a problem, as `tokenway check` writes them.
-#[derive(Debug)]
-struct Wrong(String);
-
-impl fmt::Display for Wrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Wrong {}
 
 /// What is known before anything runs.
 struct Start {
@@ -196,26 +168,31 @@ async fn serve(
     let open = OpenStreams::new(metrics.streams_active.clone());
     let shared = Shared::start(&config, Arc::clone(&metrics), Arc::clone(&open), drain.clone()).await?;
 
+    let limit = tokenway::descriptors::raise_limit();
+    if let Some(warning) = descriptors::warning(limit, config.server.max_connections) {
+        tracing::warn!("{warning}");
+    }
     // before anything says that it runs: whoever reads that may send one at once
     let mut signals = Signals::new()?;
     let fixed = Fixed::of(&config);
     // every address is taken before anything is served: either all of it works, or none
     let development = demo.is_some();
     let listen = if development { listen_by_default } else { listen_as_told };
-    let public = listen("server.listen", config.server.listen)?;
-    let admin = listen("server.admin", config.server.admin)?;
+    let reuse_port = config.server.reuse_port;
+    let public = listen("server.listen", config.server.listen, reuse_port)?;
+    let admin = listen("server.admin", config.server.admin, reuse_port)?;
     let playground = playground.or(development.then_some(PLAYGROUND));
-    let playground = playground.map(|address| listen("--playground", address)).transpose()?;
+    let playground = playground.map(|address| listen("--playground", address, false)).transpose()?;
     let url = public_url(&config, &public)?;
     log.print(&format!("listening on {}", socket_url(&config, public.local_addr()?)));
     log.print(&format!("admin on http://{} (the dashboard; /metrics, /readyz)", admin.local_addr()?));
 
     let _demo = demo.map(start_demo).transpose()?;
-    let settings = Arc::new(ArcSwap::from_pointee(Settings::new(&config.server)?));
+    let settings = Arc::new(ArcSwap::from_pointee(Settings::new(&config.server)?.within(limit)));
     let live = Arc::new(Live::new(Gateway::new(config, shared.clone())?));
     if let Some(listener) = playground {
         log.print(&format!("playground on http://localhost:{}", listener.local_addr()?.port()));
-        let playground = playground::serve(listener, url.clone(), drain.clone());
+        let playground = playground::serve(listener, url.clone(), metrics.task_restarts.clone(), drain.clone());
         tokio::spawn(async move {
             if let Err(error) = playground.await {
                 tracing::error!("{error}");
@@ -225,45 +202,70 @@ async fn serve(
     if development {
         log.print(&welcome(&url));
     }
+    let mut served = tokio::spawn(accept::serve(
+        public,
+        Arc::clone(&settings),
+        Arc::clone(&live),
+        Arc::clone(&metrics),
+        drain.clone(),
+    ));
+    expiry::publish(&metrics, live.current().config.server.identity.as_ref());
+    // none of these ends before the drain
+    let mut tasks = JoinSet::new();
     let health_registry = Arc::clone(&shared.health_registry);
-    tokio::spawn(admin::serve(admin, Arc::clone(&metrics), health_registry, drain.clone()));
-    tokio::spawn(sweep(Arc::clone(&live)));
-    let mut served =
-        tokio::spawn(accept::serve(public, Arc::clone(&settings), Arc::clone(&live), metrics, drain.clone()));
-
-    while let Some(signal) = signals.next().await {
-        match signal {
-            Signal::Reload => reload(&source, &fixed, &live, &settings, &shared),
-            Signal::Stop => break,
+    tasks.spawn(admin::serve(admin, Arc::clone(&metrics), health_registry, drain.clone()));
+    tasks.spawn({
+        let (live, restarts) = (Arc::clone(&live), metrics.task_restarts.clone());
+        async move { supervise::keep("sweep", &restarts, || false, || sweep(&live)).await }
+    });
+    tasks.spawn({
+        let (live, restarts) = (Arc::clone(&live), metrics.task_restarts.clone());
+        async move { supervise::keep("certificates", &restarts, || false, || watch_certificates(&live)).await }
+    });
+    loop {
+        tokio::select! {
+            Some(signal) = signals.next() => match signal {
+                Signal::Reload => reload(&source, &fixed, &live, &settings, &shared, limit),
+                Signal::Stop => break,
+            },
+            ended = &mut served => return Err(unexpected_end(ended)),
+            Some(ended) = tasks.join_next() => return Err(unexpected_end(ended)),
         }
     }
-    let patience = live.current().config.server.drain;
-    tracing::info!(streams = shared.metrics.streams_active.get(), ?patience, "draining; a second signal ends at once");
-    drain.begun.cancel();
-    // who has left cannot come back: nobody listens any more
-    live.current().sweep(Instant::now());
     let stopped_again = async { while signals.next().await != Some(Signal::Stop) {} };
     tokio::select! {
-        _ = &mut served => {}
-        () = stopped_again => {}
-        () = async {
-            tokio::time::sleep(patience).await;
-            open.cut();
-            drain.over.cancel();
-            // the listener drops what does not end by itself
-            std::future::pending().await
-        } => {}
+        () = stopped_again => Ok(()),
+        // the last connection has ended
+        ended = &mut served => if drain.closing.is_cancelled() { Ok(()) } else { Err(unexpected_end(ended)) },
+        () = shut_down(&live, &drain, &open, shared.metrics.streams_active.get()) => Ok(()),
     }
-    Ok(())
 }
 
-fn listen_as_told(key: &'static str, address: SocketAddr) -> Result<TcpListener, AnyError> {
-    Ok(bind(key, address)?)
+/// The moments of the shutdown, one after another. It does not end by itself: the listener drops connections that do not end.
+async fn shut_down(live: &Live, drain: &Drain, open: &OpenStreams, streams: i64) {
+    let gateway = live.current();
+    let (delay, patience) = (gateway.config.server.shutdown_delay, gateway.config.server.drain);
+    tracing::info!(streams, ?delay, ?patience, "draining; a second signal ends at once");
+    drain.announced.cancel();
+    tokio::time::sleep(delay).await;
+    drain.closing.cancel();
+    let _ = tokio::time::timeout(LAST_CONNECTIONS, drain.closed.cancelled()).await;
+    drain.begun.cancel();
+    // who has left cannot come back: nobody listens any more
+    gateway.sweep(Instant::now());
+    tokio::time::sleep(patience).await;
+    open.cut();
+    drain.over.cancel();
+    std::future::pending().await
+}
+
+fn listen_as_told(key: &'static str, address: SocketAddr, reuse_port: bool) -> Result<TcpListener, AnyError> {
+    Ok(bind(key, address, reuse_port)?)
 }
 
 /// The same where no file says which addresses: another one takes a file.
-fn listen_by_default(key: &'static str, address: SocketAddr) -> Result<TcpListener, AnyError> {
-    bind(key, address).map_err(|error| {
+fn listen_by_default(key: &'static str, address: SocketAddr, reuse_port: bool) -> Result<TcpListener, AnyError> {
+    bind(key, address, reuse_port).map_err(|error| {
         let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
         match source.map(io::Error::kind) {
             Some(io::ErrorKind::AddrInUse) => format!(
@@ -276,73 +278,29 @@ fn listen_by_default(key: &'static str, address: SocketAddr) -> Result<TcpListen
     })
 }
 
-/// Reads the configuration again and swaps it in whole, or keeps the old one and says why.
-fn reload(source: &Source, fixed: &Fixed, live: &Live, settings: &ArcSwap<Settings>, shared: &Shared) {
-    let loaded = source.load().map_err(AnyError::from).and_then(|config| {
-        let warnings = [&config.warnings[..], &fixed.needs_restart(&config)].concat();
-        let settings = Settings::new(&config.server)?;
-        Ok((settings, Gateway::new(config, shared.clone())?, warnings))
-    });
-    let result = match loaded {
-        Ok((new_settings, gateway, warnings)) => {
-            settings.store(Arc::new(new_settings));
-            live.swap(gateway);
-            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-            tracing::info!("configuration reloaded; open streams go on");
-            "ok"
-        }
-        Err(error) => {
-            tracing::error!("configuration not reloaded, the old one stays: {error}");
-            "failed"
-        }
-    };
-    shared.metrics.config_stale.set(i64::from(result == "failed"));
-    shared.metrics.reloads.with_label_values(&[result]).inc();
-}
-
-/// What only a start can change, as it was at the start.
-struct Fixed {
-    listen: SocketAddr,
-    admin: SocketAddr,
-    workers: usize,
-    max_callers: usize,
-    redis: Option<Redis>,
-    json_log: bool,
-}
-
-impl Fixed {
-    fn of(config: &Config) -> Self {
-        let server = &config.server;
-        Self {
-            listen: server.listen,
-            admin: server.admin,
-            workers: server.workers,
-            max_callers: config.max_callers,
-            redis: config.redis.clone(),
-            json_log: config.log.json,
-        }
-    }
-
-    /// The changes that a reload cannot make, one sentence each.
-    fn needs_restart(&self, config: &Config) -> Vec<String> {
-        let new = Fixed::of(config);
-        let changed = [
-            ("server.listen", self.listen != new.listen),
-            ("server.admin", self.admin != new.admin),
-            ("server.workers", self.workers != new.workers),
-            ("limits.max_callers", self.max_callers != new.max_callers),
-            ("[redis] of limits, budgets and logouts", self.redis != new.redis),
-            ("log.format", self.json_log != new.json_log),
-        ];
-        let warn = |(key, _): &(&str, bool)| format!("{key} is not what it was at the start: restart to make it so");
-        changed.iter().filter(|(_, changed)| *changed).map(warn).collect()
+/// Why the process ends if one of its tasks has ended.
+fn unexpected_end(ended: Result<Result<(), Failed>, JoinError>) -> AnyError {
+    match ended {
+        Ok(Err(failed)) => failed.into(),
+        Ok(Ok(())) => "a task ended that lives as long as the process: this is a defect of tokenway".into(),
+        Err(error) => error.into(),
     }
 }
 
-async fn sweep(live: Arc<Live>) {
+async fn sweep(live: &Live) {
     loop {
         tokio::time::sleep(SWEEP).await;
         live.current().sweep(Instant::now());
+    }
+}
+
+/// Repeats the warning of the configuration: a process may run for months.
+async fn watch_certificates(live: &Live) {
+    loop {
+        tokio::time::sleep(DAY).await;
+        let gateway = live.current();
+        let warning = gateway.config.server.identity.as_ref().and_then(|own| own.expiry_warning(SystemTime::now()));
+        warning.iter().for_each(|warning| tracing::warn!("server.certificate {warning}"));
     }
 }
 
@@ -391,13 +349,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_taken_address_of_the_development_default_is_named_with_what_can_be_done() {
-        let taken = listen_by_default("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
+        let taken = listen_by_default("server.listen", "127.0.0.1:0".parse().unwrap(), false).unwrap();
         let address = taken.local_addr().unwrap();
-        let error = listen_by_default("server.listen", address).unwrap_err().to_string();
+        let error = listen_by_default("server.listen", address, false).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{address}: another process listens there")), "{error}");
         assert!(error.contains("tokenway serve --config") && !error.contains("choose another port"), "{error}");
         // who has a file can choose
-        let error = listen_as_told("server.listen", address).unwrap_err().to_string();
+        let error = listen_as_told("server.listen", address, false).unwrap_err().to_string();
         assert!(error.contains("choose another port"), "{error}");
     }
 }

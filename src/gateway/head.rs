@@ -6,31 +6,39 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
 
-use http::header::{CONNECTION, HOST, UPGRADE};
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
 use ipnet::IpNet;
 
 use crate::error::{Code, Reject};
 use crate::gateway::routes::Route;
-use crate::server::handler::MAX_HEADERS;
+use crate::server::handler::{MAX_HEADERS, MAX_TARGET_BYTES};
 use crate::server::hosts::Hosts;
 
 /// Refuses a head that this server must not serve, whatever the route.
 ///
+/// An offer to upgrade the connection is no reason: RFC 9110 §7.8 lets a server ignore it, and proxies add it to each request.
+///
 /// # Errors
+/// - 414 `uri_too_long`: a target of more than 8 KiB.
 /// - 431 `headers_too_large`: more than [`MAX_HEADERS`] header lines.
 /// - 405 `method_not_allowed`: `CONNECT`, `TRACE`, or a method with lower-case letters.
-/// - 400 `invalid_request`: `Upgrade`; a missing, doubled or malformed `Host`; user information in the authority; a
+/// - 400 `invalid_request`: a transfer coding that is not `chunked` alone; a missing, doubled or malformed `Host`; user information in the authority; a
 ///   target whose authority is not that of `Host`; an authority-form target.
 /// - 421 `misdirected_request`: a host that is none of `hosts`, or the scheme `http` on a TLS connection.
 pub fn check(parts: &Parts, route: Route, hosts: &Hosts, tls: bool) -> Result<(), Reject> {
+    let target_bytes = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target_bytes > MAX_TARGET_BYTES {
+        let message = format!("the request target has more than {MAX_TARGET_BYTES} bytes: shorten its query");
+        return Err(Reject::new(Code::UriTooLong, message));
+    }
     if parts.headers.len() > MAX_HEADERS {
         let message = format!("the request has more than {MAX_HEADERS} headers: send fewer");
         return Err(Reject::new(Code::HeadersTooLarge, message));
     }
     check_method(parts, route)?;
-    check_upgrade(&parts.headers)?;
+    check_transfer_coding(&parts.headers)?;
     let target = target(parts)?;
     // RFC 9110 §7.4: a request for an `http` resource on a connection that is secured for `https` is misdirected. Without
     // TLS of our own the scheme is the affair of the proxy in front.
@@ -85,18 +93,18 @@ fn check_method(parts: &Parts, route: Route) -> Result<(), Reject> {
     Err(reject)
 }
 
-/// RFC 9110 §7.8 lets a server ignore `Upgrade`. It is refused: a proxy that forwards it may afterwards take the
-/// connection for a tunnel and stop checking what goes through (request smuggling over `h2c`). No browser sends it with
-/// fetch, and HTTP/2 is chosen by ALPN.
-fn check_upgrade(headers: &HeaderMap) -> Result<(), Reject> {
-    let listed = || {
-        let tokens = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-        tokens.into_iter().any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-    };
-    if headers.contains_key(UPGRADE) || listed() {
-        return Err(invalid("the header `upgrade` is refused: send the request without it; HTTP/2 is chosen by ALPN"));
+/// RFC 9112 §6.1: `chunked` is applied once and last, and a server need not know another coding. hyper reads by the last coding alone.
+/// A proxy in front may read it differently, so that it sees other requests on the connection than this server.
+fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Reject> {
+    let lines = headers.get_all(TRANSFER_ENCODING).iter();
+    let mut codings = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(only), None) if only.eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(invalid(
+            "the header `transfer-encoding` may be `chunked` alone, once: send the body without another coding",
+        )),
     }
-    Ok(())
 }
 
 /// The authority that the request is for: the one of its target, else `Host`, which must not contradict it.

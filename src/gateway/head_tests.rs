@@ -133,11 +133,42 @@ fn connect_trace_and_lower_case_methods_are_405_with_what_the_route_allows() {
 }
 
 #[test]
-fn upgrade_is_400() {
-    assert_eq!(code("GET", "/", &[("host", "localhost"), ("upgrade", "h2c")]), Some(Code::InvalidRequest));
-    let listed = [("host", "localhost"), ("connection", "keep-alive, Upgrade")];
-    assert_eq!(code("GET", "/", &listed), Some(Code::InvalidRequest));
-    assert_eq!(code("GET", "/", &[("host", "localhost"), ("connection", "keep-alive")]), None);
+fn an_offer_to_upgrade_is_ignored() {
+    assert_eq!(code("GET", "/", &[("host", "localhost"), ("upgrade", "h2c"), ("http2-settings", "AA")]), None);
+    assert_eq!(code("GET", "/", &[("host", "localhost"), ("connection", "keep-alive, Upgrade")]), None);
+}
+
+#[test]
+fn a_transfer_coding_is_chunked_alone_or_400() {
+    let with = |lines: &[&'static str]| {
+        let mut headers = vec![("host", "localhost")];
+        headers.extend(lines.iter().map(|line| ("transfer-encoding", *line)));
+        code("POST", "/", &headers)
+    };
+    for good in [&[][..], &["chunked"], &[" Chunked "]] {
+        assert_eq!(with(good), None, "{good:?}");
+    }
+    for bad in [
+        &["gzip, chunked"][..],
+        &["chunked, chunked"],
+        &["chunked", "chunked"],
+        &["identity", "chunked"],
+        &["chunked,"],
+        &[", chunked"],
+        &["chunked;a=b"],
+        &["xchunked"],
+        &["gzip"],
+        &[""],
+    ] {
+        assert_eq!(with(bad), Some(Code::InvalidRequest), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_target_of_more_than_8_kib_is_414() {
+    let target = |bytes: usize| format!("/?{}", "x".repeat(bytes - 2));
+    assert_eq!(code("GET", &target(8192), &[("host", "localhost")]), None);
+    assert_eq!(code("GET", &target(8193), &[("host", "localhost")]), Some(Code::UriTooLong));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -15,6 +15,7 @@ use crate::limits::gcra::MOST_DEBT;
 use crate::limits::local::Reply;
 use crate::redis::connection::{Connection, Script};
 use crate::redis::error::RedisError;
+use crate::supervise;
 
 /// Renewals within the time of a lease: one or two of them may fail.
 const RENEWALS: u32 = 3;
@@ -65,15 +66,18 @@ impl Shared {
             next_lease: AtomicU64::new(0),
             leases: Mutex::default(),
         });
-        let weak = Arc::downgrade(&shared);
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(lease / RENEWALS).await;
-                let Some(shared) = weak.upgrade() else { return };
-                shared.renew().await;
-            }
-        });
+        let (weak, restarts) = (Arc::downgrade(&shared), shared.link.restarts());
+        tokio::spawn(supervise::keep_always("leases", restarts, move || Self::keep_renewing(weak.clone(), lease)));
         Ok(shared)
+    }
+
+    /// Renews the leases until the value is dropped.
+    async fn keep_renewing(weak: Weak<Self>, lease: Duration) {
+        loop {
+            tokio::time::sleep(lease / RENEWALS).await;
+            let Some(shared) = weak.upgrade() else { return };
+            shared.renew().await;
+        }
     }
 
     /// Decides a claim, and takes all of it or nothing.

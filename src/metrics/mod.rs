@@ -15,6 +15,7 @@ use prometheus::{
     TextEncoder,
 };
 
+use crate::descriptors;
 use declare::metrics;
 
 /// Seconds, from a tenth of a millisecond to five minutes.
@@ -105,12 +106,22 @@ metrics! {
         "1 while the file holds a configuration that was refused";
     logouts_waiting: IntGauge = "tokenway_logouts_waiting",
         "Logouts that could not be written to Redis yet";
+    certificate_expiry: IntGaugeVec = "tokenway_certificate_expiry_timestamp_seconds" {name},
+        "When the certificate of this name expires, seconds since 1970-01-01 UTC";
+    accepting: IntGauge = "tokenway_accepting",
+        "1 while the public listener accepts connections";
+    task_restarts: IntCounterVec = "tokenway_task_restarts_total" {task},
+        "Restarts of tasks that live as long as the process: accept, admin, playground, sweep, certificates, redis, logouts, leases";
     log_lines_dropped: IntCounter = "tokenway_log_lines_dropped_total",
         "Log lines that were discarded, because stderr took none or could not be written";
     panics: IntCounter = "tokenway_panics_total",
         "Panics caught in a handler";
     process_start: Counter = "process_start_time_seconds",
         "Start of the process, seconds since 1970-01-01 UTC";
+    open_descriptors: IntGauge = "process_open_fds",
+        "Open file descriptors of the process";
+    max_descriptors: IntGauge = "process_max_fds",
+        "The most file descriptors that the process may have open";
 }
 
 impl Metrics {
@@ -126,6 +137,9 @@ impl Metrics {
 
     /// The exposition, `text/plain; version=0.0.4`.
     pub fn text(&self) -> String {
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.max_descriptors.set(gauge(descriptors::limit()));
+        self.open_descriptors.set(descriptors::open().map_or(0, gauge));
         let mut out = Vec::new();
         // writing to a Vec cannot fail, and the names were checked at registration
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use prometheus::IntCounterVec;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
@@ -23,6 +24,7 @@ use tokio::time::{Instant, timeout};
 use crate::metrics::Metrics;
 use crate::redis::error::RedisError;
 use crate::redis::settings::Redis;
+use crate::supervise;
 
 /// The timeout of a connection attempt, with TLS and authentication.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -93,7 +95,9 @@ impl Connection {
             state: Mutex::default(),
             connected: watch::Sender::new(false),
         });
-        let connecting = tokio::spawn(Arc::clone(&inner).keep_connected());
+        let (restarts, kept) = (inner.metrics.task_restarts.clone(), Arc::clone(&inner));
+        let keep_connected = move || Arc::clone(&kept).keep_connected();
+        let connecting = tokio::spawn(supervise::keep_always("redis", restarts, keep_connected));
         Ok(Self { inner, connecting })
     }
 
@@ -101,6 +105,11 @@ impl Connection {
     pub async fn is_ready_within(&self, patience: Duration) -> bool {
         let mut connected = self.inner.connected.subscribe();
         timeout(patience, connected.wait_for(|connected| *connected)).await.is_ok_and(|changed| changed.is_ok())
+    }
+
+    /// The metric that counts restarts of tasks.
+    pub fn restarts(&self) -> IntCounterVec {
+        self.inner.metrics.task_restarts.clone()
     }
 
     /// The runtime for work in the background.

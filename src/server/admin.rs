@@ -10,6 +10,7 @@ use crate::drain::Drain;
 use crate::failover::circuit::State;
 use crate::failover::health_registry::{HealthRegistry, HealthStatus};
 use crate::metrics::Metrics;
+use crate::supervise::Failed;
 
 const JSON: &str = "application/json";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -17,8 +18,16 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Serves until the drain is over: while streams finish, `/readyz` informs the load balancer.
-pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health_registry: Arc<HealthRegistry>, drain: Drain) {
-    let over = drain.over.clone();
+///
+/// # Errors
+/// The accept loop failed again and again.
+pub async fn serve(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    health_registry: Arc<HealthRegistry>,
+    drain: Drain,
+) -> Result<(), Failed> {
+    let (over, restarts) = (drain.over.clone(), metrics.task_restarts.clone());
     let route = move |path: &str| {
         Some(match path {
             "/metrics" => Page::ok("text/plain; version=0.0.4; charset=utf-8", metrics.text()),
@@ -34,17 +43,21 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health_registry
             _ => return None,
         })
     };
-    Site { security_policy: HeaderValue::from_static(POLICY), route }.serve(listener, over).await;
+    Site { security_policy: HeaderValue::from_static(POLICY), route }.serve("admin", listener, restarts, over).await
 }
 
-/// Ready while new requests are accepted; a refused configuration is reported, but the old one still serves.
+/// Ready while the public listener accepts connections and new requests are served; a refused configuration is reported, but the old one still serves.
 ///
 /// Open circuits are reported, too, but do not make the gateway unready, even if all are open: another instance has the same
 /// upstreams, and only requests find out when they are available again.
 fn readiness(metrics: &Metrics, health_registry: &[HealthStatus], drain: &Drain) -> Page {
-    let draining = drain.begun.is_cancelled();
+    let status = match (drain.announced.is_cancelled(), metrics.accepting.get()) {
+        (true, _) => "draining",
+        (false, 0) => "not_accepting",
+        (false, _) => "ready",
+    };
     let detail = serde_json::json!({
-        "status": if draining { "draining" } else { "ready" },
+        "status": status,
         "streams_active": metrics.streams_active.get(),
         "connections_active": metrics.connections_active.get(),
         "config_stale": metrics.config_stale.get() != 0,
@@ -57,7 +70,7 @@ fn readiness(metrics: &Metrics, health_registry: &[HealthStatus], drain: &Drain)
         })).collect::<Vec<_>>(),
     });
     let page = Page::ok(JSON, format!("{detail}\n"));
-    if draining { Page { status: StatusCode::SERVICE_UNAVAILABLE, ..page } } else { page }
+    if status != "ready" { Page { status: StatusCode::SERVICE_UNAVAILABLE, ..page } } else { page }
 }
 
 /// The health of all models in one word.
@@ -86,7 +99,9 @@ mod tests {
         let (listener, address) = listener().await;
         let (metrics, drain) = (Arc::new(Metrics::new().unwrap()), Drain::default());
         let health_registry = Arc::new(HealthRegistry::new(metrics.clone()));
-        let server = tokio::spawn(serve(listener, metrics.clone(), health_registry, drain.clone()));
+        metrics.accepting.set(1);
+        let served = serve(listener, metrics.clone(), health_registry, drain.clone());
+        let server = tokio::spawn(async move { served.await.unwrap() });
         Running { address, metrics, drain, server }
     }
 
@@ -129,6 +144,16 @@ mod tests {
 
         it.drain.over.cancel();
         it.server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn without_an_accept_loop_it_is_not_ready() {
+        let it = running().await;
+        it.metrics.accepting.set(0);
+        let (status, detail) = json(it.address, "/readyz").await;
+        assert_eq!((status, &detail["status"]), (503, &"not_accepting".into()));
+        it.metrics.accepting.set(1);
+        assert_eq!(json(it.address, "/readyz").await.0, 200);
     }
 
     #[test]

@@ -16,23 +16,29 @@ impl Backoff {
 
     /// The wait after this error; `None` if it concerned one connection only, which is no longer in the queue.
     pub(super) fn after(&mut self, error: &Error) -> Option<Duration> {
-        match error.kind() {
-            ErrorKind::ConnectionAborted
-            | ErrorKind::ConnectionReset
-            | ErrorKind::ConnectionRefused
-            | ErrorKind::Interrupted => None,
-            _ => {
-                let wait = self.next.unwrap_or(Self::FIRST);
-                self.next = Some((wait * 2).min(Self::LONGEST));
-                Some(wait)
-            }
+        if is_of_one_connection(error) {
+            return None;
         }
+        let wait = self.next.unwrap_or(Self::FIRST);
+        self.next = Some((wait * 2).min(Self::LONGEST));
+        Some(wait)
     }
 
     /// A connection was accepted.
     pub(super) fn reset(&mut self) {
         self.next = None;
     }
+}
+
+/// Whether an accept error concerns one connection only, which is no longer in the queue.
+pub(super) fn is_of_one_connection(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::Interrupted
+    )
 }
 
 #[cfg(test)]

@@ -8,34 +8,33 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::IntCounterVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::activity::{Activity, Tracked};
 use super::connection_settings::Settings;
 use super::connections::Slot;
 use super::guard_io::GuardIo;
-use super::h1_guard::{H1Guard, has_left};
+use super::h1_guard::{H1Guard, HeadWait, has_left};
 use super::h2_guard::H2Guard;
 use super::h2_streams::{Paced, StreamExecutor, Streams};
 use super::quiet::Quiet;
 use super::tls::H2;
 use crate::body::Body;
 use crate::drain::Drain;
-use crate::metrics::Metrics;
 use crate::server::handler::{Handler, MAX_HEAD_BYTES, Peer};
 
 /// How long connections stay open after the drain is over, so that their streams can send their last event.
 const GRACE: Duration = Duration::from_secs(2);
-/// The idle timeout of an HTTP/2 connection: it is checked this often, and closed if it had no stream since the last check. Long
-/// enough for the connections that browsers open in advance and keep between two requests of a person.
-const IDLE: Duration = Duration::from_secs(300);
 /// How long a client without streams may take to close after GOAWAY.
 const GOODBYE: Duration = Duration::from_secs(10);
 /// The time between two HTTP/2 pings to a silent client, and the timeout of their answers.
@@ -58,7 +57,8 @@ const LINGER_EXTRA: usize = 256 * 1024;
 pub(super) struct Context<H> {
     pub(super) settings: Arc<Settings>,
     pub(super) handler: Arc<H>,
-    pub(super) metrics: Arc<Metrics>,
+    /// Connections that are closed without a response, by reason.
+    pub(super) refused: IntCounterVec,
     pub(super) drain: Drain,
 }
 
@@ -66,9 +66,12 @@ pub(super) struct Context<H> {
 /// larger than its protocol needs.
 pub(super) async fn open<H: Handler>(tcp: TcpStream, peer: IpAddr, slot: Slot, context: Context<H>) {
     let settings = &context.settings;
-    let io = GuardIo::new(tcp, settings.write_timeout, settings.max_body.saturating_add(LINGER_EXTRA));
+    let activity = Arc::clone(slot.activity());
+    let io = GuardIo::new(tcp, settings.write_timeout, settings.max_body.saturating_add(LINGER_EXTRA))
+        .reporting_to(Arc::clone(&activity));
+    let wait = HeadWait::new(activity, settings.header_timeout, settings.idle_timeout);
     let Some(tls) = settings.tls.clone() else {
-        let io = H1Guard::new(io, |io| has_left(io.get_ref()));
+        let io = H1Guard::new(io, |io| has_left(io.get_ref()), wait);
         tokio::spawn(http1(io, Peer { address: peer, tls: false }, slot, context));
         return;
     };
@@ -78,14 +81,14 @@ pub(super) async fn open<H: Handler>(tcp: TcpStream, peer: IpAddr, slot: Slot, c
         () = context.drain.begun.cancelled() => return,
         shaken = tokio::time::timeout(settings.handshake_timeout, handshake) => shaken,
     };
-    let refused = |reason: &str| context.metrics.connections_refused.with_label_values(&[reason]).inc();
+    let refused = |reason: &str| context.refused.with_label_values(&[reason]).inc();
     let peer = Peer { address: peer, tls: true };
     match shaken {
         Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(H2) => {
             tokio::spawn(http2(stream, peer, slot, context));
         }
         Ok(Ok(stream)) => {
-            let io = H1Guard::new(stream, |stream| has_left(stream.get_ref().0.get_ref()));
+            let io = H1Guard::new(stream, |stream| has_left(stream.get_ref().0.get_ref()), wait);
             tokio::spawn(http1(io, peer, slot, context));
         }
         Ok(Err(error)) => {
@@ -103,22 +106,48 @@ where
     H: Handler,
 {
     let Context { settings, handler, drain, .. } = context;
-    let service = service_fn(move |request| respond(&*handler, request, peer, |body| body));
+    let activity = Arc::clone(slot.activity());
+    let service = service_fn({
+        let (activity, announced) = (Arc::clone(&activity), drain.announced.clone());
+        move |request| {
+            let busy = activity.begin();
+            let response = respond(&*handler, request, peer, |body| Tracked { body, _busy: busy });
+            let announced = announced.clone();
+            async move {
+                let mut response = response.await;
+                if announced.is_cancelled() {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
+        }
+    });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout)
+        // `H1Guard` has both timeouts
+        .header_read_timeout(None)
         .max_header_size(MAX_HEAD_BYTES)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(io), service);
     let begun = drain.begun.clone();
-    let close_asked = async move { begun.cancelled().await };
-    Serve {
-        connection,
-        begin_close: http1::Connection::graceful_shutdown,
-        until: Quiet::new(close_asked),
-        time_up: Some(Quiet::new(drain_over(drain))),
-        _open: slot,
-    }
+    let (until, time_up) = if settings.evict_idle {
+        let evicted = Arc::clone(&activity);
+        let until = async move {
+            tokio::select! {
+                () = begun.cancelled() => {}
+                () = evicted.evicted() => {}
+            }
+        };
+        let time_up = async move {
+            tokio::select! {
+                () = drain_over(drain) => {}
+                () = activity.evicted() => {}
+            }
+        };
+        (Quiet::new(until), Quiet::new(time_up))
+    } else {
+        (Quiet::new(async move { begun.cancelled().await }), Quiet::new(drain_over(drain)))
+    };
+    Serve { connection, begin_close: http1::Connection::graceful_shutdown, until, time_up: Some(time_up), _open: slot }
 }
 
 /// Serves HTTP/2.
@@ -128,11 +157,16 @@ fn http2<H: Handler>(
     slot: Slot,
     context: Context<H>,
 ) -> impl Future<Output = ()> + Send {
-    let Context { settings, handler, metrics, drain } = context;
-    let service = service_fn(move |request| respond(&*handler, request, peer, Paced::new));
+    let Context { settings, handler, refused, drain } = context;
+    let announced = drain.announced.clone();
+    let service = service_fn(move |request| {
+        let announced = announced.clone();
+        let response = respond(&*handler, request, peer, |body| Paced::new(body, announced));
+        async move { Ok::<_, Infallible>(response.await) }
+    });
     let streams = Streams::new(slot);
     let executor = StreamExecutor::new(streams.clone(), settings.write_timeout);
-    let floods = metrics.connections_refused.with_label_values(&["control_frames"]);
+    let floods = refused.with_label_values(&["control_frames"]);
     let io = H2Guard::new(io, settings.header_timeout, settings.body_timeout, floods);
     let connection = http2::Builder::new(executor)
         .timer(TokioTimer::new())
@@ -145,11 +179,17 @@ fn http2<H: Handler>(
         .max_send_buf_size(SEND_BUFFER)
         .serve_connection(TokioIo::new(io), service);
     let close_asked = {
-        let (begun, streams) = (drain.begun.clone(), streams.clone());
+        let (drain, streams) = (drain.clone(), streams.clone());
         async move {
+            // GOAWAY loses no request (RFC 9113 §6.8). A client that has connected again after it is served first
+            let asked_again = async {
+                drain.announced.cancelled().await;
+                streams.activity().first_request().await;
+            };
             tokio::select! {
-                () = begun.cancelled() => {}
-                () = unused(&streams) => {}
+                () = drain.begun.cancelled() => {}
+                () = asked_again => {}
+                () = unused(streams.activity(), settings.idle_timeout) => {}
             }
         }
     };
@@ -158,7 +198,7 @@ fn http2<H: Handler>(
         async move {
             tokio::select! {
                 () = drain_over(drain) => {}
-                () = gone(&streams) => {}
+                () = gone(streams.activity()) => {}
             }
         }
     };
@@ -172,35 +212,32 @@ fn http2<H: Handler>(
 }
 
 /// Answers one request.
-fn respond<H: Handler, B>(
+fn respond<H: Handler, B, W: FnOnce(Body) -> B + Send>(
     handler: &H,
     request: Request<Incoming>,
     peer: Peer,
-    wrap: fn(Body) -> B,
-) -> impl Future<Output = Result<Response<B>, Infallible>> + Send + use<H, B> {
+    wrap: W,
+) -> impl Future<Output = Response<B>> + Send + use<H, B, W> {
     let answering = handler.handle(request, peer);
-    async move { Ok(answering.await.map(wrap)) }
+    async move { answering.await.map(wrap) }
 }
 
-/// Ready when no stream was open at two checks and between them.
-async fn unused(streams: &Streams) {
-    let look = || (streams.open(), streams.opened());
-    let mut last = look();
+/// Ready when no stream was open for the idle timeout. Other frames, such as PING, are no use of the connection.
+async fn unused(activity: &Activity, idle_timeout: Duration) {
     loop {
-        tokio::time::sleep(IDLE).await;
-        let now = look();
-        if now == last && now.0 == 0 {
+        let left = idle_timeout.saturating_sub(activity.idle_for().unwrap_or_default());
+        if left.is_zero() {
             return;
         }
-        last = now;
+        tokio::time::sleep(left).await;
     }
 }
 
 /// Ready when a client has no stream left after GOAWAY and does not close in time.
-async fn gone(streams: &Streams) {
+async fn gone(activity: &Activity) {
     loop {
         tokio::time::sleep(GOODBYE).await;
-        if streams.open() == 0 {
+        if activity.open() == 0 {
             return;
         }
     }
@@ -255,6 +292,8 @@ mod tests {
     use super::super::h2_streams::OpenStream;
     use super::*;
 
+    const IDLE: Duration = Duration::from_secs(75);
+
     fn streams() -> Arc<Streams> {
         let connections = Connections::new(prometheus::IntGauge::new("open", "open").unwrap());
         Streams::new(connections.admit([127, 0, 0, 1].into(), 1, 0).ok().unwrap())
@@ -263,7 +302,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_without_a_stream_is_unused_after_a_while() {
         let begun = Instant::now();
-        unused(&streams()).await;
+        unused(streams().activity(), IDLE).await;
         assert_eq!(begun.elapsed(), IDLE);
     }
 
@@ -275,11 +314,11 @@ mod tests {
         tokio::spawn(async move {
             sleep(5 * IDLE + IDLE / 2).await;
             drop(open);
-            sleep(IDLE).await;
+            sleep(IDLE - Duration::from_secs(1)).await;
             drop(OpenStream::new(user));
         });
-        unused(&streams).await;
-        assert_eq!(begun.elapsed(), 8 * IDLE);
+        unused(streams.activity(), IDLE).await;
+        assert_eq!(begun.elapsed(), 7 * IDLE + IDLE / 2 - Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]
@@ -287,10 +326,10 @@ mod tests {
         let (begun, streams) = (Instant::now(), streams());
         let open = OpenStream::new(streams.clone());
         tokio::spawn(async move {
-            sleep(IDLE + Duration::from_secs(1)).await;
+            sleep(30 * GOODBYE + Duration::from_secs(1)).await;
             drop(open);
         });
-        gone(&streams).await;
-        assert_eq!(begun.elapsed(), IDLE + GOODBYE);
+        gone(streams.activity()).await;
+        assert_eq!(begun.elapsed(), 31 * GOODBYE);
     }
 }

@@ -1,11 +1,16 @@
 //! Counts open connections, in all and from each network, and waits for the last one to end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use prometheus::IntGauge;
 use tokio::sync::Notify;
+
+use super::activity::Activity;
+
+/// The number of young connections that are looked at while the listener closes: a full queue of the kernel, twice.
+const YOUNG: usize = 2048;
 
 /// Counts the open connections.
 pub(super) struct Connections {
@@ -18,6 +23,14 @@ pub(super) struct Connections {
 pub(super) struct Slot {
     connections: Arc<Connections>,
     network: IpAddr,
+    activity: Arc<Activity>,
+}
+
+impl Slot {
+    /// The requests of the connection.
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.activity
+    }
 }
 
 /// The cap that is reached.
@@ -50,10 +63,37 @@ impl Connections {
     /// # Errors
     /// The cap that is reached.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, most: usize, most_per_network: usize) -> Result<Slot, Full> {
-        let network = network(peer);
-        self.lock().admit(network, most, most_per_network)?;
+        let (network, activity) = (network(peer), Arc::default());
+        let mut counts = self.lock();
+        counts.admit(network, most, most_per_network)?;
+        if counts.young.len() == YOUNG {
+            counts.young.pop_front();
+        }
+        counts.young.push_back(Arc::downgrade(&activity));
+        drop(counts);
         self.gauge.inc();
-        Ok(Slot { connections: self.clone(), network })
+        Ok(Slot { connections: self.clone(), network, activity })
+    }
+
+    /// Whether one of the youngest connections is so.
+    pub(super) fn any_young(&self, is_so: impl Fn(&Activity) -> bool) -> bool {
+        self.lock().young.iter().filter_map(Weak::upgrade).any(|activity| is_so(&activity))
+    }
+
+    /// Lets [`Self::evict`] close this connection.
+    pub(super) fn may_evict(&self, slot: &Slot) {
+        let mut counts = self.lock();
+        if counts.evictable.len() > 2 * counts.all {
+            counts.forget_closed();
+        }
+        counts.evictable.push_back(Arc::downgrade(&slot.activity));
+    }
+
+    /// Closes the oldest connection that has no request; false if each of them has one.
+    pub(super) fn evict(&self) -> bool {
+        let mut counts = self.lock();
+        counts.forget_closed();
+        counts.evictable.iter().filter_map(Weak::upgrade).any(|activity| activity.evict())
     }
 
     /// Waits until there is no connection.
@@ -84,6 +124,10 @@ impl Drop for Slot {
 struct Counts {
     all: usize,
     by_network: HashMap<IpAddr, usize>,
+    /// The youngest connections; some are closed already.
+    young: VecDeque<Weak<Activity>>,
+    /// Connections that may be evicted, from the oldest; some are closed already.
+    evictable: VecDeque<Weak<Activity>>,
 }
 
 impl Counts {
@@ -99,6 +143,10 @@ impl Counts {
         *here += 1;
         self.all += 1;
         Ok(())
+    }
+
+    fn forget_closed(&mut self) {
+        self.evictable.retain(|activity| activity.strong_count() > 0);
     }
 
     fn release(&mut self, network: IpAddr) -> usize {
@@ -125,6 +173,7 @@ fn network(peer: IpAddr) -> IpAddr {
 mod tests {
     use std::time::Duration;
 
+    use futures_util::FutureExt;
     use proptest::prelude::*;
 
     use super::*;
@@ -143,6 +192,20 @@ mod tests {
         assert_eq!(connections.gauge.get(), 1);
         drop(first);
         assert!(connections.admit(peer, 1, 0).is_ok());
+    }
+
+    #[test]
+    fn the_oldest_connection_without_a_request_is_evicted_first() {
+        let connections = connections();
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        let slots: Vec<Slot> = (0..3).map(|_| connections.admit(peer, 9, 0).ok().unwrap()).collect();
+        assert!(!connections.evict(), "none may be evicted");
+        slots.iter().for_each(|slot| connections.may_evict(slot));
+        let _busy = slots[0].activity().begin();
+        let evicted = |place: usize| slots[place].activity().evicted().now_or_never().is_some();
+        assert!(connections.evict() && !evicted(0) && evicted(1) && !evicted(2));
+        assert!(connections.evict() && !evicted(0) && evicted(2));
+        assert!(!connections.evict());
     }
 
     #[test]

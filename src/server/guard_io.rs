@@ -5,11 +5,13 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::activity::Activity;
 use super::deadline::Deadline;
 
 /// How long the client may take to close its side.
@@ -34,12 +36,19 @@ pub(super) struct GuardIo<IO> {
     shut: bool,
     /// The deadline of a pending write, or of lingering.
     deadline: Deadline,
+    /// Learns whether the socket accepts bytes.
+    activity: Option<Arc<Activity>>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> GuardIo<IO> {
     /// Guards `io`.
     pub(super) fn new(io: IO, write_timeout: Duration, linger: usize) -> Self {
-        Self { io, write_timeout, linger, shut: false, deadline: Deadline::default() }
+        Self { io, write_timeout, linger, shut: false, deadline: Deadline::default(), activity: None }
+    }
+
+    /// Tells the connection whether the socket accepts bytes.
+    pub(super) fn reporting_to(self, activity: Arc<Activity>) -> Self {
+        Self { activity: Some(activity), ..self }
     }
 
     /// The guarded stream.
@@ -51,8 +60,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> GuardIo<IO> {
     fn bound<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.deadline.disarm();
+            self.activity.iter().for_each(|activity| activity.unblock());
             return written;
         }
+        self.activity.iter().for_each(|activity| activity.block());
         self.deadline.arm(self.write_timeout);
         ready!(self.deadline.poll_expired(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client took no byte within server.write_timeout")))

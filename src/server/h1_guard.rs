@@ -1,9 +1,11 @@
-//! Between TLS and hyper's HTTP/1.1: detects that a client has left, also after it has sent more than its request.
+//! Between TLS and hyper's HTTP/1.1: detects that a client has left, also after it has sent more than its request, and has the
+//! deadlines of heads and of idle connections.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -11,9 +13,16 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::activity::Activity;
+use super::deadline::Deadline;
+use super::handler::MAX_TARGET_BYTES;
+
 /// The time between two checks while hyper does not read. A request must be cancelled within a second after its client has left; a
 /// request that is answered at once is still answered.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// The status line of hyper's response to a head that is too large.
+const TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large";
 
 /// A byte stream that fails once the client has left, also while nothing reads from it.
 ///
@@ -32,6 +41,99 @@ pub(super) struct H1Guard<IO> {
     reading: bool,
     /// Armed while hyper does not wait for bytes.
     look: Option<Pin<Box<Sleep>>>,
+    wait: HeadWait,
+}
+
+/// The deadlines of a connection that waits for a request: the head timeout of the first one, from the beginning; then the idle
+/// timeout, and from the first byte of the next head its timeout.
+///
+/// hyper has one timeout for both. It begins when the response before is written.
+#[derive(Debug)]
+pub(super) struct HeadWait {
+    activity: Arc<Activity>,
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    /// The requests so far, when last looked at.
+    seen: usize,
+    has_begun: bool,
+    /// The bytes of the request line so far.
+    line: usize,
+    line_is_open: bool,
+    /// The stream has ended.
+    is_over: bool,
+    /// Since the deadline was set: a response before is still being written.
+    has_written: bool,
+    deadline: Deadline,
+}
+
+impl HeadWait {
+    pub(super) fn new(activity: Arc<Activity>, header_timeout: Duration, idle_timeout: Duration) -> Self {
+        Self {
+            activity,
+            header_timeout,
+            idle_timeout,
+            seen: 0,
+            has_begun: false,
+            line: 0,
+            line_is_open: true,
+            is_over: false,
+            has_written: false,
+            deadline: Deadline::default(),
+        }
+    }
+
+    /// The connection has read these bytes.
+    fn received(&mut self, bytes: &[u8]) {
+        self.look();
+        if self.activity.open() > 0 {
+            return;
+        }
+        if !self.has_begun {
+            self.has_begun = true;
+            if self.seen > 0 {
+                self.deadline.disarm();
+            }
+        }
+        if self.line_is_open {
+            let end = memchr::memchr(b'\n', bytes);
+            // RFC 9112 §2.2: an empty line before the request is ignored
+            self.line_is_open = end.is_none_or(|end| self.line + end < 2);
+            self.line += end.unwrap_or(bytes.len());
+        }
+    }
+
+    /// Whether the request line is longer than any that is served.
+    fn line_is_too_long(&self) -> bool {
+        self.line > MAX_TARGET_BYTES
+    }
+
+    /// Ready if the connection waits for a request for too long; wakes the task then.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.look();
+        if self.activity.open() > 0 {
+            self.deadline = Deadline::default();
+            return Poll::Pending;
+        }
+        loop {
+            let of_head = self.has_begun || self.seen == 0;
+            self.deadline.arm(if of_head { self.header_timeout } else { self.idle_timeout });
+            ready!(self.deadline.poll_expired(cx));
+            if self.is_over || !std::mem::take(&mut self.has_written) {
+                return Poll::Ready(());
+            }
+            self.deadline.disarm();
+        }
+    }
+
+    /// A request that has come in ends the wait for it.
+    fn look(&mut self) {
+        let begun = self.activity.begun();
+        if begun != self.seen {
+            (self.seen, self.has_begun, self.has_written) = (begun, false, false);
+            (self.line, self.line_is_open) = (0, true);
+            self.deadline.disarm();
+        }
+    }
 }
 
 /// Whether the client has closed its side, by FIN or by reset; earlier bytes may still be unread. This reads the readiness that the
@@ -42,8 +144,8 @@ pub(super) fn has_left(tcp: &TcpStream) -> bool {
 
 impl<IO> H1Guard<IO> {
     /// Guards `io`; `has_left` says whether the client has closed its side.
-    pub(super) fn new(io: IO, has_left: fn(&IO) -> bool) -> Self {
-        Self { io, has_left, reading: false, look: None }
+    pub(super) fn new(io: IO, has_left: fn(&IO) -> bool, wait: HeadWait) -> Self {
+        Self { io, has_left, reading: false, look: None, wait }
     }
 
     /// Fails if the client has left and hyper does not read; wakes the task for the next check.
@@ -61,10 +163,17 @@ impl<IO> H1Guard<IO> {
         Ok(())
     }
 
+    /// hyper's response to a head that is too large, with the status for a head whose first line is.
+    fn uri_too_long(&self, response: &[u8]) -> Option<Vec<u8>> {
+        let rest = response.strip_prefix(TOO_LARGE).filter(|_| self.wait.line_is_too_long())?;
+        Some([&b"HTTP/1.1 414 URI Too Long"[..], rest].concat())
+    }
+
     /// Checks when a write is pending: hyper does not flush then.
     fn checked<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_pending() {
-            self.check(cx)?;
+        match written.is_pending() {
+            true => self.check(cx)?,
+            false => self.wait.has_written = true,
         }
         written
     }
@@ -73,10 +182,18 @@ impl<IO> H1Guard<IO> {
 impl<IO: AsyncRead + Unpin> AsyncRead for H1Guard<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let before = buf.filled().len();
         let read = Pin::new(&mut this.io).poll_read(cx, buf);
         this.reading = read.is_pending();
         if this.reading {
             this.look = None;
+            ready!(this.wait.poll_late(cx));
+            // the end of the stream: hyper closes the connection
+            this.wait.is_over = true;
+            return Poll::Ready(Ok(()));
+        }
+        if buf.filled().len() > before {
+            this.wait.received(&buf.filled()[before..]);
         }
         read
     }
@@ -85,6 +202,11 @@ impl<IO: AsyncRead + Unpin> AsyncRead for H1Guard<IO> {
 impl<IO: AsyncWrite + Unpin> AsyncWrite for H1Guard<IO> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if let Some(response) = this.uri_too_long(buf) {
+            // some 150 bytes, and the first of the connection or behind one that was read: they fit
+            let written = ready!(Pin::new(&mut this.io).poll_write(cx, &response));
+            return Poll::Ready(written.map(|_| buf.len()));
+        }
         let written = Pin::new(&mut this.io).poll_write(cx, buf);
         this.checked(cx, written)
     }
@@ -94,6 +216,11 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for H1Guard<IO> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [first, ..] = bufs
+            && self.wait.line_is_too_long()
+        {
+            return self.poll_write(cx, first);
+        }
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
         this.checked(cx, written)
@@ -107,6 +234,10 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for H1Guard<IO> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.check(cx)?;
+        // hyper need not read again after a response: its read still waits
+        if this.reading && !this.wait.is_over && this.wait.poll_late(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
         Pin::new(&mut this.io).poll_flush(cx)
     }
 
@@ -116,129 +247,5 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for H1Guard<IO> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    /// A pipe, and whether its other end is told to have left.
-    struct Pipe(DuplexStream, Arc<AtomicBool>);
-
-    impl AsyncRead for Pipe {
-        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_read(cx, buf)
-        }
-    }
-
-    impl AsyncWrite for Pipe {
-        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.0).poll_write(cx, buf)
-        }
-
-        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_flush(cx)
-        }
-
-        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_shutdown(cx)
-        }
-    }
-
-    /// A guarded pipe of ten bytes, its other end, and the switch that says that it has left.
-    fn guarded() -> (H1Guard<Pipe>, DuplexStream, Arc<AtomicBool>) {
-        let (server, client) = duplex(10);
-        let left = Arc::new(AtomicBool::new(false));
-        let pipe = Pipe(server, left.clone());
-        (H1Guard::new(pipe, |pipe| pipe.1.load(Ordering::Relaxed)), client, left)
-    }
-
-    /// Flushes again and again, as hyper does when its task is woken, until that fails.
-    async fn failed_flush(guard: &mut H1Guard<Pipe>) -> io::ErrorKind {
-        poll_fn(|cx| match Pin::new(&mut *guard).poll_flush(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(error.kind()),
-            _ => Poll::Pending,
-        })
-        .await
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_leaves_behind_unread_bytes_is_noticed_at_the_next_look() {
-        let (mut guard, mut client, left) = guarded();
-        client.write_all(b"12").await.unwrap();
-        guard.read_u8().await.unwrap();
-        let begun = Instant::now();
-        tokio::spawn(async move {
-            tokio::time::sleep(5 * LOOK / 2).await;
-            left.store(true, Ordering::Relaxed);
-        });
-        assert_eq!(failed_flush(&mut guard).await, io::ErrorKind::ConnectionAborted);
-        assert_eq!(begun.elapsed(), 3 * LOOK);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_leaves_while_a_write_waits_is_noticed_too() {
-        let (mut guard, mut client, left) = guarded();
-        client.write_all(b"12").await.unwrap();
-        guard.read_u8().await.unwrap();
-        left.store(true, Ordering::Relaxed);
-        let begun = Instant::now();
-        let error = guard.write_all(&[0; 11]).await.unwrap_err();
-        assert_eq!((error.kind(), begun.elapsed()), (io::ErrorKind::ConnectionAborted, LOOK));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn where_hyper_waits_for_bytes_it_is_left_to_hyper_and_nothing_wakes() {
-        let (mut guard, mut client, left) = guarded();
-        client.write_all(b"1").await.unwrap();
-        guard.read_u8().await.unwrap();
-        guard.flush().await.unwrap();
-        assert!(guard.look.is_some());
-        assert!(guard.read_u8().now_or_never().is_none());
-        left.store(true, Ordering::Relaxed);
-        assert!(guard.look.is_none());
-        assert!(tokio::time::timeout(10 * LOOK, failed_flush(&mut guard)).await.is_err());
-        assert!(guard.look.is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_stays_is_served_and_what_it_sent_is_still_there() {
-        let (mut guard, mut client, _left) = guarded();
-        client.write_all(b"123").await.unwrap();
-        assert_eq!(guard.read_u8().await.unwrap(), b'1');
-        assert!(tokio::time::timeout(10 * LOOK, failed_flush(&mut guard)).await.is_err());
-        guard.write_all(b"abc").await.unwrap();
-        client.read_exact(&mut [0; 3]).await.unwrap();
-        let mut rest = [0; 2];
-        guard.read_exact(&mut rest).await.unwrap();
-        assert_eq!(&rest, b"23");
-    }
-
-    #[tokio::test]
-    async fn the_end_of_a_socket_is_told_although_bytes_are_unread() {
-        for (unread, reset) in [(0, false), (0, true), (3, false), (3, true), (20_000, true)] {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            let (tcp, _) = listener.accept().await.unwrap();
-            client.write_all(&vec![b'x'; unread]).await.unwrap();
-            assert!(!has_left(&tcp), "{unread} bytes");
-            if reset {
-                socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
-                drop(client);
-            } else {
-                client.shutdown().await.unwrap();
-            }
-            let told = async {
-                while !has_left(&tcp) {
-                    tokio::task::yield_now().await;
-                }
-            };
-            let told = tokio::time::timeout(Duration::from_secs(10), told).await;
-            assert!(told.is_ok(), "{unread} bytes, reset: {reset}");
-        }
-    }
-}
+#[path = "h1_guard_tests.rs"]
+mod tests;

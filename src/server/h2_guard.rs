@@ -1,6 +1,7 @@
-//! Between TLS and hyper's HTTP/2: a deadline for unfinished frames, and a bound for floods of frames.
+//! Between TLS and hyper's HTTP/2: a deadline for unfinished frames, a bound for floods of frames, and a close that loses none.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -11,6 +12,9 @@ use tokio::time::Instant;
 
 use super::deadline::Deadline;
 use super::h2_frames::{Budget, FrameScanner, Within};
+
+/// How long the client may take to close a connection whose last frame is sent.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A byte stream whose client-to-server frames are scanned; nothing is copied or delayed.
 #[derive(Debug)]
@@ -27,6 +31,9 @@ pub(super) struct H2Guard<IO> {
     waits_for: Option<Within>,
     /// Counts connections that are closed for a flood.
     floods: IntCounter,
+    /// The deadline of the client's close, before this side closes.
+    farewell: Deadline,
+    is_left: bool,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2Guard<IO> {
@@ -42,6 +49,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2Guard<IO> {
             deadline: Deadline::default(),
             waits_for: None,
             floods,
+            farewell: Deadline::default(),
+            is_left: false,
+        }
+    }
+
+    /// Waits until the client closes its side, and discards what it sends until then.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.farewell.arm(FAREWELL);
+        let mut space = [MaybeUninit::uninit(); 1024];
+        loop {
+            let mut discarded = ReadBuf::uninit(&mut space);
+            match Pin::new(&mut self.io).poll_read(cx, &mut discarded) {
+                Poll::Ready(Ok(()))
+                    if !discarded.filled().is_empty() && self.farewell.poll_expired(cx).is_pending() => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return self.farewell.poll_expired(cx),
+            }
         }
     }
 
@@ -90,7 +114,7 @@ impl<IO: AsyncWrite + Unpin> H2Guard<IO> {
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for H2Guard<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for H2Guard<IO> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write(cx, buf);
@@ -117,8 +141,16 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for H2Guard<IO> {
         Pin::new(&mut self.get_mut().io).poll_flush(cx)
     }
 
+    /// Some clients (curl 7.88) discard frames that they have not processed when they see the end of the connection. So the client
+    /// is to close first: it has GOAWAY.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+        let this = self.get_mut();
+        if !this.is_left {
+            ready!(Pin::new(&mut this.io).poll_flush(cx))?;
+            ready!(this.poll_left(cx));
+            this.is_left = true;
+        }
+        Pin::new(&mut this.io).poll_shutdown(cx)
     }
 }
 
@@ -210,6 +242,28 @@ mod tests {
         assert_eq!(guard.floods.get(), 1);
         drop(guard);
         assert!(flood.await.unwrap() < 100_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_comes_after_the_clients_or_a_second_later() {
+        for closes_after in [None, Some(Duration::from_millis(300))] {
+            let (mut guard, mut client) = guarded();
+            let begun = Instant::now();
+            let client = tokio::spawn(async move {
+                client.write_all(PREFACE).await.unwrap();
+                if let Some(wait) = closes_after {
+                    tokio::time::sleep(wait).await;
+                    client.shutdown().await.unwrap();
+                }
+                let mut read = Vec::new();
+                client.read_to_end(&mut read).await.unwrap();
+                (read, begun.elapsed())
+            });
+            guard.write_all(b"the last frame").await.unwrap();
+            guard.shutdown().await.unwrap();
+            let (read, ended) = client.await.unwrap();
+            assert_eq!((read, ended), (b"the last frame".to_vec(), closes_after.unwrap_or(FAREWELL)));
+        }
     }
 
     #[tokio::test(start_paused = true)]

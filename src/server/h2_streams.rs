@@ -9,13 +9,15 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
+use tokio_util::sync::CancellationToken;
 
+use super::activity::{Activity, Busy};
 use super::connections::Slot;
 use super::deadline::Deadline;
 use crate::body::Body;
@@ -38,29 +40,61 @@ struct Flow {
     held: bool,
 }
 
+/// The time between the last data of a stream and its end, while the connection drains.
+///
+/// curl 7.88 has no use for a connection with GOAWAY whose last stream has ended: it discards data that it has not processed by then.
+const LAST_DATA: Duration = Duration::from_millis(100);
+
 /// A response body in slices, which records whether the body or the client is waited for.
 pub(super) struct Paced {
     body: Body,
     rest: Bytes,
+    drains: CancellationToken,
+    end: Option<End>,
+}
+
+/// The end of a body, which comes a moment later.
+struct End {
+    frame: Option<Frame<Bytes>>,
+    due: Pin<Box<Sleep>>,
 }
 
 impl Paced {
     /// Paces a body.
-    pub(super) fn new(body: Body) -> Self {
-        Self { body, rest: Bytes::new() }
+    pub(super) fn new(body: Body, drains: CancellationToken) -> Self {
+        Self { body, rest: Bytes::new(), drains, end: None }
     }
 
     fn poll_slice(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(end) = &mut self.end {
+            ready!(end.due.as_mut().poll(cx));
+            return Poll::Ready(end.frame.take().map(Ok));
+        }
         if self.rest.is_empty() {
             match ready!(Pin::new(&mut self.body).poll_frame(cx)).map(|frame| frame.map(Frame::into_data)) {
                 Some(Ok(Ok(data))) => self.rest = data,
-                Some(Ok(Err(other))) => return Poll::Ready(Some(Ok(other))),
+                Some(Ok(Err(trailers))) => return self.poll_end(cx, Some(trailers)),
                 Some(Err(never)) => match never {},
-                None => return Poll::Ready(None),
+                None => return self.poll_end(cx, None),
             }
         }
         let slice = self.rest.split_to(self.rest.len().min(SLICE));
         Poll::Ready(Some(Ok(Frame::data(slice))))
+    }
+}
+
+impl Paced {
+    fn poll_end(
+        &mut self,
+        cx: &mut Context<'_>,
+        frame: Option<Frame<Bytes>>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if !self.drains.is_cancelled() {
+            return Poll::Ready(frame.map(Ok));
+        }
+        let end = self.end.insert(End { frame, due: Box::pin(sleep(LAST_DATA)) });
+        ready!(end.due.as_mut().poll(cx));
+        Poll::Ready(end.frame.take().map(Ok))
     }
 }
 
@@ -95,26 +129,17 @@ impl http_body::Body for Paced {
 }
 
 /// The streams of one HTTP/2 connection; lives as long as the connection or one of its streams.
-pub(super) struct Streams {
-    _slot: Slot,
-    open: AtomicUsize,
-    opened: AtomicUsize,
-}
+pub(super) struct Streams(Slot);
 
 impl Streams {
     /// A connection without streams.
     pub(super) fn new(slot: Slot) -> Arc<Self> {
-        Arc::new(Self { _slot: slot, open: AtomicUsize::new(0), opened: AtomicUsize::new(0) })
+        Arc::new(Self(slot))
     }
 
-    /// The number of open streams.
-    pub(super) fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// The number of all streams so far.
-    pub(super) fn opened(&self) -> usize {
-        self.opened.load(Ordering::Relaxed)
+    /// The streams as the connection's requests.
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        self.0.activity()
     }
 }
 
@@ -135,39 +160,38 @@ impl StreamExecutor {
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for StreamExecutor {
     fn execute(&self, future: F) {
         // boxed, because hyper's future is not Unpin and the deadline polls it without unsafe code
-        tokio::spawn(Stalling::new(Box::pin(future), OpenStream::new(self.streams.clone()), self.write_timeout));
+        let activity = Arc::clone(self.streams.activity());
+        let open = OpenStream::new(self.streams.clone());
+        tokio::spawn(Stalling::new(Box::pin(future), open, activity, self.write_timeout));
     }
 }
 
 /// Counts a stream while it lives.
-pub(super) struct OpenStream(Arc<Streams>);
+pub(super) struct OpenStream {
+    _busy: Busy,
+    _streams: Arc<Streams>,
+}
 
 impl OpenStream {
     pub(super) fn new(streams: Arc<Streams>) -> Self {
-        streams.open.fetch_add(1, Ordering::Relaxed);
-        streams.opened.fetch_add(1, Ordering::Relaxed);
-        Self(streams)
+        Self { _busy: streams.activity().begin(), _streams: streams }
     }
 }
 
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A stream's future that ends when its client does not take a frame in time. Dropping it resets the stream.
+/// A stream's future that ends when its client does not take a frame in time, although its socket accepts bytes all the while.
+/// Dropping it resets the stream.
 struct Stalling<F, G> {
     stream: F,
     _open: G,
+    activity: Arc<Activity>,
     write_timeout: Duration,
     flow: Flow,
     deadline: Deadline,
 }
 
 impl<F: Future<Output = ()> + Unpin, G> Stalling<F, G> {
-    fn new(stream: F, open: G, write_timeout: Duration) -> Self {
-        Self { stream, _open: open, write_timeout, flow: Flow::default(), deadline: Deadline::default() }
+    fn new(stream: F, open: G, activity: Arc<Activity>, write_timeout: Duration) -> Self {
+        Self { stream, _open: open, activity, write_timeout, flow: Flow::default(), deadline: Deadline::default() }
     }
 }
 
@@ -185,10 +209,21 @@ impl<F: Future<Output = ()> + Unpin, G: Unpin> Future for Stalling<F, G> {
             this.flow = flow;
             this.deadline.disarm();
         }
-        if flow.held {
-            this.deadline.arm(this.write_timeout);
+        if !flow.held {
+            return Poll::Pending;
         }
-        this.deadline.poll_expired(cx)
+        let mut wait = this.write_timeout;
+        loop {
+            this.deadline.arm(wait);
+            ready!(this.deadline.poll_expired(cx));
+            // where the socket accepts nothing, it is not known whether the client wants this stream: the socket has a deadline
+            let accepts_for = this.activity.accepts_for().unwrap_or_default();
+            wait = this.write_timeout.saturating_sub(accepts_for);
+            if wait.is_zero() {
+                return Poll::Ready(());
+            }
+            this.deadline.disarm();
+        }
     }
 }
 
@@ -200,7 +235,7 @@ mod tests {
     use http_body::Body as _;
     use http_body_util::{BodyExt, StreamBody};
     use proptest::prelude::*;
-    use tokio::time::{Instant, sleep};
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -208,7 +243,8 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn body(frames: impl stream::Stream<Item = Bytes> + Send + 'static) -> Paced {
-        Paced::new(Body::Stream(Box::pin(StreamBody::new(frames.map(|data| Ok(Frame::data(data))))), None))
+        let body = Body::Stream(Box::pin(StreamBody::new(frames.map(|data| Ok(Frame::data(data))))), None);
+        Paced::new(body, CancellationToken::new())
     }
 
     /// Runs a stream as hyper would, asking its body for a frame after each of `waits`; seconds until it ended.
@@ -221,7 +257,7 @@ mod tests {
             }
             poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
         });
-        Stalling::new(stream, (), TIMEOUT).await;
+        Stalling::new(stream, (), Arc::default(), TIMEOUT).await;
         begun.elapsed().as_secs()
     }
 
@@ -235,6 +271,27 @@ mod tests {
     async fn a_client_that_takes_a_frame_now_and_then_is_served() {
         let frames = stream::repeat(Bytes::from_static(b"x"));
         assert_eq!(run(body(frames), vec![TIMEOUT - SECOND; 10]).await, 290);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_socket_that_all_streams_share_is_not_the_fault_of_one_stream() {
+        let (begun, activity) = (Instant::now(), Arc::new(Activity::default()));
+        let mut held = body(stream::repeat(Bytes::from_static(b"x")));
+        let stream = Box::pin(async move {
+            poll_fn(|cx| Pin::new(&mut held).poll_frame(cx)).await;
+            pending().await
+        });
+        let socket = Arc::clone(&activity);
+        tokio::spawn(async move {
+            // bytes of other streams
+            for _ in 0..20 {
+                socket.block();
+                sleep(TIMEOUT - SECOND).await;
+                socket.unblock();
+            }
+        });
+        Stalling::new(stream, (), activity, TIMEOUT).await;
+        assert_eq!(begun.elapsed(), 20 * (TIMEOUT - SECOND) + TIMEOUT);
     }
 
     #[tokio::test(start_paused = true)]
@@ -252,8 +309,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_handler_that_takes_long_is_not_the_clients_fault() {
-        let stalling = Stalling::new(Box::pin(pending::<()>()), (), TIMEOUT);
+        let stalling = Stalling::new(Box::pin(pending::<()>()), (), Arc::default(), TIMEOUT);
         assert!(tokio::time::timeout(10 * TIMEOUT, stalling).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_connection_drains_the_end_of_a_stream_comes_a_moment_after_its_data() {
+        for drains in [false, true] {
+            let mut body = body(stream::iter([Bytes::from_static(b"x")]));
+            if drains {
+                body.drains.cancel();
+            }
+            let begun = Instant::now();
+            assert!(body.frame().await.unwrap().unwrap().is_data() && begun.elapsed().is_zero());
+            assert!(body.frame().await.is_none());
+            assert_eq!(begun.elapsed(), if drains { LAST_DATA } else { Duration::ZERO });
+        }
     }
 
     #[test]
@@ -262,9 +333,10 @@ mod tests {
         let streams = Streams::new(connections.admit([127, 0, 0, 1].into(), 1, 0).ok().unwrap());
         let (first, second) = (OpenStream::new(streams.clone()), OpenStream::new(streams.clone()));
         drop(first);
-        assert_eq!((streams.open(), streams.opened()), (1, 2));
+        let activity = streams.activity();
+        assert_eq!((activity.open(), activity.begun()), (1, 2));
         drop(second);
-        assert_eq!((streams.open(), streams.opened()), (0, 2));
+        assert_eq!((activity.open(), activity.begun()), (0, 2));
     }
 
     proptest! {
@@ -272,7 +344,7 @@ mod tests {
         fn slices_are_the_body(lengths in prop::collection::vec(0usize..50_000, 0..5), full in any::<bool>()) {
             let frames: Vec<Bytes> = lengths.iter().enumerate().map(|(i, n)| Bytes::from(vec![i as u8; *n])).collect();
             let whole = frames.concat();
-            let mut paced = if full { Paced::new(Body::full(whole.clone())) } else { body(stream::iter(frames)) };
+            let mut paced = if full { Paced::new(Body::full(whole.clone()), CancellationToken::new()) } else { body(stream::iter(frames)) };
             if full {
                 prop_assert_eq!(paced.size_hint().exact(), Some(whole.len() as u64));
             }

@@ -14,6 +14,9 @@ pub const MAX_HEADERS: usize = 100;
 /// The most bytes of a request head.
 pub const MAX_HEAD_BYTES: usize = 32 * 1024;
 
+/// The most bytes of a request target: RFC 9112 §3 recommends that at least 8,000 work.
+pub const MAX_TARGET_BYTES: usize = 8 * 1024;
+
 /// The connection of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -14,6 +14,9 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::hosts::Hosts;
+
+/// How long before the expiry the warnings begin.
+const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// A certificate chain with its private key, read and matched.
 pub struct Identity {
@@ -78,6 +81,31 @@ impl Identity {
         hosts
     }
 
+    /// The first name that the leaf vouches for, as it is written there.
+    pub fn first_name(&self) -> Option<String> {
+        let (_, leaf) = X509Certificate::from_der(self.chain.first()?).ok()?;
+        let names = leaf.subject_alternative_name().ok().flatten()?;
+        names.value.general_names.iter().find_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => address(bytes).map(|ip| ip.to_string()),
+            _ => None,
+        })
+    }
+
+    /// When the leaf expires.
+    pub fn expiry(&self) -> Option<SystemTime> {
+        let (_, leaf) = X509Certificate::from_der(self.chain.first()?).ok()?;
+        let seconds = u64::try_from(leaf.validity().not_after.timestamp()).unwrap_or_default();
+        UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+    }
+
+    /// What to tell the operator of a certificate that expires within 14 days of `now`; it begins with a verb.
+    pub fn expiry_warning(&self, now: SystemTime) -> Option<String> {
+        let days = days_left(self.expiry()?, now)?;
+        let (_, leaf) = X509Certificate::from_der(self.chain.first()?).ok()?;
+        Some(format!("expires in {days} days, on {}: renew it, then send SIGHUP", leaf.validity().not_after))
+    }
+
     /// True where a browser accepts this certificate for `host`, as it is written in `server.hosts`.
     pub(super) fn covers(&self, host: &str) -> bool {
         // A wildcard is covered where any label in its place is.
@@ -133,6 +161,12 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     <[u8; 4]>::try_from(bytes).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
+/// Whether to warn at `now`, and then how many whole days are left.
+fn days_left(expiry: SystemTime, now: SystemTime) -> Option<u64> {
+    let left = expiry.duration_since(now).unwrap_or_default();
+    (left <= SOON).then_some(left.as_secs() / (24 * 60 * 60))
+}
+
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("chain", &self.chain.len()).field("key", &"…").finish()
@@ -169,6 +203,7 @@ mod tests {
         let identity = Identity::parse(certificate.as_bytes(), key.as_bytes(), at(IN_2030)).unwrap();
         let names = identity.names();
         assert_eq!(names.names, ["localhost", "*.example.com"]);
+        assert_eq!(identity.first_name().as_deref(), Some("LOCALHOST"));
         assert_eq!(names.addresses, ["127.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
         assert!(["localhost", "a.example.com", "*.example.com", "::1"].into_iter().all(|host| identity.covers(host)));
         assert!(["example.com", "a.b.example.com", "*.b.example.com"].into_iter().all(|host| !identity.covers(host)));
@@ -192,6 +227,28 @@ mod tests {
         let (certificate, key) = pair(&["localhost"]);
         assert!(refusal(&certificate, &key, 1_500_000_000).contains("not valid before"));
         assert!(refusal(&certificate, &key, 2_500_000_000).contains("expired on"));
+    }
+
+    #[test]
+    fn warnings_begin_fourteen_days_before_and_go_on_after_it() {
+        let expiry = UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+        let day = SOON / 14;
+        assert_eq!(days_left(expiry, expiry - SOON - Duration::from_secs(1)), None);
+        assert_eq!(days_left(expiry, expiry - SOON), Some(14));
+        assert_eq!(days_left(expiry, expiry - day / 2), Some(0));
+        assert_eq!(days_left(expiry, expiry + day), Some(0));
+    }
+
+    #[test]
+    fn a_certificate_that_expires_soon_is_warned_of() {
+        let (certificate, key) = pair(&["localhost"]);
+        let identity = Identity::parse(certificate.as_bytes(), key.as_bytes(), at(IN_2030)).unwrap();
+        // 2040-01-01
+        let expiry = 2_208_988_800;
+        assert_eq!(identity.expiry(), Some(at(expiry)));
+        assert_eq!(identity.expiry_warning(at(expiry - 15 * 86_400)), None);
+        let warning = identity.expiry_warning(at(expiry - 13 * 86_400)).unwrap();
+        assert!(warning.starts_with("expires in 13 days, on Jan  1 00:00:00 2040"), "{warning}");
     }
 
     #[test]

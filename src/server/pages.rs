@@ -1,37 +1,39 @@
-//! A small plaintext HTTP/1.1 server for the playground and the admin listener, whose responses are ready at once.
+//! Pages for the playground and the admin listener, whose responses are ready at once. Connections are those of `connection`, in
+//! plaintext and with bounds of their own.
 
-use std::convert::Infallible;
 use std::future::ready;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use hyper::body::Incoming;
+use prometheus::IntCounterVec;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::accept::{Accept, Counts};
+use super::connection_settings::Settings;
+use super::handler::{Answering, Handler, Peer};
 use crate::body::Body;
+use crate::drain::Drain;
+use crate::supervise::Failed;
 
-/// The most connections: enough for a person with some tabs and a scraper or two; further connections wait in the backlog.
+/// The most connections: enough for a person with some tabs and a scraper or two. Beyond it, the oldest connection without a request
+/// is closed, so that silent clients delay nobody.
 const MAX_CONNECTIONS: usize = 64;
 /// The timeout of a request head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection of this age is closed after its current response.
-const LIFETIME: Duration = Duration::from_secs(300);
-/// The time in which a closing connection may read its last response.
-const GRACE: Duration = Duration::from_secs(1);
-/// The pause after a failed accept, for example without free descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The timeout of a connection without a request: more than the interval of scrapers.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// The timeout of a client that takes no byte of its response.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The common style of all pages. Each page's own style follows it.
 pub(super) const STYLE: &str = include_str!("../../web/base.css");
@@ -67,27 +69,25 @@ impl<R: Fn(&str) -> Option<Page> + Send + Sync + 'static> Site<R> {
     ///
     /// On a loopback listener only loopback names are accepted as `Host`: otherwise a web page could point its own
     /// name at 127.0.0.1 (DNS rebinding) and read what is served here.
-    pub(super) async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// The accept loop failed again and again.
+    pub(super) async fn serve(
+        self,
+        task: &'static str,
+        listener: TcpListener,
+        restarts: IntCounterVec,
+        stop: CancellationToken,
+    ) -> Result<(), Failed> {
         let loopback_only = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
-        let site = Arc::new(self);
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                Some(_) = connections.join_next() => {}
-                accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                    Ok((stream, _)) => {
-                        connections.spawn(connection(stream, site.clone(), loopback_only, stop.clone()));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-            }
-        }
-        drop(listener);
-        while connections.join_next().await.is_some() {}
+        let accept = Accept {
+            task,
+            settings: Arc::new(ArcSwap::from_pointee(settings())),
+            handler: Arc::new(Served { site: self, loopback_only }),
+            counts: Counts::unregistered(restarts),
+            drain: Drain::at(stop),
+        };
+        accept.serve(listener).await
     }
 
     fn answer<B>(&self, request: &Request<B>, loopback_only: bool) -> Response<Body> {
@@ -125,24 +125,32 @@ const FIXED_HEADERS: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-async fn connection<R>(stream: TcpStream, site: Arc<Site<R>>, loopback_only: bool, stop: CancellationToken)
-where
-    R: Fn(&str) -> Option<Page> + Send + Sync + 'static,
-{
-    let service = service_fn(|request| ready(Ok::<_, Infallible>(site.answer(&request, loopback_only))));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        // the client is gone, or was too slow
-        _ = connection.as_mut() => return,
-        () = stop.cancelled() => {}
-        () = sleep(LIFETIME) => {}
+/// A site on its listener.
+struct Served<R> {
+    site: Site<R>,
+    loopback_only: bool,
+}
+
+impl<R: Fn(&str) -> Option<Page> + Send + Sync + 'static> Handler for Served<R> {
+    fn handle(&self, request: Request<Incoming>, _: Peer) -> Answering {
+        Box::pin(ready(self.site.answer(&request, self.loopback_only)))
     }
-    connection.as_mut().graceful_shutdown();
-    let _ = timeout(GRACE, connection).await;
+}
+
+fn settings() -> Settings {
+    Settings {
+        tls: None,
+        max_connections: MAX_CONNECTIONS,
+        max_connections_per_ip: 0,
+        evict_idle: true,
+        trusted_proxies: Vec::new(),
+        handshake_timeout: HEADER_TIMEOUT,
+        header_timeout: HEADER_TIMEOUT,
+        idle_timeout: IDLE_TIMEOUT,
+        body_timeout: HEADER_TIMEOUT,
+        max_body: 0,
+        write_timeout: WRITE_TIMEOUT,
+    }
 }
 
 /// The host that the request is for: of an absolute-form target, else of the one `Host` line (RFC 9112 §3.2).
@@ -172,8 +180,13 @@ pub(super) mod testing {
     use std::net::SocketAddr;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     use super::*;
+
+    pub(crate) fn restarts() -> IntCounterVec {
+        IntCounterVec::new(prometheus::Opts::new("restarts", "restarts"), &["task"]).unwrap()
+    }
 
     pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -240,8 +253,9 @@ pub(super) mod testing {
 mod tests {
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
-    use super::testing::{body, exchange, get, header, listener, status};
+    use super::testing::{body, exchange, get, header, listener, restarts, status};
     use super::*;
 
     /// More than socket buffers hold.
@@ -261,7 +275,8 @@ mod tests {
     async fn running() -> (std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
         let (listener, address) = listener().await;
         let stop = CancellationToken::new();
-        let server = tokio::spawn(site().serve(listener, stop.clone()));
+        let served = site().serve("test", listener, restarts(), stop.clone());
+        let server = tokio::spawn(async move { served.await.unwrap() });
         (address, stop, server)
     }
 
@@ -385,24 +400,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn beyond_the_cap_a_connection_waits_for_its_turn() {
+    async fn beyond_the_cap_the_oldest_connection_without_a_request_is_closed() {
         let (address, _stop, _server) = running().await;
-        let mut open = Vec::new();
-        for _ in 0..MAX_CONNECTIONS {
-            open.push(TcpStream::connect(address).await.unwrap());
-        }
-        let waiting = get(address, "/");
-        tokio::pin!(waiting);
-        // a full exchange on each of the others: the server runs, and yet the last one is not served
-        for stream in &mut open {
-            stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
-            let mut answer = [0; 4096];
-            tokio::select! {
-                _ = &mut waiting => panic!("served beyond the cap"),
-                read = stream.read(&mut answer) => assert!(read.unwrap() > 0),
+        let request = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        let mut answer = [0; 4096];
+        let mut silent = Vec::new();
+        for sent in ["", "GET / HTTP/1.1\r\nhost: loc", request].iter().cycle().take(2 * MAX_CONNECTIONS) {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(sent.as_bytes()).await.unwrap();
+            if *sent == request {
+                assert!(stream.read(&mut answer).await.unwrap() > 0);
             }
+            silent.push(stream);
         }
-        open.pop();
-        assert_eq!(status(&waiting.await), 200);
+        // no header timeout of any of them has passed yet
+        assert_eq!(status(&get(address, "/").await), 200);
+        assert_eq!(silent[0].read(&mut answer).await.unwrap(), 0, "the oldest is closed");
+        let last = silent.last_mut().unwrap();
+        last.write_all(request.as_bytes()).await.unwrap();
+        assert!(last.read(&mut answer).await.unwrap() > 0, "the last one is served");
+    }
+
+    #[tokio::test]
+    async fn beyond_the_cap_busy_connections_stay() {
+        let (address, _stop, _server) = running().await;
+        let mut busy = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /large HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+            stream.read_exact(&mut [0; 1]).await.unwrap();
+            busy.push(stream);
+        }
+        let mut refused = TcpStream::connect(address).await.unwrap();
+        assert_eq!(refused.read(&mut [0; 1]).await.unwrap_or(0), 0);
+        let mut whole = Vec::new();
+        busy[0].read_to_end(&mut whole).await.unwrap();
+        assert!(whole.len() > LARGE);
     }
 }

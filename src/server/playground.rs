@@ -3,6 +3,7 @@
 use std::io;
 
 use http::{HeaderValue, Uri};
+use prometheus::IntCounterVec;
 use tokio::net::TcpListener;
 
 use super::pages::{Page, Site};
@@ -16,8 +17,13 @@ const SETTINGS: &str = "{{settings}}";
 /// Serves the playground until draining begins. `gateway_url` is the gateway's origin, `https://localhost:8443`.
 ///
 /// # Errors
-/// `gateway_url` is not the origin of an http or https URL.
-pub async fn serve(listener: TcpListener, gateway_url: String, drain: Drain) -> io::Result<()> {
+/// `gateway_url` is not the origin of an http or https URL, or the accept loop failed again and again.
+pub async fn serve(
+    listener: TcpListener,
+    gateway_url: String,
+    restarts: IntCounterVec,
+    drain: Drain,
+) -> io::Result<()> {
     let gateway = origin(&gateway_url).ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -33,8 +39,7 @@ pub async fn serve(listener: TcpListener, gateway_url: String, drain: Drain) -> 
             _ => script(path).map(|script| Page::ok("text/javascript; charset=utf-8", script)),
         },
     };
-    site.serve(listener, drain.begun).await;
-    Ok(())
+    site.serve("playground", listener, restarts, drain.begun).await.map_err(io::Error::other)
 }
 
 /// The page with the gateway's URL in its settings: JSON in a script element that is not run.
@@ -81,7 +86,7 @@ fn security_policy(gateway: &str) -> HeaderValue {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::pages::testing::{assert_whole, body, get, header, listener, status};
+    use super::super::pages::testing::{assert_whole, body, get, header, listener, restarts, status};
     use super::*;
 
     /// What a browser takes for the settings: everything up to the end tag.
@@ -93,7 +98,7 @@ mod tests {
     async fn the_page_and_all_that_it_names_are_served() {
         let (listener, address) = listener().await;
         let drain = Drain::default();
-        let server = tokio::spawn(serve(listener, "https://localhost:8443".into(), drain.clone()));
+        let server = tokio::spawn(serve(listener, "https://localhost:8443".into(), restarts(), drain.clone()));
         assert_whole(address).await;
         assert_eq!(status(&get(address, "/metrics").await), 404);
 
@@ -109,7 +114,7 @@ mod tests {
     #[tokio::test]
     async fn a_gateway_that_is_no_origin_is_refused_by_name() {
         let (listener, _) = listener().await;
-        let error = serve(listener, "localhost:8443".into(), Drain::default()).await.unwrap_err();
+        let error = serve(listener, "localhost:8443".into(), restarts(), Drain::default()).await.unwrap_err();
         assert!(error.to_string().contains("`localhost:8443`"), "{error}");
     }
 

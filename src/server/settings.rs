@@ -35,16 +35,23 @@ settings::section! {
         handshake_timeout: Duration = "5s" in "1ms" ..= "24h";
         /// The time limit for the head of a request.
         header_timeout: Duration = "10s" in "1ms" ..= "24h";
+        /// A connection without a request is closed after this time. It is longer than the idle time of load balancers.
+        idle_timeout: Duration = "75s" in "1ms" ..= "24h";
         /// The time limit for the body of a request.
         body_timeout: Duration = "30s" in "1ms" ..= "24h";
         /// The largest request body. A larger body gets 413.
         max_body: Size = "4MiB" in "1B" ..= "1GiB";
         /// A client that reads no byte of its answer for this time is disconnected.
         write_timeout: Duration = "30s" in "1ms" ..= "24h";
-        /// Drain: after SIGTERM, open streams may continue for this time.
+        /// After SIGTERM, /readyz reports "draining" at once, and Tokenway continues to accept connections for this time: the
+        /// time in which load balancers notice.
+        shutdown_delay: Duration = "0s" in "0s" ..= "24h";
+        /// Drain: after SIGTERM and shutdown_delay, open streams may continue for this time.
         drain: Duration = "30s" in "0s" ..= "24h";
         /// The proxies in front of Tokenway, as networks or addresses: ["10.0.0.0/8"]. Tokenway trusts their X-Forwarded-For.
         trusted_proxies: Strings = [];
+        /// true: a new process can listen on the same addresses before the old one has ended (SO_REUSEPORT).
+        reuse_port: bool = false;
         /// The number of worker threads. 0 = one per core.
         workers: usize = 0 in 0 ..= 1024;
     }
@@ -67,18 +74,24 @@ pub struct Server {
     pub max_connections_per_ip: usize,
     /// From accept to the end of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// From a connection's first byte, or the end of the last request, to the end of the request head.
+    /// From a connection's begin, or the first byte of a further request, to the end of the request head.
     pub header_timeout: Duration,
+    /// From the end of a response to the first byte of the next request.
+    pub idle_timeout: Duration,
     /// From the end of the request head to the end of the body.
     pub body_timeout: Duration,
     /// Most bytes of a request body.
     pub max_body: usize,
     /// A client that takes no byte for this long is disconnected.
     pub write_timeout: Duration,
-    /// How long open streams may continue after SIGTERM.
+    /// How long connections are accepted after SIGTERM.
+    pub shutdown_delay: Duration,
+    /// How long open streams may continue after that.
     pub drain: Duration,
     /// Networks whose `x-forwarded-for` is trusted.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether other processes may listen on the same addresses.
+    pub reuse_port: bool,
     /// Worker threads; 0 = one per core.
     pub workers: usize,
 }
@@ -98,11 +111,14 @@ impl Written {
             max_connections_per_ip: self.max_connections_per_ip.value,
             handshake_timeout: self.handshake_timeout.value,
             header_timeout: self.header_timeout.value,
+            idle_timeout: self.idle_timeout.value,
             body_timeout: self.body_timeout.value,
             max_body: self.max_body.value.0,
             write_timeout: self.write_timeout.value,
+            shutdown_delay: self.shutdown_delay.value,
             drain: self.drain.value,
             trusted_proxies: self.trusted_proxies(resolver),
+            reuse_port: self.reuse_port.value,
             workers: self.workers.value,
         }
     }
@@ -139,7 +155,12 @@ impl Written {
         let (certificate, key) = (resolver.file(&self.certificate), resolver.file(&self.private_key));
         resolver.warn_if_world_readable(&self.private_key);
         let errors = match Identity::parse(&certificate?, &key?, now) {
-            Ok(identity) => return Some(identity),
+            Ok(identity) => {
+                if let Some(what) = identity.expiry_warning(now) {
+                    resolver.warn("server.certificate", &what);
+                }
+                return Some(identity);
+            }
             Err(errors) => errors,
         };
         for error in errors {

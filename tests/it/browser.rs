@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tokenway::drain::Drain;
+use tokenway::metrics::Metrics;
 use tokenway::server::playground;
 use tokio::net::TcpListener;
 
@@ -286,7 +287,8 @@ async fn serve_playground(gateway_url: &str) -> (u16, Drain) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let drain = Drain::default();
-    tokio::spawn(playground::serve(listener, gateway_url.to_owned(), drain.clone()));
+    let restarts = Metrics::new().unwrap().task_restarts;
+    tokio::spawn(playground::serve(listener, gateway_url.to_owned(), restarts, drain.clone()));
     (port, drain)
 }
 

@@ -294,7 +294,7 @@ async fn a_panic_is_an_answer_like_any_other() {
     let mut gateway = Gateway::new(config, shared).unwrap();
     gateway.config.upstreams.clear();
     let live = Arc::new(Live::new(gateway));
-    let listener = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = server::bind("server.listen", "127.0.0.1:0".parse().unwrap(), false).unwrap();
     let target = Target { address: listener.local_addr().unwrap(), roots: certificate.roots };
     tokio::spawn(server::serve(listener, settings, live, Arc::clone(&metrics), drain));
 

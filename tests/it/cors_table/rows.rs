@@ -204,8 +204,8 @@ fn bad_requests(rows: &mut Vec<Row>) {
     // over HTTP/1.1 hyper has the same bound
     rows.push(Row { only: Some(Protocol::H2), ..many });
     // RFC 9113 §8.2.2 has no such header in HTTP/2
-    let upgrade = post("an upgrade", Code::InvalidRequest).header("upgrade", "h2c").header("connection", "upgrade");
-    rows.push(Row { only: Some(Protocol::H1), ..upgrade.json(&good) });
+    let coded = post("a transfer coding", Code::InvalidRequest).header("transfer-encoding", "gzip, chunked");
+    rows.push(Row { only: Some(Protocol::H1), ..coded.json(&good) });
 }
 
 fn bad_upstreams(rows: &mut Vec<Row>) {

@@ -42,10 +42,57 @@ async fn a_head_that_trickles_is_cut_off_although_bytes_come() {
 
 #[tokio::test]
 async fn a_kept_connection_is_closed_when_the_next_head_does_not_come() {
-    let server = Server::with(|settings| settings.header_timeout = SHORT);
+    let server = Server::with(|settings| settings.idle_timeout = SHORT);
     let mut stream = soon(server.target.raw_h1()).await;
     let answer = soon(exchange(&mut stream, b"GET /ok HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
     assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_kept_connection_outlives_the_header_timeout_and_a_further_head_does_not() {
+    let server = Server::with(|settings| settings.header_timeout = SHORT);
+    let mut kept = soon(server.target.raw_h1()).await;
+    let request = b"GET /ok HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let mut answer = vec![0; 1024];
+    for _ in 0..2 {
+        kept.write_all(request).await.unwrap();
+        assert!(soon(kept.read(&mut answer)).await.unwrap() > 0);
+        // another connection waits its header timeout out meanwhile
+        soon(until_closed(&mut soon(server.target.raw_h1()).await)).await;
+    }
+    let begun = Instant::now();
+    soon(exchange(&mut kept, &request[..20])).await;
+    assert!(begun.elapsed() >= SHORT);
+    assert_eq!(server.calls(), 2);
+}
+
+#[tokio::test]
+async fn a_request_line_without_end_is_414() {
+    let server = Server::start();
+    for line in [format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "a".repeat(40_000)), "a".repeat(70_000)] {
+        let mut stream = soon(server.target.raw_h1()).await;
+        let answer = soon(exchange(&mut stream, line.as_bytes())).await;
+        assert!(answer.starts_with("HTTP/1.1 414 URI Too Long\r\n"), "{answer}");
+    }
+    assert_eq!(server.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_little_at_a_time_is_served_although_the_kernel_could_hold_more() {
+    let server = Server::with(|settings| {
+        settings.write_timeout = 2 * SHORT;
+        settings.tls = None;
+    });
+    let mut stream = tokio::net::TcpStream::connect(server.target.address).await.unwrap();
+    stream.write_all(b"GET /bytes/4000000 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    let (begun, mut tick, mut buffer) = (Instant::now(), tokio::time::interval(SHORT / 20), vec![0; 4000]);
+    // 80 kB a second: less than a third of the kernel's buffer within the timeout
+    while begun.elapsed() < 6 * SHORT {
+        tick.tick().await;
+        assert!(soon(stream.read(&mut buffer)).await.unwrap() > 0, "cut off after {:?}", begun.elapsed());
+    }
+    let rest = soon(until_closed(&mut stream)).await;
+    assert!(rest.len() > 3_000_000, "{}", rest.len());
 }
 
 #[tokio::test]

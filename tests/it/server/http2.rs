@@ -1,11 +1,13 @@
 //! HTTP/2 on the public listener.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use http_body_util::BodyExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
@@ -63,6 +65,33 @@ async fn an_unused_connection_outlives_the_header_timeout() {
         }
     });
     assert_eq!(body.await, b"ok");
+}
+
+#[tokio::test]
+async fn a_client_that_only_answers_and_sends_pings_is_bounded_by_the_idle_timeout() {
+    let server = Server::with(|settings| settings.idle_timeout = SHORT);
+    let (mut read, write) = tokio::io::split(raw(&server).await);
+    let write = Arc::new(Mutex::new(write));
+    let send = async |bytes: Vec<u8>| write.lock().await.write_all(&bytes).await;
+    send(preface()).await.unwrap();
+    send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &get_block("/ok"))).await.unwrap();
+    send(frame(SETTINGS, ACK, 0, b"")).await.unwrap();
+    let (begun, pinger) = (Instant::now(), Arc::clone(&write));
+    let pings = tokio::spawn(async move {
+        let mut tick = tokio::time::interval(SHORT / 10);
+        while pinger.lock().await.write_all(&frame(PING, 0, 0, &[7; 8])).await.is_ok() {
+            tick.tick().await;
+        }
+    });
+    let mut goaways = 0;
+    while let Some(received) = soon(next_frame(&mut read)).await {
+        goaways += usize::from(received.kind == GOAWAY);
+        if received.kind == PING && received.flags & ACK == 0 {
+            let _ = send(frame(PING, ACK, 0, &received.payload)).await;
+        }
+    }
+    pings.abort();
+    assert!(goaways > 0 && begun.elapsed() >= SHORT && begun.elapsed() < 10 * SHORT, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -54,9 +54,11 @@ impl Server {
             tls: Some(tls::server_config(&certificate.identity).unwrap()),
             max_connections: 1000,
             max_connections_per_ip: 0,
+            evict_idle: false,
             trusted_proxies: Vec::new(),
             handshake_timeout: long,
             header_timeout: long,
+            idle_timeout: long,
             body_timeout: long,
             max_body: 4 << 20,
             write_timeout: long,
@@ -67,10 +69,11 @@ impl Server {
         let drain = Drain::default();
         let (breaks, broken) = mpsc::unbounded_channel();
         let routes = Arc::new(Routes { calls: AtomicUsize::new(0), release: watch::channel(false).0, breaks });
-        let listener = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = server::bind("server.listen", "127.0.0.1:0".parse().unwrap(), false).unwrap();
         let target = Target { address: listener.local_addr().unwrap(), roots: certificate.roots };
         let served = server::serve(listener, settings.clone(), routes.clone(), metrics.clone(), drain.clone());
-        Self { target, settings, metrics, drain, routes, broken, done: tokio::spawn(served) }
+        let done = tokio::spawn(async move { served.await.unwrap() });
+        Self { target, settings, metrics, drain, routes, broken, done }
     }
 
     fn refused(&self, reason: &str) -> u64 {

@@ -164,11 +164,12 @@ upstream = "two"
         shared.families = setup.families.unwrap_or(shared.families);
         let streams = shared.streams.clone();
         let live = Arc::new(Live::new(Gateway::new(config, shared).unwrap()));
-        let public = server::bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
+        let public = server::bind("server.listen", "127.0.0.1:0".parse().unwrap(), false).unwrap();
         narrow(&public, setup.narrow);
         let target = Target { address: public.local_addr().unwrap(), roots: certificate.roots };
         let mut tasks = JoinSet::new();
-        tasks.spawn(server::serve(public, settings, live, metrics.clone(), drain.clone()));
+        let served = server::serve(public, settings, live, metrics.clone(), drain.clone());
+        tasks.spawn(async move { served.await.unwrap() });
         Self { first, second, target, metrics, drain, open, streams, _tasks: tasks }
     }
 

@@ -1,6 +1,11 @@
-//! A stderr that takes nothing: the log loses lines, and nothing else.
+//! What must not stop the gateway, as a process without TLS: a stderr that takes nothing, no descriptors, silent clients, a drain.
 
-use std::fs::{self, OpenOptions};
+mod certificate;
+mod descriptors;
+mod shutdown;
+mod stderr;
+
+use std::fs;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,10 +19,26 @@ use crate::support::metrics::Scrape;
 use crate::support::ports::free_port;
 use crate::support::soon;
 
-const DROPPED: &str = "tokenway_log_lines_dropped_total";
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A gateway whose stderr is not read by the test; it is killed when this is dropped.
+/// How a gateway is started.
+struct Setup<'a> {
+    stderr: Stdio,
+    /// A shell command before the gateway, such as `ulimit`.
+    shell: &'a str,
+    /// Further lines of `[server]`.
+    server: &'a str,
+    /// The upstream of the model `m`.
+    upstream: SocketAddr,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self { stderr: Stdio::inherit(), shell: ":", server: "", upstream: SocketAddr::from(([127, 0, 0, 1], 9)) }
+    }
+}
+
+/// A gateway as a process; it is killed when this is dropped.
 struct Gateway {
     child: Child,
     public: SocketAddr,
@@ -26,19 +47,25 @@ struct Gateway {
 }
 
 impl Gateway {
-    /// Starts with this stderr, and waits until it is ready.
-    async fn start(stderr: impl Into<Stdio>) -> Self {
+    /// Starts, and waits until it is ready.
+    async fn start(setup: Setup<'_>) -> Self {
+        Self::start_at(setup, (free_port(), free_port())).await
+    }
+
+    /// The same at these ports, public and admin.
+    async fn start_at(setup: Setup<'_>, (public, admin): (u16, u16)) -> Self {
+        let Setup { stderr, shell, server, upstream } = setup;
         let directory = Directory::new();
         let file = directory.0.join("tokenway.toml");
-        let (public, admin) = (free_port(), free_port());
         let text = format!(
-            "[server]\nplaintext = true\nlisten = \"127.0.0.1:{public}\"\nadmin = \"127.0.0.1:{admin}\"\n\
-             [[upstreams]]\nname = \"up\"\nbase_url = \"http://127.0.0.1:9/v1\"\n\
-             [[models]]\nname = \"m\"\nupstream = \"up\"\n"
+            "[server]\nplaintext = true\nlisten = \"127.0.0.1:{public}\"\nadmin = \"127.0.0.1:{admin}\"\n{server}\n\
+             [[upstreams]]\nname = \"up\"\nbase_url = \"http://{upstream}/v1\"\n\
+             [[models]]\nname = \"m\"\nupstream = \"up\"\n[limits]\nrequests_per_minute = 0\n"
         );
         fs::write(&file, text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tokenway"));
-        command.args(["serve".as_ref(), "--config".as_ref(), file.as_os_str()]).kill_on_drop(true);
+        let mut command = Command::new("sh");
+        let script = format!("{shell} && exec \"$0\" serve --config \"$1\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_tokenway")]).arg(&file).kill_on_drop(true);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
         let public = SocketAddr::from(([127, 0, 0, 1], public));
         let it = Self { child, public, admin: format!("127.0.0.1:{admin}"), _directory: directory };
@@ -49,8 +76,16 @@ impl Gateway {
             }
         })
         .await;
-        assert!(soon(exchange(&it.admin, "GET /readyz", "")).await.contains("ready"));
+        it.assert_ready().await;
         it
+    }
+
+    fn ports(&self) -> (u16, u16) {
+        (self.public.port(), self.admin.rsplit_once(':').unwrap().1.parse().unwrap())
+    }
+
+    async fn assert_ready(&self) {
+        assert!(soon(exchange(&self.admin, "GET /readyz", "")).await.contains("\"ready\""));
     }
 
     async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
@@ -92,46 +127,10 @@ impl Gateway {
         assert!(std::process::Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
-    /// Everything goes on that is not the log.
-    async fn assert_works(mut self) {
-        self.refused(10).await;
-        self.until_metric(DROPPED, &[], |lines| lines > 0.0).await;
-        self.signal("HUP");
-        self.until_metric("tokenway_config_reloads_total", &[("result", "ok")], |reloads| reloads == 1.0).await;
-        self.refused(10).await;
-        assert!(soon(exchange(&self.admin, "GET /readyz", "")).await.contains("ready"));
-        assert_eq!(self.metric("tokenway_panics_total", &[]).await, 0.0);
+    /// SIGTERM, and then the exit status 0.
+    async fn assert_stops(mut self) {
         self.signal("TERM");
         let status = soon(self.child.wait()).await.unwrap();
         assert_eq!(status.code(), Some(0), "{status}");
     }
-}
-
-#[tokio::test]
-async fn a_pipe_that_is_not_read_costs_log_lines_and_nothing_else() {
-    let mut gateway = Gateway::start(Stdio::piped()).await;
-    let _unread = gateway.child.stderr.take().unwrap();
-    let mut requests = 0;
-    soon(async {
-        while gateway.metric(DROPPED, &[]).await == 0.0 {
-            gateway.refused(1000).await;
-            requests += 1000;
-        }
-    })
-    .await;
-    assert!(requests >= 2000, "the queue holds less than {requests} lines");
-    gateway.assert_works().await;
-}
-
-#[tokio::test]
-async fn a_pipe_whose_reader_is_gone_costs_log_lines_and_nothing_else() {
-    let mut gateway = Gateway::start(Stdio::piped()).await;
-    drop(gateway.child.stderr.take());
-    gateway.assert_works().await;
-}
-
-#[tokio::test]
-async fn a_full_disk_costs_log_lines_and_nothing_else() {
-    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    Gateway::start(full).await.assert_works().await;
 }
