@@ -3,8 +3,8 @@
 use http::Response;
 use serde_json::json;
 
-use super::answers;
 use super::exchange::Exchange;
+use super::response;
 use crate::auth::caller::Caller;
 use crate::body::Body;
 use crate::config::Config;
@@ -45,5 +45,5 @@ fn list(config: &Config, caller: &Caller) -> Response<Body> {
         }))
     });
     let data: Vec<_> = usable.map(model).chain(auto).collect();
-    answers::json(json!({ "object": "list", "data": data }).to_string())
+    response::json(json!({ "object": "list", "data": data }).to_string())
 }

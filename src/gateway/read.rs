@@ -1,7 +1,7 @@
 //! Stage 2: reads the body of a completion request and checks it, within bounds of size and time.
 
-use super::answers;
 use super::exchange::Exchange;
+use super::refusal::{defect, draining};
 use crate::error::{Code, Reject};
 use crate::media_type;
 use families::request::Request;
@@ -18,7 +18,7 @@ impl Exchange {
     /// the JSON path of the mistake.
     pub(super) async fn read(&mut self) -> Result<Request, Reject> {
         if self.gateway.shared.drain.begun.is_cancelled() {
-            return Err(answers::draining());
+            return Err(draining());
         }
         media_type::require_json(&self.parts)?;
         let server = &self.gateway.config.server;
@@ -32,7 +32,6 @@ impl Exchange {
         if body.len() <= PARSED_IN_PLACE {
             return Ok(family.parse(body, form)?);
         }
-        let defect = |_| Reject::new(Code::InternalError, "The gateway failed: this is a defect of it.");
-        Ok(tokio::task::spawn_blocking(move || family.parse(body, form)).await.map_err(defect)??)
+        Ok(tokio::task::spawn_blocking(move || family.parse(body, form)).await.map_err(|_| defect())??)
     }
 }

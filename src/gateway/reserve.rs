@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use super::Gateway;
-use super::answers;
 use super::exchange::Exchange;
 use crate::auth::caller::Caller;
 use crate::bounded_table::Key;
 use crate::cache::response_cache::Reuse;
-use crate::error::Reject;
+use crate::error::{Code, Reject};
 use crate::limits::limiter::Demand;
 use crate::models::ModelId;
 use crate::price::{Cost, Count};
@@ -89,7 +88,7 @@ impl Exchange {
             }
             Exceeded::Refused(until_midnight) => {
                 count("refused");
-                Err(answers::over_budget(until_midnight))
+                Err(over_budget(until_midnight))
             }
         }
     }
@@ -126,4 +125,10 @@ impl Gateway {
         let output = self.config.limits.reserve(request, model.context).saturating_sub(prompt);
         Some(model.prices()?.of(Count { input: prompt, output, ..Count::default() }))
     }
+}
+
+/// The caller has spent its budget of the day.
+fn over_budget(until_midnight: Duration) -> Reject {
+    let message = "Your budget of the day does not hold this request: ask for less, or again after midnight UTC.";
+    Reject::new(Code::BudgetExceeded, message).retry_after(until_midnight)
 }

@@ -8,15 +8,16 @@ use bytes::Bytes;
 use http::{HeaderValue, Response};
 use tokio::time::timeout;
 
-use super::answers;
 use super::exchange::Exchange;
+use super::refusal::{defect, failed};
+use super::response;
 use super::source::{AnswerSource, Commit, Origin, Role, splicer};
 use super::streams;
 use crate::body::{Body, Frames};
 use crate::cache::replay::Replay;
 use crate::cache::response_cache::Reuse;
 use crate::cache::source::{self, CacheSource, whole};
-use crate::error::{Code, Reject};
+use crate::error::Reject;
 use crate::metering::meter::Meter;
 use crate::routing::plan::Plan;
 use crate::spend::tally::Tally;
@@ -94,7 +95,7 @@ impl Exchange {
                 return Ok((AnswerSource::Upstream(source), head));
             }
             Origin::Cached(plan, entry, age) => {
-                let replay = Replay::instant(entry, self.route.family()).ok_or_else(unreadable)?;
+                let replay = Replay::instant(entry, self.route.family()).ok_or_else(defect)?;
                 let paced = gateway.config.cache.as_ref().is_some_and(|rules| rules.paced);
                 let replay = match paced && commit == Commit::FirstOutput {
                     true => replay.paced(&gateway.shared.drain.begun),
@@ -134,32 +135,32 @@ impl Exchange {
             return Ok(None);
         }
         match timeout(self.gateway.completions.rules().commit_after, opening).await {
-            Ok(opened) => opened.map(Some).map_err(|failure| answers::failed(&failure, &self.meter)),
+            Ok(opened) => opened.map(Some).map_err(|failure| failed(&failure, &self.meter)),
             Err(_) => Ok(None),
         }
     }
 
     async fn respond_whole(&self, origin: Origin) -> Result<Response<Body>, Reject> {
         let meter = &self.meter;
-        let failed = |failure| answers::failed(&failure, meter);
+        let failed = |failure| failed(&failure, meter);
         match origin {
             Origin::Upstream(plan) => {
                 let whole = Arc::clone(&self.gateway.completions).whole(*plan, meter.clone()).await;
                 let Whole { body, vary, .. } = whole.map_err(failed)?;
-                answers::whole(self.route, body, vary, meter)
+                response::whole(self.route, body, vary, meter)
             }
             Origin::Cached(plan, entry, age) => {
                 let family = self.route.family();
-                let body = splicer(family).completion(&entry.completion(family).ok_or_else(unreadable)?);
+                let body = splicer(family).completion(&entry.completion(family).ok_or_else(defect)?);
                 self.reuses(plan.selection.model);
                 self.reused(&plan, &entry.tally);
-                let mut response = answers::whole(self.route, body, None, meter)?;
-                answers::age(&mut response, age);
+                let mut response = response::whole(self.route, body, None, meter)?;
+                response::age(&mut response, age);
                 Ok(response)
             }
             Origin::Coalesced(plan, subscriber, role) => {
                 let (body, vary) = self.coalesced_whole(&plan, subscriber, role).await.map_err(failed)?;
-                answers::whole(self.route, body, vary, meter)
+                response::whole(self.route, body, vary, meter)
             }
         }
     }
@@ -205,17 +206,12 @@ impl Head {
 
     /// The response whose body is `frames`.
     pub(super) fn response(self, frames: Frames, meter: &Meter) -> Response<Body> {
-        let mut response = answers::stream(frames, self.vary);
+        let mut response = response::stream(frames, self.vary);
         match self.answerer_is_known {
-            true => answers::describe(&mut response, meter),
-            false => answers::name_cache(&mut response, meter),
+            true => response::describe(&mut response, meter),
+            false => response::name_cache(&mut response, meter),
         }
-        self.age.into_iter().for_each(|age| answers::age(&mut response, age));
+        self.age.into_iter().for_each(|age| response::age(&mut response, age));
         response
     }
-}
-
-/// Entries are checked when they are cached and when they are read: this does not happen.
-fn unreadable() -> Reject {
-    Reject::new(Code::InternalError, "The gateway failed: this is a defect of it.")
 }
