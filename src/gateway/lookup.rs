@@ -14,11 +14,9 @@ use crate::cache::response_cache::{Lookup, Reuse};
 use crate::cache::settings::Cache;
 use crate::config::Config;
 use crate::models::{Model, ModelId};
+use crate::offload;
 use crate::routing::plan::{Plan, Scope, Selection};
 use crate::stream::log::coalescer::CoalescingKey;
-
-/// A larger body is brought into its canonical form beside the worker threads, as it is parsed.
-const DONE_IN_PLACE: usize = 256 * 1024;
 
 /// How far it is known which model is to answer.
 #[derive(Clone, Copy)]
@@ -119,10 +117,7 @@ async fn asked(plan: &Plan, headers: &HeaderMap, rules: &Cache) -> Option<Asked>
     let body = plan.request.body().clone();
     let family = plan.request.family().name();
     let of = move || canonical(&body).map(|form| Asked::new(family, &form, owner));
-    match plan.request.body().len() <= DONE_IN_PLACE {
-        true => of(),
-        false => tokio::task::spawn_blocking(of).await.ok().flatten(),
-    }
+    offload::run(plan.request.body().len(), of).await.ok().flatten()
 }
 
 fn owner(caller: &Caller, headers: &HeaderMap, rules: &Cache) -> Owner {

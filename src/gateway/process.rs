@@ -8,6 +8,7 @@ use tokio::join;
 
 use crate::auth::revocations::{LocalRevocations, Revocations};
 use crate::auth::shared_revocations::SharedRevocations;
+use crate::body_memory::BodyMemory;
 use crate::cache::response_cache::ResponseCache;
 use crate::config::Config;
 use crate::drain::Drain;
@@ -32,6 +33,8 @@ pub struct Shared {
     pub open: Arc<OpenStreams>,
     /// All resumable streams.
     pub streams: Registry,
+    /// The memory of all request bodies.
+    pub body_memory: Arc<BodyMemory>,
     /// What every caller has used of its limits.
     pub limiter: Arc<Limiter>,
     /// What every caller has spent of its budget.
@@ -64,6 +67,7 @@ impl Shared {
     ) -> Result<Self, String> {
         let streams = Registry::new(config.resume.clone(), Arc::clone(&metrics), drain.clone());
         let health_registry = Arc::new(HealthRegistry::new(Arc::clone(&metrics)));
+        let body_memory = BodyMemory::new(metrics.body_memory.clone());
         let store = Arc::new(Store::nowhere(Arc::clone(&metrics)));
         let cache = ResponseCache::new(config.cache.as_ref(), Arc::clone(&store));
         let Some(redis) = &config.redis else {
@@ -75,6 +79,7 @@ impl Shared {
                 metrics,
                 open,
                 streams,
+                body_memory,
                 limiter,
                 budgets,
                 health_registry,
@@ -97,6 +102,7 @@ impl Shared {
             metrics,
             open,
             streams,
+            body_memory,
             limiter,
             budgets,
             health_registry,

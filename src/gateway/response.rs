@@ -9,13 +9,9 @@ use http::{Method, Response, StatusCode, Version};
 use http_body::Body as _;
 
 use crate::body::{Body, Frames};
-use crate::error::Reject;
-use crate::gateway::refusal::failed;
 use crate::gateway::routes::Route;
 use crate::metering::meter::Meter;
-use crate::metrics::Outcome;
 use crate::request_id::{RequestId, X_REQUEST_ID};
-use crate::upstream::failure::Failure;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -62,31 +58,6 @@ pub(super) fn stream(frames: Frames, vary: Option<HeaderValue>) -> Response<Body
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     vary.into_iter().for_each(|vary| drop(headers.insert(header::VARY, vary)));
     response
-}
-
-/// A whole answer, in the form of the route.
-///
-/// # Errors
-/// The upstream's JSON lacks what the form needs.
-pub(super) fn whole(
-    route: Route,
-    body: Bytes,
-    vary: Option<HeaderValue>,
-    meter: &Meter,
-) -> Result<Response<Body>, Reject> {
-    let model = meter.record().answering().map(|(model, ..)| model.to_owned()).unwrap_or_default();
-    let body = route.family().write_answer(body, route.form(), &model);
-    let mut response = json(body.map_err(|none| failed(&Failure::from(none), meter))?);
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    vary.into_iter().for_each(|vary| drop(headers.insert(header::VARY, vary)));
-    describe(&mut response, meter);
-    add_cost(&mut response, meter);
-    let mut record = meter.record();
-    record.status(StatusCode::OK);
-    record.settle(Outcome::Ok);
-    drop(record);
-    Ok(response)
 }
 
 /// Adds `tokenway-cache`: a hit, a miss, coalesced.

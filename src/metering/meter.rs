@@ -168,12 +168,20 @@ impl Record {
         self.budget.as_ref().is_some_and(|(_, beyond)| *beyond)
     }
 
-    /// What the answer's head will tell of the caller's limits.
+    /// Sets what the response's head says of the caller's limits.
     pub fn limited(&mut self, fields: Option<Fields>) {
         self.limits = fields.map(Box::new);
     }
 
-    /// What the answer's head is to tell of the caller's limits.
+    /// Adds limits that were decided later.
+    pub fn limited_further(&mut self, later: Option<Fields>) {
+        self.limits = match (self.limits.take(), later) {
+            (Some(fields), Some(later)) => Some(Box::new(fields.and(&later))),
+            (fields, later) => fields.or(later.map(Box::new)),
+        };
+    }
+
+    /// What the response's head says of the caller's limits.
     pub fn limits(&self) -> Option<&Fields> {
         self.limits.as_deref()
     }

@@ -63,6 +63,8 @@ metrics! {
         "Tokens by caller, from usage or estimated";
     credentials_refused: IntCounterVec = "tokenway_credentials_refused_total" {credential, reason},
         "Credentials that were refused, and why; the caller is told one answer";
+    body_memory: IntGauge = "tokenway_request_body_bytes",
+        "Memory of all request bodies";
     streams_active: IntGauge = "tokenway_streams_active",
         "Open streams";
     streams_resumable: IntGauge = "tokenway_streams_resumable",

@@ -184,6 +184,16 @@ upstream = "two"
         samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
 
+    /// Returns when the metric has such a value.
+    pub async fn until_metric(&self, series: &str, so: impl Fn(f64) -> bool) {
+        soon(async {
+            while !so(self.metric(series)) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
     pub fn ended_on(&self, route: &str, model: &str, status: u16, outcome: &str) -> u64 {
         self.metrics.requests.with_label_values(&[route, model, &status.to_string(), outcome]).get()
     }
