@@ -7,8 +7,9 @@ mod trouble;
 
 use serde_json::json;
 
+use crate::support::answer::Answer;
 use crate::support::client::{empty, get, request};
-use crate::support::edge::{Answer, Edge, ORIGIN, Setup, Version, completion, streaming, whole};
+use crate::support::edge::{Edge, ORIGIN, Setup, Version, completion, streaming, whole};
 
 /// What one caller asks for quickly.
 fn quick() -> serde_json::Value {
