@@ -156,7 +156,7 @@ fn name_stream(response: &mut Response<Body>, stream: StreamId) {
 /// 404: no such resumable stream, or it belongs to another caller; the response does not say which.
 fn no_such_stream() -> Reject {
     let message =
-        "No such stream, or not yours, or forgotten since: streams are kept for resume.retention after their end.";
+        "No such stream, or not yours, or removed since: a stream is held for resume.retention after its end.";
     Reject::new(Code::StreamNotFound, message)
 }
 

@@ -64,7 +64,7 @@ pub struct Record {
     grants: Vec<Grant>,
     /// What was taken of its caller's budget, and whether that was beyond it.
     budget: Option<(Hold, bool)>,
-    /// What its answer's head tells of those limits.
+    /// The `ratelimit` fields of the response.
     limits: Option<Box<Fields>>,
     /// How it ended, and when.
     ending: Option<(Outcome, Instant)>,
@@ -211,7 +211,7 @@ impl Record {
         }
     }
 
-    /// Tokens of the answer, once they are known: for whoever keeps it.
+    /// The tokens of the answer, once they are known: the cache stores them.
     pub fn answer_tokens(&self) -> Option<Tokens> {
         match &self.reuse {
             Some(reuse) => reuse.tokens,
@@ -353,7 +353,7 @@ impl Record {
         self.grants.drain(..).for_each(|grant| grant.settle(used));
     }
 
-    /// What the request costs, all attempts together; `None` where nothing was charged for it though somebody was asked, or
+    /// What the request costs, all attempts together; `None` where nothing was charged for it though an upstream was asked, or
     /// where a price is not known.
     pub fn cost(&self) -> Option<Cost> {
         let known = self.reuse.is_some() || !self.bill.charges().is_empty();
