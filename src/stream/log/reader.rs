@@ -1,11 +1,11 @@
 //! One reader of a log, at its place.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 
-use super::core::{Author, Log, Phase, Slot, State, WINDOW};
+use super::core::{Author, Latest, Log, Phase, Slot, State, WINDOW};
 use super::marked::Event;
 use super::ring::Place;
 use crate::error::Reject;
@@ -34,6 +34,15 @@ pub enum Read {
     Broken(Reject),
 }
 
+/// What a reader gets that can take the latest event without a copy.
+#[derive(Debug)]
+pub enum Taken {
+    /// The latest event, which is all that the reader lacked.
+    Latest(Latest),
+    /// What [`Reader::poll_read`] returns.
+    Read(Read),
+}
+
 /// What follows the events that were shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
@@ -48,6 +57,11 @@ pub enum Then {
 /// One reader of a log, at its place. Dropping it is leaving.
 pub struct Reader {
     log: Arc<Log>,
+    position: Position,
+}
+
+/// Where a reader is in its log.
+struct Position {
     slot: usize,
     place: Place,
 }
@@ -56,14 +70,78 @@ impl Reader {
     /// A reader of this log behind the event `after`; `state` is the log's, which is locked.
     pub(super) fn new(log: &Arc<Log>, state: &mut State, after: u64) -> Self {
         let slot = state.readers.insert(Slot { waker: None, after, read: 0 });
-        Self { log: Arc::clone(log), slot, place: Place::behind(after) }
+        Self { log: Arc::clone(log), position: Position { slot, place: Place::behind(after) } }
     }
 
     /// Shows to `each` what follows the reader's place, about `limit` bytes of it but at least one event, and moves the place
     /// behind that.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize, mut each: impl FnMut(Event<'_>)) -> Poll<Read> {
-        let mut guard = self.log.state();
-        let state = &mut *guard;
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize, each: impl FnMut(Event<'_>)) -> Poll<Read> {
+        let mut state = self.log.state();
+        let read = self.position.read(&mut state, cx, limit, each);
+        wake_writer_for_room(state, self.position.slot);
+        read
+    }
+
+    /// Takes the latest event without a copy where it is all that the reader lacks; else as [`Reader::poll_read`].
+    pub fn poll_take(&mut self, cx: &mut Context<'_>, limit: usize, each: impl FnMut(Event<'_>)) -> Poll<Taken> {
+        let mut state = self.log.state();
+        let taken = match self.position.take_latest(&mut state) {
+            Some(latest) => Poll::Ready(Taken::Latest(latest)),
+            None => self.position.read(&mut state, cx, limit, each).map(Taken::Read),
+        };
+        wake_writer_for_room(state, self.position.slot);
+        taken
+    }
+
+    /// How the log has ended, whether the reader has all of it or not. Until then the reader is woken by whatever comes.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
+        poll_end(&mut self.log.state(), self.position.slot, cx)
+    }
+
+    /// The request that made the log.
+    pub fn author(&self) -> &Author {
+        &self.log.author
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.log.state();
+        state.readers.try_remove(self.position.slot);
+        state.left = Instant::now();
+        let first = state.ring.first();
+        let is_followed = state.readers.iter().any(|(_, slot)| slot.after + 1 >= first);
+        state.abandoned |= self.log.is_coalesced() && !is_followed;
+        if state.abandoned {
+            self.log.stop();
+        }
+        let writer = if state.abandoned { state.writer.take() } else { None };
+        drop(state);
+        writer.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Position {
+    fn take_latest(&mut self, state: &mut State) -> Option<Latest> {
+        if self.place.after() + 1 != state.ring.last() || state.latest.is_none() {
+            return None;
+        }
+        // the only reader leaves nothing behind
+        let latest = if state.readers.len() == 1 { state.latest.take() } else { state.latest.clone() }?;
+        self.place = state.ring.end();
+        let slot = state.readers.get_mut(self.slot)?;
+        slot.after = self.place.after();
+        slot.read += latest.bytes.len() as u64;
+        Some(latest)
+    }
+
+    fn read(
+        &mut self,
+        state: &mut State,
+        cx: &mut Context<'_>,
+        limit: usize,
+        mut each: impl FnMut(Event<'_>),
+    ) -> Poll<Read> {
         let (after, first) = (self.place.after(), state.ring.first());
         if after + 1 < first {
             self.place = Place::behind(first - 1);
@@ -73,7 +151,8 @@ impl Reader {
             return poll_end(state, self.slot, cx);
         }
         let Some(slot) = state.readers.get_mut(self.slot) else { return Poll::Ready(Read::Lost) };
-        match state.began.filter(|_| self.log.is_coalesced()) {
+        match state.began {
+            // only a coalesced log has marks, and stores when it began
             Some(began) => state.ring.read(&mut self.place, limit, |number, marked| {
                 let event = Event::marked(number, marked, began);
                 slot.read += event.bytes.len() as u64;
@@ -89,36 +168,18 @@ impl Reader {
             Phase::Ended => Then::End,
             _ => Then::Wait,
         };
-        let has_room = state.is_full && state.written <= slot.read + WINDOW;
-        let writer = if has_room { state.writer.take() } else { None };
-        drop(guard);
-        writer.into_iter().for_each(Waker::wake);
         Poll::Ready(Read::Events(then))
-    }
-
-    /// How the log has ended, whether the reader has all of it or not. Until then the reader is woken by whatever comes.
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
-        poll_end(&mut self.log.state(), self.slot, cx)
-    }
-
-    /// The request that made the log.
-    pub fn author(&self) -> &Author {
-        &self.log.author
     }
 }
 
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let mut state = self.log.state();
-        state.readers.try_remove(self.slot);
-        state.left = Instant::now();
-        let first = state.ring.first();
-        let is_followed = state.readers.iter().any(|(_, slot)| slot.after + 1 >= first);
-        state.abandoned |= self.log.is_coalesced() && !is_followed;
-        let writer = if state.abandoned { state.writer.take() } else { None };
-        drop(state);
-        writer.into_iter().for_each(Waker::wake);
+/// Wakes a writer that waits for the foremost reader, if that is this one and has read enough.
+fn wake_writer_for_room(mut state: MutexGuard<'_, State>, slot: usize) {
+    if !state.is_full || state.readers.get(slot).is_none_or(|slot| state.written > slot.read + WINDOW) {
+        return;
     }
+    let writer = state.writer.take();
+    drop(state);
+    writer.into_iter().for_each(Waker::wake);
 }
 
 fn poll_end(state: &mut State, slot: usize, cx: &mut Context<'_>) -> Poll<Read> {
