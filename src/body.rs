@@ -1,4 +1,5 @@
-//! The one response body type: bytes that are there, or a stream of frames. It cannot fail: a broken stream says so in-band.
+//! The type of every response body: bytes that are complete, or a stream of frames. It cannot fail: a broken stream ends with an
+//! error event.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -19,7 +20,7 @@ pub enum Body {
     Stream(Frames, Option<Trailer>),
 }
 
-/// Makes the trailer fields (RFC 9110 §6.5), once all else was sent; `None` where there is nothing to tell.
+/// Makes the trailer fields (RFC 9110 §6.5) when the rest has been sent; `None` without trailers.
 pub type Trailer = Box<dyn FnOnce() -> Option<HeaderMap> + Send>;
 
 impl Body {

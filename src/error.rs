@@ -86,7 +86,7 @@ impl Code {
         Code::InternalError,
     ];
 
-    /// The name that stands in `error.code`.
+    /// The value of `error.code`.
     pub fn as_str(self) -> &'static str {
         match self {
             Code::InvalidRequest => "invalid_request",

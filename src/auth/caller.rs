@@ -17,7 +17,7 @@ use crate::price::Cost;
 ///
 /// Past the check nothing is done without one: an upstream is asked, a limit counted and a stream owned in the name of a
 /// caller. There are only these ways to one: the check itself, [`Caller::anonymous`] where nothing is checked, and
-/// [`Caller::operator`] for the commands of whoever runs the gateway.
+/// [`Caller::operator`] for the operator's own commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     kind: Kind,

@@ -83,7 +83,7 @@ pub fn parse(text: &str) -> Result<Vec<KeyRecord>, Vec<Flaw>> {
             None => flaw(
                 entry.sha256.span().start,
                 "`sha256` is not 64 hexadecimal digits",
-                "let `tokenway key new` write it; a key that stands here in clear is to be revoked",
+                "let `tokenway key new` write it; revoke the key that is here in clear text",
             ),
             Some(hash) if !hashes.insert(hash) => {
                 flaw(entry.sha256.span().start, "two names have this key", "keep one of the two");

@@ -84,10 +84,10 @@ impl Keyring {
         const NONE: u32 = u32::MAX;
         let candidates = self.buckets.get(&bucket(presented)).map_or(&[][..], Vec::as_slice);
         // one comparison at least, also without a bucket
-        let nobody = KeyHash([0; 32]);
+        let unknown = KeyHash([0; 32]);
         let mut found = NONE;
         for place in candidates.iter().copied().map(Some).chain([None]) {
-            let stored = place.map_or(&nobody, |place| &self.records[place].record.hash);
+            let stored = place.map_or(&unknown, |place| &self.records[place].record.hash);
             let place = place.and_then(|place| u32::try_from(place).ok()).unwrap_or(NONE);
             let same: Choice = stored.0.ct_eq(&presented.0);
             found = u32::conditional_select(&found, &place, same);

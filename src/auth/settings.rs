@@ -155,7 +155,7 @@ fn accept(written: &Field<Strings>, resolver: &mut Resolver<'_>) -> Accept {
             }
         };
         if std::mem::replace(taken, true) {
-            resolver.report(&kind.place, Mistake::new("stands there twice", "keep one of the two"));
+            resolver.report(&kind.place, Mistake::new("is listed twice", "keep one of the two"));
         }
     }
     accept

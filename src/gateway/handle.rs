@@ -76,7 +76,7 @@ impl Exchange {
 
     /// `POST` to an endpoint of a family.
     async fn complete(&mut self) -> Result<Response<Body>, Reject> {
-        let caller = self.admit()?;
+        let caller = self.admit().await?;
         let request = self.read().await?;
         let mut plan = self.plan(caller, request).await?;
         let reuse = self.reserve(&mut plan).await?;

@@ -16,7 +16,7 @@ use crate::price::Price;
 impl Exchange {
     /// The list for this request's caller.
     pub(super) fn models(&self) -> Result<Response<Body>, Reject> {
-        Ok(list(&self.gateway.config, &self.admit()?))
+        Ok(list(&self.gateway.config, &self.authenticate()?))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Stage 4: takes of the caller's budget and limits what the request may use. Both are settled when the meter is.
+//! Stage 4: takes of the caller's budget and tokens what the request may use. Both are settled when the meter is.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ enum Exceeded {
 }
 
 impl Exchange {
-    /// Reserves money, requests and tokens. A request that exceeds the budget reuses a cached or coalesced response if there
+    /// Reserves money and tokens. A request that exceeds the budget reuses a cached or coalesced response if there
     /// is one, which is returned; else its plan becomes the cheapest model, if the configuration says so.
     ///
     /// # Errors
@@ -93,14 +93,14 @@ impl Exchange {
         }
     }
 
-    /// Reserves one request, one concurrency permit and the tokens that the request may use.
+    /// Reserves the tokens that the request may use, and what the limits at its model ask.
     async fn reserve_tokens(&self, plan: &Plan) -> Result<(), Reject> {
         let (rules, model) = (&self.gateway.config.limits, self.gateway.completions.models().get(plan.selection.model));
         let tokens = rules.reserve(&plan.request, model.context);
         let demand = Demand { caller: &plan.caller, model: &model.name, tokens };
-        let decision = self.gateway.shared.limiter.admit(rules, demand).await;
+        let decision = self.gateway.shared.limiter.admit_tokens(rules, demand).await;
         let mut record = self.meter.record();
-        record.limited(decision.fields);
+        record.limited_further(decision.fields);
         record.hold(decision.outcome?);
         Ok(())
     }

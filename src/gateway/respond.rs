@@ -5,20 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response};
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
 use tokio::time::timeout;
 
 use super::exchange::Exchange;
 use super::refusal::{defect, failed};
-use super::response;
+use super::response::{self, add_cost, describe, json};
+use super::routes::Route;
 use super::source::{AnswerSource, Commit, Origin, Role, splicer};
-use super::streams;
 use crate::body::{Body, Frames};
 use crate::cache::replay::Replay;
 use crate::cache::response_cache::Reuse;
 use crate::cache::source::{self, CacheSource, whole};
 use crate::error::Reject;
 use crate::metering::meter::Meter;
+use crate::metrics::Outcome;
 use crate::routing::plan::Plan;
 use crate::spend::tally::Tally;
 use crate::stream::body::Body as StreamBody;
@@ -44,10 +46,10 @@ impl Exchange {
     /// A stream, a resumable stream or a whole answer.
     ///
     /// # Errors
-    /// The failure of the last candidate, or a wrong `tokenway-resumable`.
+    /// The failure of the last candidate.
     pub(super) async fn respond(&self, plan: Plan, reuse: Option<Reuse>) -> Result<Response<Body>, Reject> {
         let streaming = plan.request.stream();
-        if streams::is_wanted(&self.parts.headers, streaming)? {
+        if self.resumable {
             return Box::pin(self.respond_resumable(plan, reuse)).await;
         }
         let origin = self.source(plan, reuse).await?;
@@ -147,20 +149,20 @@ impl Exchange {
             Origin::Upstream(plan) => {
                 let whole = Arc::clone(&self.gateway.completions).whole(*plan, meter.clone()).await;
                 let Whole { body, vary, .. } = whole.map_err(failed)?;
-                response::whole(self.route, body, vary, meter)
+                whole_response(self.route, body, vary, meter)
             }
             Origin::Cached(plan, entry, age) => {
                 let family = self.route.family();
                 let body = splicer(family).completion(&entry.completion(family).ok_or_else(defect)?);
                 self.reuses(plan.selection.model);
                 self.reused(&plan, &entry.tally);
-                let mut response = response::whole(self.route, body, None, meter)?;
+                let mut response = whole_response(self.route, body, None, meter)?;
                 response::age(&mut response, age);
                 Ok(response)
             }
             Origin::Coalesced(plan, subscriber, role) => {
                 let (body, vary) = self.coalesced_whole(&plan, subscriber, role).await.map_err(failed)?;
-                response::whole(self.route, body, vary, meter)
+                whole_response(self.route, body, vary, meter)
             }
         }
     }
@@ -214,4 +216,29 @@ impl Head {
         self.age.into_iter().for_each(|age| response::age(&mut response, age));
         response
     }
+}
+
+/// The response with a whole answer, in the form of the route; it settles the meter.
+///
+/// # Errors
+/// The upstream's JSON lacks what the form needs.
+fn whole_response(
+    route: Route,
+    body: Bytes,
+    vary: Option<HeaderValue>,
+    meter: &Meter,
+) -> Result<Response<Body>, Reject> {
+    let model = meter.record().answering().map(|(model, ..)| model.to_owned()).unwrap_or_default();
+    let body = route.family().write_answer(body, route.form(), &model);
+    let mut response = json(body.map_err(|none| failed(&Failure::from(none), meter))?);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    vary.into_iter().for_each(|vary| drop(headers.insert(header::VARY, vary)));
+    describe(&mut response, meter);
+    add_cost(&mut response, meter);
+    let mut record = meter.record();
+    record.status(StatusCode::OK);
+    record.settle(Outcome::Ok);
+    drop(record);
+    Ok(response)
 }

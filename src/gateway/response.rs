@@ -9,13 +9,9 @@ use http::{Method, Response, StatusCode, Version};
 use http_body::Body as _;
 
 use crate::body::{Body, Frames};
-use crate::error::Reject;
-use crate::gateway::refusal::failed;
 use crate::gateway::routes::Route;
 use crate::metering::meter::Meter;
-use crate::metrics::Outcome;
 use crate::request_id::{RequestId, X_REQUEST_ID};
-use crate::upstream::failure::Failure;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -27,8 +23,9 @@ const TOKENWAY_BUDGET: HeaderName = HeaderName::from_static("tokenway-budget");
 const TOKENWAY_COST: HeaderName = HeaderName::from_static("tokenway-cost");
 const TOKENWAY_CACHE: HeaderName = HeaderName::from_static("tokenway-cache");
 
-/// Room for the headers of most responses, those of CORS and limits included: a map that grows hashes all of them again.
-const HEADERS: usize = 24;
+/// Room for the headers of most responses: a map that grows hashes all of them again. Room for one more would double the memory,
+/// which hyper holds for as long as the stream is open.
+const HEADERS: usize = 12;
 
 /// A status and no body.
 pub(super) fn empty(status: StatusCode) -> Response<Body> {
@@ -62,31 +59,6 @@ pub(super) fn stream(frames: Frames, vary: Option<HeaderValue>) -> Response<Body
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     vary.into_iter().for_each(|vary| drop(headers.insert(header::VARY, vary)));
     response
-}
-
-/// A whole answer, in the form of the route.
-///
-/// # Errors
-/// The upstream's JSON lacks what the form needs.
-pub(super) fn whole(
-    route: Route,
-    body: Bytes,
-    vary: Option<HeaderValue>,
-    meter: &Meter,
-) -> Result<Response<Body>, Reject> {
-    let model = meter.record().answering().map(|(model, ..)| model.to_owned()).unwrap_or_default();
-    let body = route.family().write_answer(body, route.form(), &model);
-    let mut response = json(body.map_err(|none| failed(&Failure::from(none), meter))?);
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    vary.into_iter().for_each(|vary| drop(headers.insert(header::VARY, vary)));
-    describe(&mut response, meter);
-    add_cost(&mut response, meter);
-    let mut record = meter.record();
-    record.status(StatusCode::OK);
-    record.settle(Outcome::Ok);
-    drop(record);
-    Ok(response)
 }
 
 /// Adds `tokenway-cache`: a hit, a miss, coalesced.

@@ -196,6 +196,6 @@ pub(super) fn splicer(family: &'static dyn Family) -> Splicer {
 
 /// 504: the request takes a cached answer only, and there is none (RFC 9111 §5.2.1.7).
 fn not_cached() -> Reject {
-    let message = "No kept answer to this request: ask without `cache-control: only-if-cached`.";
+    let message = "No cached answer to this request: send it without `cache-control: only-if-cached`.";
     Reject::new(Code::NotCached, message)
 }

@@ -30,25 +30,26 @@ const TOKENWAY_STREAM_ID: HeaderName = HeaderName::from_static("tokenway-stream-
 /// A place is free again soon: streams end often.
 const RETRY_WHILE_FULL: Duration = Duration::from_secs(2);
 
-/// Whether the request asks for a stream that can be picked up after a cut.
+/// Whether the request asks for a stream that can be resumed after a cut.
 ///
 /// # Errors
-/// The header says neither `true` nor `false`, or asks it of an answer that is no stream.
-pub(super) fn is_wanted(headers: &HeaderMap, streaming: bool) -> Result<bool, Reject> {
+/// The header says neither `true` nor `false`.
+pub(super) fn is_wanted(headers: &HeaderMap) -> Result<bool, Reject> {
     let mut lines = headers.get_all(TOKENWAY_RESUMABLE).iter();
-    let wrong = |message: &'static str| Err(Reject::new(Code::InvalidRequest, message));
     match (lines.next().map(|line| line.as_bytes()), lines.next()) {
         (None, _) | (Some(b"false"), None) => Ok(false),
-        (Some(b"true"), None) if streaming => Ok(true),
-        (Some(b"true"), None) => wrong("`tokenway-resumable`: only a stream can be resumed: set `stream` to true"),
-        _ => wrong("the header `tokenway-resumable`: expected one `true` or `false`"),
+        (Some(b"true"), None) => Ok(true),
+        _ => {
+            let message = "the header `tokenway-resumable`: expected one `true` or `false`";
+            Err(Reject::new(Code::InvalidRequest, message))
+        }
     }
 }
 
 impl Exchange {
     /// `POST /v1/streams`: begins a completion that goes on without this request.
     pub(super) async fn create_stream(&mut self) -> Result<Response<Body>, Reject> {
-        let caller = self.admit()?;
+        let caller = self.admit().await?;
         let owner = Owner::of(&caller, &self.parts.headers);
         let request = self.read().await?;
         let mut plan = self.plan(caller, request).await?;
@@ -82,7 +83,7 @@ impl Exchange {
 
     /// `GET /v1/streams/{id}`: replays what the reader misses, and goes on live.
     pub(super) fn read_stream(&self) -> Result<Response<Body>, Reject> {
-        let caller = self.admit()?;
+        let caller = self.authenticate()?;
         let (stream, parts) = (self.named()?, &self.parts);
         let place = cursor::place(&parts.headers, parts.uri.query())?.unwrap_or(0);
         let owner = Owner::of_get(&caller, &parts.headers, || self.public_base());
@@ -103,7 +104,7 @@ impl Exchange {
 
     /// `DELETE /v1/streams/{id}`: stops the upstream now. Leaving does not.
     pub(super) fn stop_stream(&self) -> Result<Response<Body>, Reject> {
-        let owner = Owner::of(&self.admit()?, &self.parts.headers);
+        let owner = Owner::of(&self.authenticate()?, &self.parts.headers);
         let stopped = self.gateway.shared.streams.stop(self.named()?, &owner);
         stopped.map_err(|_| no_such_stream())?;
         Ok(empty(StatusCode::NO_CONTENT))
@@ -155,7 +156,7 @@ fn name_stream(response: &mut Response<Body>, stream: StreamId) {
 /// 404: no such resumable stream, or it belongs to another caller; the response does not say which.
 fn no_such_stream() -> Reject {
     let message =
-        "No such stream, or not yours, or forgotten since: streams are kept for resume.retention after their end.";
+        "No such stream, or not yours, or removed since: a stream is held for resume.retention after its end.";
     Reject::new(Code::StreamNotFound, message)
 }
 

@@ -14,6 +14,22 @@ pub struct Quota {
     pub streams: Option<u64>,
 }
 
+impl Quota {
+    /// The part that is taken before the request's body is read: requests and concurrency.
+    pub fn of_requests(self) -> Option<Self> {
+        Self { tokens: None, ..self }.if_any()
+    }
+
+    /// The part that is taken when the request's tokens are known.
+    pub fn of_tokens(self) -> Option<Self> {
+        Self { tokens: self.tokens, ..Self::default() }.if_any()
+    }
+
+    fn if_any(self) -> Option<Self> {
+        (self != Self::default()).then_some(self)
+    }
+}
+
 /// The claim of one request on one scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {

@@ -65,7 +65,7 @@ impl Attempt {
         self.asked
     }
 
-    /// The request is about to leave: whoever cancels from here on pays its prompt.
+    /// The request is about to leave: from here on a cancelled request pays its prompt.
     pub fn sent(&mut self) {
         self.stage = Stage::Sent;
     }

@@ -59,6 +59,7 @@ fn populated() -> Metrics {
         &metrics.connections_active,
         &metrics.config_stale,
         &metrics.logouts_waiting,
+        &metrics.body_memory,
     ]
     .into_iter()
     .enumerate()

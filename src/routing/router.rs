@@ -12,6 +12,7 @@ use crate::failover::breaker::Breaker;
 use crate::failover::circuit::{CoolDown, Outcome};
 use crate::metrics::Metrics;
 use crate::models::{ModelId, Table};
+use crate::offload;
 use crate::routing::auto::{Auto, Choice};
 use crate::routing::classifier::Question;
 use crate::routing::plan::{Pending, Scope, Selection};
@@ -20,9 +21,6 @@ use crate::upstream::failure::{Blame, Failure};
 use crate::upstream::settings::Upstream;
 use families::prompt::Prompt;
 use families::request::Request;
-
-/// A larger body is read again outside the worker threads, as it was when it came in.
-const READ_IN_PLACE: usize = 256 * 1024;
 
 /// Selects the model for each request, under one configuration.
 pub struct Router {
@@ -188,9 +186,9 @@ impl NoVerdict {
 }
 
 async fn read(request: &Request) -> Prompt {
-    if request.body_len() <= READ_IN_PLACE {
+    if request.body_len() <= offload::IN_PLACE {
         return request.prompt();
     }
     let request = request.clone();
-    tokio::task::spawn_blocking(move || request.prompt()).await.unwrap_or_default()
+    offload::run(request.body_len(), move || request.prompt()).await.unwrap_or_default()
 }

@@ -38,7 +38,9 @@ settings::section! {
         /// The time limit for the body of a request.
         body_timeout: Duration = "30s" in "1ms" ..= "24h";
         /// The largest request body. A larger body gets 413.
-        max_body: Size = "4MiB" in "1B" ..= "1GiB";
+        max_body: Size = "20MiB" in "1B" ..= "1GiB";
+        /// The memory of all request bodies together. While it is used up, further bodies get 503 with Retry-After.
+        max_body_memory: Size = "256MiB" in "1B" ..= "1024GiB";
         /// A client that reads no byte of its answer for this time is disconnected.
         write_timeout: Duration = "30s" in "1ms" ..= "24h";
         /// Drain: after SIGTERM, open streams may continue for this time.
@@ -73,6 +75,8 @@ pub struct Server {
     pub body_timeout: Duration,
     /// Most bytes of a request body.
     pub max_body: usize,
+    /// Most bytes of all request bodies together.
+    pub max_body_memory: usize,
     /// A client that takes no byte for this long is disconnected.
     pub write_timeout: Duration,
     /// How long open streams may continue after SIGTERM.
@@ -100,6 +104,7 @@ impl Written {
             header_timeout: self.header_timeout.value,
             body_timeout: self.body_timeout.value,
             max_body: self.max_body.value.0,
+            max_body_memory: self.max_body_memory.value.0,
             write_timeout: self.write_timeout.value,
             drain: self.drain.value,
             trusted_proxies: self.trusted_proxies(resolver),
@@ -109,6 +114,10 @@ impl Written {
 
     fn check_listeners(&self, resolver: &mut Resolver<'_>) {
         let (listen, admin) = (&self.listen, &self.admin);
+        if self.max_body_memory.is_readable() && self.max_body_memory.value.0 < self.max_body.value.0 {
+            let reason = "is less than server.max_body, the largest single body";
+            resolver.report(&self.max_body_memory.place, Mistake::new(reason, "raise it, or lower server.max_body"));
+        }
         if listen.is_readable() && admin.is_readable() && collide(listen.value, admin.value) {
             let reason = format!("is the same as server.listen, {}", listen.value);
             resolver.report(&admin.place, Mistake::new(reason, "give it a port of its own"));

@@ -71,7 +71,7 @@ pub struct Feed {
     allowance: usize,
 }
 
-/// Chunks without a batch that are read in one poll. An upstream that always has more, all of it to be kept inside, would
+/// Chunks without a batch that are read in one poll. An upstream that always has more, none of it for the client, would
 /// else hold up its neighbours on the same worker.
 const MAX_CHUNKS: usize = 16;
 
@@ -194,7 +194,7 @@ impl Feed {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// Lets go of the upstream: after a proper end its connection is kept for the next request, else it is closed. The
+    /// Releases the upstream: after a proper end its connection goes back to the pool, else it is closed. The
     /// attempt, which is settled here, is let go of once the last event has left, which the task of the client's connection
     /// is about to see to: nothing is published before.
     pub fn finish(mut self) {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::metering::attempt::Attempt;
 use crate::metering::meter::Meter;
 use crate::models::{Model, ModelId, Table, Target};
+use crate::offload;
 use crate::routing::plan::Plan;
 use crate::stream::event::Flags;
 use crate::stream::feed::{Feed, Opened};
@@ -168,10 +169,13 @@ async fn first_output(mut feed: Box<Feed>, mut silent_since: Instant, rules: &St
 async fn take_whole(
     body: &mut AnswerBody,
     patience: Duration,
-    family: &dyn Family,
+    family: &'static dyn Family,
 ) -> Result<(Bytes, Answer), Failure> {
     let bytes = collect(body, patience).await?;
-    let answer = family.read_answer(&bytes)?;
+    let input = bytes.clone();
+    let answer = offload::run(bytes.len(), move || family.read_answer(&input)).await;
+    // a panic is a defect of the gateway, but only of this attempt: another model can still answer
+    let answer = answer.map_err(|_| Failure::BadBody("it cannot be read"))??;
     Ok((bytes, answer))
 }
 

@@ -20,7 +20,7 @@ pub struct OpenStreams {
 #[derive(Default)]
 struct Slots {
     next: u64,
-    /// All were cut: whoever enters now is late.
+    /// All were cut: a stream that enters now is cut at once.
     cut: bool,
     open: HashMap<u64, Weak<dyn Cut>>,
 }

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::support::edge::{Edge, Setup, Version, expected, streaming, truncated, whole};
+use crate::support::answer::truncated;
+use crate::support::edge::{Edge, Setup, Version, expected, streaming, whole};
 use crate::support::soon;
 
 const HEARTBEAT: &[u8] = b": hb\n";

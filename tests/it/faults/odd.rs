@@ -4,7 +4,8 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
-use crate::support::edge::{Edge, Setup, Version, streaming, truncated, whole};
+use crate::support::answer::truncated;
+use crate::support::edge::{Edge, Setup, Version, streaming, whole};
 use crate::support::scripted::{Scripted, read_request};
 use crate::support::soon;
 

@@ -6,7 +6,8 @@ use demo_upstream::{Fault, expected_stream};
 use serde_json::{Value, json};
 
 use super::{assert_holds_no_secret, assert_nothing_leaks};
-use crate::support::edge::{Edge, Setup, Version, expected, streaming, truncated, whole};
+use crate::support::answer::truncated;
+use crate::support::edge::{Edge, Setup, Version, expected, streaming, whole};
 use crate::support::{log, soon};
 
 /// How many events go out before a fault that counts them: the role, and two with output.
@@ -119,7 +120,7 @@ async fn every_fault_of_a_stream_is_a_status_an_honest_end_or_no_difference() {
             match outcome(fault) {
                 Refused(expected, code) => {
                     let error = serde_json::from_slice(&body).unwrap();
-                    let code_seen = crate::support::edge::error_code(&error, &id);
+                    let code_seen = crate::support::answer::error_code(&error, &id);
                     assert_eq!((status, &*code_seen), (expected, code), "{fault}");
                     soon(edge.until_ended("demo", status, "upstream_failure", round)).await;
                 }
@@ -169,7 +170,7 @@ async fn every_fault_of_an_answer_in_one_piece_is_a_status_or_no_difference() {
             match whole_outcome(fault) {
                 Refused(expected, code) => {
                     let error = serde_json::from_slice(&body).unwrap();
-                    let code_seen = crate::support::edge::error_code(&error, &id);
+                    let code_seen = crate::support::answer::error_code(&error, &id);
                     assert_eq!((status, &*code_seen), (expected, code), "{fault}");
                     soon(edge.until_ended("demo", status, "upstream_failure", round)).await;
                 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use serde_json::json;
 
+use crate::support::answer::truncated;
 use crate::support::certs;
-use crate::support::edge::{Edge, FIRST_KEY, Setup, Version, expected, streaming, truncated, whole};
+use crate::support::edge::{Edge, FIRST_KEY, Setup, Version, expected, streaming, whole};
 use crate::support::{log, soon};
 
 /// A gateway whose first upstream speaks TLS; it is trusted or not.
