@@ -1,8 +1,8 @@
 //! The resumable streams of this process by their ids, within one budget of memory.
 //!
 //! - **Ordering.** The events of a stream have the numbers 1, 2, 3 … without a hole; every reader gets them in this order.
-//! A reader that is too late for some events gets a [`Read::Gap`](super::reader::Read::Gap) with their numbers, once, in
-//! their place.
+//!   A reader that is too late for some events gets a [`Read::Gap`](super::reader::Read::Gap) with their numbers, once, in
+//!   their place.
 //! - **Fencing.** A stream has one writer, the value that [`Registry::create`] returned. Once the stream has ended, by its
 //!   writer or by a stop, nothing is appended any more.
 //! - **Expiry.** A stream without readers is stopped after `resume.grace`; one that has ended is removed after
