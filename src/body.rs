@@ -14,9 +14,9 @@ pub type Frames = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Infallible> 
 
 /// The body of every response.
 pub enum Body {
-    /// All of it at once; `None` once it is taken, or for an empty body.
+    /// The whole body; `None` once it is taken, or for an empty body.
     Full(Option<Bytes>),
-    /// Frame by frame, as they come, and then, where the client takes them, fields that are known at the end.
+    /// The frames as they come in, and then, if the client accepts them, trailer fields that are known at the end.
     Stream(Frames, Option<Trailer>),
 }
 
@@ -24,12 +24,12 @@ pub enum Body {
 pub type Trailer = Box<dyn FnOnce() -> Option<HeaderMap> + Send>;
 
 impl Body {
-    /// No bytes.
+    /// Makes an empty body.
     pub fn empty() -> Self {
         Body::Full(None)
     }
 
-    /// These bytes.
+    /// Makes a body of these bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         Body::Full(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty()))
     }

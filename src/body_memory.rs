@@ -1,6 +1,6 @@
 //! The memory of all request bodies together.
 //!
-//! A body's memory is taken while the body comes in, and is free again when the last part of the body is dropped: when no
+//! A body's memory is reserved while the body comes in, and is released when the last part of the body is dropped: when no
 //! attempt at an upstream can need it any more.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use prometheus::IntGauge;
 
-/// The smallest piece of memory that is taken for a body.
+/// The smallest number of bytes that is reserved for a body.
 const SMALLEST: usize = 1024;
 
 /// Counts the memory of all request bodies.
@@ -43,12 +43,12 @@ struct Shared {
 }
 
 impl BodyMemory {
-    /// No body is in memory. `gauge` shows the bytes in use.
+    /// Makes the counter without bodies. `gauge` shows the bytes in use.
     pub fn new(gauge: IntGauge) -> Arc<Self> {
         Arc::new(Self { used: AtomicUsize::new(0), gauge })
     }
 
-    /// An empty body, while all bodies together may take `limit` bytes.
+    /// Makes an empty body, while all bodies together may take `limit` bytes.
     pub fn begin(self: &Arc<Self>, limit: usize) -> GrowingBody {
         GrowingBody { bytes: Vec::new(), share: Share { memory: Arc::clone(self), bytes: 0 }, limit }
     }
@@ -62,7 +62,7 @@ impl BodyMemory {
 }
 
 impl GrowingBody {
-    /// The bytes so far.
+    /// Returns the number of bytes so far.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -88,7 +88,7 @@ impl GrowingBody {
         Ok(())
     }
 
-    /// The whole body. Its memory is free again when the last clone and the last slice of it are dropped.
+    /// Returns the whole body. Its memory is released when the last clone and the last slice of it are dropped.
     pub fn finish(self) -> Bytes {
         if self.bytes.is_empty() {
             Bytes::new()

@@ -1,12 +1,12 @@
-//! The two moments of a shutdown that every part can wait for: draining has begun, and time is up.
+//! The two moments of a shutdown that every part can wait for: the drain begins, and the drain time is over.
 
 use tokio_util::sync::CancellationToken;
 
 /// Shared by the listener, the connections and the streams. Clones are the same drain.
 #[derive(Debug, Clone, Default)]
 pub struct Drain {
-    /// Fires first: no new connection, no new request; streams go on.
+    /// Cancelled first: no new connection or request is accepted; streams continue.
     pub begun: CancellationToken,
-    /// Fires when `server.drain` is over: streams end now, honestly.
+    /// Cancelled when `server.drain` is over: streams end now with an error event.
     pub over: CancellationToken,
 }

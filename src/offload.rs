@@ -1,20 +1,21 @@
-//! Work on large inputs, outside the worker threads.
+//! Runs work on large inputs outside the worker threads.
 //!
-//! A worker thread forwards the events of many streams: 4 MiB of small JSON values take up to 72 ms, in which it forwards none.
+//! A worker thread forwards the events of many streams. 4 MiB of small JSON values take up to 72 ms, in which it could
+//! forward none.
 
 use std::sync::{Arc, LazyLock};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 
-/// Work on so many bytes, about a millisecond, is done in place.
+/// Work on inputs up to this size takes about a millisecond, and is done in place.
 pub const IN_PLACE: usize = 64 * 1024;
 
-/// One permit for each core: more work at once would not end sooner, and would take the cores from the workers.
+/// One permit for each core: more concurrent work would not end sooner, and would take the cores from the workers.
 static PERMITS: LazyLock<Arc<Semaphore>> =
     LazyLock::new(|| Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get))));
 
-/// Does `work` on an input of this many bytes: in place if they are few, else on a thread of its own, once a permit is free.
+/// Runs `work` on an input of this many bytes: in place if they are few, else on another thread, once a permit is free.
 ///
 /// # Errors
 /// The work panicked on its thread.

@@ -27,21 +27,21 @@ use tokenway::telemetry::log;
 
 /// How often idle upstream connections are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How long the end of the process waits for what is still to be logged; milliseconds, as a rule.
+/// How long the process waits at its end for the last log lines; this takes milliseconds, as a rule.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// The playground of the development default.
 const PLAYGROUND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8444);
-/// Where the development default keeps its local CA and certificate.
+/// The directory in which the development default stores its local CA and certificate.
 const CERTS: &str = "certs";
-/// What the demo upstream of the development default does: a pace that one can watch.
+/// The pace of the demo upstream of the development default: slow enough to watch.
 const DEMO_FIRST_TOKEN: Duration = Duration::from_millis(150);
 const DEMO_TOKENS_PER_SECOND: f64 = 40.0;
 
-/// What is said at the start where no credentials are asked for.
+/// The warning at the start if no credentials are required.
 const OPEN: &str = "access.accept is empty: pages of every allowed origin, and every program that reaches this gateway, may \
                     spend the provider's money";
 
-/// What `tokenway serve` takes.
+/// The arguments of `tokenway serve`.
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -57,12 +57,12 @@ pub(crate) struct Args {
     /// The configuration file; without it, the development default
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Serve the playground page on this address as well; its origin must stand in cors.origins
+    /// Serve the playground page on this address as well; its origin must be in cors.origins
     #[arg(long, value_name = "ADDR")]
     playground: Option<SocketAddr>,
 }
 
-/// Serves until a signal. Exit status 0 after a drain, 1 if a listener cannot be had, 64 for a wrong configuration.
+/// Serves until a signal. Exit status 0 after a drain, 1 if an address cannot be bound, 64 for a wrong configuration.
 pub(crate) fn run(args: &Args) -> ExitCode {
     match start(args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -98,7 +98,7 @@ impl Source {
     }
 }
 
-/// A configuration that cannot be used: a line a problem, as `tokenway check` writes them.
+/// A configuration that cannot be used: one line per problem, as `tokenway check` writes them.
 #[derive(Debug)]
 struct Wrong(String);
 
@@ -123,14 +123,14 @@ fn start(args: &Args) -> Result<(), AnyError> {
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     match source {
         Source::File(_) if config.access.accept.is_open() => tracing::warn!(listen = %config.server.listen, "{OPEN}"),
-        // no money is spent there
-        Source::Development(_) => tracing::info!(listen = %config.server.listen, "no credentials are asked for"),
+        // the demo upstream costs nothing
+        Source::Development(_) => tracing::info!(listen = %config.server.listen, "no credentials are required"),
         Source::File(_) => {}
     }
     let runtime = runtime(config.server.workers)?;
     let served = runtime.block_on(serve(source, config, demo, args.playground));
-    // tasks of streams that have just ended still hold what is to be logged of them; a name that is being looked up cannot be
-    // interrupted, and is waited for no longer than this
+    // tasks of streams that have just ended may still log; a name lookup cannot be interrupted, and the process waits for it
+    // no longer than this
     runtime.shutdown_timeout(LAST_WORDS);
     served
 }
@@ -159,12 +159,12 @@ async fn serve(
     let open = OpenStreams::new(metrics.streams_active.clone());
     let shared = Shared::start(&config, Arc::clone(&metrics), Arc::clone(&open), drain.clone()).await?;
 
-    // before anything says that it runs: whoever reads that may send one at once
+    // before anything reports that it runs: a reader of that line may send a signal at once
     let mut signals = Signals::new()?;
     let fixed = Fixed::of(&config);
-    // every address is taken before anything is served: either all of it works, or none
+    // every address is bound before anything is served: either all of it works, or nothing
     let development = demo.is_some();
-    let listen = if development { listen_by_default } else { listen_as_told };
+    let listen = if development { listen_by_default } else { listen_configured };
     let public = listen("server.listen", config.server.listen)?;
     let admin = listen("server.admin", config.server.admin)?;
     let playground = playground.or(development.then_some(PLAYGROUND));
@@ -203,7 +203,7 @@ async fn serve(
     let patience = live.current().config.server.drain;
     tracing::info!(streams = shared.metrics.streams_active.get(), ?patience, "draining; a second signal ends at once");
     drain.begun.cancel();
-    // who has left cannot come back: nobody listens any more
+    // a client that has left cannot reconnect, because the listeners are closed
     live.current().sweep(Instant::now());
     let stopped_again = async { while signals.next().await != Some(Signal::Stop) {} };
     tokio::select! {
@@ -213,18 +213,18 @@ async fn serve(
             tokio::time::sleep(patience).await;
             open.cut();
             drain.over.cancel();
-            // the listener drops what does not end by itself
+            // the listener drops connections that do not end by themselves
             std::future::pending().await
         } => {}
     }
     Ok(())
 }
 
-fn listen_as_told(key: &'static str, address: SocketAddr) -> Result<TcpListener, AnyError> {
+fn listen_configured(key: &'static str, address: SocketAddr) -> Result<TcpListener, AnyError> {
     Ok(bind(key, address)?)
 }
 
-/// The same where no file says which addresses: another one takes a file.
+/// Binds an address of the development default. If it is taken, the error says how to use a file with other addresses.
 fn listen_by_default(key: &'static str, address: SocketAddr) -> Result<TcpListener, AnyError> {
     bind(key, address).map_err(|error| {
         let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
@@ -239,7 +239,7 @@ fn listen_by_default(key: &'static str, address: SocketAddr) -> Result<TcpListen
     })
 }
 
-/// Reads the configuration again and swaps it in whole, or keeps the old one and says why.
+/// Reads the configuration again and applies all of it, or keeps the old one and logs the reason.
 fn reload(source: &Source, fixed: &Fixed, live: &Live, settings: &ArcSwap<Settings>, shared: &Shared) {
     let loaded = source.load().map_err(AnyError::from).and_then(|config| {
         let warnings = [&config.warnings[..], &fixed.needs_restart(&config)].concat();
@@ -263,7 +263,7 @@ fn reload(source: &Source, fixed: &Fixed, live: &Live, settings: &ArcSwap<Settin
     shared.metrics.reloads.with_label_values(&[result]).inc();
 }
 
-/// What only a start can change, as it was at the start.
+/// The settings that only a restart can change, as they were at the start.
 struct Fixed {
     listen: SocketAddr,
     admin: SocketAddr,
@@ -286,7 +286,7 @@ impl Fixed {
         }
     }
 
-    /// The changes that a reload cannot make, one sentence each.
+    /// Returns the changes that a reload cannot make, one sentence each.
     fn needs_restart(&self, config: &Config) -> Vec<String> {
         let new = Fixed::of(config);
         let changed = [
@@ -323,7 +323,7 @@ fn socket_url(config: &Config, address: SocketAddr) -> String {
     format!("{}://{address}", scheme(config))
 }
 
-/// The URL under which a page reaches the public listener: by the first name that it answers to.
+/// Returns the URL under which a page reaches the public listener: with the first of its names.
 fn public_url(config: &Config, listener: &TcpListener) -> Result<String, AnyError> {
     let address = listener.local_addr()?;
     let name = config.server.hosts.names.iter().find(|name| !name.starts_with("*."));
@@ -359,8 +359,8 @@ mod tests {
         let error = listen_by_default("server.listen", address).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{address}: another process listens there")), "{error}");
         assert!(error.contains("tokenway serve --config") && !error.contains("choose another port"), "{error}");
-        // who has a file can choose
-        let error = listen_as_told("server.listen", address).unwrap_err().to_string();
+        // with a file, another address can be chosen
+        let error = listen_configured("server.listen", address).unwrap_err().to_string();
         assert!(error.contains("choose another port"), "{error}");
     }
 }

@@ -40,7 +40,7 @@ impl Exchange {
     /// A cached or coalesced answer, which costs nothing, if there is one.
     pub(super) async fn find_reuse(&self, plan: &Plan) -> Option<Reuse> {
         let lookup = self.gateway.lookup(plan, &self.parts.headers).await?;
-        self.gateway.shared.cache.free(&lookup).await
+        self.gateway.shared.cache.reuse(&lookup).await
     }
 }
 
@@ -49,8 +49,8 @@ impl Gateway {
     pub(super) async fn lookup(&self, plan: &Plan, headers: &HeaderMap) -> Option<Lookup<'_>> {
         let (model, choice) = (plan.selection.model, Choice::of(&plan.selection));
         let rules = self.config.cache.as_ref()?;
-        let wishes = RequestCacheControl::of(headers);
-        if wishes.no_store {
+        let cache_control = RequestCacheControl::of(headers);
+        if cache_control.no_store {
             return None;
         }
         let asked = asked(plan, headers, rules).await?;
@@ -72,7 +72,7 @@ impl Gateway {
             Choice::Undecided => (None, undecided(streamed), streamed_too().map(undecided).into_iter().collect()),
         };
         let key = key.map(|model| asked.key(&self.routes[model.0]));
-        Some(Lookup { asked, key, coalescing_key, also, family: plan.request.family(), streamed, wishes, rules })
+        Some(Lookup { asked, key, coalescing_key, also, family: plan.request.family(), streamed, cache_control, rules })
     }
 
     /// The key of a request whose model is still to be decided: the candidates of both may answer.

@@ -84,7 +84,7 @@ impl Exchange {
             return if only_if_cached { Err(not_cached()) } else { Ok(Origin::Upstream(Box::new(plan))) };
         };
         let entered = match only_if_cached {
-            true => gateway.shared.cache.free(&lookup).await.map(Entered::Reuse),
+            true => gateway.shared.cache.reuse(&lookup).await.map(Entered::Reuse),
             false => Some(gateway.shared.cache.enter(&lookup).await),
         };
         match entered {
@@ -123,7 +123,7 @@ impl Exchange {
             move |model: &str, tally: Tally, answer: Answer| {
                 // under the model that answered: a request for the model that failed gets that one, once it is back
                 if let Some(id) = gateway.completions.models().find(Some(model)) {
-                    gateway.shared.cache.keep(&asked, &gateway.routes[id.0], &rules, tally, answer);
+                    gateway.shared.cache.store(&asked, &gateway.routes[id.0], &rules, tally, answer);
                 }
             }
         };

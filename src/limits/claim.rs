@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_wait_is_told() {
+    fn the_longest_wait_is_reported() {
         let limits = Limits { requests_per_minute: 60, burst: 1, tokens_per_minute: 60, concurrent_streams: 1 };
         let claim = claim(limits, 60);
         let counts = claim.admit(Counts::default(), NOW).unwrap();

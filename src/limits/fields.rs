@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn every_limit_stands_in_the_list_and_the_nearest_one_in_the_old_fields() {
+    fn every_limit_is_in_the_list_and_the_nearest_one_in_the_old_fields() {
         let all = Limits { requests_per_minute: 60, burst: 0, tokens_per_minute: 6000, concurrent_streams: 4 };
         let dear = Limits { requests_per_minute: 6, ..Limits::default() };
         let counts = Counts { requests: NOW + 1_000_000, tokens: NOW + 30_000_000, streams: 1 };

@@ -90,7 +90,7 @@ metrics! {
     retry_budget_spent: IntCounterVec = "tokenway_retry_budget_exhausted_total" {budget},
         "Further attempts that were not made: fallback.retry_budget or fallback.hedge.budget was spent";
     model_health: IntGaugeVec = "tokenway_model_health" {model, upstream},
-        "0 closed: the model is asked. 1 probing: one request finds out. 2 open: it is left alone";
+        "0 closed: requests pass. 1 probing: one request probes the model. 2 open: no request passes";
     upstream_health: IntGaugeVec = "tokenway_upstream_health" {upstream},
         "The same of the upstream as a whole: whether it can be reached";
     rate_limited: IntCounterVec = "tokenway_rate_limited_total" {limit},

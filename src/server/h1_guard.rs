@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    /// A pipe, and whether its other end is told to have left.
+    /// A pipe, and whether its other end has left.
     struct Pipe(DuplexStream, Arc<AtomicBool>);
 
     impl AsyncRead for Pipe {
@@ -149,7 +149,7 @@ mod tests {
         }
     }
 
-    /// A guarded pipe of ten bytes, its other end, and the switch that says that it has left.
+    /// Returns a guarded pipe of ten bytes, its other end, and the switch that makes the other end leave.
     fn guarded() -> (H1Guard<Pipe>, DuplexStream, Arc<AtomicBool>) {
         let (server, client) = duplex(10);
         let left = Arc::new(AtomicBool::new(false));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_of_a_socket_is_told_although_bytes_are_unread() {
+    async fn the_end_of_a_socket_is_detected_although_bytes_are_unread() {
         for (unread, reset) in [(0, false), (0, true), (3, false), (3, true), (20_000, true)] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -232,13 +232,13 @@ mod tests {
             } else {
                 client.shutdown().await.unwrap();
             }
-            let told = async {
+            let detected = async {
                 while !has_left(&tcp) {
                     tokio::task::yield_now().await;
                 }
             };
-            let told = tokio::time::timeout(Duration::from_secs(10), told).await;
-            assert!(told.is_ok(), "{unread} bytes, reset: {reset}");
+            let detected = tokio::time::timeout(Duration::from_secs(10), detected).await;
+            assert!(detected.is_ok(), "{unread} bytes, reset: {reset}");
         }
     }
 }

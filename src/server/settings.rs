@@ -52,14 +52,14 @@ settings::section! {
     }
 }
 
-/// The listeners and their bounds.
+/// The checked `[server]` section.
 #[derive(Debug)]
 pub struct Server {
     /// The public listener.
     pub listen: SocketAddr,
     /// The admin listener, plaintext.
     pub admin: SocketAddr,
-    /// Certificate and key; `None` where `plaintext = true`.
+    /// Certificate and key; `None` with `plaintext = true`.
     pub identity: Option<Identity>,
     /// Accepted `Host` and `:authority` names.
     pub hosts: Hosts,
@@ -88,7 +88,7 @@ pub struct Server {
 }
 
 impl Written {
-    /// The checked section; the certificate must be in force at the time `now`.
+    /// Returns the checked section; the certificate must be valid at `now`.
     pub fn resolve(&self, now: SystemTime, resolver: &mut Resolver<'_>) -> Server {
         self.check_listeners(resolver);
         let identity = if self.plaintext.value { self.no_identity(resolver) } else { self.identity(now, resolver) };
@@ -123,8 +123,10 @@ impl Written {
             resolver.report(&admin.place, Mistake::new(reason, "give it a port of its own"));
         }
         if !admin.ip().to_canonical().is_loopback() {
-            let what =
-                format!("is {}: whoever reaches that address sees metrics and dashboard, without TLS", admin.value);
+            let what = format!(
+                "is {}: every client that reaches that address sees metrics and dashboard, without TLS",
+                admin.value
+            );
             resolver.warn("server.admin", &what);
         }
         if self.plaintext.value && !listen.ip().to_canonical().is_loopback() {
@@ -133,7 +135,7 @@ impl Written {
         }
     }
 
-    /// With `plaintext = true`: a certificate that is configured and not used is a contradiction.
+    /// Checks `plaintext = true`: a certificate that is configured and not used is a contradiction.
     fn no_identity(&self, resolver: &mut Resolver<'_>) -> Option<Identity> {
         for path in [&self.certificate, &self.private_key] {
             if path.is_written() {
@@ -174,7 +176,7 @@ impl Written {
             return hosts;
         }
         let Some(identity) = identity else {
-            // Also where the certificate could not be read: it has its problem already.
+            // Also if the certificate could not be read: that problem is already reported.
             return Hosts::any();
         };
         let names = identity.names();
@@ -196,7 +198,7 @@ impl Written {
                     if parsed.prefix_len() == 0 {
                         resolver.warn(
                             &network.place.key,
-                            "is everybody: any client can choose the address it is counted as",
+                            "includes every address: any client can choose the address it is counted as",
                         );
                     }
                     networks.push(parsed);
@@ -223,7 +225,7 @@ fn parse_network(text: &str) -> Result<IpNet, Mistake> {
     Ok(network)
 }
 
-/// True where the two cannot be bound at once. Port 0 is a free port each time; `[::]` takes IPv4 as well.
+/// Whether the two addresses cannot be bound at the same time. Port 0 is a free port each time; `[::]` takes IPv4 as well.
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let covers =
         |wide: SocketAddr, other: SocketAddr| wide.ip().is_unspecified() && (wide.is_ipv6() || other.is_ipv4());

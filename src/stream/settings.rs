@@ -28,21 +28,21 @@ settings::section! {
 pub struct Stream {
     /// Silence after which a heartbeat is sent; `None` = off.
     pub heartbeat: Option<Duration>,
-    /// Upstream silent before its first event.
+    /// The longest silence of the upstream before its first event.
     pub first_event_timeout: Duration,
-    /// No output by then: the response head is sent.
+    /// When the response head is sent without output.
     pub commit_after: Duration,
-    /// Upstream silent between events.
+    /// The longest silence of the upstream between events.
     pub idle_timeout: Duration,
-    /// The whole stream.
+    /// The longest duration of a stream.
     pub max_duration: Duration,
     /// Most bytes of one event, and of all that is held before the commit point.
     pub max_event: usize,
 }
 
 impl Written {
-    /// No pair of these keys is a contradiction: the longer one of two merely never takes effect. For example `commit_after`
-    /// beyond `first_event_timeout` keeps the status open until the upstream has answered or failed.
+    /// Returns the checked section. No pair of these keys is a contradiction: the longer one of two has no effect. For
+    /// example, `commit_after` beyond `first_event_timeout` delays the status until the upstream has answered or failed.
     pub fn resolve(&self) -> Stream {
         Stream {
             heartbeat: Some(self.heartbeat.value).filter(|heartbeat| !heartbeat.is_zero()),

@@ -1,4 +1,4 @@
-//! One provider: connect, one request out, one checked answer in.
+//! Upstreams: connections, requests, and checked answers.
 
 pub mod base_url;
 mod body;

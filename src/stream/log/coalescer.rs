@@ -26,7 +26,7 @@ use crate::upstream::failure::Failure;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CoalescingKey(pub [u8; 32]);
 
-/// The coalesced answers that are coming in.
+/// The coalesced answers that are being streamed.
 #[derive(Default)]
 pub struct Coalescer {
     running: Mutex<HashMap<CoalescingKey, Arc<Answer>>>,
@@ -34,20 +34,20 @@ pub struct Coalescer {
     held: Arc<AtomicUsize>,
 }
 
-/// One answer that is coming in.
+/// One coalesced answer.
 struct Answer {
     log: Arc<Log>,
     head: Mutex<Option<Arc<Head>>>,
 }
 
-/// Who answers.
+/// Which model and upstream answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// The model's name.
     pub model: String,
     /// Its upstream's name.
     pub upstream: String,
-    /// How `auto` was decided, if it was asked of `auto`.
+    /// How `auto` was decided, if the request was for `auto`.
     pub route: Option<Decision>,
     /// The upstream's `vary`.
     pub vary: Option<HeaderValue>,
@@ -55,19 +55,19 @@ pub struct Head {
     pub whole: Option<Bytes>,
 }
 
-/// What entering gives.
+/// The result of [`Coalescer::enter`].
 pub enum Entered<T> {
     /// Another request leads.
     Joined(Subscriber),
     /// This request leads. Its own subscriber is there already.
     Leads(Leader, Subscriber),
-    /// There was something better.
+    /// `instead` returned a value, and no answer was joined or led.
     Instead(T),
 }
 
 impl Coalescer {
-    /// Joins the answer of this key, or leads it. An answer leaves the list only after it can be found in the cache, so
-    /// `instead` is asked once more before this request leads.
+    /// Joins the answer of this key, or leads it. An answer leaves the list only after it is in the cache, so `instead`
+    /// looks there once more before this request leads.
     pub fn enter<T>(
         self: &Arc<Self>,
         key: CoalescingKey,
@@ -91,7 +91,7 @@ impl Coalescer {
         self.running().get(&key).and_then(Answer::join)
     }
 
-    /// Leads a new answer, whatever there is. Where one of this key is running already, nobody joins the new one.
+    /// Leads a new answer. If an answer of this key is running already, no other request joins the new one.
     pub fn lead(self: &Arc<Self>, key: CoalescingKey, bounds: Bounds) -> (Leader, Subscriber) {
         let mut running = self.running();
         let vacant = !running.contains_key(&key);
@@ -141,7 +141,7 @@ impl Answer {
     }
 }
 
-/// The one who writes a coalesced answer. Dropped before its end, it leaves subscribers that are told so.
+/// The writer of a coalesced answer. If it is dropped before the end, the subscribers get an error.
 pub struct Leader {
     answer: Arc<Answer>,
     coalescer: Arc<Coalescer>,
@@ -160,7 +160,7 @@ impl Leader {
         poll_fn(|cx| self.poll_stopped(cx)).await;
     }
 
-    /// Says who answers.
+    /// Publishes which model and upstream answer.
     pub fn open(&mut self, head: Head, tally: Tally) {
         *self.answer.head() = Some(Arc::new(head));
         // the log's waker is taken here: the next look registers again
@@ -170,12 +170,12 @@ impl Leader {
         self.answer.log.wake_all(state);
     }
 
-    /// Shows all events so far to `each`; false where some were evicted, and then none is shown.
+    /// Passes all events so far to `each`. Returns false if some were evicted; then no event is passed.
     pub fn recorded(&self, mut each: impl FnMut(Event<'_>)) -> bool {
         self.answer.log.show_whole(&mut each)
     }
 
-    /// Adds one event; `tally` is of all up to it. Subscribers are not woken yet.
+    /// Adds one event; `tally` counts all events up to it. Subscribers are not woken yet.
     ///
     /// # Errors
     /// The last subscriber has left.
@@ -187,17 +187,17 @@ impl Leader {
         Ok(())
     }
 
-    /// From here on nobody joins.
+    /// Removes the answer from the list, so that no other request joins it.
     pub fn close(&mut self) {
         let Some(key) = self.key.take() else { return };
         let mut running = self.coalescer.running();
-        // after an answer that was abandoned another one may have its place
+        // if this answer was abandoned, another one may be in the list under its key
         if running.get(&key).is_some_and(|answer| Arc::ptr_eq(answer, &self.answer)) {
             running.remove(&key);
         }
     }
 
-    /// No upstream has answered.
+    /// Ends the answer without output: no upstream has answered.
     pub fn fail_before_output(mut self, failure: Failure) {
         self.finish(Phase::Failed(failure));
     }
@@ -254,24 +254,24 @@ impl Drop for Leader {
     }
 }
 
-/// One request's place in a coalesced answer. Dropping it is leaving.
+/// One request's place in a coalesced answer. Dropping it unsubscribes.
 pub struct Subscriber {
     answer: Arc<Answer>,
     reader: Reader,
 }
 
 impl Subscriber {
-    /// Waits until it is known who answers.
+    /// Waits until it is known which model answers.
     ///
     /// # Errors
-    /// No upstream does.
+    /// No upstream has answered.
     pub async fn head(&mut self) -> Result<Arc<Head>, Failure> {
         poll_fn(|cx| {
             if let Some(head) = self.known_head() {
                 return Poll::Ready(Ok(head));
             }
             match self.reader.poll_end(cx) {
-                // the head may have come between the two looks
+                // the head may have been published between the two checks
                 Poll::Pending => self.known_head().map_or(Poll::Pending, |head| Poll::Ready(Ok(head))),
                 Poll::Ready(Read::Failed(failure)) => Poll::Ready(Err(failure)),
                 Poll::Ready(_) => Poll::Ready(self.known_head().ok_or(Failure::Draining)),
@@ -280,18 +280,18 @@ impl Subscriber {
         .await
     }
 
-    /// Who answers, if that is known.
+    /// Returns which model answers, if that is known.
     pub fn known_head(&self) -> Option<Arc<Head>> {
         self.answer.head().clone()
     }
 
-    /// What the completion has produced so far.
+    /// Returns what the completion has produced so far.
     pub fn tally(&self) -> Tally {
         self.answer.log.state().tally.clone()
     }
 
-    /// What follows the subscriber's place, as [`Reader::poll_read`]. A gap is an end: the subscriber was too slow, and is
-    /// detached.
+    /// Reads the events after the subscriber's place, as [`Reader::poll_read`]. A gap is an end: the subscriber was too
+    /// slow, and is detached.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize, each: impl FnMut(Event<'_>)) -> Poll<Read> {
         self.reader.poll_read(cx, limit, each)
     }

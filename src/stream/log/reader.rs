@@ -12,10 +12,10 @@ use crate::error::Reject;
 use crate::stream::event::Flags;
 use crate::upstream::failure::Failure;
 
-/// What a reader has met.
+/// The result of a read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Read {
-    /// Events, which were shown.
+    /// Events, which were passed to the caller.
     Events(Then),
     /// These events, from the first to the last, were evicted.
     Gap {
@@ -26,7 +26,7 @@ pub enum Read {
     },
     /// The stream has ended, and the reader has all of it.
     Ended,
-    /// The writer is gone and has left the stream without its end.
+    /// The writer was dropped before the end of the stream.
     Lost,
     /// No upstream has answered.
     Failed(Failure),
@@ -43,18 +43,18 @@ pub enum Taken {
     Read(Read),
 }
 
-/// What follows the events that were shown.
+/// What follows the events that were passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
-    /// Others, which did not fit into the limit.
+    /// More events are there, which did not fit into the limit.
     More,
-    /// Whatever comes.
+    /// No event yet: the reader must wait.
     Wait,
-    /// Nothing: they were the last ones.
+    /// The end: these were the last events.
     End,
 }
 
-/// One reader of a log, at its place. Dropping it is leaving.
+/// One reader of a log, at its place. Dropping it unsubscribes.
 pub struct Reader {
     log: Arc<Log>,
     position: Position,
@@ -67,14 +67,14 @@ struct Position {
 }
 
 impl Reader {
-    /// A reader of this log behind the event `after`; `state` is the log's, which is locked.
+    /// Makes a reader of this log behind the event `after`; `state` is the log's, which is locked.
     pub(super) fn new(log: &Arc<Log>, state: &mut State, after: u64) -> Self {
         let slot = state.readers.insert(Slot { waker: None, after, read: 0 });
         Self { log: Arc::clone(log), position: Position { slot, place: Place::behind(after) } }
     }
 
-    /// Shows to `each` what follows the reader's place, about `limit` bytes of it but at least one event, and moves the place
-    /// behind that.
+    /// Passes the events behind the reader's place to `each`, about `limit` bytes but at least one event, and moves the
+    /// place behind them.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize, each: impl FnMut(Event<'_>)) -> Poll<Read> {
         let mut state = self.log.state();
         let read = self.position.read(&mut state, cx, limit, each);
@@ -93,12 +93,13 @@ impl Reader {
         taken
     }
 
-    /// How the log has ended, whether the reader has all of it or not. Until then the reader is woken by whatever comes.
+    /// Returns how the log has ended, even if the reader does not have all of it. Until then, every change of the log wakes
+    /// the reader.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
         poll_end(&mut self.log.state(), self.position.slot, cx)
     }
 
-    /// The request that made the log.
+    /// Returns the request that created the log.
     pub fn author(&self) -> &Author {
         &self.log.author
     }

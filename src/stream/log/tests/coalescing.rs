@@ -31,7 +31,7 @@ fn is_recorded(leader: &Leader) -> bool {
     leader.recorded(|_| {})
 }
 
-/// What the subscriber gets without waiting, and how it ends, if it does.
+/// Returns what the subscriber gets without waiting, and how it ends, if it does.
 fn read(subscriber: &mut Subscriber) -> (String, Option<&'static str>) {
     let (mut text, mut cx) = (String::new(), Context::from_waker(Waker::noop()));
     loop {
@@ -72,7 +72,7 @@ fn who_joins_gets_everything_from_the_beginning() {
 }
 
 #[test]
-fn the_writer_is_told_when_the_last_reader_leaves_and_nobody_joins_any_more() {
+fn the_leader_is_woken_when_the_last_subscriber_leaves_and_no_request_joins_any_more() {
     let coalescer = Arc::new(Coalescer::default());
     let (mut leader, first) = lead(&coalescer, WIDE);
     let second = coalescer.join(KEY).unwrap();
@@ -80,14 +80,14 @@ fn the_writer_is_told_when_the_last_reader_leaves_and_nobody_joins_any_more() {
     assert!(!is_abandoned(&mut leader));
     drop(second);
     assert!(is_abandoned(&mut leader) && coalescer.join(KEY).is_none());
-    // the next one begins anew, and the end of the old one is not its end
+    // the next one begins anew, and the end of the old one does not end it
     let (_other, _subscriber) = lead(&coalescer, WIDE);
     drop(leader);
     assert!(coalescer.join(KEY).is_some());
 }
 
 #[test]
-fn a_writer_that_goes_without_an_end_leaves_readers_that_are_told() {
+fn subscribers_get_an_error_when_the_leader_is_dropped_before_the_end() {
     let coalescer = Arc::new(Coalescer::default());
     let (mut leader, mut subscriber) = lead(&coalescer, WIDE);
     publish(&mut leader, "a");
@@ -99,7 +99,7 @@ fn a_writer_that_goes_without_an_end_leaves_readers_that_are_told() {
 }
 
 #[test]
-fn a_log_beyond_its_bound_is_joined_by_nobody_kept_by_nobody_and_detaches_the_slowest() {
+fn a_log_beyond_its_bound_cannot_be_joined_or_cached_and_detaches_the_slowest() {
     let coalescer = Arc::new(Coalescer::default());
     let (mut leader, mut slow) = lead(&coalescer, Bounds { one: 4096, ..WIDE });
     let mut quick = coalescer.join(KEY).unwrap();
@@ -110,14 +110,14 @@ fn a_log_beyond_its_bound_is_joined_by_nobody_kept_by_nobody_and_detaches_the_sl
     publish(&mut leader, &block);
     assert!(!is_recorded(&leader) && coalescer.join(KEY).is_none());
     for _ in 0..100 {
-        assert!(has_room(&mut leader), "the slow one throttles nobody");
+        assert!(has_room(&mut leader), "the slow one does not throttle the leader");
         publish(&mut leader, &block);
         assert_eq!(read(&mut quick).1, None);
     }
     assert!(coalescer.held() < WINDOW as usize + 8192, "what only the slow one lacks is discarded");
     assert_eq!(read(&mut slow), (String::new(), Some("detached")));
     drop(slow);
-    // a single reader is waited for, as the client of a direct answer is
+    // the leader waits for a single reader, as for the client of a direct answer
     let mut published = 0;
     while has_room(&mut leader) {
         publish(&mut leader, &block);
@@ -203,7 +203,7 @@ fn act(longest: usize) -> impl Strategy<Value = Act> {
     ]
 }
 
-/// A subscriber, what it has, and whether it was told that it is detached.
+/// A subscriber, what it has read, and whether it was detached.
 struct Page {
     subscriber: Subscriber,
     has: String,
@@ -224,8 +224,8 @@ impl Page {
     }
 }
 
-/// Any order of events, joins, leaves and reads. Each reader has a beginning of what was published; all of it, unless it was
-/// detached. Returns how many were.
+/// Runs any order of events, joins, leaves and reads. Each reader has a prefix of what was published, or all of it, unless
+/// it was detached. Returns how many were detached.
 fn run(acts: Vec<Act>, one: usize) -> usize {
     let coalescer = Arc::new(Coalescer::default());
     let (mut leader, first) = lead(&coalescer, Bounds { one, ..WIDE });
@@ -267,14 +267,14 @@ fn run(acts: Vec<Act>, one: usize) -> usize {
         assert!(page.end == Some("detached") || page.has == published && page.end == Some("ended"), "{:?}", page.end);
     }
     let detached = pages.iter().filter(|page| page.end == Some("detached")).count();
-    assert!(detached < pages.len(), "somebody has all of it");
+    assert!(detached < pages.len(), "one reader has all of it");
     drop(pages);
     assert_eq!(coalescer.held(), 0);
     detached
 }
 
 proptest! {
-    /// Whatever the order of things, a reader has at any time a beginning of all that was written, and at the end all of it.
+    /// At any time a reader has a prefix of all that was written, and at the end all of it.
     #[test]
     fn every_reader_gets_every_event_once_and_in_order(acts in prop::collection::vec(act(400), 1..60), one in 500..5000_usize) {
         prop_assert_eq!(run(acts, one), 0, "they are all within the window");

@@ -1,4 +1,4 @@
-//! What readers cost: counts of wake-ups and of looks at the log, which depend on no clock.
+//! The cost of readers: counts of wake-ups and of polls, which do not depend on a clock.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
