@@ -382,7 +382,7 @@ fn durations_and_switches_arrive_as_they_are_meant() {
     let config = Pieces { rest: "[stream]\nheartbeat = \"0s\"\n[log]\nformat = \"json\"", ..Pieces::default() };
     let config = config.parse().unwrap();
     assert_eq!(config.stream.heartbeat, None);
-    assert_eq!(config.stream.commit_after, Duration::from_secs(20));
+    assert_eq!(config.stream.commit_after, Duration::from_secs(10));
     assert!(config.log.json && config.server.hosts.any && config.server.identity.is_none());
 }
 
