@@ -122,7 +122,7 @@ mod tests {
         ] {
             let message = made.err().unwrap();
             assert!(
-                !message.is_empty() && !message.contains(secret.expose()) || message.contains("is no path"),
+                !message.is_empty() && !message.contains(secret.expose()) || message.contains("is not a path"),
                 "{message}"
             );
         }
