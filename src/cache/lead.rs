@@ -122,9 +122,9 @@ impl<C: FnOnce(&str, Tally, Answer) + Send + 'static> Append for Recorder<C> {
             let tally = tally();
             // a client that has the last event and asks once more finds the entry
             self.cache(Some(&event), tally.clone());
-            return self.leader.publish(&event, || tally);
+            return self.leader.publish(event, || tally);
         }
-        self.leader.publish(&event, tally)
+        self.leader.publish(event, tally)
     }
 
     fn wake(&mut self) {

@@ -20,8 +20,9 @@ use crate::spend::tally::Tally;
 use crate::stream::completions::Completions;
 use crate::stream::event::{Batch, Flags};
 use crate::stream::log::coalescer::Subscriber;
+use crate::stream::log::core::Latest;
 use crate::stream::log::marked::Event;
-use crate::stream::log::reader::{Read, Then};
+use crate::stream::log::reader::{Read, Taken, Then};
 use crate::stream::source::{Broken, Next, Source};
 use crate::stream::upstream_source::Sink;
 use crate::upstream::failure::Failure;
@@ -102,7 +103,7 @@ impl CacheSource {
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>, flags: &mut Flags) -> Poll<Read> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>, flags: &mut Flags) -> Poll<Taken> {
         if let Origin::Entering(entering) = &mut self.origin {
             match ready!(entering.as_mut().poll(cx)) {
                 Ok(subscriber) => {
@@ -110,11 +111,12 @@ impl CacheSource {
                     self.identify();
                 }
                 // the gateway shuts down: the answer in progress is lost
-                Err(Failure::Draining) => return Poll::Ready(Read::Lost),
-                Err(failure) => return Poll::Ready(Read::Failed(failure)),
+                Err(Failure::Draining) => return Poll::Ready(Taken::Read(Read::Lost)),
+                Err(failure) => return Poll::Ready(Taken::Read(Read::Failed(failure))),
             }
         }
         let Self { origin, part, meter, pass_usage, limit, .. } = self;
+        let leads = matches!(part, Part::Leads);
         let each = |event: Event<'_>| {
             if event.flags.has(Flags::USAGE_ONLY) && !*pass_usage {
                 return;
@@ -130,8 +132,9 @@ impl CacheSource {
             }
         };
         match origin {
-            Origin::Cached(replay) => replay.poll_read(cx, *limit, each),
-            Origin::Coalesced(subscriber) => subscriber.poll_read(cx, *limit, each),
+            Origin::Cached(replay) => replay.poll_read(cx, *limit, each).map(Taken::Read),
+            Origin::Coalesced(subscriber) if leads => subscriber.poll_take(cx, *limit, each),
+            Origin::Coalesced(subscriber) => subscriber.poll_read(cx, *limit, each).map(Taken::Read),
             Origin::Entering(_) => Poll::Pending,
         }
     }
@@ -176,13 +179,22 @@ impl Source for CacheSource {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         let (mut out, mut flags) = (Vec::new(), Flags::default());
         while !self.ended {
-            match ready!(self.poll_read(cx, &mut out, &mut flags)) {
+            let read = match ready!(self.poll_read(cx, &mut out, &mut flags)) {
+                // for the request that leads: the bytes are those of the upstream
+                Taken::Latest(Latest { flags, .. }) if flags.has(Flags::USAGE_ONLY) && !self.pass_usage => continue,
+                Taken::Latest(Latest { bytes, flags }) => {
+                    self.awaits_lf = ends_within_line_end(&bytes);
+                    return Poll::Ready(Next::Events(Batch::own(bytes, flags)));
+                }
+                Taken::Read(read) => read,
+            };
+            match read {
                 Read::Events(then) => {
                     if then == Then::End {
                         self.end(Outcome::Ok);
                     }
                     if !out.is_empty() {
-                        self.awaits_lf = out.ends_with(b"\r") && out.contains(&b'\n');
+                        self.awaits_lf = ends_within_line_end(&out);
                         return Poll::Ready(Next::Events(Batch::own(out.into(), flags)));
                     }
                 }
@@ -237,6 +249,11 @@ pub async fn whole(mut subscriber: Subscriber, family: &dyn Family) -> Result<(B
     }
     let json = completion(events, family).ok_or(Failure::BadBody("it is not a completion"))?;
     Ok((json.into(), subscriber.tally()))
+}
+
+/// Whether the last byte may be the CR of a line end whose LF is still to come.
+fn ends_within_line_end(events: &[u8]) -> bool {
+    events.ends_with(b"\r") && events.contains(&b'\n')
 }
 
 /// The first bytes are allocated exactly: if none follow, `Bytes` needs no second allocation.

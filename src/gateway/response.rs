@@ -23,8 +23,9 @@ const TOKENWAY_BUDGET: HeaderName = HeaderName::from_static("tokenway-budget");
 const TOKENWAY_COST: HeaderName = HeaderName::from_static("tokenway-cost");
 const TOKENWAY_CACHE: HeaderName = HeaderName::from_static("tokenway-cache");
 
-/// Room for the headers of most responses, those of CORS and limits included: a map that grows hashes all of them again.
-const HEADERS: usize = 24;
+/// Room for the headers of most responses: a map that grows hashes all of them again. Room for one more would double the memory,
+/// which hyper holds for as long as the stream is open.
+const HEADERS: usize = 12;
 
 /// A status and no body.
 pub(super) fn empty(status: StatusCode) -> Response<Body> {

@@ -11,6 +11,8 @@ mod connection;
 mod connection_settings;
 mod connections;
 mod deadline;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod guard_io;
 mod h1_guard;
 mod h2_frames;

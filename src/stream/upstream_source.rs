@@ -134,6 +134,10 @@ impl Core {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         loop {
             if let Some(batch) = self.held.pop_front() {
+                if self.held.is_empty() {
+                    // it fills no more: its memory would be held for as long as the stream is open
+                    self.held = VecDeque::new();
+                }
                 return Poll::Ready(Next::Events(self.hand_over(batch)));
             }
             match self.poll_upstream(cx) {

@@ -8,6 +8,8 @@ mod connection;
 mod exchange;
 pub mod failure;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod head;
 pub mod idempotency;
 mod pool;

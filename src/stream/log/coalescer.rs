@@ -14,7 +14,7 @@ use http::HeaderValue;
 
 use super::core::{Bounds, Fenced, Log, Phase};
 use super::marked::Event;
-use super::reader::{Read, Reader};
+use super::reader::{Read, Reader, Taken};
 use super::writer::Append;
 use crate::routing::verdict::Decision;
 use crate::spend::tally::Tally;
@@ -106,7 +106,14 @@ impl Coalescer {
         let log = Arc::new(Log::coalesced(bounds, Arc::clone(&self.held)));
         let reader = Reader::new(&log, &mut log.state(), 0);
         let answer = Arc::new(Answer { log, head: Mutex::default() });
-        let leader = Leader { answer: Arc::clone(&answer), coalescer: Arc::clone(self), key, waiting: Vec::new() };
+        let leader = Leader {
+            answer: Arc::clone(&answer),
+            coalescer: Arc::clone(self),
+            key,
+            waiting: Vec::new(),
+            is_whole: true,
+            registered: Waker::noop().clone(),
+        };
         (leader, Subscriber { answer, reader })
     }
 
@@ -141,6 +148,10 @@ pub struct Leader {
     key: Option<CoalescingKey>,
     /// Subscribers to be woken.
     waiting: Vec<Waker>,
+    /// The log was whole when the latest event was added. While it is, its writer never waits for room.
+    is_whole: bool,
+    /// The task that the end of the last subscriber wakes, while the log is whole.
+    registered: Waker,
 }
 
 impl Leader {
@@ -150,8 +161,10 @@ impl Leader {
     }
 
     /// Publishes which model and upstream answer.
-    pub fn open(&self, head: Head, tally: Tally) {
+    pub fn open(&mut self, head: Head, tally: Tally) {
         *self.answer.head() = Some(Arc::new(head));
+        // the log's waker is taken here: the next poll registers it again
+        self.registered = Waker::noop().clone();
         let mut state = self.answer.log.state();
         state.tally = tally;
         self.answer.log.wake_all(state);
@@ -166,9 +179,9 @@ impl Leader {
     ///
     /// # Errors
     /// The last subscriber has left.
-    pub fn publish(&mut self, event: &Batch, tally: impl FnOnce() -> Tally) -> Result<(), Fenced> {
-        self.answer.log.append(event, tally, &mut self.waiting)?;
-        if self.key.is_some() && !self.answer.log.state().whole {
+    pub fn publish(&mut self, event: Batch, tally: impl FnOnce() -> Tally) -> Result<(), Fenced> {
+        self.is_whole = self.answer.log.append(event, tally, &mut self.waiting)?.is_whole;
+        if !self.is_whole {
             self.close();
         }
         Ok(())
@@ -197,15 +210,24 @@ impl Leader {
 
 impl Append for Leader {
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_whole {
+            return Poll::Ready(());
+        }
         self.answer.log.poll_until(cx, super::core::State::has_room)
     }
 
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.answer.log.poll_until(cx, |state| state.abandoned)
+        let log = &self.answer.log;
+        // while the log is whole, only a stop takes the waker out of it, and that is stored before
+        if self.is_whole && self.registered.will_wake(cx.waker()) && !log.is_stopped() {
+            return Poll::Pending;
+        }
+        self.registered.clone_from(cx.waker());
+        log.poll_until(cx, |state| state.abandoned)
     }
 
     fn append(&mut self, event: Batch, tally: impl FnOnce() -> Tally) -> Result<(), Fenced> {
-        self.publish(&event, tally)
+        self.publish(event, tally)
     }
 
     fn wake(&mut self) {
@@ -272,5 +294,10 @@ impl Subscriber {
     /// slow, and is detached.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize, each: impl FnMut(Event<'_>)) -> Poll<Read> {
         self.reader.poll_read(cx, limit, each)
+    }
+
+    /// The same, as [`Reader::poll_take`].
+    pub fn poll_take(&mut self, cx: &mut Context<'_>, limit: usize, each: impl FnMut(Event<'_>)) -> Poll<Taken> {
+        self.reader.poll_take(cx, limit, each)
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! Readers cost O(1) each per event: an event is copied into the ring once, and each reader that waits is woken once.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use families::family::Family;
 use slab::Slab;
 use tokio::time::Instant;
@@ -27,8 +29,8 @@ pub struct Log {
     /// The request that created the log.
     pub(super) author: Author,
     policy: Policy,
-    /// The log has ended, or was stopped. It is read without the lock.
-    finished: AtomicBool,
+    /// The writer must stop: the log has ended, was stopped or is abandoned. It is read without the lock.
+    stopped: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -76,6 +78,8 @@ pub struct Bounds {
 
 pub(super) struct State {
     pub(super) ring: Ring,
+    /// The latest event, while a reader waits for it: see [`Latest`].
+    pub(super) latest: Option<Latest>,
     pub(super) phase: Phase,
     pub(super) readers: Slab<Slot>,
     /// When the last reader left, or the log was made.
@@ -122,6 +126,24 @@ pub(super) struct Slot {
     pub(super) read: u64,
 }
 
+/// The latest event with the upstream's own bytes, which a reader that has all others takes without a copy. A reader that takes it
+/// holds the buffer that the event came in, as a direct answer does; a log does so only until its readers have taken it.
+#[derive(Debug, Clone)]
+pub struct Latest {
+    /// Its bytes, as the log has stored them.
+    pub bytes: Bytes,
+    /// What is known of it.
+    pub flags: Flags,
+}
+
+/// What one more event has changed.
+pub(super) struct Appended {
+    /// The memory of the log.
+    pub(super) resized: Resized,
+    /// The log is whole.
+    pub(super) is_whole: bool,
+}
+
 /// How the memory of a log has changed: before, after.
 pub(super) type Resized = (usize, usize);
 
@@ -145,6 +167,7 @@ impl Log {
     fn new(author: Author, policy: Policy, max: usize) -> Self {
         let state = State {
             ring: Ring::new(max),
+            latest: None,
             phase: Phase::Running,
             readers: Slab::new(),
             left: Instant::now(),
@@ -157,27 +180,31 @@ impl Log {
             is_shared: false,
             tally: Tally::default(),
         };
-        Self { author, policy, finished: AtomicBool::new(false), state: Mutex::new(state) }
+        Self { author, policy, stopped: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
     /// Adds one event. The wakers of the readers that wait for it are moved to `waiting`.
     pub(super) fn append(
         &self,
-        event: &Batch,
+        event: Batch,
         tally: impl FnOnce() -> Tally,
         waiting: &mut Vec<Waker>,
-    ) -> Result<Resized, Fenced> {
+    ) -> Result<Appended, Fenced> {
         let mut guard = self.state();
         let state = &mut *guard;
         if !state.is_running() || state.abandoned {
             return Err(Fenced);
         }
         let (before, flags) = (state.ring.memory(), event.flags);
-        match &self.policy {
-            Policy::Resumable if !flags.has(Flags::DATA) => return Ok((before, before)),
+        let is_unchanged = match &self.policy {
+            Policy::Resumable if !flags.has(Flags::DATA) => {
+                return Ok(Appended { resized: (before, before), is_whole: state.whole });
+            }
             Policy::Resumable => {
                 let (has_own, is_ended) = (flags.has(Flags::ID_OR_RETRY), !flags.has(Flags::UNENDED));
-                state.ring.append(b"", &stored(event.as_slice(), has_own, is_ended));
+                let stored = stored(event.as_slice(), has_own, is_ended);
+                state.ring.append(b"", &stored);
+                matches!(stored, Cow::Borrowed(_))
             }
             Policy::Coalesced { bounds, held } => {
                 let bytes = state.ring.bytes();
@@ -190,12 +217,15 @@ impl Log {
                     state.tally = tally();
                 }
                 state.bound(*bounds, held, bytes);
+                true
             }
-        }
+        };
+        let waited = waiting.len();
         for (_, slot) in &mut state.readers {
             waiting.extend(slot.waker.take());
         }
-        Ok((before, state.ring.memory()))
+        state.latest = (is_unchanged && waiting.len() > waited).then(|| Latest { bytes: event.into_bytes(), flags });
+        Ok(Appended { resized: (before, state.ring.memory()), is_whole: state.whole })
     }
 
     /// Ends a running stream, with a last event if there is one. Returns `None` if it has already ended.
@@ -208,9 +238,11 @@ impl Log {
         if let Some(event) = last {
             state.ring.append(b"", event);
         }
+        // an event that no reader has taken yet is read from the ring
+        state.latest = None;
         state.ring.seal();
         state.phase = phase;
-        self.finished.store(true, Ordering::Release);
+        self.stop();
         let after = state.ring.memory();
         self.wake_all(state);
         Some((before, after))
@@ -239,6 +271,7 @@ impl Log {
         let mut state = self.state();
         let before = state.ring.memory();
         state.ring.clear();
+        state.latest = None;
         (before, 0)
     }
 
@@ -282,9 +315,14 @@ impl Log {
         Poll::Pending
     }
 
-    /// Whether the log has ended, without the lock.
-    pub(super) fn is_finished(&self) -> bool {
-        self.finished.load(Ordering::Acquire)
+    /// Signals the writer to stop. This is stored before the writer is woken, which then reads it.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    /// Whether the writer must stop, without the lock.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

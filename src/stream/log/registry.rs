@@ -289,7 +289,7 @@ pub struct Writer {
 impl Append for Writer {
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // only an end takes the waker out of the log
-        if self.registered.will_wake(cx.waker()) && !self.log.is_finished() {
+        if self.registered.will_wake(cx.waker()) && !self.log.is_stopped() {
             return Poll::Pending;
         }
         self.registered.clone_from(cx.waker());
@@ -298,7 +298,7 @@ impl Append for Writer {
 
     fn append(&mut self, event: Batch, _: impl FnOnce() -> Tally) -> Result<(), Fenced> {
         let shared = &self.registry.0;
-        shared.resize(self.log.append(&event, Tally::default, &mut self.waiting)?);
+        shared.resize(self.log.append(event, Tally::default, &mut self.waiting)?.resized);
         shared.make_room();
         // no other stream can free memory: evict the oldest of its own events
         while shared.is_over_budget() {

@@ -1,14 +1,15 @@
 //! Writes the events of a resumable stream for a client: the stored ones at once, new ones as they come in.
 
 use std::io::Write as _;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BufMut;
 use prometheus::IntCounter;
 
+use super::core::Latest;
 use super::marked::Event;
-use super::reader::{Read, Reader, Then};
+use super::reader::{Read, Reader, Taken, Then};
 use crate::error::{Code, Reject};
 use crate::metering::meter::Meter;
 use crate::metrics::{Metrics, Outcome};
@@ -120,8 +121,17 @@ impl Source for Rendered {
             return Poll::Pending;
         }
         let (mut out, form) = (Vec::new(), &mut self.form);
-        let Poll::Ready(read) = self.reader.poll_read(cx, self.limit, |event| form.write(&mut out, event)) else {
-            return Poll::Pending;
+        let taken = match form {
+            Form::Plain => ready!(self.reader.poll_take(cx, self.limit, |event| form.write(&mut out, event))),
+            Form::Numbered { .. } => {
+                Taken::Read(ready!(self.reader.poll_read(cx, self.limit, |event| form.write(&mut out, event))))
+            }
+        };
+        let read = match taken {
+            Taken::Latest(Latest { bytes, .. }) => {
+                return Poll::Ready(Next::Events(Batch::own(bytes, Flags::default())));
+            }
+            Taken::Read(read) => read,
         };
         match read {
             Read::Events(Then::More) => {

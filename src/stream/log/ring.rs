@@ -112,7 +112,8 @@ impl Ring {
     pub fn read(&self, place: &mut Place, limit: usize, mut each: impl FnMut(u64, &[u8])) {
         let wanted = (place.after + 1).max(self.first());
         let (mut shown, mut bytes) = (false, 0);
-        for segment in self.segments.range(self.holder(wanted)..) {
+        // by index: nearly always this is the last segment alone, and making a range iterator costs more than the rest
+        for segment in (self.holder(wanted)..self.segments.len()).map(|index| &self.segments[index]) {
             let (mut number, mut offset) = match segment.first == place.segment {
                 true => (place.after + 1, place.offset),
                 false => (segment.first, 0),
@@ -131,6 +132,13 @@ impl Ring {
                 offset = end;
             }
         }
+    }
+
+    /// Returns the place behind the latest event.
+    pub fn end(&self) -> Place {
+        let latest = self.segments.back();
+        let (segment, offset) = latest.map_or((0, 0), |latest| (latest.first, latest.packed.len()));
+        Place { after: self.last, segment, offset }
     }
 
     /// Returns the index of the segment that holds this event or would hold it: readers are nearly always at the latest one.

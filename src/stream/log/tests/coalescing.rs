@@ -16,7 +16,7 @@ const WIDE: Bounds = Bounds { one: 1 << 20, all: 1 << 30 };
 
 fn publish(leader: &mut Leader, text: &str) {
     let event = Batch::new(Bytes::copy_from_slice(text.as_bytes()), Instant::now(), Flags::DATA | Flags::OUTPUT);
-    leader.publish(&event, Tally::default).expect("it has a subscriber");
+    leader.publish(event, Tally::default).expect("it has a subscriber");
     leader.wake();
 }
 
