@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::stream::log::coalescer::{Coalescer, CoalescingKey, Entered, Leader, Subscriber};
 use crate::stream::log::core::{Bounds, WINDOW};
+use crate::stream::log::reader::Taken;
 use crate::upstream::failure::Failure;
 
 const KEY: CoalescingKey = CoalescingKey([7; 32]);
@@ -291,4 +292,39 @@ fn the_orders_come_to_detached_readers() {
     let acts = (0..40).flat_map(|_| [Act::Push(5000), Act::Read(1)]);
     let acts = std::iter::once(Act::Join).chain(acts);
     assert_eq!(run(acts.collect(), 4096), 1);
+}
+
+/// What the subscriber takes: whether it is the latest event without a copy, and its text.
+fn take(subscriber: &mut Subscriber) -> Option<(bool, String)> {
+    let (mut copied, mut cx) = (Vec::new(), Context::from_waker(Waker::noop()));
+    match subscriber.poll_take(&mut cx, 500, |event| copied.extend_from_slice(event.bytes)) {
+        Poll::Ready(Taken::Latest(latest)) => Some((true, String::from_utf8(latest.bytes.to_vec()).unwrap())),
+        Poll::Ready(Taken::Read(Read::Events(_))) => Some((false, String::from_utf8(copied).unwrap())),
+        Poll::Ready(Taken::Read(other)) => panic!("{other:?}"),
+        Poll::Pending => None,
+    }
+}
+
+#[test]
+fn a_reader_that_waits_takes_the_latest_event_without_a_copy_and_one_that_is_behind_reads_copies() {
+    let coalescer = Arc::new(Coalescer::default());
+    let (mut leader, mut first) = lead(&coalescer, WIDE);
+    let mut second = coalescer.join(KEY).unwrap();
+    assert_eq!((take(&mut first), take(&mut second)), (None, None));
+    publish(&mut leader, "a");
+    assert_eq!(take(&mut first), Some((true, "a".into())));
+    assert_eq!(take(&mut first), None, "once");
+    publish(&mut leader, "b");
+    assert_eq!(take(&mut first), Some((true, "b".into())));
+    // the second one lacks two events
+    assert_eq!(take(&mut second), Some((false, "ab".into())));
+    // both have all: the event that only the first one waits for is the latest for both
+    assert_eq!(take(&mut first), None);
+    publish(&mut leader, "c");
+    assert_eq!(take(&mut second), Some((true, "c".into())));
+    assert_eq!(read(&mut first), ("c".into(), None), "as a copy, too");
+    publish(&mut leader, "d");
+    leader.end(Tally::default());
+    assert_eq!(take(&mut second), Some((false, "d".into())), "an ended log holds no buffer of its upstream");
+    assert_eq!(read(&mut first), ("d".into(), Some("ended")));
 }
