@@ -103,6 +103,7 @@ impl CacheSource {
         }
     }
 
+    #[inline]
     fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>, flags: &mut Flags) -> Poll<Taken> {
         if let Origin::Entering(entering) = &mut self.origin {
             match ready!(entering.as_mut().poll(cx)) {
@@ -112,7 +113,7 @@ impl CacheSource {
                 }
                 // the gateway shuts down: the answer in progress is lost
                 Err(Failure::Draining) => return Poll::Ready(Taken::Read(Read::Lost)),
-                Err(failure) => return Poll::Ready(Taken::Read(Read::Failed(failure))),
+                Err(failure) => return Poll::Ready(Taken::Read(Read::Failed(Box::new(failure)))),
             }
         }
         let Self { origin, part, meter, pass_usage, limit, .. } = self;
@@ -176,6 +177,7 @@ impl CacheSource {
 }
 
 impl Source for CacheSource {
+    #[inline]
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         let (mut out, mut flags) = (Vec::new(), Flags::default());
         while !self.ended {
@@ -201,7 +203,7 @@ impl Source for CacheSource {
                 Read::Ended => self.end(Outcome::Ok),
                 Read::Gap { .. } => return Poll::Ready(self.break_off(too_slow(), "gap")),
                 Read::Failed(failure) => return Poll::Ready(self.fail(&failure)),
-                Read::Broken(reject) => return Poll::Ready(self.break_off(reject, "joined_stream_broke")),
+                Read::Broken(reject) => return Poll::Ready(self.break_off(*reject, "joined_stream_broke")),
                 Read::Lost => return Poll::Ready(self.lost()),
             }
         }
@@ -243,7 +245,7 @@ pub async fn whole(mut subscriber: Subscriber, family: &dyn Family) -> Result<(B
             Read::Events(_) if bytes > MAX_WHOLE => return Err(Failure::BadBody("it is too large")),
             Read::Events(_) => {}
             Read::Broken(_) | Read::Gap { .. } => return Err(Failure::Broken),
-            Read::Failed(failure) => return Err(failure),
+            Read::Failed(failure) => return Err(*failure),
             Read::Lost => return Err(Failure::Draining),
         }
     }

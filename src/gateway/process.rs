@@ -70,35 +70,23 @@ impl Shared {
         let body_memory = BodyMemory::new(metrics.body_memory.clone());
         let store = Arc::new(Store::nowhere(Arc::clone(&metrics)));
         let cache = ResponseCache::new(config.cache.as_ref(), Arc::clone(&store));
-        let Some(redis) = &config.redis else {
-            let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
-            let budgets = Budgets::local(config.max_callers);
-            let revocations = Arc::new(LocalRevocations::default());
-            return Ok(Self {
-                families: families::ALL,
-                metrics,
-                open,
-                streams,
-                body_memory,
-                limiter,
-                budgets,
-                health_registry,
-                store,
-                cache,
-                revocations,
-                drain,
-            });
+        let (limiter, budgets, revocations): (_, _, Arc<dyn Revocations>) = match &config.redis {
+            None => {
+                let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
+                (limiter, Budgets::local(config.max_callers), Arc::new(LocalRevocations::default()))
+            }
+            Some(redis) => {
+                let link = Arc::new(Connection::start(redis, "limits", Arc::clone(&metrics))?);
+                store.move_to(store.place(shares_answers(config))?);
+                join!(link.is_ready_within(FIRST_CONNECTION), store.is_ready_within(FIRST_CONNECTION));
+                let revocations = SharedRevocations::start(Arc::clone(&link), Arc::clone(&metrics));
+                let budgets = Budgets::shared(config.max_callers, Arc::clone(&link), redis.local_share);
+                let limiter = Limiter::shared(config.max_callers, link, redis, Arc::clone(&metrics))?;
+                (limiter, budgets, revocations)
+            }
         };
-        let link = Arc::new(Connection::start(redis, "limits", Arc::clone(&metrics))?);
-        store.move_to(store.place(shares_answers(config))?);
-        join!(link.is_ready_within(FIRST_CONNECTION), store.is_ready_within(FIRST_CONNECTION));
-        let revocations = SharedRevocations::start(Arc::clone(&link), Arc::clone(&metrics));
-        let share = redis.local_share;
-        let budgets = Budgets::shared(config.max_callers, Arc::clone(&link), share);
-        let limiter = Limiter::shared(config.max_callers, link, redis, Arc::clone(&metrics))?;
-        let families = families::ALL;
         Ok(Self {
-            families,
+            families: families::ALL,
             metrics,
             open,
             streams,

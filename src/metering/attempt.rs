@@ -152,7 +152,7 @@ fn is_refusal(failure: &Failure, stage: Stage) -> bool {
         Failure::NoConnection(_) => true,
         Failure::Refused(_) | Failure::InBody(_) | Failure::BadHead(_) => true,
         Failure::Broken => stage != Stage::Answered,
-        Failure::SilentBeforeFirstEvent | Failure::SilentBetweenEvents => false,
+        Failure::SilentBeforeFirstEvent | Failure::SilentBeforeWhole | Failure::SilentBetweenEvents => false,
         Failure::TooLong | Failure::Deadline => false,
         Failure::BadBody(_) | Failure::Empty | Failure::Limited(_) | Failure::Draining => false,
     }

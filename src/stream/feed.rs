@@ -66,9 +66,11 @@ pub struct Feed {
     passed: bool,
     /// When bytes last came in, or the stream began.
     heard: Instant,
-    /// How many more bytes may come in before there is output. Suppressed events count as well, because a small event that
-    /// is held keeps alive the whole buffer that it came in.
+    /// How many more bytes may come in without output. Before the first output, suppressed events count as well, for a small
+    /// event that is held keeps alive the whole buffer that it came in. Afterwards this bounds the work for an upstream that
+    /// sends comments without end.
     allowance: usize,
+    max_event: usize,
 }
 
 /// The most chunks without a batch that are read in one poll. An upstream that always has more, none of it for the client,
@@ -100,6 +102,7 @@ impl Feed {
             passed: false,
             heard: Instant::now(),
             allowance: max_event,
+            max_event,
         }
     }
 
@@ -217,7 +220,7 @@ impl Feed {
     fn take_in(&mut self, chunk: Bytes) {
         let complete = Instant::now();
         self.heard = complete;
-        let length = chunk.len();
+        let (length, outputs) = (chunk.len(), self.tally().output_events);
         self.framer.push(chunk);
         while self.failed.is_none() && !self.tally().done {
             let event = match self.framer.next_event() {
@@ -237,7 +240,9 @@ impl Feed {
                 Verdict::Fail(failure) => self.failed = Some(failure),
             }
         }
-        if self.tally().output_events > 0 {
+        if self.tally().output_events > outputs {
+            // the next event may be of this size, too, and be followed by as much
+            self.allowance = self.max_event.saturating_mul(2);
             return;
         }
         match self.allowance.checked_sub(length) {

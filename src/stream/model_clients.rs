@@ -118,8 +118,8 @@ impl ModelClients {
         };
         let (patience, silent) = match streaming {
             true => (self.rules.first_event_timeout, Failure::SilentBeforeFirstEvent),
-            // a whole answer has no events: the upstream is silent until its head, then between its bytes
-            false => (self.rules.idle_timeout, Failure::SilentBetweenEvents),
+            // a whole answer has no events: the upstream is silent until it is complete
+            false => (self.rules.whole_timeout, Failure::SilentBeforeWhole),
         };
         let answer = {
             // pinned here: `timeout` would move it, and it has several kilobytes

@@ -19,6 +19,8 @@ pub enum Failure {
     NoConnection(ConnectError),
     /// The upstream sent nothing within `first_event_timeout`.
     SilentBeforeFirstEvent,
+    /// The upstream sent no head of an answer that is not streamed within `whole_timeout`.
+    SilentBeforeWhole,
     /// The upstream sent nothing for `idle_timeout`.
     SilentBetweenEvents,
     /// `max_duration` is over.
@@ -101,6 +103,7 @@ impl Failure {
                 Cause::TimedOut(_) => "connect_timeout",
             },
             Failure::SilentBeforeFirstEvent => "first_event_timeout",
+            Failure::SilentBeforeWhole => "whole_timeout",
             Failure::SilentBetweenEvents => "idle_timeout",
             Failure::TooLong => "max_duration",
             Failure::Deadline => "deadline",
@@ -139,6 +142,7 @@ impl Failure {
                 Cause::TimedOut(_) => timeout("The upstream did not accept a connection in time."),
             },
             Failure::SilentBeforeFirstEvent => timeout("The upstream sent nothing within stream.first_event_timeout."),
+            Failure::SilentBeforeWhole => timeout("The upstream sent no answer within stream.whole_timeout."),
             Failure::SilentBetweenEvents => timeout("The upstream fell silent for stream.idle_timeout."),
             Failure::TooLong => timeout("The completion took longer than stream.max_duration."),
             Failure::Deadline => timeout("No model gave output within fallback.deadline."),
@@ -219,6 +223,7 @@ mod tests {
             connect_error(Cause::NotTls),
             connect_error(Cause::TimedOut(Duration::from_secs(1))),
             Failure::SilentBeforeFirstEvent,
+            Failure::SilentBeforeWhole,
             Failure::SilentBetweenEvents,
             refused(429),
             refused(500),

@@ -27,6 +27,10 @@ pub(super) struct Head {
     ends: Vec<(usize, usize)>,
 }
 
+/// Most interim heads before a response: one each second for almost three hours. They bring a response no further, and an upstream
+/// that sends nothing else would keep a core busy.
+const MAX_INTERIM: u32 = 10_000;
+
 /// The bytes are not a head, or a head that cannot be used: the start of the next message is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BadHead;
@@ -36,6 +40,8 @@ pub(super) struct BadHead;
 pub(super) struct HeadReader {
     /// The beginning of a head; empty, without a buffer, if each head comes in with one read.
     unfinished: Vec<u8>,
+    /// Interim heads so far.
+    interim: u32,
 }
 
 impl Head {
@@ -118,6 +124,10 @@ impl HeadReader {
             at += length;
             if !head.is_interim() {
                 return Ok(Some((head, at - before)));
+            }
+            self.interim += 1;
+            if self.interim > MAX_INTERIM {
+                return Err(BadHead);
             }
         }
         self.unfinished = all[at..].to_vec();
@@ -252,6 +262,15 @@ mod tests {
         for size in [1000, bytes.len()] {
             let pieces: Vec<_> = bytes.as_bytes().chunks(size).collect();
             assert_eq!(read(&pieces).unwrap().unwrap().0.status, StatusCode::OK);
+        }
+    }
+
+    #[test]
+    fn interim_heads_without_end_are_no_head() {
+        let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(MAX_INTERIM as usize + 1);
+        for size in [1000, interim.len()] {
+            let pieces: Vec<_> = interim.as_bytes().chunks(size).collect();
+            assert_eq!(read(&pieces), Err(BadHead));
         }
     }
 

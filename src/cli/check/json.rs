@@ -128,6 +128,7 @@ fn stream(config: &Config) -> Value {
         "first_event_timeout": format_duration(stream.first_event_timeout),
         "commit_after": format_duration(stream.commit_after),
         "idle_timeout": format_duration(stream.idle_timeout),
+        "whole_timeout": format_duration(stream.whole_timeout),
         "max_duration": format_duration(stream.max_duration),
     })
 }

@@ -179,6 +179,7 @@ impl Leader {
     ///
     /// # Errors
     /// The last subscriber has left.
+    #[inline]
     pub fn publish(&mut self, event: Batch, tally: impl FnOnce() -> Tally) -> Result<(), Fenced> {
         self.is_whole = self.answer.log.append(event, tally, &mut self.waiting)?.is_whole;
         if !self.is_whole {
@@ -273,7 +274,7 @@ impl Subscriber {
             match self.reader.poll_end(cx) {
                 // the head may have been published between the two checks
                 Poll::Pending => self.known_head().map_or(Poll::Pending, |head| Poll::Ready(Ok(head))),
-                Poll::Ready(Read::Failed(failure)) => Poll::Ready(Err(failure)),
+                Poll::Ready(Read::Failed(failure)) => Poll::Ready(Err(*failure)),
                 Poll::Ready(_) => Poll::Ready(self.known_head().ok_or(Failure::Draining)),
             }
         })
@@ -297,6 +298,7 @@ impl Subscriber {
     }
 
     /// The same, as [`Reader::poll_take`].
+    #[inline]
     pub fn poll_take(&mut self, cx: &mut Context<'_>, limit: usize, each: impl FnMut(Event<'_>)) -> Poll<Taken> {
         self.reader.poll_take(cx, limit, each)
     }

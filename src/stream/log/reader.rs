@@ -29,9 +29,9 @@ pub enum Read {
     /// The writer was dropped before the end of the stream.
     Lost,
     /// No upstream has answered.
-    Failed(Failure),
+    Failed(Box<Failure>),
     /// The upstream broke after these events.
-    Broken(Reject),
+    Broken(Box<Reject>),
 }
 
 /// The result of [`Reader::poll_take`].
@@ -84,6 +84,7 @@ impl Reader {
 
     /// Takes the latest event without a copy if it is the only one that the reader lacks. Otherwise does the same as
     /// [`Reader::poll_read`].
+    #[inline]
     pub fn poll_take(&mut self, cx: &mut Context<'_>, limit: usize, each: impl FnMut(Event<'_>)) -> Poll<Taken> {
         let mut state = self.log.state();
         let taken = match self.position.take_latest(&mut state) {
@@ -124,6 +125,7 @@ impl Drop for Reader {
 }
 
 impl Position {
+    #[inline]
     fn take_latest(&mut self, state: &mut State) -> Option<Latest> {
         if self.place.after() + 1 != state.ring.last() || state.latest.is_none() {
             return None;
@@ -196,7 +198,7 @@ fn poll_end(state: &mut State, slot: usize, cx: &mut Context<'_>) -> Poll<Read> 
         }
         Phase::Ended => Read::Ended,
         Phase::Lost => Read::Lost,
-        Phase::Failed(failure) => Read::Failed(failure.clone()),
-        Phase::Broken(reject) => Read::Broken(reject.clone()),
+        Phase::Failed(failure) => Read::Failed(Box::new(failure.clone())),
+        Phase::Broken(reject) => Read::Broken(Box::new(reject.clone())),
     })
 }

@@ -68,11 +68,11 @@ fn whole_outcome(fault: Fault) -> Outcome {
 }
 
 /// Deadlines that are short where the fault runs into them, and else do not matter. An answer in one piece has no first
-/// event: its silence is bounded by `idle_timeout` alone.
+/// event: its silence is bounded by `whole_timeout` before its head, and by `idle_timeout` behind it.
 pub fn patience(fault: Fault, stream: bool) -> &'static str {
     match fault {
         Fault::Silent | Fault::HeadersThenSilent if stream => "first_event_timeout = \"1s\"",
-        Fault::Silent | Fault::HeadersThenSilent => "idle_timeout = \"1s\"",
+        Fault::Silent | Fault::HeadersThenSilent => "idle_timeout = \"1s\"\nwhole_timeout = \"1s\"",
         Fault::NeverFinish => "max_duration = \"2s\"",
         _ => "",
     }
