@@ -89,10 +89,10 @@ impl Asked {
         parts.extend(kind.undecided.as_ref().map(|caller| caller.0.0.as_slice()));
         parts.extend(candidates.iter().map(|route| route.0.0.as_slice()));
         let purpose = match (kind.streamed, kind.undecided.is_some()) {
-            (true, false) => "streamed flight",
-            (false, false) => "whole flight",
-            (true, true) => "streamed flight of auto",
-            (false, true) => "whole flight of auto",
+            (true, false) => "coalesced stream",
+            (false, false) => "coalesced whole",
+            (true, true) => "coalesced stream of auto",
+            (false, true) => "coalesced whole of auto",
         };
         CoalescingKey(Digest::of(purpose, &parts).0)
     }

@@ -34,7 +34,7 @@ struct Pace {
     due: Instant,
     timer: Timer,
     /// Ready when the gateway shuts down: then the remaining events are sent at once.
-    hurry: Pin<Box<WaitForCancellationFutureOwned>>,
+    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
     hurried: bool,
 }
 
@@ -49,15 +49,15 @@ impl Replay {
     }
 
     /// Makes the replay paced: the first event at once, no pause over [`LONGEST_PAUSE`], and everything at once after
-    /// `hurry`.
+    /// `shutdown`.
     #[must_use]
-    pub fn paced(mut self, hurry: &CancellationToken) -> Self {
+    pub fn paced(mut self, shutdown: &CancellationToken) -> Self {
         let now = Instant::now();
         self.pace = Some(Pace {
             last: None,
             due: now,
             timer: Timer::at(now),
-            hurry: Box::pin(hurry.clone().cancelled_owned()),
+            shutdown: Box::pin(shutdown.clone().cancelled_owned()),
             hurried: false,
         });
         self
@@ -91,7 +91,7 @@ impl Replay {
 
 impl Pace {
     fn poll_due(&mut self, at: u32, cx: &mut Context<'_>) -> Poll<()> {
-        self.hurried = self.hurried || self.hurry.as_mut().poll(cx).is_ready();
+        self.hurried = self.hurried || self.shutdown.as_mut().poll(cx).is_ready();
         if self.hurried {
             return Poll::Ready(());
         }

@@ -57,7 +57,7 @@ pub fn head(input: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    /// The inputs that fuzzing has kept for a target.
+    /// The stored corpus of a target.
     fn corpus(target: &str) -> Vec<Vec<u8>> {
         let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
         let files = std::fs::read_dir(directory).unwrap();

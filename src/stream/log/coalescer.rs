@@ -163,7 +163,7 @@ impl Leader {
     /// Publishes which model and upstream answer.
     pub fn open(&mut self, head: Head, tally: Tally) {
         *self.answer.head() = Some(Arc::new(head));
-        // the log's waker is taken here: the next look registers again
+        // the log's waker is taken here: the next poll registers it again
         self.registered = Waker::noop().clone();
         let mut state = self.answer.log.state();
         state.tally = tally;

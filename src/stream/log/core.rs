@@ -29,7 +29,7 @@ pub struct Log {
     /// The request that created the log.
     pub(super) author: Author,
     policy: Policy,
-    /// Its writer may not go on: it has ended, was stopped or is abandoned. For a look without the lock.
+    /// The writer must stop: the log has ended, was stopped or is abandoned. It is read without the lock.
     stopped: AtomicBool,
     state: Mutex<State>,
 }
@@ -315,12 +315,12 @@ impl Log {
         Poll::Pending
     }
 
-    /// Its writer may not go on. Stored before the writer is woken, which then finds it.
+    /// Signals the writer to stop. This is stored before the writer is woken, which then reads it.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
     }
 
-    /// Whether its writer may not go on, without the lock.
+    /// Whether the writer must stop, without the lock.
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
     }

@@ -34,12 +34,12 @@ pub enum Read {
     Broken(Box<Reject>),
 }
 
-/// What a reader gets that can take the latest event without a copy.
+/// The result of [`Reader::poll_take`].
 #[derive(Debug)]
 pub enum Taken {
-    /// The latest event, which is all that the reader lacked.
+    /// The latest event, which is the only one that the reader lacked.
     Latest(Latest),
-    /// What [`Reader::poll_read`] returns.
+    /// The result of [`Reader::poll_read`].
     Read(Read),
 }
 
@@ -60,7 +60,7 @@ pub struct Reader {
     position: Position,
 }
 
-/// Where a reader is in its log.
+/// The position of a reader in its log.
 struct Position {
     slot: usize,
     place: Place,
@@ -82,7 +82,8 @@ impl Reader {
         read
     }
 
-    /// Takes the latest event without a copy where it is all that the reader lacks; else as [`Reader::poll_read`].
+    /// Takes the latest event without a copy if it is the only one that the reader lacks. Otherwise does the same as
+    /// [`Reader::poll_read`].
     #[inline]
     pub fn poll_take(&mut self, cx: &mut Context<'_>, limit: usize, each: impl FnMut(Event<'_>)) -> Poll<Taken> {
         let mut state = self.log.state();
@@ -129,7 +130,7 @@ impl Position {
         if self.place.after() + 1 != state.ring.last() || state.latest.is_none() {
             return None;
         }
-        // the only reader leaves nothing behind
+        // the only reader takes the event itself
         let latest = if state.readers.len() == 1 { state.latest.take() } else { state.latest.clone() }?;
         self.place = state.ring.end();
         let slot = state.readers.get_mut(self.slot)?;

@@ -134,7 +134,7 @@ impl Ring {
         }
     }
 
-    /// The place behind the latest event.
+    /// Returns the place behind the latest event.
     pub fn end(&self) -> Place {
         let latest = self.segments.back();
         let (segment, offset) = latest.map_or((0, 0), |latest| (latest.first, latest.packed.len()));
