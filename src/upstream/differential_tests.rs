@@ -30,6 +30,9 @@ enum Stricter {
     Http10,
     /// `close` in a line with non-ASCII bytes, which hyper ignores (RFC 9110 §7.6.1).
     CloseBesideOtherBytes,
+    /// A byte of the trailer section that no field has at its place: the body is broken at once. hyper reads the section to its end
+    /// before it looks at its lines.
+    TrailerByte,
     /// A line of the trailer section that ends with LF only: the body is broken (RFC 9112 §7.1; §2.2 lets a reader accept
     /// it).
     TrailerLineEnd,
@@ -148,10 +151,14 @@ fn compare(bytes: &[u8], here: Option<&Response>, hyper: Option<&Response>) -> R
         let chunked = codings.len() == 1 && codings[0].eq_ignore_ascii_case(b"chunked");
         return if codings.is_empty() || chunked { Err(()) } else { Ok(Some(Stricter::Coding)) };
     };
+    let is_broken_here =
+        *here == (Response { end: End::Broken, reusable: false, ..hyper.clone() }) && !codings.is_empty();
     let has_lone_lf = bytes.windows(2).any(|pair| pair[0] != b'\r' && pair[1] == b'\n');
-    if *here == (Response { end: End::Broken, reusable: false, ..hyper.clone() }) && !codings.is_empty() && has_lone_lf
-    {
+    if is_broken_here && has_lone_lf {
         return Ok(Some(Stricter::TrailerLineEnd));
+    }
+    if is_broken_here && hyper.end == End::Open && bytes.windows(3).any(|bytes| bytes == b"0\r\n") {
+        return Ok(Some(Stricter::TrailerByte));
     }
     if *here != (Response { reusable: false, ..hyper.clone() }) {
         return Err(());
@@ -218,6 +225,7 @@ fn this_reader_is_stricter_where_it_is_said_to_be() {
         ("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n", Stricter::Http10),
         ("HTTP/1.1 200 OK\r\nconnection: \u{e9}, close\r\ncontent-length: 0\r\n\r\n", Stricter::CloseBesideOtherBytes),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\nt: 1\n\r\n", Stricter::TrailerLineEnd),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n \r\nH", Stricter::TrailerByte),
     ] {
         assert_eq!(verdict(text), Ok(Some(expected)), "{text:?}");
     }
