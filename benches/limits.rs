@@ -115,13 +115,16 @@ fn by_address(number: u32) -> Caller {
     Caller::anonymous(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number)))
 }
 
-/// Whether the caller may: all that a request pays before the upstream is asked, and what it is charged at its end.
+/// Both steps of an admission, and their settlement: all that the limits of a caller cost one request.
 async fn decide(limiter: &Arc<Limiter>, rules: &Rules, caller: &Caller) {
-    let asked = Demand { caller, model: "dear", tokens: 1500 };
-    let decision = limiter.admit(rules, asked).await;
-    black_box(&decision.fields);
-    if let Ok(grant) = decision.outcome {
-        grant.settle(700);
+    let of_request = limiter.admit(rules, caller).await;
+    black_box(&of_request.fields);
+    let Ok(request) = of_request.outcome else { return };
+    let of_tokens = limiter.admit_tokens(rules, Demand { caller, model: "dear", tokens: 1500 }).await;
+    black_box(&of_tokens.fields);
+    request.settle(700);
+    if let Ok(tokens) = of_tokens.outcome {
+        tokens.settle(700);
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-/// Appends the text of an address. `Display` writes the same; for IPv4 it costs ten times as much, and each request needs it.
+/// Appends the text of an address, as `Display` writes it. `Display` takes ten times as long for IPv4, and each request
+/// needs it.
 pub fn push(text: &mut String, address: IpAddr) {
     match address {
         IpAddr::V4(address) => {

@@ -1,4 +1,5 @@
-//! The one response body type: bytes that are there, or a stream of frames. It cannot fail: a broken stream says so in-band.
+//! The type of every response body: bytes that are complete, or a stream of frames. It cannot fail: a broken stream ends with an
+//! error event.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -13,22 +14,22 @@ pub type Frames = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Infallible> 
 
 /// The body of every response.
 pub enum Body {
-    /// All of it at once; `None` once it is taken, or for an empty body.
+    /// The whole body; `None` once it is taken, or for an empty body.
     Full(Option<Bytes>),
-    /// Frame by frame, as they come, and then, where the client takes them, fields that are known at the end.
+    /// The frames as they come in, and then, if the client accepts them, trailer fields that are known at the end.
     Stream(Frames, Option<Trailer>),
 }
 
-/// Makes the trailer fields (RFC 9110 §6.5), once all else was sent; `None` where there is nothing to tell.
+/// Makes the trailer fields (RFC 9110 §6.5) when the rest has been sent; `None` without trailers.
 pub type Trailer = Box<dyn FnOnce() -> Option<HeaderMap> + Send>;
 
 impl Body {
-    /// No bytes.
+    /// Makes an empty body.
     pub fn empty() -> Self {
         Body::Full(None)
     }
 
-    /// These bytes.
+    /// Makes a body of these bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         Body::Full(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty()))
     }

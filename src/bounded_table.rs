@@ -1,7 +1,7 @@
-//! A table of callers that never grows: for what is counted of each of them in one process.
+//! A table of callers with a fixed size, for counts of each caller in one process.
 //!
-//! Set-associative, as a processor's cache is: a key's hash names a set of [`WAYS`] places, and whoever comes new takes the
-//! place of the one that loses least by it. Who that is, the owner of the table says.
+//! It is set-associative, as a processor's cache is: a key's hash selects a set of [`WAYS`] entries, and a new caller
+//! replaces the entry with the smallest loss. The owner of the table defines the loss.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -10,30 +10,30 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ring::digest;
 
-/// Places in a set. With twice as many places as callers, fewer than one caller in a thousand finds its set full.
+/// Entries in a set. With twice as many entries as callers, fewer than one caller in a thousand finds its set full.
 pub const WAYS: usize = 16;
-/// Places per caller that there is to be room for.
+/// Entries per expected caller.
 const ROOM: usize = 2;
 
-/// Names what is counted of a caller, in all or at one model: 128 bits of SHA-256, so that callers can neither be read out of
-/// a store nor made to collide in it.
+/// The key of a caller's counts, for all models or for one: 128 bits of SHA-256, so that callers can neither be read from a
+/// store nor made to collide in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Key(pub [u8; 16]);
 
 /// A value for each caller, as long as there is room.
 pub struct BoundedTable<V> {
-    /// Made at the first use: a gateway that counts nothing pays nothing.
+    /// Allocated at the first use: a gateway that counts nothing needs no memory for it.
     sets: OnceLock<Box<[Mutex<Set<V>>]>>,
     len: usize,
-    /// Keyed at random, so that nobody can choose an address that meets another one's.
+    /// Randomly keyed, so that a client cannot choose an address that collides with another one.
     hasher: RandomState,
 }
 
-/// The callers that share so many places.
+/// The entries of one set.
 #[derive(Debug, Default)]
 pub struct Set<V>([Entry<V>; WAYS]);
 
-/// One caller. An empty place is that of a caller for whom nothing is counted.
+/// One caller. An empty entry has the key of a caller for whom nothing is counted.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Entry<V> {
     key: Key,
@@ -41,7 +41,7 @@ pub struct Entry<V> {
 }
 
 impl Key {
-    /// Of a caller in all (`model` = ""), or at one model.
+    /// Returns the key of a caller for all models (`model` = ""), or for one model.
     pub fn of(caller: &str, model: &str) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);
         // neither a caller's id nor the name of a model has a zero byte
@@ -53,51 +53,51 @@ impl Key {
 }
 
 impl fmt::Display for Key {
-    /// 32 hexadecimal digits.
+    /// Writes 32 hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 
 impl<V: Copy + Default> BoundedTable<V> {
-    /// With room for so many callers: twice the size of an [`Entry`] each, once the first set is used.
+    /// Makes a table for so many callers: twice the size of an [`Entry`] each, once the first set is used.
     pub fn new(callers: usize) -> Self {
         Self { sets: OnceLock::new(), len: (callers * ROOM).div_ceil(WAYS).max(1), hasher: RandomState::new() }
     }
 
-    /// How many sets there will be.
+    /// Returns how many sets there will be.
     #[cfg(test)]
     pub fn planned(&self) -> usize {
         self.len
     }
 
-    /// How many sets there are; `None` before the first use.
+    /// Returns how many sets there are, or `None` before the first use.
     #[cfg(test)]
     pub fn made(&self) -> Option<usize> {
         self.sets.get().map(|sets| sets.len())
     }
 
-    /// The number of the set that holds this caller, if any does.
+    /// Returns the index of the set that may hold this caller.
     pub fn set_of(&self, key: Key) -> usize {
-        // the remainder of an even hash is even enough: the table is far smaller than 2⁶⁴
+        // the remainder of a uniform hash is uniform enough, because the table is far smaller than 2⁶⁴
         (self.hasher.hash_one(key) % self.len as u64) as usize
     }
 
-    /// Locks the set of this number. Who needs two takes the lower one first.
+    /// Locks the set with this index. A caller that needs two sets locks the lower index first.
     pub fn lock(&self, set: usize) -> MutexGuard<'_, Set<V>> {
         let sets = self.sets.get_or_init(|| (0..self.len).map(|_| Mutex::default()).collect());
-        // each change of a set is whole before anything could panic
+        // each change of a set is complete before anything could panic
         sets[set].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<V: Copy + Default> Set<V> {
-    /// The caller's value, if it has a place.
+    /// Returns the caller's value, if it has an entry.
     pub fn find(&mut self, key: Key) -> Option<&mut V> {
         self.0.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.value)
     }
 
-    /// Writes the caller's value: in its own place, or in that of the one for whom `loss` is least.
+    /// Writes the caller's value: into its own entry, or into the one with the smallest `loss`.
     pub fn write<L: Ord>(&mut self, key: Key, value: V, loss: impl Fn(&V) -> L) {
         let own = self.0.iter().position(|entry| entry.key == key);
         let place = own.or_else(|| (0..WAYS).min_by_key(|place| loss(&self.0[*place].value)));

@@ -4,18 +4,18 @@ use tokio_util::sync::CancellationToken;
 
 /// Shared by the listeners, the connections and the streams. Clones are the same drain.
 ///
-/// A moment implies those before it: whoever fires [`Self::begun`] alone fires the two above it as well.
+/// A moment implies those before it: if [`Self::begun`] alone is cancelled, `closing` and `announced` are cancelled too.
 #[derive(Debug, Clone)]
 pub struct Drain {
-    /// Fires first: the load balancer is informed, everything is still served, and responses ask clients to close.
+    /// Cancelled first: the load balancer is informed, everything is still served, and responses ask clients to close.
     pub announced: CancellationToken,
-    /// Fires after `server.shutdown_delay`: the public listener closes.
+    /// Cancelled after `server.shutdown_delay`: the public listener closes.
     pub closing: CancellationToken,
     /// The public listener is closed, and connections that it has just accepted had time for their first request.
     pub closed: CancellationToken,
     /// No new request is accepted; streams go on.
     pub begun: CancellationToken,
-    /// Fires when `server.drain` is over: streams end now, honestly.
+    /// Cancelled when `server.drain` is over: streams end now with an error event.
     pub over: CancellationToken,
 }
 

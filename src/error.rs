@@ -1,4 +1,4 @@
-//! A refusal is a value: [`Reject`] holds what the client may see of it, and nothing else. Pure.
+//! A refusal as a value: [`Reject`] holds what the client may see, and nothing else. Pure.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use http::StatusCode;
 pub enum Code {
     /// The request itself is wrong; the message names the JSON path or the header.
     InvalidRequest,
-    /// No credentials, and some are needed.
+    /// There are no credentials, but they are required.
     MissingCredentials,
-    /// Unknown, expired or revoked credentials: one answer for all.
+    /// The credentials are unknown, expired or revoked: one answer for all.
     InvalidCredentials,
     /// The page's origin is not in `cors.origins`.
     OriginNotAllowed,
@@ -22,11 +22,11 @@ pub enum Code {
     NotFound,
     /// The named model is not configured.
     ModelNotFound,
-    /// No such resumable stream, or not this caller's: one answer for both.
+    /// The resumable stream does not exist, or belongs to another caller: one answer for both.
     StreamNotFound,
     /// A resumable stream was stopped before its end. It is an event of the stream, never a status.
     StreamStopped,
-    /// Events of a stream were discarded before its reader took them. It is an event of the stream, never a status.
+    /// Events of a stream were discarded before its reader read them. It is an event of the stream, never a status.
     Gap,
     /// The route exists, the method does not.
     MethodNotAllowed,
@@ -36,7 +36,7 @@ pub enum Code {
     BodyTooLarge,
     /// The request body is not JSON.
     UnsupportedMediaType,
-    /// This server does not answer for the host.
+    /// The host is not one of this gateway.
     MisdirectedRequest,
     /// The request head is too large.
     HeadersTooLarge,
@@ -44,17 +44,17 @@ pub enum Code {
     UriTooLong,
     /// Too many requests, here or at the upstream.
     RateLimited,
-    /// The caller has spent its budget of the day.
+    /// The caller has spent its daily budget.
     BudgetExceeded,
-    /// The upstream failed, or answered what cannot be used.
+    /// The upstream failed, or its answer cannot be used.
     UpstreamFailure,
-    /// The upstream or this gateway has no capacity now.
+    /// The upstream or the gateway has no capacity now.
     Overloaded,
-    /// This gateway is shutting down.
+    /// The gateway is shutting down.
     Draining,
-    /// The upstream stayed silent too long.
+    /// The upstream was silent for too long.
     UpstreamTimeout,
-    /// The request asks for a cached answer alone, and there is none (RFC 9111 §5.2.1.7).
+    /// The request asks only for a cached answer, and there is none (RFC 9111 §5.2.1.7).
     NotCached,
     /// A defect of the gateway itself.
     InternalError,
@@ -89,7 +89,7 @@ impl Code {
         Code::InternalError,
     ];
 
-    /// The name that stands in `error.code`.
+    /// Returns the value of `error.code`.
     pub fn as_str(self) -> &'static str {
         match self {
             Code::InvalidRequest => "invalid_request",
@@ -119,7 +119,7 @@ impl Code {
         }
     }
 
-    /// The HTTP status that goes with the code.
+    /// Returns the HTTP status of the code.
     pub fn status(self) -> StatusCode {
         match self {
             Code::InvalidRequest => StatusCode::BAD_REQUEST,
@@ -143,18 +143,18 @@ impl Code {
     }
 }
 
-/// A refused or failed request: what the client reads of it.
+/// A refused or failed request, as the client sees it.
 ///
-/// The message is written by the gateway: it never holds a byte of an upstream's error body, a secret or a prompt.
+/// The message is written by the gateway: it never contains a byte of an upstream's error body, a secret or a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
-    /// What went wrong, from the closed set.
+    /// The error code.
     pub code: Code,
-    /// One or two sentences for a person: what was wrong, where, and the mend.
+    /// One or two sentences for a person: what is wrong, where, and the fix.
     pub message: Cow<'static, str>,
-    /// When to come back: written as `retry-after`, whole seconds, rounded up.
+    /// When to retry: sent as `retry-after`, whole seconds, rounded up.
     pub retry_after: Option<Duration>,
-    /// For 405: the methods that the route has, written as `allow`.
+    /// For 405: the methods of the route, sent as `allow`.
     pub allow: Option<&'static str>,
 }
 
@@ -175,18 +175,18 @@ impl From<cors::decision::Refusal> for Reject {
 }
 
 impl Reject {
-    /// A refusal with this code and message.
+    /// Makes a refusal with this code and message.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), retry_after: None, allow: None }
     }
 
-    /// The same, with a time to come back after.
+    /// Adds a time after which the client may retry.
     pub fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
     }
 
-    /// The error that the client of this request reads; its family writes it.
+    /// Returns the error for the client of this request; its family writes it.
     pub fn api_error<'a>(&'a self, request_id: &'a str) -> ApiError<'a> {
         let Self { code, message, .. } = self;
         ApiError { status: code.status().as_u16(), code: code.as_str(), message, request_id }

@@ -4,10 +4,11 @@
 //!
 //! 1. accept: [`server::accept`] takes a connection within its limits; `server::connection` negotiates TLS and HTTP.
 //! 2. handle: `gateway::handle` makes the [`cors::decision`] first, and applies it to the response last.
-//! 3. admit: `gateway::admit` finds the caller by its credentials ([`auth`]).
+//! 3. admit: `gateway::admit` finds the caller by its credentials ([`auth`]), and takes its request and its concurrency permit
+//!    ([`limits`]).
 //! 4. read: `gateway::read` reads the body within its limits, and [`families`] parses it.
 //! 5. plan: `gateway::plan` selects the model and the candidates for fallback ([`routing`], [`models`]).
-//! 6. reserve: `gateway::reserve` reserves requests, tokens and money ([`limits`], [`spend`]).
+//! 6. reserve: `gateway::reserve` reserves tokens and money ([`limits`], [`spend`]).
 //! 7. source: `gateway::source` finds a cached or coalesced answer ([`cache`]), or asks an [`upstream`] with [`failover`].
 //! 8. respond: `gateway::respond` decides when the head is sent; [`stream`] carries the events to the client or into a log.
 //! 9. metering: [`metering`] measures the request, and settles it once.
@@ -17,6 +18,7 @@
 // leaves: each room may import them, they import no room
 pub mod address;
 pub mod body;
+pub mod body_memory;
 pub mod bounded_table;
 pub mod descriptors;
 pub mod drain;
@@ -24,6 +26,7 @@ pub mod error;
 pub mod media_type;
 pub mod metrics;
 pub mod models;
+pub mod offload;
 pub mod percent;
 pub mod price;
 pub mod recent_map;

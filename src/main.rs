@@ -11,8 +11,8 @@ use cli::{bench, check, cost, demo_upstream, doctor, key, route, serve, token};
 
 /// The edge gateway between browsers and LLM APIs.
 ///
-/// Without a subcommand it serves; without a configuration it starts the development default: TLS on
-/// https://localhost:8443 with a local CA, a demo upstream, a playground on another origin.
+/// Without a subcommand it serves; without a configuration it starts the development default: TLS on https://localhost:8443
+/// with a local CA, a demo upstream, a playground on another origin.
 #[derive(Parser)]
 #[command(
     version,
@@ -33,19 +33,19 @@ struct Arguments {
 enum Command {
     /// Serves (the default)
     Serve(serve::Args),
-    /// Checks a configuration: every mistake at once, with its place and the mend
+    /// Checks a configuration: reports every mistake at once, with its place and the fix
     Check(check::Args),
-    /// Does what a browser would do with a request to any server, and says why it is blocked
+    /// Does what a browser would do with a request to any server, and explains why it is blocked
     Doctor(Box<doctor::Args>),
     /// Measures streamed completions of any server: first token, tokens a second, buffering
     Bench(Box<bench::Args>),
-    /// Tells what a workload costs a month, foretold from prices or told from log lines
+    /// Computes the monthly cost of a workload, from a price table or from log lines
     Cost(Box<cost::Args>),
-    /// Gateway keys for servers and scripts: new, list, revoke
+    /// Manages gateway keys for servers and scripts: new, list, revoke
     Key(key::Args),
-    /// Tokens for pages: mint
+    /// Makes tokens for pages: mint
     Token(token::Args),
-    /// What decides for the model name auto: eval, explain
+    /// Shows how the model name auto is decided: eval, explain
     Route(route::Args),
     /// Starts an OpenAI-compatible server that needs no key and no model, with faults on demand
     DemoUpstream(demo_upstream::Args),
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print();
-            // --help and --version are no errors
+            // --help and --version are not errors
             if !error.use_stderr() {
                 return ExitCode::SUCCESS;
             }
@@ -84,7 +84,7 @@ fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Runtime::new() {
         Ok(runtime) => {
             let code = runtime.block_on(command);
-            // a name that is being looked up cannot be interrupted: nobody waits for it
+            // a running name lookup cannot be interrupted, so the process does not wait for it
             runtime.shutdown_background();
             code
         }
@@ -103,15 +103,15 @@ mod tests {
 
     use super::*;
 
-    /// The width of a terminal that nobody has widened.
+    /// The default width of a terminal.
     const WIDTH: usize = 80;
 
-    /// The help of this command and of all below it, each behind the words that lead to it.
+    /// Returns the help of this command and of all its subcommands, each with its words.
     fn helps(command: clap::Command, path: &str, all: &mut Vec<(String, String, String)>) {
         let written = command.get_after_long_help().or_else(|| command.get_after_help());
         let written = written.map(ToString::to_string).unwrap_or_default();
         let mut sized = command.clone().term_width(WIDTH).color(clap::ColorChoice::Never);
-        // the examples are the last that it shows
+        // the examples are at the end of the help
         let shown = sized.render_long_help().to_string();
         let begin = shown.find(written.lines().next().unwrap_or("nothing"));
         all.push((path.to_owned(), written, begin.map(|begin| shown[begin..].to_owned()).unwrap_or_default()));
@@ -120,7 +120,7 @@ mod tests {
         }
     }
 
-    /// What a shell would start: `tokenway` and its words, of each command among these lines.
+    /// Returns the words of each `tokenway` command in these lines, as a shell splits them.
     fn commands(text: &str) -> Vec<Vec<String>> {
         let lines = text.replace("\\\n", " ");
         let lines = lines.lines().filter(|line| line.starts_with("  ") && !line.trim_start().starts_with('#'));
@@ -151,7 +151,7 @@ mod tests {
                     panic!("{path} --help: {words:?}: {error}");
                 }
             }
-            // a line that clap breaks is another command
+            // a line that clap wraps would be another command
             assert_eq!(commands(&shown), commands(&written), "{path} --help");
             for line in written.lines().filter(|line| line.starts_with("  ")) {
                 assert!(line.chars().count() <= WIDTH && shown.contains(line), "{path} --help is broken at: {line}");

@@ -1,4 +1,4 @@
-//! What a request says about its body. Pure.
+//! Checks the declared type of a request body. Pure.
 
 use http::header;
 use http::request::Parts;

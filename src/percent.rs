@@ -8,12 +8,12 @@ impl Percent {
     /// The whole limit.
     pub const WHOLE: Self = Self(100);
 
-    /// A part of `percent`; more than 100 is 100.
+    /// Makes a part of `percent`; more than 100 is 100.
     pub fn new(percent: u64) -> Self {
         Self(percent.min(100))
     }
 
-    /// This part of a limit. It is at least 1, since a limit of 0 means no limit.
+    /// Returns this part of a limit. It is at least 1, because a limit of 0 means no limit.
     pub fn of(self, limit: u64) -> u64 {
         let part = u128::from(limit) * u128::from(self.0) / 100;
         u64::try_from(part).unwrap_or(limit).max(limit.min(1))

@@ -39,14 +39,15 @@ pub struct Count {
 }
 
 impl Count {
-    /// Prompt and completion tokens.
+    /// Returns prompt and completion tokens together.
     pub fn all(self) -> u64 {
         self.input.saturating_add(self.output)
     }
 }
 
 impl Prices {
-    /// The cost of these tokens. A part that exceeds its whole counts as the whole: some upstreams count reasoning separately.
+    /// Returns the cost of these tokens. A part that exceeds its whole counts as the whole: some upstreams count reasoning
+    /// separately.
     pub fn of(self, count: Count) -> Cost {
         let (cached, reasoning) = (count.cached.min(count.input), count.reasoning.min(count.output));
         self.input.of(count.input - cached)
@@ -82,7 +83,7 @@ impl Price {
             .ok_or_else(|| format!("`{decimal}` is over 1000000 dollars"))
     }
 
-    /// The cost of `tokens`.
+    /// Returns the cost of `tokens`.
     pub fn of(self, tokens: u64) -> Cost {
         Cost(u128::from(self.0) * u128::from(tokens))
     }
@@ -91,8 +92,8 @@ impl Price {
 impl fmt::Display for Price {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (whole, fraction) = (self.0 / 1_000_000, format!("{:06}", self.0 % 1_000_000));
-        let kept = fraction.trim_end_matches('0').len().max(2);
-        write!(f, "{whole}.{}", &fraction[..kept])
+        let length = fraction.trim_end_matches('0').len().max(2);
+        write!(f, "{whole}.{}", &fraction[..length])
     }
 }
 
@@ -107,21 +108,21 @@ impl Cost {
         Ok(price.of(1_000_000))
     }
 
-    /// Dollars with as many digits after the point as are needed, and at least two.
+    /// Returns dollars with as many digits after the point as are needed, and at least two.
     pub fn short(self) -> String {
         let full = self.to_string();
         let point = full.len() - 12;
-        let kept = full.trim_end_matches('0').len().max(point + 2);
-        full[..kept].to_owned()
+        let length = full.trim_end_matches('0').len().max(point + 2);
+        full[..length].to_owned()
     }
 
-    /// Dollars and cents, rounded to the nearest cent.
+    /// Returns dollars and cents, rounded to the nearest cent.
     pub fn cents(self) -> String {
         let cents = self.0.saturating_add(5_000_000_000) / 10_000_000_000;
         format!("{}.{:02}", cents / 100, cents % 100)
     }
 
-    /// Reads what [`Display`](fmt::Display) writes: dollars with at most twelve digits after the point.
+    /// Parses the output of [`Display`](fmt::Display): dollars with at most twelve digits after the point.
     pub fn parse_exact(text: &str) -> Option<Self> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
@@ -129,39 +130,39 @@ impl Cost {
         is_amount.then(|| format!("{whole}{fraction:0<12}").parse().ok()).flatten().map(Self)
     }
 
-    /// This amount times `numerator / denominator`, rounded down; unchanged if the denominator is zero.
+    /// Returns this amount times `numerator / denominator`, rounded down; unchanged if the denominator is zero.
     pub fn scaled(self, numerator: u64, denominator: u64) -> Self {
         let product = self.0.saturating_mul(u128::from(numerator));
         Self(product.checked_div(u128::from(denominator)).unwrap_or(self.0))
     }
 
-    /// The share of another amount in percent, with one digit; `None` if that is zero.
+    /// Returns the share of another amount in percent, with one digit, or `None` if that is zero.
     pub fn percent_of(self, whole: Self) -> Option<String> {
         let tenths = self.0.saturating_mul(1000).saturating_add(whole.0 / 2).checked_div(whole.0)?;
         Some(format!("{}.{}", tenths / 10, tenths % 10))
     }
 
-    /// Nano-dollars, rounded up.
+    /// Returns nano-dollars, rounded up.
     pub fn nano(self) -> u64 {
         u64::try_from(self.0.div_ceil(1_000)).unwrap_or(u64::MAX)
     }
 
-    /// Micro-dollars, rounded up.
+    /// Returns micro-dollars, rounded up.
     pub fn micro(self) -> u64 {
         self.nano().div_ceil(1_000)
     }
 
-    /// An amount in micro-dollars.
+    /// Makes an amount from micro-dollars.
     pub fn from_micro(micro: u64) -> Self {
         Price(micro).of(1_000_000)
     }
 
-    /// The difference; `None` if it is below zero.
+    /// Returns the difference, or `None` if it is below zero.
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.0.checked_sub(other.0).map(Self)
     }
 
-    /// For metrics and logs only, where the format is a floating-point number.
+    /// Returns the amount as a floating-point number, for metrics and logs only.
     pub fn dollars(self) -> f64 {
         self.0 as f64 / 1e12
     }

@@ -1,11 +1,11 @@
-//! A bounded map of the entries that were used last.
+//! A bounded map of the most recently used entries.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::mem;
 use std::sync::{Mutex, PoisonError};
 
-/// A map with at most `max` entries, which contains the last `max / 2` different ones that were used.
+/// A map with at most `max` entries. It always contains the `max / 2` most recently used ones.
 ///
 /// It has two generations. If the young one is full, it becomes the old one, and the entries of the previous old one are
 /// evicted. An entry of the old generation that is used moves to the young one. So eviction needs no search and no clock: a
@@ -21,13 +21,13 @@ struct Generations<K, V> {
 }
 
 impl<K: Copy + Eq + Hash, V: Clone> RecentMap<K, V> {
-    /// An empty map with at most `max` entries, which is at least 2.
+    /// Makes an empty map with at most `max` entries, which is at least 2.
     pub fn new(max: usize) -> Self {
         let generations = Generations { young: HashMap::new(), old: HashMap::new() };
         Self { half: (max / 2).max(1), generations: Mutex::new(generations) }
     }
 
-    /// The value of a key, if it was not evicted.
+    /// Returns the value of a key, if it was not evicted.
     pub fn get(&self, key: &K) -> Option<V> {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = generations.young.get(key) {
@@ -87,7 +87,7 @@ mod tests {
             steps in prop::collection::vec((any::<bool>(), 0..12u8), 0..100), max in 2..20usize,
         ) {
             let map = RecentMap::new(max);
-            // from the one that was used longest ago
+            // the order of use, from the least recently used one
             let mut used: Vec<u8> = Vec::new();
             for (inserts, number) in steps {
                 let is_recent = used.iter().rev().take(max / 2).any(|other| *other == number);

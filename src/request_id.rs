@@ -1,11 +1,11 @@
-//! `x-request-id`: the client's own where it can be trusted to be one, else 128 random bits.
+//! `x-request-id`: the client's own if it is valid, else 128 random bits.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// The header.
+/// The name of the header.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The id of a request: 1 to 128 letters, digits and `-_.:`.
@@ -16,19 +16,19 @@ pub struct RequestId {
 }
 
 impl RequestId {
-    /// The client's, if it is one line of harmless characters, else a new one.
+    /// Returns the client's id, if it is one line of allowed characters, else a new one.
     pub fn of(headers: &HeaderMap) -> Self {
         let mut lines = headers.get_all(X_REQUEST_ID).iter();
         match (lines.next(), lines.next()) {
             (Some(only), None) if is_harmless(only.as_bytes()) => {
-                // harmless bytes are ASCII
+                // allowed bytes are ASCII
                 Self { text: String::from_utf8_lossy(only.as_bytes()).into(), header: only.clone() }
             }
             _ => Self::random(),
         }
     }
 
-    /// 128 random bits: `req_` and 32 hexadecimal digits.
+    /// Makes an id of 128 random bits: `req_` and 32 hexadecimal digits.
     pub fn random() -> Self {
         let mut text = *b"req_00000000000000000000000000000000";
         let bits = POOL.with_borrow_mut(Pool::take);
@@ -40,12 +40,12 @@ impl RequestId {
         Self { text: String::from_utf8_lossy(&text).into(), header }
     }
 
-    /// As text.
+    /// Returns the id as text.
     pub fn text(&self) -> Arc<str> {
         Arc::clone(&self.text)
     }
 
-    /// As a header value.
+    /// Returns the id as a header value.
     pub fn header(&self) -> HeaderValue {
         self.header.clone()
     }
@@ -57,17 +57,17 @@ thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; 4096], used: 4096 }) };
 }
 
-/// Random bytes of one thread, so that the system is asked once for 256 ids.
+/// Random bytes of one thread, so that one system call serves 256 ids.
 struct Pool {
     bytes: [u8; 4096],
     used: usize,
 }
 
 impl Pool {
-    /// Bytes that are taken once.
+    /// Takes bytes that were not used before.
     fn take(&mut self) -> [u8; 16] {
         if self.used == self.bytes.len() {
-            // without randomness ids may repeat: no reason to refuse a request
+            // without randomness ids may repeat, which is no reason to refuse a request
             let _ = getrandom::fill(&mut self.bytes);
             self.used = 0;
         }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clients_own_id_is_kept() {
+    fn a_clients_own_id_is_used() {
         assert_eq!(&*of(&["3f2a-77_x.y:z"]).text(), "3f2a-77_x.y:z");
     }
 
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn random_ids_are_hexadecimal_and_never_the_same() {
-        // more than one filling of the pool
+        // more than one pool of random bytes
         let ids: HashSet<_> = (0..1000).map(|_| RequestId::random().text()).collect();
         assert_eq!(ids.len(), 1000);
         for id in ids {

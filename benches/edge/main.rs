@@ -1,5 +1,5 @@
-//! `cargo bench --bench edge -- [cpu] [ttft] [memory] [scale]`: what a forwarded event, a first token and an open stream
-//! cost in Tokenway, beside a bare byte copy, nginx and a plain hyper proxy on the same machine in the same minutes.
+//! `cargo bench --bench edge -- [cpu] [ttft] [requests] [memory] [scale]`: what a forwarded event, a first token, a short
+//! request and an open stream cost in Tokenway, beside a bare byte copy, nginx and a plain hyper proxy on the same machine in the same minutes.
 //!
 //! Upstream (`source`) and load (`client`) live in this process; what is measured runs as a process of its own (`target`)
 //! and is measured from outside (`procfs`). All targets take turns in every round; the best round of each counts.
@@ -61,6 +61,9 @@ struct Flags {
     /// The gateway's executable [default: the one that cargo built beside this]
     #[arg(long)]
     tokenway: Option<PathBuf>,
+    /// The executable of an earlier build, which is measured in the same run
+    #[arg(long)]
+    before: Option<PathBuf>,
     /// Prints JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -108,7 +111,7 @@ async fn measure(flags: Flags) -> Outcome {
     let source = Source::start(clock)?;
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("edge-{}", std::process::id()));
     let tokenway = flags.tokenway.unwrap_or_else(|| env!("CARGO_BIN_EXE_tokenway").into());
-    let site = Site::prepare(directory, source.address, tokenway)?;
+    let site = Site::prepare(directory, source.address, tokenway, flags.before)?;
     let client = client::Client::new(&CertificateDer::from_pem_file(site.certificate())?)?;
     let bench = Bench {
         client,

@@ -2,17 +2,25 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum as _;
+use futures_util::future::try_join_all;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, Connection, Endpoint, Protocol, Streams, Tally};
 use crate::report::{Measure, Report, Subject};
 use crate::source::{Clock, Pace, Source, Spacing};
 use crate::target::{Kind, Site, Target};
-use crate::{Outcome, procfs};
+use crate::{BoxError, Outcome, procfs};
 
 const SCALES: [usize; 3] = [100, 1000, 4000];
 /// Between the opening of the streams and the measurement, so that no handshake falls into it.
 const SETTLE: Duration = Duration::from_millis(700);
+
+/// Requests that begin at the same moment, each on its own reused connection.
+const BURST: usize = 8;
+/// Connections of the measurement of short requests: each asks again as soon as it has an answer.
+const CALLERS: usize = 4;
 
 /// The share of events that may leave the source late.
 const LATE: f64 = 0.05;
@@ -24,6 +32,8 @@ pub(crate) enum Part {
     Cpu,
     /// Added time to first token
     Ttft,
+    /// Processor time per request of one event, on reused connections
+    Requests,
     /// Resident set per open idle stream, and what keeping it open costs
     Memory,
     /// Processor time per event with 100, 1,000 and 4,000 streams
@@ -32,7 +42,7 @@ pub(crate) enum Part {
 
 impl Part {
     /// In the order in which they run.
-    pub(crate) const ALL: [Part; 4] = [Part::Cpu, Part::Ttft, Part::Memory, Part::Scale];
+    pub(crate) const ALL: [Part; 5] = [Part::Cpu, Part::Ttft, Part::Requests, Part::Memory, Part::Scale];
 }
 
 /// Everything that a measurement needs.
@@ -53,8 +63,9 @@ impl Bench {
     /// Those of the wanted targets that start here; the report says which do not, and why.
     pub(crate) async fn present(&self, only: &[Kind], report: &mut Report) -> Vec<Kind> {
         let mut present = Vec::new();
-        for kind in [Kind::Floor, Kind::Tokenway, Kind::Limited, Kind::Resumable, Kind::Nginx, Kind::PlainHyper] {
-            if !only.is_empty() && !only.contains(&kind) {
+        for kind in Kind::value_variants() {
+            let (kind, wanted) = (*kind, only.is_empty() || only.contains(kind));
+            if !wanted || (kind == Kind::Before && self.site.before.is_none()) {
                 continue;
             }
             match self.answers(kind).await {
@@ -73,6 +84,7 @@ impl Bench {
             match part {
                 Part::Cpu => self.cpu(kinds, report).await?,
                 Part::Ttft => self.first_token(kinds, report).await?,
+                Part::Requests => self.requests(kinds, report).await?,
                 Part::Memory => self.memory(kinds, report).await?,
                 Part::Scale => self.scale(kinds, report).await?,
             }
@@ -183,6 +195,7 @@ impl Bench {
         for (measure, own, base) in [
             (Measure::FirstTokenReused, Racer::reused as fn(&Racer) -> &[f64], &direct.reused),
             (Measure::FirstTokenNew, Racer::new_connection, &direct.new),
+            (Measure::FirstTokenBurst, Racer::burst, &direct.burst),
         ] {
             for racer in targets {
                 let added = own(racer).iter().zip(base).map(|(own, direct)| own - direct).collect();
@@ -192,6 +205,52 @@ impl Bench {
         report.add(Measure::DirectReused, direct.subject(), median(direct.reused.clone()));
         report.add(Measure::DirectNew, direct.subject(), median(direct.new.clone()));
         Ok(())
+    }
+
+    async fn requests(&self, kinds: &[Kind], report: &mut Report) -> Outcome {
+        self.source.set(Pace::brief(1));
+        for (kind, protocol) in contestants(kinds) {
+            let subject = Subject { target: kind.name(), protocol: protocol.name(), streams: CALLERS };
+            match self.short_request(kind, protocol).await {
+                Ok(time) => report.add(Measure::Request, subject, time),
+                Err(error) => report.note(format!("{subject}: {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Microseconds of processor time per request.
+    async fn short_request(&self, kind: Kind, protocol: Protocol) -> Outcome<f64> {
+        let target = Target::start(kind, &self.site).await?;
+        let endpoint = endpoint(&target, kind, protocol);
+        let mut connections = Vec::new();
+        for _ in 0..CALLERS {
+            let mut connection = self.client.connect(endpoint).await?;
+            connection.first_event(Instant::now()).await?;
+            connections.push(connection);
+        }
+        let (before, until) = (procfs::processor_time(target.pid())?, Instant::now() + self.window);
+        let mut callers = JoinSet::new();
+        for mut connection in connections {
+            callers.spawn(async move {
+                let mut requests = 0_u32;
+                while Instant::now() < until {
+                    connection.first_event(Instant::now()).await?;
+                    requests += 1;
+                }
+                // the connection is closed after the measurement
+                Ok::<_, BoxError>((requests, connection))
+            });
+        }
+        let mut requests = 0;
+        let mut open = Vec::new();
+        while let Some(caller) = callers.join_next().await {
+            let (count, connection) = caller??;
+            requests += count;
+            open.push(connection);
+        }
+        let time = procfs::processor_time(target.pid())? - before;
+        Ok(micros(time) / f64::from(requests))
     }
 
     async fn memory(&self, kinds: &[Kind], report: &mut Report) -> Outcome {
@@ -243,13 +302,24 @@ struct Racer {
     endpoint: Endpoint,
     _target: Option<Target>,
     connection: Option<Connection>,
+    connections: Vec<Connection>,
     reused: Vec<f64>,
     new: Vec<f64>,
+    burst: Vec<f64>,
 }
 
 impl Racer {
     fn new(name: &'static str, endpoint: Endpoint, target: Option<Target>) -> Self {
-        Racer { name, endpoint, _target: target, connection: None, reused: Vec::new(), new: Vec::new() }
+        Racer {
+            name,
+            endpoint,
+            _target: target,
+            connection: None,
+            connections: Vec::new(),
+            reused: Vec::new(),
+            new: Vec::new(),
+            burst: Vec::new(),
+        }
     }
 
     fn subject(&self) -> Subject {
@@ -264,7 +334,11 @@ impl Racer {
         &self.new
     }
 
-    /// One request on a new connection, one on the kept one.
+    fn burst(&self) -> &[f64] {
+        &self.burst
+    }
+
+    /// One request on a new connection, one on the kept one, and a burst: the mean of its requests counts.
     async fn race(&mut self, client: &Client) -> Outcome {
         let start = Instant::now();
         let mut fresh = client.connect(self.endpoint).await?;
@@ -281,6 +355,15 @@ impl Racer {
             }
         };
         self.reused.push(micros(kept.first_event(Instant::now()).await?));
+        rest().await;
+        while self.connections.len() < BURST {
+            let mut connection = client.connect(self.endpoint).await?;
+            connection.first_event(Instant::now()).await?;
+            self.connections.push(connection);
+        }
+        let start = Instant::now();
+        let times = try_join_all(self.connections.iter_mut().map(|connection| connection.first_event(start))).await?;
+        self.burst.push(micros(times.iter().sum::<Duration>()) / BURST as f64);
         rest().await;
         Ok(())
     }

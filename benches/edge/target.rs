@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Floor,
     /// This crate's gateway.
     Tokenway,
+    /// Another build of the gateway, given by `--before`.
+    Before,
     /// The same with gateway keys and every limit on, which are never reached.
     Limited,
     /// The same without keys, asked for streams that can be resumed: each goes through a log.
@@ -39,6 +41,7 @@ impl Kind {
         match self {
             Kind::Floor => "floor",
             Kind::Tokenway => "tokenway",
+            Kind::Before => "tokenway before",
             Kind::Limited => "tokenway limited",
             Kind::Resumable => "tokenway resumable",
             Kind::Nginx => "nginx",
@@ -56,13 +59,20 @@ pub(crate) struct Site {
     pub(crate) upstream: SocketAddr,
     /// The gateway's executable.
     pub(crate) tokenway: PathBuf,
+    /// The executable of another build, to compare with.
+    pub(crate) before: Option<PathBuf>,
 }
 
 impl Site {
     /// Makes the directory, and in it a P-256 certificate for `localhost`.
-    pub(crate) fn prepare(directory: PathBuf, upstream: SocketAddr, tokenway: PathBuf) -> Outcome<Self> {
+    pub(crate) fn prepare(
+        directory: PathBuf,
+        upstream: SocketAddr,
+        tokenway: PathBuf,
+        before: Option<PathBuf>,
+    ) -> Outcome<Self> {
         fs::create_dir_all(&directory)?;
-        let site = Site { directory, upstream, tokenway };
+        let site = Site { directory, upstream, tokenway, before };
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
         fs::write(site.certificate(), made.cert.pem())?;
         fs::write(site.key(), made.signing_key.serialize_pem())?;
@@ -123,8 +133,17 @@ impl Target {
         let started = match kind {
             Kind::Floor => listening(serve("floor", site)?, kind, site).await,
             Kind::PlainHyper => listening(serve("plain-hyper", site)?, kind, site).await,
-            Kind::Tokenway | Kind::Resumable => listening(tokenway(site, "tokenway.toml", OPEN)?, kind, site).await,
-            Kind::Limited => listening(tokenway(site, "limited.toml", &limited(site)?)?, kind, site).await,
+            Kind::Tokenway => listening(tokenway(site, &site.tokenway, "tokenway.toml", OPEN)?, kind, site).await,
+            Kind::Before => {
+                let before = site.before.as_ref().ok_or("no --before was given")?;
+                listening(tokenway(site, before, "before.toml", OPEN)?, kind, site).await
+            }
+            Kind::Resumable => {
+                listening(tokenway(site, &site.tokenway, "resumable.toml", RESUMABLE)?, kind, site).await
+            }
+            Kind::Limited => {
+                listening(tokenway(site, &site.tokenway, "limited.toml", &limited(site)?)?, kind, site).await
+            }
             Kind::Nginx => nginx(site).await,
         };
         started.map_err(|error| format!("{}: {error}", kind.name()).into())
@@ -146,6 +165,15 @@ fn serve(what: &str, site: &Site) -> Outcome<Command> {
 const OPEN: &str = "[limits]
 requests_per_minute = 0
 ";
+
+/// The same, with room for as many resumable streams as the benchmark opens.
+const RESUMABLE: &str = r#"[limits]
+requests_per_minute = 0
+
+[resume]
+max_streams = 100000
+max_bytes = "1GiB"
+"#;
 
 /// Keys are asked for, and every limit is counted; a thousand keys are known, and none comes near its limits.
 fn limited(site: &Site) -> Outcome<String> {
@@ -180,7 +208,7 @@ fn seed(number: u16) -> [u8; 32] {
     seed
 }
 
-fn tokenway(site: &Site, name: &str, more: &str) -> Outcome<Command> {
+fn tokenway(site: &Site, executable: &Path, name: &str, more: &str) -> Outcome<Command> {
     let file = site.directory.join(name);
     let configuration = format!(
         r#"[server]
@@ -198,17 +226,13 @@ base_url = "http://{}/v1"
 name = "bench"
 upstream = "bench"
 
-[resume]
-max_streams = 100000
-max_bytes = "1GiB"
-
 {more}"#,
         site.certificate().display(),
         site.key().display(),
         site.upstream
     );
     fs::write(&file, configuration)?;
-    let mut command = Command::new(&site.tokenway);
+    let mut command = Command::new(executable);
     command.arg("serve").arg("--config").arg(file);
     Ok(command)
 }

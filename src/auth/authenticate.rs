@@ -1,5 +1,5 @@
-//! Authentication: from the head of a request to its caller, or to a refusal. The clock and the randomness of the room are here;
-//! its other modules take them as arguments.
+//! Authentication: finds the caller of a request from its head, or returns a refusal. This module has the clock and the
+//! randomness; the other modules of the directory get them as arguments.
 
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -43,13 +43,13 @@ pub struct Logout {
 }
 
 impl Authenticator<'_> {
-    /// The caller of a request from this address, with this CORS decision.
+    /// Returns the caller of a request from this address, with this CORS decision.
     ///
     /// # Errors
     /// - 401 `missing_credentials`: credentials are required, and there are none.
     /// - 401 `invalid_credentials`: they are invalid, for any reason. An invalid credential never counts as a missing one.
-    /// - 403 `origin_not_allowed`, 415 `unsupported_media_type`: a cookie came with a request that a form or an image of another
-    ///   site can make.
+    /// - 403 `origin_not_allowed`, 415 `unsupported_media_type`: a cookie came with a request that a form or an image of
+    ///   another site can make.
     pub fn authenticate(&self, parts: &Parts, cors: &Decision, address: IpAddr) -> Result<Caller, Reject> {
         if self.rules.accept.is_open() {
             return Ok(Caller::anonymous(address));
@@ -80,7 +80,8 @@ impl Authenticator<'_> {
         }
     }
 
-    /// `POST /v1/session`: the caller that holds this token, and the `set-cookie` of a new session of its subject.
+    /// Handles `POST /v1/session`: returns the caller that holds this token, and the `set-cookie` of a new session of its
+    /// subject.
     ///
     /// # Errors
     /// 401 as in [`Authenticator::authenticate`], 400 for a token whose claims exceed a cookie.
@@ -94,14 +95,14 @@ impl Authenticator<'_> {
         let origin = origin(&parts.headers);
         let verified = self.signatures.check(&self.rules.tokens, token, origin, now).map_err(refuse)?;
         let cookie = sessions.begin(&verified, now, fresh()?).map_err(|TooLong| {
-            let message = "The token says more than a cookie holds: shorten its list of models.";
+            let message = "The token has more claims than a cookie holds: shorten its list of models.";
             Reject::new(Code::InvalidRequest, message)
         })?;
         let cookie = set_cookie(&cookie)?;
         Ok((Caller::token(verified.subject, address, verified.terms), cookie))
     }
 
-    /// `DELETE /v1/session`: revokes the session, if there is one.
+    /// Handles `DELETE /v1/session`: revokes the session, if there is one.
     ///
     /// A request without a valid session succeeds: its client is logged out.
     ///
@@ -130,9 +131,9 @@ impl Authenticator<'_> {
     }
 }
 
-/// Excludes cross-site request forgery. A browser adds cookies to requests that another site causes. With an allowed `Origin`, the
-/// page may call; without one, the request may come from an image or a link. A form cannot send JSON, so that a POST of JSON was
-/// preflighted. (OWASP, "Cross-Site Request Forgery Prevention": verifying origin, custom content type.)
+/// Excludes cross-site request forgery. A browser adds cookies to requests that another site causes. With an allowed
+/// `Origin`, the page may call; without one, the request may come from an image or a link. A form cannot send JSON, so a
+/// POST of JSON was preflighted. (OWASP, "Cross-Site Request Forgery Prevention": verifying origin, custom content type.)
 fn forgery_is_excluded(parts: &Parts, cors: &Decision) -> Result<(), Reject> {
     if !matches!(cors, Decision::Actual(_)) {
         let message = "A request with the session's cookie needs an `Origin` that cors.origins lists: call from such a page, \
@@ -146,7 +147,7 @@ fn origin(headers: &HeaderMap) -> Option<&str> {
     headers.get(ORIGIN).and_then(|origin| origin.to_str().ok())
 }
 
-/// Seconds since the epoch.
+/// Returns seconds since the epoch.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
@@ -168,7 +169,7 @@ fn defect() -> Reject {
     Reject::new(Code::InternalError, "The gateway failed: this is a defect of it.")
 }
 
-/// The `www-authenticate` of a 401 (RFC 9110 §11.6.1, RFC 6750 §3).
+/// Returns the `www-authenticate` of a 401 (RFC 9110 §11.6.1, RFC 6750 §3).
 pub fn challenge(code: Code) -> Option<(header::HeaderName, HeaderValue)> {
     let challenge = match code {
         Code::MissingCredentials => "Bearer",
@@ -186,7 +187,7 @@ mod tests {
     use cors::decision::decide;
     use cors::policy::{Policy, Spec};
 
-    /// What a cookie that comes with such a request is answered, whatever the route.
+    /// Returns the result of a request with a cookie, independent of the route.
     fn answered(method: &str, headers: &[(&str, &str)]) -> Result<(), Code> {
         let spec = Spec { origins: vec!["https://a.example".into()], credentials: true, ..Spec::default() };
         let request = Request::builder().method(method).uri("/v1/feedback");

@@ -1,8 +1,8 @@
-//! Who calls: the result of the check of a request's credentials, as a value that all later stages need. Pure.
+//! The caller: the result of the authentication of a request, as a value that all later stages need. Pure.
 //!
-//! [`key`] and [`keyring`] know gateway keys, [`token`] tokens that the app's own backend signs, [`session`] cookies that
-//! a token was exchanged for; [`credentials`] finds in a request's head which of them is presented. Clocks, randomness
-//! and files are given to them: [`crate::auth::authenticate`] and the settings of this directory have those.
+//! [`key`] and [`keyring`] read gateway keys, [`token`] reads tokens that the app's own backend signs, [`session`] reads
+//! cookies that a token was exchanged for; [`credentials`] finds the credential in a request's head. They get clocks,
+//! randomness and files as arguments, from [`crate::auth::authenticate`] and the settings of this directory.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,11 +13,11 @@ use ring::digest;
 use crate::address;
 use crate::price::Cost;
 
-/// Who calls. Clones share it.
+/// The caller of a request. Clones share it.
 ///
-/// Past the check nothing is done without one: an upstream is asked, a limit counted and a stream owned in the name of a
-/// caller. There are only these ways to one: the check itself, [`Caller::anonymous`] where nothing is checked, and
-/// [`Caller::operator`] for the commands of whoever runs the gateway.
+/// After authentication, every action needs a caller: an upstream request, a count of a limit, a stream. A caller comes from
+/// the authentication, from [`Caller::anonymous`] if no credentials are required, or from [`Caller::operator`] for the
+/// operator's own commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     kind: Kind,
@@ -26,7 +26,7 @@ pub struct Caller {
     terms: Terms,
 }
 
-/// How a caller has shown who it is.
+/// How a caller was authenticated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// A gateway key: a server or a script.
@@ -39,38 +39,38 @@ pub enum Kind {
         /// The claim `sub`, as the app's backend wrote it.
         subject: Arc<str>,
     },
-    /// A cookie: a page, too.
+    /// A cookie: also a page.
     Session {
         /// The claim `sub` of the token that the session began with.
         subject: Arc<str>,
-        /// Which of the subject's sessions, for revocation.
+        /// The id of the session, for revocation.
         session: SessionId,
     },
-    /// Nothing was asked for: `access.accept` is empty.
+    /// No credentials are required: `access.accept` is empty.
     Anonymous,
-    /// Whoever runs the gateway, from its command line.
+    /// The operator of the gateway, from its command line.
     Operator,
 }
 
-/// What a caller may use, where that differs from what `[limits]` gives to all. The default is no difference.
+/// The terms of a caller, where they differ from `[limits]`. The default is no difference.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// Limits of the caller's own.
+    /// The caller's own limits.
     pub allowance: Allowance,
-    /// The models that it may use; `None` = all.
+    /// The models that the caller may use; `None` = all.
     pub models: Option<Arc<[String]>>,
 }
 
-/// Limits of one caller's own. `None` = what `[limits]` says; 0 = no limit, as there.
+/// The own limits of one caller. `None` = as in `[limits]`; 0 = no limit, as there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Allowance {
     /// Requests per minute.
     pub requests_per_minute: Option<u64>,
     /// Tokens per minute, prompt and completion together.
     pub tokens_per_minute: Option<u64>,
-    /// Streams at once.
+    /// Concurrent streams.
     pub concurrent_streams: Option<u64>,
-    /// What it may spend in a day, UTC.
+    /// The budget of a day, UTC.
     pub budget_per_day: Option<Cost>,
 }
 
@@ -79,72 +79,72 @@ pub struct Allowance {
 pub struct SessionId(pub [u8; 16]);
 
 impl fmt::Display for SessionId {
-    /// 32 hexadecimal digits. No secret: without the sealed cookie it opens nothing.
+    /// Writes 32 hexadecimal digits. They are not secret: without the sealed cookie they give no access.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 
 impl Caller {
-    /// The caller that holds a gateway key.
+    /// Makes the caller that holds a gateway key.
     pub(crate) fn key(name: Arc<str>, id: Arc<str>, address: IpAddr, terms: Terms) -> Self {
         Self { kind: Kind::Key { name }, id, address, terms }
     }
 
-    /// The caller that holds a token for this subject.
+    /// Makes the caller that holds a token for this subject.
     pub(crate) fn token(subject: Arc<str>, address: IpAddr, terms: Terms) -> Self {
         Self { id: subject_id(&subject), kind: Kind::Token { subject }, address, terms }
     }
 
-    /// The caller that holds the cookie of this session.
+    /// Makes the caller that holds the cookie of this session.
     pub(crate) fn session(subject: Arc<str>, session: SessionId, address: IpAddr, terms: Terms) -> Self {
         Self { id: subject_id(&subject), kind: Kind::Session { subject, session }, address, terms }
     }
 
-    /// A caller of whom only the address is known: where `access.accept` is empty.
+    /// Makes a caller of whom only the address is known: `access.accept` is empty.
     pub fn anonymous(address: IpAddr) -> Self {
         Self { kind: Kind::Anonymous, id: address_id(address).into(), address, terms: Terms::default() }
     }
 
-    /// Whoever runs the gateway, asking from its command line. May use every model.
+    /// Makes the operator as a caller, for its own commands. It may use every model.
     pub fn operator() -> Self {
         let address = std::net::Ipv4Addr::LOCALHOST.into();
         Self { kind: Kind::Operator, id: "operator".into(), address, terms: Terms::default() }
     }
 
-    /// How it has shown who it is.
+    /// Returns how the caller was authenticated.
     pub fn kind(&self) -> &Kind {
         &self.kind
     }
 
-    /// The address that it called from: the client's, beyond trusted proxies.
+    /// Returns the client's address, beyond trusted proxies.
     pub fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// Limits of its own.
+    /// Returns the caller's own limits.
     pub fn allowance(&self) -> Allowance {
         self.terms.allowance
     }
 
-    /// Whether it may use the model of this name.
+    /// Whether the caller may use the model of this name.
     pub fn may_use(&self, model: &str) -> bool {
         self.terms.models.as_ref().is_none_or(|models| models.iter().any(|allowed| allowed == model))
     }
 
-    /// One text for one caller, today and tomorrow, on every instance: what limits are counted under, streams are owned
-    /// by, and log lines name. Visible ASCII, at most 160 bytes, never a secret.
+    /// Returns a text that identifies one caller permanently and on every instance: limits, streams and log lines use it.
+    /// Visible ASCII, at most 160 bytes, never a secret.
     ///
     /// - `key:NAME`
     /// - `sub:HASH` for tokens and sessions alike, so that a login neither doubles a limit nor loses a stream. The subject
-    ///   may be an e-mail address: 128 bits of its SHA-256 stand for it.
+    ///   may be an e-mail address: the id has 128 bits of its SHA-256.
     /// - `addr:ADDRESS`; of IPv6 the /64, since one client has all of it.
     /// - `operator`
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The label `caller` of the metrics, from a closed set: the names of keys, `token`, `session`, `anonymous`,
+    /// Returns the label `caller` of the metrics, from a closed set: the names of keys, `token`, `session`, `anonymous`,
     /// `operator`.
     pub fn label(&self) -> &str {
         match &self.kind {
@@ -163,7 +163,7 @@ fn subject_id(subject: &str) -> Arc<str> {
     format!("sub:{bits:032x}").into()
 }
 
-/// Bytes of the longest id of an IPv4 address.
+/// The bytes of the longest id of an IPv4 address.
 const LONGEST_IPV4_ID: usize = "addr:255.255.255.255".len();
 
 fn address_id(address: IpAddr) -> String {

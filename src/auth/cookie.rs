@@ -19,20 +19,20 @@ pub enum SameSite {
     Lax,
 }
 
-/// Every value of the cookie in a request. HTTP/2 may send one line for each pair (RFC 9113 §8.2.3).
+/// Returns every value of the cookie in a request. HTTP/2 may send one line for each pair (RFC 9113 §8.2.3).
 pub fn values(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(COOKIE).into_iter().filter_map(|line| std::str::from_utf8(line.as_bytes()).ok());
     let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
     pairs.filter(|(name, _)| name.trim() == NAME).map(|(_, value)| value.trim())
 }
 
-/// `set-cookie` for a login. `value` is base64url, which needs no quoting (RFC 6265 §4.1.1).
+/// Returns the `set-cookie` of a login. `value` is base64url, which needs no quoting (RFC 6265 §4.1.1).
 pub fn set(value: &str, same_site: SameSite, max_age: Duration) -> String {
     format!("{NAME}={value}; {}; Max-Age={}", attributes(same_site), max_age.as_secs())
 }
 
-/// The `set-cookie` lines of a logout: one for each form in which the cookie may have been set, because a partitioned cookie and
-/// one that is not partitioned are two cookies.
+/// Returns the `set-cookie` lines of a logout: one for each form in which the cookie may have been set, because a
+/// partitioned cookie and one that is not partitioned are two cookies.
 pub fn clear() -> [String; 2] {
     [SameSite::None, SameSite::Lax].map(|same_site| format!("{NAME}=; {}; Max-Age=0", attributes(same_site)))
 }

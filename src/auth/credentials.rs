@@ -49,7 +49,7 @@ impl Presented<'_> {
     }
 }
 
-/// The credential of the request.
+/// Returns the credential of the request.
 ///
 /// # Errors
 /// There is none, or there is more than one.
@@ -70,10 +70,10 @@ pub fn presented(headers: &HeaderMap, accept: Accept) -> Result<Presented<'_>, R
     }
 }
 
-/// The text after `Bearer` in `authorization` (RFC 6750 §2.1); `None` without the header.
+/// Returns the text after `Bearer` in `authorization` (RFC 6750 §2.1), or `None` without the header.
 ///
 /// # Errors
-/// Another scheme, more than one header, or a text that is no `token68` (RFC 9110 §11.2).
+/// Another scheme, more than one header, or a text that is not a `token68` (RFC 9110 §11.2).
 pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let line = match (lines.next(), lines.next()) {

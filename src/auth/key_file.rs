@@ -62,7 +62,7 @@ struct Entry {
 /// Reads every key of the file.
 ///
 /// # Errors
-/// All mistakes, in the order of the file; only the first one if the file is no TOML.
+/// All mistakes, in the order of the file; only the first one if the file is not TOML.
 pub fn parse(text: &str) -> Result<Vec<KeyRecord>, Vec<Flaw>> {
     let entries = entries(text).map_err(|flaw| vec![flaw])?;
     let mut flaws = Vec::new();
@@ -83,7 +83,7 @@ pub fn parse(text: &str) -> Result<Vec<KeyRecord>, Vec<Flaw>> {
             None => flaw(
                 entry.sha256.span().start,
                 "`sha256` is not 64 hexadecimal digits",
-                "let `tokenway key new` write it; a key that stands here in clear is to be revoked",
+                "let `tokenway key new` write it; revoke the key that is here in clear text",
             ),
             Some(hash) if !hashes.insert(hash) => {
                 flaw(entry.sha256.span().start, "two names have this key", "keep one of the two");
@@ -149,7 +149,7 @@ pub fn format_time(seconds: u64) -> String {
     date::from_seconds(seconds)
 }
 
-/// The file with one more key at its end, created at `created`.
+/// Returns the file with one more key at its end, created at `created`.
 pub fn with_key(text: &str, record: &KeyRecord, created: u64) -> String {
     let mut whole = text.trim_end().to_owned();
     if !whole.is_empty() {
@@ -181,10 +181,10 @@ pub fn with_key(text: &str, record: &KeyRecord, created: u64) -> String {
     whole
 }
 
-/// The file with this key revoked at `now`: one line more.
+/// Returns the file with this key revoked at `now`: one more line.
 ///
 /// # Errors
-/// It is revoked already, or its table cannot take a further line.
+/// The key is revoked already, or its table cannot take a further line.
 pub fn with_revoked(text: &str, name: &str, now: u64) -> Result<Option<String>, Flaw> {
     let entries = entries(text)?;
     let Some(entry) = entries.iter().find(|entry| entry.name.get_ref() == name) else { return Ok(None) };
@@ -216,7 +216,7 @@ fn entries(text: &str) -> Result<Vec<Entry>, Flaw> {
     Ok(file.keys)
 }
 
-/// The line, from 1, of a byte offset.
+/// Returns the line, from 1, of a byte offset.
 fn line_of(text: &str, offset: usize) -> usize {
     memchr::memchr_iter(b'\n', &text.as_bytes()[..offset.min(text.len())]).count() + 1
 }
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(parse(&revoked).unwrap(), [expected, full]);
         assert!(revoked.starts_with("# mine\n\n[[keys]]\nname = \"plain\"\n"), "{revoked}");
         assert!(with_revoked(&revoked, "plain", NOW).unwrap_err().reason.contains("already"));
-        assert_eq!(with_revoked(&revoked, "nobody", NOW).unwrap(), None);
+        assert_eq!(with_revoked(&revoked, "absent", NOW).unwrap(), None);
     }
 
     #[test]
@@ -268,14 +268,14 @@ mod tests {
         let hash = record("a", 1).hash;
         let text = format!("keys = [{{ name = \"a\", sha256 = \"{hash}\" }}]\n");
         assert_eq!(parse(&text).unwrap(), [record("a", 1)]);
-        // it may take a line, if TOML lets it; it may never be broken
+        // a line may be added if TOML allows it; the file must never be broken
         if let Ok(Some(changed)) = with_revoked(&text, "a", NOW) {
             assert_eq!(parse(&changed).unwrap()[0].revoked, Some(NOW));
         }
     }
 
     #[test]
-    fn every_flaw_is_told_with_its_line_and_never_shows_what_is_written() {
+    fn every_flaw_is_reported_with_its_line_and_never_shows_the_text() {
         let hash = record("a", 1).hash;
         let entry = |name: &str, sha256: &str| format!("[[keys]]\nname = \"{name}\"\nsha256 = \"{sha256}\"\n");
         let two = entry("a b", "tw_canary") + &entry("ok", &hash.to_string()) + &entry("ok", &hash.to_string());

@@ -29,20 +29,20 @@ pub struct KeyRecord {
 #[derive(Debug, Default)]
 pub struct Keyring {
     records: Vec<Held>,
-    /// By the first 8 bytes of the hash. A client does not choose the hash of its text: the time to find a bucket says nothing
-    /// about the stored keys.
+    /// The buckets, by the first 8 bytes of the hash. A client does not choose the hash of its text, so the time to find a
+    /// bucket reveals nothing about the stored keys.
     buckets: HashMap<u64, Vec<usize>>,
 }
 
 #[derive(Debug)]
 struct Held {
     record: KeyRecord,
-    /// [`Caller::id`], made once.
+    /// The caller's [`Caller::id`], made once.
     id: Arc<str>,
 }
 
 impl Keyring {
-    /// A keyring of these keys.
+    /// Makes a keyring of these keys.
     pub fn new(records: Vec<KeyRecord>) -> Self {
         let mut buckets: HashMap<u64, Vec<usize>> = HashMap::with_capacity(records.len());
         for (place, record) in records.iter().enumerate() {
@@ -52,17 +52,17 @@ impl Keyring {
         Self { records: records.into_iter().map(held).collect(), buckets }
     }
 
-    /// Every key, in the order of the file.
+    /// Returns every key, in the order of the file.
     pub fn records(&self) -> impl Iterator<Item = &KeyRecord> {
         self.records.iter().map(|held| &held.record)
     }
 
-    /// The caller that presents this text at the time `now`, in seconds since the epoch.
+    /// Returns the caller that presents this text at the time `now`, in seconds since the epoch.
     ///
-    /// Any text is hashed and compared before anything else is checked, so that the time says no more than the answer.
+    /// Any text is hashed and compared before anything else is checked, so that the time reveals no more than the answer.
     ///
     /// # Errors
-    /// Why it is refused; the response does not say it.
+    /// The reason of the refusal; the response does not contain it.
     pub fn find(&self, text: &str, address: IpAddr, now: u64) -> Result<Caller, Refusal> {
         let presented = KeyHash::of(text);
         let refusal = match self.matching(&presented) {
@@ -84,10 +84,10 @@ impl Keyring {
         const NONE: u32 = u32::MAX;
         let candidates = self.buckets.get(&bucket(presented)).map_or(&[][..], Vec::as_slice);
         // one comparison at least, also without a bucket
-        let nobody = KeyHash([0; 32]);
+        let unknown = KeyHash([0; 32]);
         let mut found = NONE;
         for place in candidates.iter().copied().map(Some).chain([None]) {
-            let stored = place.map_or(&nobody, |place| &self.records[place].record.hash);
+            let stored = place.map_or(&unknown, |place| &self.records[place].record.hash);
             let place = place.and_then(|place| u32::try_from(place).ok()).unwrap_or(NONE);
             let same: Choice = stored.0.ct_eq(&presented.0);
             found = u32::conditional_select(&found, &place, same);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_one_bucket_are_told_apart() {
+    fn keys_of_one_bucket_are_distinguished() {
         let (a, b) = (key(1), key(2));
         let mut twin = record("b", &b);
         twin.hash.0[..8].copy_from_slice(&a.hash().0[..8]);
@@ -175,10 +175,10 @@ mod tests {
         assert!(ring.find(b.expose(), ADDRESS, NOW).is_err());
     }
 
-    /// The three that must look alike, timed in turn, so that whatever else the machine does falls on each of them. A
+    /// Times the three cases that must look alike in turn, so that other load of the machine affects each of them. A
     /// comparison that ends at the first difference, or a hash that is skipped, moves the medians apart.
     #[test]
-    fn time_does_not_tell_unknown_from_expired_keys_and_from_keys_with_a_good_beginning() {
+    fn time_does_not_distinguish_unknown_from_expired_keys_and_from_keys_with_a_good_beginning() {
         let ring = ring();
         let mut near = key(0).expose().to_owned();
         near.replace_range(48..52, "zzzz");

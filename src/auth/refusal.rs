@@ -1,4 +1,4 @@
-//! Why a credential is refused. Metrics and the log say it; the response does not. Pure.
+//! Why a credential is refused. The reason is in metrics and the log, not in the response. Pure.
 
 use crate::error::{Code, Reject};
 
@@ -7,7 +7,8 @@ use crate::error::{Code, Reject};
 pub enum Refusal {
     /// Credentials are required, and there are none.
     Missing,
-    /// It has not the form of a credential: another scheme than `Bearer`, a damaged key, no JWT, no cookie of this gateway.
+    /// The credential has not the right form: another scheme than `Bearer`, a damaged key, not a JWT, not a cookie of this
+    /// gateway.
     Malformed,
     /// More than one credential of a kind.
     Repeated,
@@ -17,24 +18,24 @@ pub enum Refusal {
     Unknown,
     /// The key was revoked, or the session logged out.
     Revoked,
-    /// It has expired.
+    /// The credential has expired.
     Expired,
-    /// It is not valid yet.
+    /// The credential is not valid yet.
     NotYetValid,
-    /// It would be valid for longer than `access.token_max_age`.
+    /// The token would be valid for longer than `access.token_max_age`.
     LivesTooLong,
     /// The signature or the seal is wrong.
     BadSignature,
     /// A claim is missing or malformed.
     BadClaims,
-    /// It is for another audience.
+    /// The token is for another audience.
     WrongAudience,
-    /// It is for pages of another origin.
+    /// The token is for pages of another origin.
     WrongOrigin,
 }
 
 impl Refusal {
-    /// The label's value.
+    /// Returns the label's value.
     pub fn as_str(self) -> &'static str {
         match self {
             Refusal::Missing => "missing",
@@ -53,8 +54,8 @@ impl Refusal {
         }
     }
 
-    /// The response: it says whether there were credentials, and nothing else. A client must not distinguish unknown, expired and
-    /// revoked credentials.
+    /// Returns the response. It reveals whether there were credentials, and nothing else: a client must not distinguish
+    /// unknown, expired and revoked credentials.
     pub fn reject(self) -> Reject {
         match self {
             Refusal::Missing => Reject::new(

@@ -15,15 +15,15 @@ const MAX_REVOKED: usize = 100_000;
 /// A store that instances share writes in [`Revocations::revoke`], and each instance reads it in the background: [`crate::auth::caller::Kind::Session`] names the session.
 /// [`Revocations::is_revoked`] must not wait: every request with a cookie calls it.
 pub trait Revocations: Send + Sync {
-    /// Revokes a session that would end at `end`; both times are seconds since the epoch. It holds on this instance at once; the
-    /// result says where else.
+    /// Revokes a session that would end at `end`; both times are seconds since the epoch. The logout applies to this
+    /// instance at once; the result is where else it applies.
     fn revoke(&self, session: SessionId, end: u64, now: u64) -> Pin<Box<dyn Future<Output = Reach> + Send + '_>>;
 
     /// Whether a session is revoked, as far as this instance knows.
     fn is_revoked(&self, session: SessionId) -> bool;
 }
 
-/// The instances on which a logout holds.
+/// The instances to which a logout applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// On every instance, within a second.
@@ -47,7 +47,7 @@ impl LocalRevocations {
         let had_room = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(session, end, now);
         if !had_room {
             tracing::warn!(
-                "more than {MAX_REVOKED} sessions were logged out before their end: the oldest is taken again"
+                "more than {MAX_REVOKED} sessions were logged out before their end: the oldest is accepted again"
             );
         }
     }

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_told_by_its_end_and_can_be_taken_out() {
+    fn the_remaining_sessions_are_listed_by_their_ends_and_can_be_removed() {
         let mut revoked = Revoked::new(10);
         for (number, end) in [(1, 300), (2, 100), (3, 200), (4, 50)] {
             revoked.insert(id(number), end, 0);

@@ -84,7 +84,7 @@ struct Sealed {
 pub struct TooLong;
 
 impl Sessions {
-    /// Seals with `secret`, and opens cookies of both secrets.
+    /// Makes sessions that seal with `secret`, and open cookies of both secrets.
     ///
     /// # Errors
     /// A secret is too short.
@@ -97,7 +97,7 @@ impl Sessions {
         Ok(Self { current: sealing_key(secret)?, previous: previous.map(sealing_key).transpose()?, ttl, same_site })
     }
 
-    /// `set-cookie` for a session that begins at `now`, in seconds since the epoch, with the claims of a token.
+    /// Returns the `set-cookie` of a session that begins at `now`, in seconds since the epoch, with the claims of a token.
     ///
     /// # Errors
     /// The claims exceed a cookie.
@@ -124,10 +124,10 @@ impl Sessions {
         }
     }
 
-    /// The session in a cookie's value, at the time `now`, for a request with this `Origin`.
+    /// Opens the session in a cookie's value, at the time `now`, for a request with this `Origin`.
     ///
     /// # Errors
-    /// Why it is refused; the response does not say it.
+    /// The reason of the refusal; the response does not contain it.
     pub fn open(&self, value: &str, origin: Option<&str>, now: u64) -> Result<Session, Refusal> {
         let Sealed { i, s, e, o, m, r, t, c, b } = self.unseal(value)?;
         if now >= e {
@@ -160,7 +160,7 @@ impl Sessions {
             let mut sealed = sealed.to_vec();
             let nonce = Nonce::assume_unique_for_key(*nonce);
             if let Ok(text) = key.open_in_place(nonce, Aad::from(cookie::NAME), &mut sealed) {
-                // a sealed text can be read, unless another version of this program has sealed it
+                // a sealed text can be parsed, unless another version of this program has sealed it
                 return serde_json::from_slice(text).map_err(|_| Refusal::Malformed);
             }
         }
@@ -169,7 +169,7 @@ impl Sessions {
 }
 
 impl Session {
-    /// The caller of the session.
+    /// Returns the caller of the session.
     pub fn caller(self, address: IpAddr) -> Caller {
         Caller::session(self.subject, self.id, address, self.terms)
     }
@@ -185,7 +185,7 @@ impl std::fmt::Debug for Sessions {
 /// Checks the length of a session secret.
 ///
 /// # Errors
-/// It is too short: a clause that says so.
+/// The secret is too short. The text is a clause.
 pub fn check_secret(secret: &[u8]) -> Result<(), String> {
     match secret.len() {
         MIN_SECRET.. => Ok(()),
@@ -198,7 +198,7 @@ fn sealing_key(secret: &[u8]) -> Result<LessSafeKey, String> {
     check_secret(secret)?;
     let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"tokenway").extract(secret);
     let key = extracted.expand(&[b"session cookie 1"], &AES_256_GCM).map(UnboundKey::from);
-    key.map(LessSafeKey::new).map_err(|_| "cannot be made a key of".to_owned())
+    key.map(LessSafeKey::new).map_err(|_| "cannot be used as a key".to_owned())
 }
 
 #[cfg(test)]
@@ -258,7 +258,7 @@ mod tests {
         let old = value(&sessions(SECRET, None), &verified(None), fresh(1));
         assert!(sessions(NEXT, Some(SECRET)).open(&old, None, NOW).is_ok());
         assert_eq!(sessions(NEXT, None).open(&old, None, NOW), Err(Refusal::BadSignature));
-        // what is sealed after the rotation needs the new one
+        // a value that is sealed after the rotation needs the new one
         let new = value(&sessions(NEXT, Some(SECRET)), &verified(None), fresh(2));
         assert!(sessions(NEXT, None).open(&new, None, NOW).is_ok());
         assert_eq!(sessions(SECRET, None).open(&new, None, NOW), Err(Refusal::BadSignature));

@@ -18,10 +18,10 @@ use crate::models::Table;
 
 settings::section! {
     /// Who may call. See docs/ACCESS.md.
-    #[secret(token_secret: "name a variable with token_secret_env or session_secret_env, and replace this secret: whoever read \
-                            the file has it")]
-    #[secret(session_secret: "name a variable with token_secret_env or session_secret_env, and replace this secret: whoever \
-                              read the file has it")]
+    #[secret(token_secret: "name a variable with token_secret_env or session_secret_env, and replace this secret: every \
+                            reader of the file has it")]
+    #[secret(session_secret: "name a variable with token_secret_env or session_secret_env, and replace this secret: every \
+                              reader of the file has it")]
     pub struct Written {
         /// The accepted credentials: "key", "token", "session". docs/ACCESS.md explains which one to use.
         /// Empty: access is open. Pages of every allowed origin, and every program that reaches Tokenway, may call.
@@ -58,16 +58,16 @@ settings::words!(
     "write \"lax\" where pages and gateway are subdomains of one site, else \"none\""
 );
 
-/// Who may call, with every key and secret that decides it.
+/// The checked `[access]` section, with every key and secret.
 #[derive(Debug)]
 pub struct Access {
     /// The kinds of credentials that are accepted.
     pub accept: Accept,
-    /// Gateway keys; none where they are not accepted.
+    /// Gateway keys; none if they are not accepted.
     pub keys: Keyring,
-    /// Checks tokens; refuses all where neither they nor sessions are accepted.
+    /// Verifies tokens; refuses all if neither tokens nor sessions are accepted.
     pub tokens: Tokens,
-    /// Seals and opens sessions, where they are accepted.
+    /// Seals and opens sessions, if they are accepted.
     pub sessions: Option<Sessions>,
 }
 
@@ -75,7 +75,7 @@ pub struct Access {
 const KINDS: [&str; 3] = ["key", "token", "session"];
 
 impl Written {
-    /// The checked section. Without `cors`, its own mistakes are reported elsewhere.
+    /// Returns the checked section. Without `cors`, its own mistakes are reported elsewhere.
     pub fn resolve(&self, cors: Option<&Policy>, models: &Table, resolver: &mut Resolver<'_>) -> Access {
         let accept = accept(&self.accept, resolver);
         let keys = if accept.key { keys(&self.keys_file, models, resolver) } else { Keyring::default() };
@@ -87,7 +87,7 @@ impl Written {
         Access { accept, keys, tokens, sessions }
     }
 
-    /// The shared secret, unless public keys are named and it is not; and every public key.
+    /// Returns the shared secret, unless public keys are named and it is not, and every public key.
     fn token_keys(&self, resolver: &mut Resolver<'_>) -> Vec<TokenKey> {
         let mut keys = Vec::new();
         let named = |path: &Field<PathBuf>| !path.as_os_str().is_empty();
@@ -115,7 +115,7 @@ impl Written {
     fn sessions(&self, cors: Option<&Policy>, resolver: &mut Resolver<'_>) -> Option<Sessions> {
         if cors.is_some_and(|cors| !cors.credentials()) {
             let reason =
-                "takes sessions, but cors.credentials is false: browsers would neither keep nor send the cookie";
+                "accepts sessions, but cors.credentials is false: browsers would neither store nor send the cookie";
             let mend = "set cors.credentials = true, or remove \"session\"";
             resolver.report(&self.accept.place, Mistake::new(reason, mend));
         }
@@ -149,13 +149,13 @@ fn accept(written: &Field<Strings>, resolver: &mut Resolver<'_>) -> Accept {
                     Some(meant) => format!("write \"{meant}\""),
                     None => "write \"key\", \"token\" or \"session\"".to_owned(),
                 };
-                let reason = format!("{} is no kind of credential", quoted(other));
+                let reason = format!("{} is not a kind of credential", quoted(other));
                 resolver.report(&kind.place, Mistake::new(reason, mend));
                 continue;
             }
         };
         if std::mem::replace(taken, true) {
-            resolver.report(&kind.place, Mistake::new("stands there twice", "keep one of the two"));
+            resolver.report(&kind.place, Mistake::new("is listed twice", "keep one of the two"));
         }
     }
     accept
@@ -177,7 +177,11 @@ fn keys(path: &Field<PathBuf>, models: &Table, resolver: &mut Resolver<'_>) -> K
             for record in &records {
                 let unknown = record.terms.models.iter().flat_map(|models| models.iter());
                 for model in unknown.filter(|model| models.find(Some(model)).is_none()) {
-                    let what = format!("lets the key {} use {}, which is no model here", record.name, quoted(model));
+                    let what = format!(
+                        "allows the key {} to use {}, which is not a configured model",
+                        record.name,
+                        quoted(model)
+                    );
                     resolver.warn(&path.place.key, &what);
                 }
             }
@@ -193,7 +197,7 @@ fn keys(path: &Field<PathBuf>, models: &Table, resolver: &mut Resolver<'_>) -> K
     }
 }
 
-/// What `make` makes of the value of a variable.
+/// Returns what `make` makes of the value of a variable.
 fn read_secret<T, F>(
     field: &Field<F>,
     name: &EnvName,

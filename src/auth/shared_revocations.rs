@@ -1,7 +1,8 @@
 //! Logouts that all instances share through Redis.
 //!
-//! A logout holds at once on its own instance. The other instances read new logouts once a second, so that no request with a cookie
-//! waits for Redis. Logouts that could not be written wait here until Redis is back; logouts that Redis has lost are written again.
+//! A logout applies at once to its own instance. The other instances read new logouts once a second, so that no request with
+//! a cookie waits for Redis. Logouts that could not be written wait here until Redis is available; logouts that Redis has
+//! lost are written again.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -21,8 +22,8 @@ use crate::supervise;
 
 /// The time between two rounds of reading and writing.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How long a logout is stored: `access.session_ttl` is at most that.
-const KEPT: Duration = Duration::from_hours(720);
+/// How long a logout is stored: `access.session_ttl` is at most this.
+const RETENTION: Duration = Duration::from_hours(720);
 /// The logouts of one read.
 const PAGE: usize = 1000;
 /// The logouts of one write. They have one time: fewer than a page, so that a page ends after them.
@@ -87,7 +88,7 @@ impl SharedRevocations {
         let mut place = Place::start(0);
         while let Some(everywhere) = weak.upgrade() {
             let is_all = match everywhere.write_waiting().await {
-                Ok(()) => everywhere.learn(&mut place).await,
+                Ok(()) => everywhere.read_new(&mut place).await,
                 // the connection counts and logs errors; the next round catches up
                 Err(_) => true,
             };
@@ -109,7 +110,7 @@ impl SharedRevocations {
             self.write(&batch).await?;
             tracing::info!(
                 logouts = batch.len(),
-                "logouts that waited were written to Redis: they hold on every instance"
+                "logouts that waited were written to Redis: they apply to every instance"
             );
         }
     }
@@ -117,7 +118,7 @@ impl SharedRevocations {
     /// Writes these logouts, which then no longer wait.
     async fn write(&self, logouts: &[(SessionId, u64)]) -> Result<(), RedisError> {
         let members = logouts.iter().map(|(session, end)| format!("{session}:{end}"));
-        let arguments: Vec<String> = std::iter::once(KEPT.as_secs().to_string()).chain(members).collect();
+        let arguments: Vec<String> = std::iter::once(RETENTION.as_secs().to_string()).chain(members).collect();
         self.link.run(&self.revoke, &[KEY.to_owned()], &arguments).await?;
         let mut waiting = self.waiting();
         for (session, end) in logouts {
@@ -127,8 +128,8 @@ impl SharedRevocations {
         Ok(())
     }
 
-    /// Reads from the position on; false if there is more.
-    async fn learn(&self, place: &mut Place) -> bool {
+    /// Reads from the position on. Returns false if there is more.
+    async fn read_new(&self, place: &mut Place) -> bool {
         // another server may have another clock and other logouts
         let generation = self.link.generation();
         if place.generation != generation {
@@ -224,7 +225,7 @@ impl Revocations for SharedRevocations {
         self.here.insert(session, end, now);
         if !had_room {
             tracing::warn!(
-                "more than {MAX_WAITING} logouts wait for Redis: one of them will hold on this instance alone"
+                "more than {MAX_WAITING} logouts wait for Redis: one of them will apply to this instance only"
             );
         }
         Box::pin(async move {
@@ -232,7 +233,7 @@ impl Revocations for SharedRevocations {
                 Ok(()) => Reach::SharedRevocations,
                 Err(_) => {
                     tracing::warn!(
-                        "a logout could not be written to Redis: it holds on this instance, and on the others once Redis is back"
+                        "a logout could not be written to Redis: it applies to this instance, and to the others once Redis is available"
                     );
                     Reach::Here
                 }
@@ -245,19 +246,19 @@ impl Revocations for SharedRevocations {
     }
 }
 
-/// A time [`OVERLAP`] before this one; the start if it is no number.
+/// Returns a time [`OVERLAP`] before this one, or the start if it is not a number.
 fn before(time: &str) -> String {
     let time: f64 = time.parse().unwrap_or(0.0);
     format!("{:.0}", (time - OVERLAP).max(0.0))
 }
 
-/// Members and scores.
+/// Returns members and scores.
 fn entries(reply: Value) -> Option<Vec<(String, String)>> {
     let flat = Vec::<String>::from_redis_value(reply).ok()?;
     Some(flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
 }
 
-/// `SESSION:END`, as [`SharedRevocations::revoke`] writes it.
+/// Reads `SESSION:END`, as [`SharedRevocations::revoke`] writes it.
 fn member_of(member: &str) -> Option<(SessionId, u64)> {
     let (session, end) = member.split_once(':')?;
     let session = u128::from_str_radix(session, 16).ok().filter(|_| session.len() == 32)?;
@@ -291,10 +292,10 @@ mod tests {
     }
 
     proptest! {
-        /// Read from any start, all entries are seen, the last one of each reading again, and the reading ends.
+        /// Reading from any start returns all entries, the last one of each page again, and ends.
         #[test]
         fn every_entry_is_read_whatever_the_times(gaps in prop::collection::vec(0..3_u64, 0..3000), step in 1..4_000_000_u64) {
-            // those that were written at once bear one time: fewer than a page
+            // entries that were written at once have one time: fewer than a page
             let mut same = 0;
             let mut time = 1_000_000_000;
             let times: Vec<u64> = gaps.iter().map(|gap| {

@@ -39,10 +39,10 @@ impl Default for Signatures {
 }
 
 impl Signatures {
-    /// Like [`Tokens::check`]; `tokens` must always be the same.
+    /// Does the same as [`Tokens::check`]; `tokens` must always be the same.
     ///
     /// # Errors
-    /// The same.
+    /// As [`Tokens::check`].
     pub fn check(&self, tokens: &Tokens, token: &str, origin: Option<&str>, now: u64) -> Result<Verified, Refusal> {
         tokens.judge(&*self.signed(tokens, token)?, origin, now)
     }
@@ -119,7 +119,7 @@ mod tests {
         let (signatures, tokens) = (Signatures::default(), tokens());
         let token = mint(NOW + 60, None, None, None, "ann");
         assert!(signatures.check(&tokens, &token, None, NOW).is_ok());
-        // were the signature looked at again, these keys would refuse it
+        // if the signature were verified again, these keys would refuse it
         let none = Tokens::new(Vec::new(), Duration::from_mins(15), None);
         assert!(signatures.check(&none, &token, None, NOW).is_ok());
         let (message, signature) = token.rsplit_once('.').unwrap();
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_and_what_is_long_is_not_kept() {
+    fn refused_and_long_tokens_are_not_cached() {
         let signatures = Signatures::default();
         let (token, long) =
             (mint(NOW + 60, None, None, None, "ann"), mint(NOW + 60, None, None, Some(&"a".repeat(2000)), "ann"));

@@ -57,8 +57,8 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Accepts tokens that one of these keys verifies, that end at most `max_age` from now, and that are for this audience; without
-    /// an audience, tokens that name none.
+    /// Makes tokens that one of these keys verifies, that end at most `max_age` from now, and that are for this audience;
+    /// without an audience, tokens that name none.
     pub fn new(keys: Vec<TokenKey>, max_age: Duration, audience: Option<String>) -> Self {
         Self { keys, max_age, audience }
     }
@@ -66,7 +66,7 @@ impl Tokens {
     /// Checks a token that came with this `Origin` at the time `now`, in seconds since the epoch.
     ///
     /// # Errors
-    /// Why it is refused; the response does not say it.
+    /// The reason of the refusal; the response does not contain it.
     pub fn check(&self, token: &str, origin: Option<&str>, now: u64) -> Result<Verified, Refusal> {
         self.judge(&self.verify(token)?, origin, now)
     }
@@ -74,7 +74,7 @@ impl Tokens {
     /// The expensive half of a check: the signature and the claims.
     ///
     /// # Errors
-    /// Why it is refused, at any time.
+    /// The reason of the refusal, independent of the time.
     pub fn verify(&self, token: &str) -> Result<Signed, Refusal> {
         let Claims { sub, exp, nbf, aud, origin, models, rpm, tpm, streams, budget } = self.verified_claims(token)?;
         let subject_is_usable = matches!(sub.len(), 1..=MAX_SUBJECT) && !sub.chars().any(char::is_control);
@@ -95,7 +95,7 @@ impl Tokens {
     /// epoch.
     ///
     /// # Errors
-    /// Why it is refused; the response does not say it.
+    /// The reason of the refusal; the response does not contain it.
     pub fn judge(&self, signed: &Signed, origin: Option<&str>, now: u64) -> Result<Verified, Refusal> {
         self.check_times(signed, now)?;
         self.check_audience(signed.aud.as_ref())?;
@@ -107,10 +107,11 @@ impl Tokens {
         Ok(signed.verified.clone())
     }
 
-    /// The claims of a token with a valid signature. Nothing in the token but `alg`, `kid` and `crit` is used before that.
+    /// Returns the claims of a token with a valid signature. Nothing in the token but `alg`, `kid` and `crit` is used before
+    /// that.
     ///
-    /// The library's own `decode` reads the header three times and the claims twice, and looks at a clock: 2.3 µs where
-    /// this takes half. Its keys, algorithms and signatures are used.
+    /// The library's own `decode` parses the header three times and the claims twice, and reads a clock: it takes 2.3 µs,
+    /// twice as long as this. Its keys, algorithms and signatures are used.
     fn verified_claims(&self, token: &str) -> Result<Claims, Refusal> {
         if token.len() > MAX_TOKEN {
             return Err(Refusal::Malformed);
@@ -129,7 +130,7 @@ impl Tokens {
             match verify(signature, message.as_bytes(), key.key(), header.alg) {
                 Ok(true) => return part(claims).ok_or(Refusal::BadClaims),
                 Ok(false) => refusal = Refusal::BadSignature,
-                // the signature is no base64url
+                // the signature is not base64url
                 Err(_) => return Err(Refusal::Malformed),
             }
         }

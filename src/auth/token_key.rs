@@ -24,7 +24,7 @@ pub struct TokenKey {
 pub struct SigningKey(EncodingKey);
 
 impl TokenKey {
-    /// For HS256: the bytes of the secret, unchanged.
+    /// Makes the key of HS256: the bytes of the secret, unchanged.
     ///
     /// # Errors
     /// It is too short.
@@ -33,7 +33,7 @@ impl TokenKey {
         Self::new(None, DecodingKey::from_secret(secret))
     }
 
-    /// For EdDSA (Ed25519), ES256 (P-256) or RS256 (RSA of 2048 bits and more), as the key in the PEM text is.
+    /// Makes the key of EdDSA (Ed25519), ES256 (P-256) or RS256 (RSA of 2048 bits and more), from PEM text.
     ///
     /// # Errors
     /// The mistake, as a clause without a byte of the key.
@@ -46,7 +46,7 @@ impl TokenKey {
         Self::new(None, key.ok_or("holds no public key in PEM form of Ed25519, P-256 or RSA")?)
     }
 
-    /// Every signing key of a JWK set (RFC 7517 §5) that the gateway can use; others are skipped, as §5 has it.
+    /// Returns every signing key of a JWK set (RFC 7517 §5) that the gateway can use; others are skipped, as §5 requires.
     ///
     /// # Errors
     /// The mistake, as a clause without a byte of the key.
@@ -104,7 +104,7 @@ impl TokenKey {
 }
 
 impl SigningKey {
-    /// For HS256: the bytes of the secret, unchanged.
+    /// Makes the signing key of HS256: the bytes of the secret, unchanged.
     ///
     /// # Errors
     /// It is too short.
@@ -113,7 +113,7 @@ impl SigningKey {
         Ok(Self(EncodingKey::from_secret(secret)))
     }
 
-    /// A private key in PKCS #8 PEM form: Ed25519, P-256 or RSA.
+    /// Makes the signing key of a private key in PKCS #8 PEM form: Ed25519, P-256 or RSA.
     ///
     /// # Errors
     /// The mistake, as a clause without a byte of the key.
@@ -143,7 +143,7 @@ fn check_secret(secret: &[u8]) -> Result<(), String> {
     }
 }
 
-/// ring refuses other sizes when it verifies; here the operator learns it when the key is read.
+/// Checks the size. ring refuses other sizes when it verifies; this check reports them when the key is read.
 fn check_size(key: &DecodingKey) -> Result<(), String> {
     let fits = match (key.family(), key.kind()) {
         // an uncompressed point (SEC 1 §2.3.3)

@@ -1,4 +1,4 @@
-//! Tokens that are good, and every way in which one is not.
+//! Valid tokens, and every way in which a token is invalid.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::auth::token_key::SigningKey;
 use crate::price::Cost;
 
 const SECRET: &[u8] = b"a secret that backend and gateway share";
-const OTHER: &[u8] = b"a secret that somebody else has thought of";
+const OTHER: &[u8] = b"a secret that another party has chosen";
 const NOW: u64 = 1_800_000_000;
 const MAX_AGE: Duration = Duration::from_secs(900);
 const RSA: &str = include_str!("test_keys/rsa.pem");
@@ -60,7 +60,7 @@ fn a_good_token_says_who_and_what_it_may() {
     claims["tpm"] = 2000.into();
     claims["streams"] = 3.into();
     claims["budget"] = 0.1.into();
-    claims["name"] = "unknown claims are no matter".into();
+    claims["name"] = "unknown claims are ignored".into();
     let verified = tokens().check(&hs256(&claims), None, NOW).unwrap();
     assert_eq!(&*verified.subject, "ann");
     assert_eq!(verified.terms.models.as_deref(), Some(&["a".to_owned(), "b".to_owned()][..]));
@@ -238,7 +238,7 @@ proptest! {
     fn no_change_of_a_single_character_leaves_a_token_good(at in 0usize..200, to in "[A-Za-z0-9._-]") {
         let token = hs256(&claims());
         let at = at % token.len();
-        // the last character of a base64 text may hold bits that belong to nothing: the library refuses those, too
+        // the last character of a base64 text may have unused bits: the library refuses those, too
         prop_assume!(token[at..=at] != to);
         let changed = format!("{}{to}{}", &token[..at], &token[at + 1..]);
         prop_assert!(tokens().check(&changed, None, NOW).is_err());

@@ -1,28 +1,29 @@
-//! One spelling for all requests that ask the same: what a cache key is made of. Pure.
+//! The canonical form of a request body: identical requests have the same form, so a cache key is made of it. Pure.
 //!
-//! White space, the order of members, the spelling of numbers (`1`, `1.0`, `10e-1`) and of escapes (`\u0041` and `A`) make no
-//! difference. Everything else does: members that are unknown here, `null` beside a member that is missing, and `user`, which
-//! may be what keeps the answers of an app's users apart. Only three members are left out:
+//! White space, the order of members, the spelling of numbers (`1`, `1.0`, `10e-1`) and of escapes (`\u0041` and `A`) make
+//! no difference. Everything else does: unknown members, `null` compared to a missing member, and `user`, because an app may
+//! use it to separate the answers of its users. Only three members are left out:
 //!
-//! - `model`, because the key names the model that answers instead;
-//! - `stream` and `stream_options`: the same answer is told at once or piece by piece, with its usage or without.
+//! - `model`, because the key names the model that answers;
+//! - `stream` and `stream_options`, because the same cached answer can be sent as a stream or whole, with its usage or
+//!   without.
 //!
-//! What cannot be brought into this form has none, and is not cached.
+//! A body that has no canonical form is not cached.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use memchr::memchr2;
 
-/// Top-level members that do not change what is answered.
+/// Top-level members that do not change the answer.
 const LEFT_OUT: [&str; 3] = ["model", "stream", "stream_options"];
 
-/// A request is refused elsewhere long before it is as deep.
+/// The deepest nesting that is read. A request is refused elsewhere long before it is as deep.
 const MAX_DEPTH: usize = 128;
 
-/// The canonical form of a request's body, itself JSON. `None` where it has none (a number with an exponent beyond all
-/// reason, a name that stands twice), or where the answer must not come out of a cache: `store: true` asks the
-/// provider to keep the completion, which a cached one would not do.
+/// Returns the canonical form of a request's body, itself JSON. Returns `None` if it has none (a number with an exponent
+/// that is too large, or a duplicate name), or if the answer must not come from a cache: `store: true` asks the provider to
+/// store the completion, and a cached answer would not do that.
 pub fn canonical(body: &[u8]) -> Option<Vec<u8>> {
     let mut writer = Writer { text: body, at: 0, out: Vec::with_capacity(body.len()) };
     writer.skip_space();
@@ -43,14 +44,14 @@ pub fn canonical(body: &[u8]) -> Option<Vec<u8>> {
     (writer.at == body.len()).then_some(writer.out)
 }
 
-/// What becomes of a member.
+/// What happens to a member.
 enum Member {
     Keep,
     Drop,
     Refuse,
 }
 
-/// Reads JSON at `at`, and writes it to `out` in canonical form. What is no JSON ends it with `None`.
+/// Reads JSON at `at`, and writes it to `out` in canonical form. Returns `None` for text that is not JSON.
 struct Writer<'a> {
     text: &'a [u8],
     at: usize,
@@ -75,7 +76,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// `judge` sees each member's canonical name, quotes included, and its canonical value.
+    /// Reads an object. `judge` receives each member's canonical name, quotes included, and its canonical value.
     fn object(&mut self, depth: usize, judge: impl Fn(&[u8], &[u8]) -> Member) -> Option<()> {
         let depth = (depth < MAX_DEPTH).then_some(depth + 1)?;
         let begin = self.out.len();
@@ -142,7 +143,7 @@ impl<'a> Writer<'a> {
         Some(())
     }
 
-    /// A string with its quotes. What has no escape in it has one spelling already (RFC 8259 §7).
+    /// Reads a string with its quotes. A string without escapes has one spelling already (RFC 8259 §7).
     fn string(&mut self) -> Option<Cow<'a, [u8]>> {
         let start = self.at;
         self.eat(b'"').then_some(())?;
@@ -163,7 +164,8 @@ impl<'a> Writer<'a> {
         serde_json::to_vec(&text).ok().map(Cow::Owned)
     }
 
-    /// As `digits`, or `digits e exponent`, where the digits neither begin nor end in zeros: exact, however large it is.
+    /// Writes a number as `digits`, or `digits e exponent`, where the digits neither begin nor end with zeros: exact for
+    /// every size.
     fn number(&mut self) -> Option<()> {
         let negative = self.eat(b'-');
         let whole = self.some_digits()?;
@@ -179,7 +181,7 @@ impl<'a> Writer<'a> {
             }
             let digits = self.some_digits()?;
             let digits = &digits[digits.iter().take_while(|digit| **digit == b'0').count()..];
-            // more digits than that do not fit, and no such number means anything
+            // a larger exponent does not fit, and no such number is useful
             (digits.len() <= 17).then_some(())?;
             exponent = digits.iter().fold(0, |value, digit| value * 10 + i64::from(digit - b'0'));
             if minus {
@@ -208,7 +210,7 @@ impl<'a> Writer<'a> {
         Some(())
     }
 
-    /// One digit or more, as the grammar of RFC 8259 §6 has them. `None`: there is none.
+    /// Reads one or more digits, as in the grammar of RFC 8259 §6. Returns `None` if there are none.
     fn some_digits(&mut self) -> Option<&'a [u8]> {
         let rest = &self.text[self.at..];
         let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();

@@ -1,39 +1,40 @@
-//! What a request wants of the cache: its `cache-control` (RFC 9111 §5.2.1). Pure.
+//! The `cache-control` of a request (RFC 9111 §5.2.1). Pure.
 
 use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::CACHE_CONTROL;
 
-/// The directives that mean something here. `max-stale` has nothing to allow: what is stale is never kept. Others are
-/// ignored, as §5.2.3 wants it.
+/// The supported directives. `max-stale` has no effect, because stale answers are never cached. Unknown directives are
+/// ignored (§5.2.3).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestCacheControl {
-    /// Nothing of request and answer is kept; nor is anything looked up, for whoever says so trusts no cache.
+    /// Nothing of the request or the answer is stored, and no cached answer is used.
     pub no_store: bool,
-    /// A new answer, which may be kept.
+    /// A new answer is requested. It may be cached.
     pub no_cache: bool,
-    /// A kept answer or none at all.
+    /// Only a cached answer is accepted.
     pub only_if_cached: bool,
-    /// None that is older. What is no number of seconds counts as 0 (§4.2.1: treat as stale what is invalid).
+    /// The maximum age of a cached answer. An invalid number of seconds counts as 0 (§4.2.1: treat as stale what is
+    /// invalid).
     pub max_age: Option<Duration>,
-    /// None that is not fresh for so much longer.
+    /// The answer must stay fresh for at least this time.
     pub min_fresh: Option<Duration>,
 }
 
 impl RequestCacheControl {
     /// Reads all `cache-control` lines of a request.
     pub fn of(headers: &HeaderMap) -> Self {
-        let mut wishes = Self::default();
+        let mut directives = Self::default();
         for line in headers.get_all(CACHE_CONTROL) {
             for (name, value) in Directives(line.as_bytes()) {
-                wishes.read(&name.to_ascii_lowercase(), value);
+                directives.read(&name.to_ascii_lowercase(), value);
             }
         }
-        wishes
+        directives
     }
 
-    /// Whether an entry of this age will do, of those that are kept for `ttl`.
+    /// Whether an entry of this age is accepted, if entries are cached for `ttl`.
     pub fn accept(&self, age: Duration, ttl: Duration) -> bool {
         let fresh_for = ttl.saturating_sub(age);
         !self.no_store
@@ -58,14 +59,14 @@ impl RequestCacheControl {
     }
 }
 
-/// `delta-seconds` (§1.2.2), where what is too large to be counted is as large as it can be.
+/// Parses `delta-seconds` (§1.2.2). A number that is too large becomes the largest one.
 fn seconds(value: &[u8]) -> Option<Duration> {
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     let add = |sum: u64, digit: &u8| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
     digits.then(|| Duration::from_secs(value.iter().fold(0, add)))
 }
 
-/// The directives of one line: name and value, the quotes of the value taken off. A comma within quotes separates nothing.
+/// The directives of one line: name and value, without the quotes of the value. A comma within quotes is part of the value.
 struct Directives<'a>(&'a [u8]);
 
 impl<'a> Iterator for Directives<'a> {
@@ -106,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    fn wishes(lines: &[&'static str]) -> RequestCacheControl {
+    fn parse(lines: &[&'static str]) -> RequestCacheControl {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(CACHE_CONTROL, HeaderValue::from_static(line));
@@ -117,18 +118,18 @@ mod tests {
     #[test]
     fn directives_are_found_in_any_case_place_and_line() {
         let none = RequestCacheControl::default();
-        assert_eq!(wishes(&[]), none);
-        assert_eq!(wishes(&["NO-Store"]), RequestCacheControl { no_store: true, ..none });
+        assert_eq!(parse(&[]), none);
+        assert_eq!(parse(&["NO-Store"]), RequestCacheControl { no_store: true, ..none });
         assert_eq!(
-            wishes(&["foo=\"a, no-store, \\\" b\", no-cache ,,", " only-if-cached"]),
+            parse(&["foo=\"a, no-store, \\\" b\", no-cache ,,", " only-if-cached"]),
             RequestCacheControl { no_cache: true, only_if_cached: true, ..none }
         );
-        assert_eq!(wishes(&["no-storeroom, max-stale=5, private"]), none);
+        assert_eq!(parse(&["no-storeroom, max-stale=5, private"]), none);
     }
 
     #[test]
     fn an_age_that_is_no_number_is_none_at_all() {
-        let age = |line| wishes(&[line]).max_age.map(|age| age.as_secs());
+        let age = |line| parse(&[line]).max_age.map(|age| age.as_secs());
         assert_eq!(age("max-age=60"), Some(60));
         assert_eq!(age("max-age=\"60\""), Some(60));
         assert_eq!(age("max-age=60, max-age=5"), Some(5));
@@ -140,7 +141,7 @@ mod tests {
 
     #[test]
     fn an_entry_will_do_while_it_is_fresh_and_as_young_as_asked() {
-        let accepted = |line, age, ttl| wishes(&[line]).accept(Duration::from_secs(age), Duration::from_secs(ttl));
+        let accepted = |line, age, ttl| parse(&[line]).accept(Duration::from_secs(age), Duration::from_secs(ttl));
         assert!(accepted("", 59, 60) && !accepted("", 60, 60) && !accepted("", 61, 60));
         assert!(accepted("max-age=10", 10, 60) && !accepted("max-age=10", 11, 60) && !accepted("max-age=0", 0, 60));
         assert!(accepted("min-fresh=10", 50, 60) && !accepted("min-fresh=10", 51, 60));

@@ -1,7 +1,7 @@
-//! One kept answer, and the bytes that it is between instances.
+//! A cached answer, and its serialized form for other instances.
 //!
-//! What is read back is believed only if all of it fits: the format's version, the key, the owner, a hash over every byte,
-//! and every length in it. Anything else is no entry.
+//! Bytes are accepted only if all of them are correct: the version of the format, the key, the owner, a hash over every
+//! byte, and every length. All other bytes are not an entry.
 
 use std::time::Duration;
 
@@ -14,40 +14,40 @@ use crate::spend::tally::Tally;
 use families::family::Family;
 use families::usage::Usage;
 
-/// Says what the bytes are, and of which version.
+/// The first bytes of a serialized entry: format and version.
 const MAGIC: &[u8; 8] = b"twcache2";
 const HASH: usize = 32;
-/// What an entry takes beside its text, about: itself and its place in the store.
+/// About the bytes that an entry needs in addition to its text: the value itself and its slot in the store.
 const OVERHEAD: usize = 512;
 
-/// A kept answer.
+/// A cached answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// When it was whole, milliseconds since the epoch.
+    /// When the answer was complete, in milliseconds since the epoch.
     pub stored_at: u64,
-    /// What it holds, for meters; its estimate of the prompt is 0.
+    /// The counts of the answer, for meters. Its estimate of the prompt is 0.
     pub tally: Tally,
     /// The answer.
     pub answer: Answer,
 }
 
-/// How the upstream told it.
+/// The form in which the upstream sent the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Piece by piece.
+    /// A stream of events.
     Streamed(Events),
-    /// As one JSON object.
+    /// One JSON object.
     Whole(Bytes),
 }
 
 impl Entry {
-    /// The entry of an answer that was whole at this time, milliseconds since the epoch.
+    /// Makes the entry of an answer that was complete at this time, in milliseconds since the epoch.
     pub fn new(stored_at: u64, tally: Tally, answer: Answer) -> Self {
-        // the prompt is the asker's own
+        // each request has its own prompt
         Self { stored_at, tally: Tally { prompt_tokens: 0, ..tally }, answer }
     }
 
-    /// The complete answer; `None` where its events have none.
+    /// Returns the complete answer, or `None` if its events cannot be joined.
     pub fn completion(&self, family: &dyn Family) -> Option<Bytes> {
         match &self.answer {
             Answer::Whole(json) => Some(json.clone()),
@@ -55,15 +55,15 @@ impl Entry {
         }
     }
 
-    /// How old it is at this time.
+    /// Returns the age of the entry at this time.
     pub fn age(&self, now: u64) -> Duration {
-        // clocks of instances differ: what comes from the future is new
+        // clocks of instances differ: an entry from the future counts as new
         Duration::from_millis(now.saturating_sub(self.stored_at))
     }
 
-    /// Whether it can be told in this form. Its own it always can; for the other one it must be read whole, and an upstream may
-    /// say what a client passes over and no parser takes.
-    pub fn can_be_told(&self, streamed: bool, family: &dyn Family) -> bool {
+    /// Whether the answer can be sent in this form. The original form is always possible. For the other form the answer must
+    /// be parsed, and an upstream can send content that a client ignores and no parser accepts.
+    pub fn can_be_sent(&self, streamed: bool, family: &dyn Family) -> bool {
         match (&self.answer, streamed) {
             (Answer::Streamed(_), true) | (Answer::Whole(_), false) => true,
             (Answer::Streamed(events), false) => events.completion(family).is_some(),
@@ -71,7 +71,7 @@ impl Entry {
         }
     }
 
-    /// About the bytes of memory that it takes.
+    /// Returns about the bytes of memory that the entry takes.
     pub fn weight(&self) -> usize {
         OVERHEAD
             + match &self.answer {
@@ -80,7 +80,7 @@ impl Entry {
             }
     }
 
-    /// The bytes of it, as they are kept under this key for this owner.
+    /// Serializes the entry under this key for this owner.
     pub fn encode(&self, key: Key, owner: Owner) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.weight());
         out.put_slice(MAGIC);
@@ -110,7 +110,8 @@ impl Entry {
         out
     }
 
-    /// Reads it back; `None` for whatever was not kept under this key for this owner by this version.
+    /// Deserializes an entry. Returns `None` for bytes that were not written under this key, for this owner, by this
+    /// version.
     pub fn decode(bytes: Bytes, key: Key, owner: Owner) -> Option<Self> {
         let (signed, hash) = bytes.split_at_checked(bytes.len().checked_sub(HASH)?)?;
         if digest(&SHA256, signed).as_ref() != hash {
@@ -202,7 +203,7 @@ mod tests {
             prop_assert_eq!(Entry::decode([bytes, more].concat().into(), key, owner), None);
         }
 
-        /// What carries the right hash is still read with care.
+        /// Bytes with the right hash are still parsed with care.
         #[test]
         fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..120), form in 0..3_u8, count: u8) {
             let (key, owner) = key("{}");

@@ -1,4 +1,4 @@
-//! The events of a cached stream, packed, with what is known of each.
+//! The events of a cached stream, packed, with the metadata of each.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use families::answer::Piece;
 use families::family::Family;
 use sse::event::Fields;
 
-/// The events of a stream, one behind the other.
+/// The events of a stream, packed one after the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Events {
     text: Bytes,
@@ -22,9 +22,9 @@ pub struct Events {
 pub struct Event<'a> {
     /// All of its bytes, the blank line included.
     pub block: &'a [u8],
-    /// How long after the first event it came, milliseconds.
+    /// Time between the first event and this one, in milliseconds.
     pub after: u32,
-    /// What is known of it.
+    /// The flags of the event.
     pub flags: Flags,
 }
 
@@ -35,7 +35,7 @@ struct Mark {
     flags: u8,
 }
 
-/// The flags that an entry has of each event.
+/// The flags that an entry stores for each event.
 const STORED: u8 = Flags::OUTPUT.bits()
     | Flags::USAGE_ONLY.bits()
     | Flags::DATA.bits()
@@ -48,12 +48,12 @@ pub struct Collector {
     text: BytesMut,
     marks: Vec<Mark>,
     first: Option<Instant>,
-    /// It has more than 4 GiB.
+    /// The events have more than 4 GiB.
     too_large: bool,
 }
 
 impl Collector {
-    /// Adds an event that came in then.
+    /// Adds an event, with the time at which its last byte came in.
     pub fn push(&mut self, block: &[u8], flags: Flags, complete: Option<Instant>) {
         let first = self.first.or(complete);
         let after = complete.zip(first).map(|(complete, first)| complete.saturating_duration_since(first));
@@ -69,7 +69,7 @@ impl Collector {
         self.marks.push(Mark { end: end.unwrap_or(u32::MAX), after: event.after, flags: event.flags.bits() & STORED });
     }
 
-    /// The events; `None` where they have more than 4 GiB.
+    /// Returns the events, or `None` if they have more than 4 GiB.
     pub fn finish(self) -> Option<Events> {
         let Self { text, marks, too_large, .. } = self;
         (!too_large).then(|| Events { text: text.freeze(), marks: marks.into() })
@@ -77,7 +77,7 @@ impl Collector {
 }
 
 impl Events {
-    /// The event with this number, from 0.
+    /// Returns the event with this number, from 0.
     pub fn get(&self, number: usize) -> Option<Event<'_>> {
         let mark = self.marks.get(number)?;
         let start = number.checked_sub(1).map_or(0, |before| self.marks[before].end);
@@ -85,7 +85,7 @@ impl Events {
         Some(Event { block, after: mark.after, flags: Flags::from_bits(mark.flags) })
     }
 
-    /// The events that stream this completion; `None` where its family does not split it.
+    /// Returns the events that stream this completion, or `None` if its family cannot split it.
     pub fn streaming(completion: &[u8], family: &dyn Family) -> Option<Self> {
         let mut events = Collector::default();
         for Piece { event, output, usage_only } in family.split(completion)? {
@@ -95,18 +95,18 @@ impl Events {
         events.finish()
     }
 
-    /// The completion of these events; `None` where their family does not join them.
+    /// Returns the completion of these events, or `None` if their family cannot join them.
     pub fn completion(&self, family: &dyn Family) -> Option<Vec<u8>> {
         completion(self.iter().map(|event| event.block), family)
     }
 
-    /// All of them.
+    /// Iterates over all events.
     pub fn iter(&self) -> impl Iterator<Item = Event<'_>> {
         (0..self.marks.len()).filter_map(|number| self.get(number))
     }
 }
 
-/// The completion of these events; `None` where their family does not join them.
+/// Returns the completion of these events, or `None` if their family cannot join them.
 pub fn completion(events: impl IntoIterator<Item: AsRef<[u8]>>, family: &dyn Family) -> Option<Vec<u8>> {
     let events: Vec<_> = events.into_iter().collect();
     let data: Vec<_> = events.iter().filter_map(|event| Fields::of(event.as_ref()).data).collect();
@@ -114,14 +114,14 @@ pub fn completion(events: impl IntoIterator<Item: AsRef<[u8]>>, family: &dyn Fam
 }
 
 impl Events {
-    /// About the bytes of memory that they take.
+    /// Returns about the bytes of memory that the events take.
     pub fn weight(&self) -> usize {
         self.text.len() + self.marks.len() * size_of::<Mark>()
     }
 
-    /// Writes them, to be read by [`Events::decode`].
+    /// Serializes the events for [`Events::decode`].
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        // an event has two bytes at least, so that no more than 2^31 fit
+        // an event has at least two bytes, so at most 2^31 events fit
         out.put_u32(self.marks.len() as u32);
         for mark in self.marks.iter() {
             out.put_u32(mark.end);
@@ -131,10 +131,10 @@ impl Events {
         out.put_slice(&self.text);
     }
 
-    /// Reads them back; `None` where a length is wrong.
+    /// Deserializes events. Returns `None` if a length is wrong.
     pub(super) fn decode(mut input: Input) -> Option<Self> {
         let count = input.u32()?;
-        // before room is made for them
+        // checked before memory is allocated for them
         (count as usize <= input.0.len() / 9).then_some(())?;
         let mut marks: Vec<Mark> = Vec::with_capacity(count as usize);
         for _ in 0..count {
@@ -148,7 +148,7 @@ impl Events {
     }
 }
 
-/// What is still to be read.
+/// The bytes that are still to be read.
 pub(super) struct Input(pub(super) Bytes);
 
 impl Input {
@@ -197,8 +197,8 @@ pub(super) mod tests {
     proptest! {
         #[test]
         fn events_come_out_as_they_went_in(events in events()) {
-            let kept = collect(&events);
-            let read = kept.iter().map(|event| (event.block.to_vec(), event.after, event.flags.bits()));
+            let collected = collect(&events);
+            let read = collected.iter().map(|event| (event.block.to_vec(), event.after, event.flags.bits()));
             prop_assert_eq!(read.collect::<Vec<_>>(), events);
         }
     }

@@ -1,4 +1,4 @@
-//! What an entry is kept under: SHA-256 over everything that decides about the answer, each part with its length. Pure.
+//! The key of a cache entry: SHA-256 over everything that changes the answer, each part with its length. Pure.
 
 use std::fmt;
 
@@ -9,51 +9,51 @@ use ring::digest::{Context, SHA256};
 use crate::auth::caller::{Caller, Kind};
 use crate::stream::log::coalescer::CoalescingKey;
 
-/// Changes whenever entries of earlier versions must not be found any more.
+/// The version of the key. It changes when entries of earlier versions must not be found any more.
 const FORMAT: &str = "tokenway cache 1";
 
-/// 256 bits of a hash.
+/// A hash of 256 bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 
-/// For whom an answer is kept, as a hash: ids of callers stand in no store.
+/// The owner of a cached answer, as a hash: no store contains ids of callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Owner(pub Digest);
 
-/// One request of one owner, whichever model answers it.
+/// A request and its owner, without the model that answers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
     request: Digest,
     owner: Owner,
 }
 
-/// Where an entry is kept.
+/// The key of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(pub Digest);
 
-/// What sets the coalesced answers to one request apart.
+/// What distinguishes the coalesced answers to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CoalescingKind {
-    /// Its answer is streamed.
+    /// The answer is streamed.
     pub streamed: bool,
-    /// It was asked of `auto`, and is still to be decided: in the name of this caller, at whose limits the decision may fail.
+    /// The request is for `auto` and not yet decided. The decision is made for this caller, whose limits can refuse it.
     pub undecided: Option<Owner>,
 }
 
-/// The configuration of a model, as far as it changes what is answered.
+/// The configuration of a model, as far as it changes the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route(Digest);
 
 impl Owner {
-    /// Everybody: `scope = "shared"`.
+    /// Returns the owner of shared entries: `scope = "shared"`.
     pub fn everybody() -> Self {
         Self(Digest::of("everybody", &[]))
     }
 
-    /// The caller of this request: `scope = "client"`.
+    /// Returns the owner of the entries of this caller: `scope = "client"`.
     ///
-    /// Whoever has shown who it is owns its answers on every page. A caller that has not is its address, as for limits, and
-    /// its page's origin beside it: a page learns nothing of what another one has asked from the same address.
+    /// A caller with credentials owns its answers on every page. A caller without credentials is identified by its address,
+    /// as for limits, and by the origin of its page: a page cannot learn what another page has asked from the same address.
     pub fn caller(caller: &Caller, headers: &HeaderMap) -> Self {
         let id = caller.id().as_bytes();
         match (caller.kind(), headers.get(ORIGIN)) {
@@ -65,48 +65,48 @@ impl Owner {
 }
 
 impl Asked {
-    /// A request of this family in [canonical form](super::canonical::canonical), and who asks. A body of one family can be a body
-    /// of another one, too, whose answer has another form.
+    /// Makes a request of this family from its [canonical form](super::canonical::canonical) and its owner. The family is
+    /// part of it, because a body can be valid in two families whose answers have different forms.
     pub fn new(family: &str, canonical: &[u8], owner: Owner) -> Self {
         Self { request: Digest::of("request", &[family.as_bytes(), canonical]), owner }
     }
 
-    /// Whose answers are looked for.
+    /// Returns the owner.
     pub fn owner(&self) -> Owner {
         self.owner
     }
 
-    /// Where the answer of a model by this route is kept.
+    /// Returns the key of the answer of a model by this route.
     pub fn key(&self, route: &Route) -> Key {
         Key(Digest::of(FORMAT, &[&self.request.0, &self.owner.0.0, &route.0.0]))
     }
 
-    /// The key under which this request shares an answer that comes in. `candidates` are all that may answer, in their order, for this caller: whoever may not
-    /// use one of them must not get its answer by joining. Streamed and complete answers have different keys, and so have
-    /// those of a model that is still to be decided on.
+    /// Returns the key under which this request shares a coalesced answer. `candidates` are all models that may answer this
+    /// caller, in order: a caller that may not use one of them must not get its answer by joining. Streamed and complete
+    /// answers have different keys, and so have the answers of a model that is not yet decided.
     pub fn coalescing_key(&self, candidates: &[Route], kind: CoalescingKind) -> CoalescingKey {
         let mut parts: Vec<&[u8]> = vec![&self.request.0, &self.owner.0.0];
         parts.extend(kind.undecided.as_ref().map(|caller| caller.0.0.as_slice()));
         parts.extend(candidates.iter().map(|route| route.0.0.as_slice()));
         let purpose = match (kind.streamed, kind.undecided.is_some()) {
-            (true, false) => "streamed flight",
-            (false, false) => "whole flight",
-            (true, true) => "streamed flight of auto",
-            (false, true) => "whole flight of auto",
+            (true, false) => "coalesced stream",
+            (false, false) => "coalesced whole",
+            (true, true) => "coalesced stream of auto",
+            (false, true) => "coalesced whole of auto",
         };
         CoalescingKey(Digest::of(purpose, &parts).0)
     }
 }
 
 impl Route {
-    /// A model of this name, asked for as `upstream_model` at this upstream.
+    /// Makes the route of a model with this name, which is requested as `upstream_model` at this upstream.
     pub fn new(name: &str, upstream: &str, base_url: &str, upstream_model: &str) -> Self {
         Self(Digest::of("route", &[name, upstream, base_url, upstream_model].map(str::as_bytes)))
     }
 }
 
 impl Digest {
-    /// Of these parts, for this purpose.
+    /// Hashes these parts for this purpose.
     fn of(purpose: &str, parts: &[&[u8]]) -> Self {
         let mut context = Context::new(&SHA256);
         for part in std::iter::once(&purpose.as_bytes()).chain(parts) {
@@ -120,7 +120,7 @@ impl Digest {
 }
 
 impl fmt::Display for Digest {
-    /// 64 hexadecimal digits.
+    /// Writes 64 hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
@@ -167,7 +167,7 @@ mod tests {
             key("{}", owner, &Route::new("m", "other", "https://up.example/v1", "m")),
             key("{}", owner, &Route::new("m", "up", "https://up.example/v2", "m")),
             key("{}", owner, &Route::new("m", "up", "https://up.example/v1", "mm")),
-            // the same letters, cut elsewhere
+            // the same letters, divided at another place
             key("{}", owner, &Route::new("mu", "p", "https://up.example/v1", "m")),
         ];
         assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());

@@ -20,10 +20,11 @@ use crate::stream::upstream_source::UpstreamSource;
 use crate::upstream::failure::Failure;
 use families::answer::Answer as Contents;
 
-/// A streamed answer. `source` makes the source of what was opened, for a log. `cache` gets the name of the model that
-/// answered, and its answer, if that is whole: it ended cleanly, with a finish reason, within the bounds of a log.
+/// Leads a streamed answer. `source` makes the source of the opened stream, for a log. `cache` gets the name of the model
+/// that answered and its answer, if the answer is complete: it ended cleanly, with a finish reason, within the bounds of a
+/// log.
 ///
-/// When the last subscriber leaves, all of it is dropped, which cancels the upstream's completion and settles the meter as
+/// When the last subscriber leaves, everything is dropped. This cancels the upstream's completion and settles the meter as
 /// for a client that leaves.
 pub async fn streamed(
     mut leader: Leader,
@@ -49,7 +50,7 @@ pub async fn streamed(
     drive(source, Recorder { leader, model, cache: Some(cache) }).await;
 }
 
-/// A complete answer.
+/// Leads a complete answer.
 pub async fn whole(
     mut leader: Leader,
     asking: impl Future<Output = Result<Whole, Failure>> + Send,
@@ -121,9 +122,9 @@ impl<C: FnOnce(&str, Tally, Answer) + Send + 'static> Append for Recorder<C> {
             let tally = tally();
             // a client that has the last event and asks once more finds the entry
             self.cache(Some(&event), tally.clone());
-            return self.leader.publish(&event, || tally);
+            return self.leader.publish(event, || tally);
         }
-        self.leader.publish(&event, tally)
+        self.leader.publish(event, tally)
     }
 
     fn wake(&mut self) {

@@ -1,4 +1,4 @@
-//! The store of this process: entries by their key, within a bound of bytes and of time.
+//! The cache in the memory of this process: entries by their key, within a bound of bytes and of time.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -9,41 +9,41 @@ use moka::sync::Cache;
 use super::entry::Entry;
 use super::key::Key;
 
-/// The entries.
-pub struct Memory(RwLock<Kept>);
+/// The entries and their bounds.
+pub struct Memory(RwLock<Entries>);
 
-struct Kept {
+struct Entries {
     max_bytes: u64,
     ttl: Duration,
     entries: Cache<Key, Arc<Entry>>,
 }
 
 impl Memory {
-    /// An empty store of this size, whose entries go after `ttl` at the latest.
+    /// Makes an empty store of this size. Entries are evicted after `ttl` at the latest.
     pub fn new(max_bytes: u64, ttl: Duration) -> Self {
-        Self(RwLock::new(Kept::new(max_bytes, ttl)))
+        Self(RwLock::new(Entries::new(max_bytes, ttl)))
     }
 
-    /// From now on these bounds hold. Others than before empty the store.
+    /// Sets the bounds. If they change, the store is emptied.
     pub fn set_bounds(&self, max_bytes: u64, ttl: Duration) {
-        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if (kept.max_bytes, kept.ttl) != (max_bytes, ttl) {
-            *kept = Kept::new(max_bytes, ttl);
+        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if (entries.max_bytes, entries.ttl) != (max_bytes, ttl) {
+            *entries = Entries::new(max_bytes, ttl);
         }
     }
 
-    /// The entry of this key.
+    /// Returns the entry of this key.
     pub fn get(&self, key: Key) -> Option<Arc<Entry>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).entries.get(&key)
     }
 
-    /// Keeps an entry, and gives up others where there is no room: those that were used longest ago.
+    /// Stores an entry. If there is no room, the least recently used entries are evicted.
     pub fn put(&self, key: Key, entry: Arc<Entry>) {
         self.0.read().unwrap_or_else(PoisonError::into_inner).entries.insert(key, entry);
     }
 }
 
-impl Kept {
+impl Entries {
     fn new(max_bytes: u64, ttl: Duration) -> Self {
         let weight = |_: &Key, entry: &Arc<Entry>| u32::try_from(entry.weight()).unwrap_or(u32::MAX);
         let entries = Cache::builder()
@@ -85,8 +85,8 @@ mod tests {
         settle();
         memory.put(key(5), entry(10_000));
         settle();
-        let kept: Vec<u8> = (0..6).filter(|number| memory.get(key(*number)).is_some()).collect();
-        assert_eq!(kept, [0, 2, 3, 4, 5]);
+        let cached: Vec<u8> = (0..6).filter(|number| memory.get(key(*number)).is_some()).collect();
+        assert_eq!(cached, [0, 2, 3, 4, 5]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Streams a cached answer: at once, or at the pace at which it once came.
+//! Streams a cached answer: at once, or at its original pace.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,10 +17,10 @@ use crate::stream::log::marked::Event;
 use crate::stream::log::reader::{Read, Then};
 use crate::stream::timer::Timer;
 
-/// The longest pause between two events of a paced replay: nobody gains by a model's stumbling.
+/// The longest pause between two events of a paced replay. Longer pauses of the model are shortened.
 pub const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// One reading of an entry.
+/// One replay of an entry.
 pub struct Replay {
     entry: Arc<Entry>,
     events: Events,
@@ -29,17 +29,17 @@ pub struct Replay {
 }
 
 struct Pace {
-    /// When the last event was due, and when it once had come.
+    /// When the last event was due, and its original time.
     last: Option<(Instant, u32)>,
     due: Instant,
     timer: Timer,
-    /// While the gateway shuts down, nobody waits for a rhythm.
-    hurry: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Ready when the gateway shuts down: then the remaining events are sent at once.
+    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
     hurried: bool,
 }
 
 impl Replay {
-    /// Everything at once. `None` where the entry is no completion that can be streamed.
+    /// Makes a replay that sends everything at once. Returns `None` if the entry is not a completion that can be streamed.
     pub fn instant(entry: Arc<Entry>, family: &dyn Family) -> Option<Self> {
         let events = match &entry.answer {
             Answer::Streamed(events) => events.clone(),
@@ -48,26 +48,27 @@ impl Replay {
         Some(Self { entry, events, next: 0, pace: None })
     }
 
-    /// In its rhythm, with the first event at once and no pause over [`LONGEST_PAUSE`]; at once from `hurry` on.
+    /// Makes the replay paced: the first event at once, no pause over [`LONGEST_PAUSE`], and everything at once after
+    /// `shutdown`.
     #[must_use]
-    pub fn paced(mut self, hurry: &CancellationToken) -> Self {
+    pub fn paced(mut self, shutdown: &CancellationToken) -> Self {
         let now = Instant::now();
         self.pace = Some(Pace {
             last: None,
             due: now,
             timer: Timer::at(now),
-            hurry: Box::pin(hurry.clone().cancelled_owned()),
+            shutdown: Box::pin(shutdown.clone().cancelled_owned()),
             hurried: false,
         });
         self
     }
 
-    /// What the completion holds.
+    /// Returns the counts of the completion.
     pub fn tally(&self) -> &Tally {
         &self.entry.tally
     }
 
-    /// Shows the events that are due to `each`, about `limit` bytes of them but at least one.
+    /// Passes the events that are due to `each`, about `limit` bytes of them but at least one event.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize, mut each: impl FnMut(Event<'_>)) -> Poll<Read> {
         let (mut shown, mut bytes) = (false, 0);
         loop {
@@ -90,7 +91,7 @@ impl Replay {
 
 impl Pace {
     fn poll_due(&mut self, at: u32, cx: &mut Context<'_>) -> Poll<()> {
-        self.hurried = self.hurried || self.hurry.as_mut().poll(cx).is_ready();
+        self.hurried = self.hurried || self.shutdown.as_mut().poll(cx).is_ready();
         if self.hurried {
             return Poll::Ready(());
         }

@@ -1,4 +1,4 @@
-//! The cache as the gateway uses it: the cached answers, here and in Redis, and the coalesced answers that are coming in.
+//! The cache that the gateway uses: cached answers in memory and in Redis, and coalesced answers that are still streamed.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,81 +16,81 @@ use crate::spend::tally::Tally;
 use crate::stream::log::coalescer::{self, Coalescer, CoalescingKey, Leader, Subscriber};
 use crate::stream::log::core::Bounds;
 
-/// All cached and all coalesced answers. It lives as long as the process: a reload keeps it.
+/// All cached and all coalesced answers. It lives as long as the process: a reload does not empty it.
 pub struct ResponseCache {
     memory: Memory,
     remote: Remote,
     coalescer: Arc<Coalescer>,
 }
 
-/// A kept answer and its age.
+/// A cached answer and its age.
 pub struct Found {
     /// The answer.
     pub entry: Arc<Entry>,
-    /// Milliseconds since the epoch, by this machine's clock, when it was found.
+    /// When it was found, in milliseconds since the epoch by this machine's clock.
     pub now: u64,
 }
 
-/// An answer that nobody has to be asked for.
+/// An answer that needs no upstream request.
 pub enum Reuse {
-    /// It is kept.
+    /// A cache hit.
     Hit(Found),
-    /// It is just coming in.
+    /// An identical request is being answered, and this one subscribes to its answer.
     Coalesced(Subscriber),
 }
 
-/// What entering gives.
+/// The result of [`ResponseCache::enter`].
 pub enum Entered {
-    /// There is an answer.
+    /// An answer can be reused.
     Reuse(Reuse),
-    /// It is to be asked for; the first reader is there already.
+    /// This request leads and asks an upstream. Its own subscriber exists already.
     Leads(Leader, Subscriber),
 }
 
-/// What is looked for.
+/// The parameters of a lookup.
 pub struct Lookup<'a> {
     /// The request and its owner.
     pub asked: Asked,
-    /// Where the answer of the model that is asked first is kept; `None` while it is not known which one that is.
+    /// The cache key of the answer of the first candidate; `None` while that model is not known.
     pub key: Option<Key>,
-    /// Of the answer that the request may join, or is to lead.
+    /// The key of the coalesced answer that the request may join, or lead.
     pub coalescing_key: CoalescingKey,
-    /// Of other answers that will do as well.
+    /// The keys of other coalesced answers that the request may join.
     pub also: Vec<CoalescingKey>,
     /// The family of the request.
     pub family: &'static dyn Family,
-    /// It wants a stream.
+    /// The client wants a stream.
     pub streamed: bool,
-    /// Its `cache-control`.
-    pub wishes: RequestCacheControl,
+    /// The request's `cache-control`.
+    pub cache_control: RequestCacheControl,
     /// `[cache]`
     pub rules: &'a Rules,
 }
 
 impl ResponseCache {
-    /// Empty, under these rules; what other instances keep is in this store, wherever that is.
+    /// Makes an empty cache with these rules. `store` holds the entries of other instances.
     pub fn new(rules: Option<&Rules>, store: Arc<Store>) -> Arc<Self> {
         let (max_bytes, ttl) = rules.map(|rules| (rules.max_bytes as u64, rules.ttl)).unwrap_or_default();
         Arc::new(Self { memory: Memory::new(max_bytes, ttl), remote: Remote::new(store), coalescer: Arc::default() })
     }
 
-    /// From now on these rules hold.
+    /// Replaces the rules.
     pub fn set_rules(&self, rules: Option<&Rules>) {
         let (max_bytes, ttl) = rules.map(|rules| (rules.max_bytes as u64, rules.ttl)).unwrap_or_default();
         self.memory.set_bounds(max_bytes, ttl);
     }
 
-    /// A cached answer, or a coalesced one.
+    /// Returns a cached or a coalesced answer, or makes this request the leader.
     pub async fn enter(&self, lookup: &Lookup<'_>) -> Entered {
-        let Lookup { rules, wishes, .. } = lookup;
+        let Lookup { rules, cache_control, .. } = lookup;
         let bounds = Bounds { one: rules.max_entry, all: rules.max_bytes };
-        if wishes.no_cache {
-            // others may join: what they get is new to them as well
+        if cache_control.no_cache {
+            // others may join: the answer is new to them as well
             let (leader, subscriber) = self.coalescer.lead(lookup.coalescing_key, bounds);
             return Entered::Leads(leader, subscriber);
         }
-        if let Some(free) = self.free(lookup).await {
-            return Entered::Reuse(free);
+        if let Some(reuse) = self.reuse(lookup).await {
+            return Entered::Reuse(reuse);
         }
         match self.coalescer.enter(lookup.coalescing_key, bounds, || self.here(lookup)) {
             coalescer::Entered::Joined(subscriber) => Entered::Reuse(Reuse::Coalesced(subscriber)),
@@ -99,10 +99,10 @@ impl ResponseCache {
         }
     }
 
-    /// An answer for which no upstream is asked. What is in this process comes first: only when nothing is, and nobody is just
-    /// asking, Redis is looked into.
-    pub async fn free(&self, lookup: &Lookup<'_>) -> Option<Reuse> {
-        let RequestCacheControl { no_cache, only_if_cached, .. } = lookup.wishes;
+    /// Returns an answer for which no upstream is asked. The memory of this process comes first, then coalesced answers,
+    /// then Redis.
+    pub async fn reuse(&self, lookup: &Lookup<'_>) -> Option<Reuse> {
+        let RequestCacheControl { no_cache, only_if_cached, .. } = lookup.cache_control;
         if no_cache {
             return None;
         }
@@ -116,8 +116,8 @@ impl ResponseCache {
         self.elsewhere(lookup).await.map(Reuse::Hit)
     }
 
-    /// Keeps the answer of the model by this route.
-    pub fn keep(&self, asked: &Asked, route: &Route, rules: &Rules, tally: Tally, answer: Answer) {
+    /// Caches the answer of the model by this route.
+    pub fn store(&self, asked: &Asked, route: &Route, rules: &Rules, tally: Tally, answer: Answer) {
         let entry = Arc::new(Entry::new(now(), tally, answer));
         if entry.weight() > rules.max_entry {
             return;
@@ -143,12 +143,12 @@ impl ResponseCache {
 
 fn acceptable(lookup: &Lookup<'_>, entry: Arc<Entry>) -> Option<Found> {
     let now = now();
-    let will_do =
-        lookup.wishes.accept(entry.age(now), lookup.rules.ttl) && entry.can_be_told(lookup.streamed, lookup.family);
+    let will_do = lookup.cache_control.accept(entry.age(now), lookup.rules.ttl)
+        && entry.can_be_sent(lookup.streamed, lookup.family);
     will_do.then_some(Found { entry, now })
 }
 
-/// Milliseconds since the epoch: entries go from machine to machine.
+/// Returns milliseconds since the epoch: entries are shared between machines.
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -55,7 +55,7 @@ settings::words!(Replay { Instant = "instant", Paced = "paced" }, "write one of 
 pub struct Cache {
     /// How long an answer is cached.
     pub ttl: Duration,
-    /// Most bytes of all cached answers in this process, and as many again of what is in flight.
+    /// Most bytes of all cached answers in this process, and the same amount again for answers that are still streamed.
     pub max_bytes: usize,
     /// Most bytes of one answer; a larger one is neither cached nor shared.
     pub max_entry: usize,
@@ -63,16 +63,16 @@ pub struct Cache {
     pub shared: bool,
     /// Cached answers come in their original rhythm.
     pub paced: bool,
-    /// The longest that a first token waits for Redis.
+    /// The longest time that a request waits for Redis.
     pub redis_timeout: Duration,
 }
 
 impl Written {
-    /// `None` where nothing is cached.
+    /// Returns the checked section, or `None` if nothing is cached.
     pub fn resolve(&self, resolver: &mut Resolver<'_>) -> Option<Cache> {
         let (all, one) = (self.max_bytes.value.0, self.max_entry.value.0);
         if one > all {
-            // at the key that is written; where both are, either mend will do
+            // reported at the key that is written; if both are written, either one can be changed
             let place = if self.max_bytes.is_written() { &self.max_bytes.place } else { &self.max_entry.place };
             let (all, one) = (format_size(all), format_size(one));
             let reason = format!("contradicts its neighbour: cache.max_entry ({one}) is over cache.max_bytes ({all})");
@@ -83,10 +83,7 @@ impl Written {
         }
         let shared = self.scope.value == Scope::Shared;
         if shared {
-            resolver.warn(
-                "cache.scope",
-                "is \"shared\": whoever asks the same gets the answer that somebody else was given",
-            );
+            resolver.warn("cache.scope", "is \"shared\": callers with identical requests get each other's answers");
         }
         Some(Cache {
             ttl: self.ttl.value,

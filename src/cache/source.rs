@@ -1,4 +1,4 @@
-//! The source of an answer that the cache has part in: a cached one, or one that several requests share.
+//! The source of an answer from the cache: a cached one, or a coalesced one that several requests share.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -20,8 +20,9 @@ use crate::spend::tally::Tally;
 use crate::stream::completions::Completions;
 use crate::stream::event::{Batch, Flags};
 use crate::stream::log::coalescer::Subscriber;
+use crate::stream::log::core::Latest;
 use crate::stream::log::marked::Event;
-use crate::stream::log::reader::{Read, Then};
+use crate::stream::log::reader::{Read, Taken, Then};
 use crate::stream::source::{Broken, Next, Source};
 use crate::stream::upstream_source::Sink;
 use crate::upstream::failure::Failure;
@@ -35,18 +36,18 @@ const MAX_WHOLE: usize = 32 * 1024 * 1024;
 pub enum Origin {
     /// A cached answer.
     Cached(Replay),
-    /// An answer that comes in.
+    /// A coalesced answer that is still streamed.
     Coalesced(Subscriber),
-    /// The same, while it is not known yet who answers.
+    /// A coalesced answer whose model is not known yet.
     Entering(Entering),
 }
 
-/// Ends with the place in a coalesced answer, once it is known who answers, and that this request may have the answer.
+/// Resolves to the subscriber of a coalesced answer once its model is known and this request may have the answer.
 pub type Entering = Pin<Box<dyn Future<Output = Result<Subscriber, Failure>> + Send>>;
 
-/// What the answer is to this request.
+/// Whether this request leads or reuses the answer.
 pub enum Part {
-    /// It pays for the answer. Its meter is settled where the upstream is read.
+    /// The request pays for the answer. Its meter is settled by the source that reads the upstream.
     Leads,
     /// Another request has paid for the answer.
     Reuses {
@@ -59,23 +60,23 @@ pub enum Part {
     },
 }
 
-/// The source.
+/// The source of a cached or coalesced answer.
 pub struct CacheSource {
     origin: Origin,
     part: Part,
     meter: Meter,
     family: &'static dyn Family,
-    /// The client asks for the events with nothing but the usage.
+    /// The client asks for the events that have only the usage.
     pass_usage: bool,
     /// About the most bytes of a batch.
     limit: usize,
-    /// The last byte was the CR of a line end whose LF is still to come.
+    /// The last byte was the CR of a line end whose LF may still follow.
     awaits_lf: bool,
     ended: bool,
 }
 
 impl CacheSource {
-    /// From this origin, for the client of this request.
+    /// Makes the source of this origin, for the client of this request.
     pub fn new(origin: Origin, part: Part, meter: Meter, request: &Request) -> Self {
         let (family, pass_usage) = (request.family(), request.wants_usage());
         let source = Self { origin, part, meter, family, pass_usage, limit: FRAME, awaits_lf: false, ended: false };
@@ -83,14 +84,14 @@ impl CacheSource {
         source
     }
 
-    /// For this sink: a log gets event by event, a body what is there.
+    /// Sets the sink: a log gets single events, a body gets batches.
     #[must_use]
     pub fn into_sink(self, sink: Sink) -> Self {
         let limit = if sink == Sink::Log { 0 } else { FRAME };
         Self { limit, ..self }
     }
 
-    /// Tells the meter whose answer is reused, once that is known.
+    /// Reports to the meter which model's answer is reused, once that is known.
     fn identify(&self) {
         let (Origin::Coalesced(subscriber), Part::Reuses { completions, .. }) = (&self.origin, &self.part) else {
             return;
@@ -102,19 +103,21 @@ impl CacheSource {
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>, flags: &mut Flags) -> Poll<Read> {
+    #[inline]
+    fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>, flags: &mut Flags) -> Poll<Taken> {
         if let Origin::Entering(entering) = &mut self.origin {
             match ready!(entering.as_mut().poll(cx)) {
                 Ok(subscriber) => {
                     self.origin = Origin::Coalesced(subscriber);
                     self.identify();
                 }
-                // the gateway shuts down: what is under way is lost
-                Err(Failure::Draining) => return Poll::Ready(Read::Lost),
-                Err(failure) => return Poll::Ready(Read::Failed(failure)),
+                // the gateway shuts down: the answer in progress is lost
+                Err(Failure::Draining) => return Poll::Ready(Taken::Read(Read::Lost)),
+                Err(failure) => return Poll::Ready(Taken::Read(Read::Failed(Box::new(failure)))),
             }
         }
         let Self { origin, part, meter, pass_usage, limit, .. } = self;
+        let leads = matches!(part, Part::Leads);
         let each = |event: Event<'_>| {
             if event.flags.has(Flags::USAGE_ONLY) && !*pass_usage {
                 return;
@@ -130,8 +133,9 @@ impl CacheSource {
             }
         };
         match origin {
-            Origin::Cached(replay) => replay.poll_read(cx, *limit, each),
-            Origin::Coalesced(subscriber) => subscriber.poll_read(cx, *limit, each),
+            Origin::Cached(replay) => replay.poll_read(cx, *limit, each).map(Taken::Read),
+            Origin::Coalesced(subscriber) if leads => subscriber.poll_take(cx, *limit, each),
+            Origin::Coalesced(subscriber) => subscriber.poll_read(cx, *limit, each).map(Taken::Read),
             Origin::Entering(_) => Poll::Pending,
         }
     }
@@ -154,7 +158,8 @@ impl CacheSource {
         Next::Broken(Broken::new(failure.reject(), &*self.family.reader(), record.request_id()))
     }
 
-    /// The stream breaks for this request. The meter of a leader is settled where the upstream is read.
+    /// Ends the stream for this request with an error. The meter of a leader is settled by the source that reads the
+    /// upstream.
     fn break_off(&mut self, reject: Reject, reason: &'static str) -> Next {
         if matches!(self.part, Part::Reuses { .. }) {
             self.meter.record().error(reason);
@@ -172,23 +177,33 @@ impl CacheSource {
 }
 
 impl Source for CacheSource {
+    #[inline]
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         let (mut out, mut flags) = (Vec::new(), Flags::default());
         while !self.ended {
-            match ready!(self.poll_read(cx, &mut out, &mut flags)) {
+            let read = match ready!(self.poll_read(cx, &mut out, &mut flags)) {
+                // for the request that leads: the bytes are those of the upstream
+                Taken::Latest(Latest { flags, .. }) if flags.has(Flags::USAGE_ONLY) && !self.pass_usage => continue,
+                Taken::Latest(Latest { bytes, flags }) => {
+                    self.awaits_lf = ends_within_line_end(&bytes);
+                    return Poll::Ready(Next::Events(Batch::own(bytes, flags)));
+                }
+                Taken::Read(read) => read,
+            };
+            match read {
                 Read::Events(then) => {
                     if then == Then::End {
                         self.end(Outcome::Ok);
                     }
                     if !out.is_empty() {
-                        self.awaits_lf = out.ends_with(b"\r") && out.contains(&b'\n');
+                        self.awaits_lf = ends_within_line_end(&out);
                         return Poll::Ready(Next::Events(Batch::own(out.into(), flags)));
                     }
                 }
                 Read::Ended => self.end(Outcome::Ok),
                 Read::Gap { .. } => return Poll::Ready(self.break_off(too_slow(), "gap")),
                 Read::Failed(failure) => return Poll::Ready(self.fail(&failure)),
-                Read::Broken(reject) => return Poll::Ready(self.break_off(reject, "joined_stream_broke")),
+                Read::Broken(reject) => return Poll::Ready(self.break_off(*reject, "joined_stream_broke")),
                 Read::Lost => return Poll::Ready(self.lost()),
             }
         }
@@ -212,10 +227,10 @@ impl Source for CacheSource {
     }
 }
 
-/// The complete answer that a coalesced stream makes.
+/// Returns the complete answer of a coalesced stream.
 ///
 /// # Errors
-/// The upstream broke, the events are no completion, or the gateway shuts down.
+/// The upstream broke, the events cannot be joined, or the gateway shuts down.
 pub async fn whole(mut subscriber: Subscriber, family: &dyn Family) -> Result<(Bytes, Tally), Failure> {
     let (mut events, mut bytes) = (Vec::new(), 0);
     loop {
@@ -230,12 +245,17 @@ pub async fn whole(mut subscriber: Subscriber, family: &dyn Family) -> Result<(B
             Read::Events(_) if bytes > MAX_WHOLE => return Err(Failure::BadBody("it is too large")),
             Read::Events(_) => {}
             Read::Broken(_) | Read::Gap { .. } => return Err(Failure::Broken),
-            Read::Failed(failure) => return Err(failure),
+            Read::Failed(failure) => return Err(*failure),
             Read::Lost => return Err(Failure::Draining),
         }
     }
-    let json = completion(events, family).ok_or(Failure::BadBody("it is no completion"))?;
+    let json = completion(events, family).ok_or(Failure::BadBody("it is not a completion"))?;
     Ok((json.into(), subscriber.tally()))
+}
+
+/// Whether the last byte may be the CR of a line end whose LF is still to come.
+fn ends_within_line_end(events: &[u8]) -> bool {
+    events.ends_with(b"\r") && events.contains(&b'\n')
 }
 
 /// The first bytes are allocated exactly: if none follow, `Bytes` needs no second allocation.

@@ -1,6 +1,6 @@
-//! Gives an answer that is told again an id of its own: everything else stays as it was, byte for byte. Pure.
+//! Gives a reused answer an id of its own. All other bytes stay as they are. Pure.
 //!
-//! The id of a completion stands for one answer to one request: feedback names it, and clients keep answers by it.
+//! The id of a completion identifies one answer to one request: feedback refers to it, and clients store answers by it.
 
 use std::ops::Range;
 
@@ -15,18 +15,18 @@ pub struct Splicer {
     family: &'static dyn Family,
     /// The new id as JSON.
     fresh: Box<[u8]>,
-    /// Where the id stood in the last event, and all of that event up to its end.
+    /// The place of the id in the last event, and that event up to the end of the id.
     last: Option<(Range<usize>, Vec<u8>)>,
 }
 
 impl Splicer {
-    /// For an answer of this family, with an id of 128 random bits.
+    /// Makes a splicer for an answer of this family, with an id of 128 random bits.
     pub fn new(family: &'static dyn Family, random: [u8; 16]) -> Self {
         let fresh = serde_json::Value::from(family.new_answer_id(random)).to_string();
         Self { family, fresh: fresh.into_bytes().into(), last: None }
     }
 
-    /// Writes an event. One whose data has no id or is no JSON object stays as it is.
+    /// Writes an event. An event without an id, or whose data is not a JSON object, stays as it is.
     pub fn event(&mut self, block: &[u8], out: &mut Vec<u8>) {
         match self.place(block) {
             Some(place) => self.put(block, &place, out),
@@ -34,7 +34,7 @@ impl Splicer {
         }
     }
 
-    /// A whole completion with the new id.
+    /// Returns a whole completion with the new id.
     pub fn completion(&self, json: &Bytes) -> Bytes {
         let Some(place) = self.family.answer_id(json) else { return json.clone() };
         let mut out = Vec::new();
@@ -43,7 +43,7 @@ impl Splicer {
     }
 
     fn put(&self, text: &[u8], place: &Range<usize>, out: &mut Vec<u8>) {
-        // exactly, so that bytes that are not added to need no second allocation
+        // allocated exactly, so that bytes without more to add need no second allocation
         if out.is_empty() {
             out.reserve_exact(text.len() - place.len() + self.fresh.len());
         }
@@ -53,7 +53,7 @@ impl Splicer {
     }
 
     fn place(&mut self, block: &[u8]) -> Option<Range<usize>> {
-        // what begins as the last event did has its id in the same place: no need to read it all
+        // an event that begins as the last one did has its id in the same place, and need not be parsed
         if let Some((place, begin)) = &self.last
             && block.starts_with(begin)
         {
@@ -65,7 +65,8 @@ impl Splicer {
     }
 }
 
-/// Where in an event a part of its data stands that is within one line; the data's lines are joined by LF (WHATWG HTML §9.2.6).
+/// Returns the place in an event of a part of its data that is within one line. The data's lines are joined by LF (WHATWG
+/// HTML §9.2.6).
 fn in_block(block: &[u8], part: Range<usize>) -> Option<Range<usize>> {
     let mut begin = 0;
     for line in block.split(|byte| matches!(byte, b'\r' | b'\n')) {

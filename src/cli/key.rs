@@ -19,10 +19,10 @@ use tokenway::auth::key_file;
 use tokenway::auth::keyring::KeyRecord;
 use tokenway::price::Cost;
 
-/// Makes, lists and revokes gateway keys: the credentials of servers and scripts.
+/// Creates, lists and revokes gateway keys: the credentials of servers and scripts.
 ///
-/// The keys file holds the SHA-256 of each key and never a key. A running gateway reads it again at `kill -HUP`.
-/// Exit status: 0 good, 64 a wrong name or file, 1 the file cannot be read or written.
+/// The keys file holds the SHA-256 of each key and never a key. A running gateway reads it again after `kill -HUP`. Exit
+/// status: 0 good, 64 a wrong name or file, 1 the file cannot be read or written.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -44,7 +44,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Makes a key, prints it to stdout, this once, and adds it to the file
+    /// Creates a key, prints it to stdout once, and adds its hash to the file
     #[command(after_help = "\
 Examples:
   tokenway key new nightly-report --models gpt-4o --expires 2160h
@@ -57,7 +57,7 @@ Examples:
   tokenway key list
   tokenway key list --json | jq 'select(.good) | .name'")]
     List,
-    /// Revokes a key; its entry stays, so that nobody takes its name
+    /// Revokes a key; its entry stays, so that its name is not used again
     #[command(after_help = "\
 Example:
   tokenway key revoke nightly-report && kill -HUP $(pidof tokenway)")]
@@ -69,7 +69,7 @@ Example:
 
 #[derive(Debug, ClapArgs)]
 struct NewArgs {
-    /// Who will use it: 1 to 64 letters, digits and `._-`; stands in logs and metrics
+    /// The user of the key: 1 to 64 letters, digits and `._-`; appears in logs and metrics
     name: String,
     /// Instead of limits.requests_per_minute; 0 = no limit
     #[arg(long, value_name = "NUMBER")]
@@ -86,14 +86,14 @@ struct NewArgs {
     /// The models that it may use, with commas between them; without this, all
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     models: Option<Vec<String>>,
-    /// When it ends: a duration from now such as 2160h, or a time in UTC such as 2027-01-31
+    /// When the key expires: a duration from now such as 2160h, or a time in UTC such as 2027-01-31
     #[arg(long, value_name = "WHEN")]
     expires: Option<String>,
 }
 
 /// Why a command failed.
 enum Failed {
-    /// What was asked for, or the file, is wrong.
+    /// The arguments or the file are wrong.
     Wrong(String),
     Io(io::Error),
 }
@@ -120,7 +120,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
-/// Writes the result to `out`; gives back what is said beside it.
+/// Writes the result to `out`; returns the message for stderr.
 fn execute(args: &Args, now: u64, out: &mut impl Write) -> Result<String, Failed> {
     match &args.command {
         Command::New(new) => {
@@ -140,7 +140,7 @@ fn execute(args: &Args, now: u64, out: &mut impl Write) -> Result<String, Failed
                 false => writeln!(out, "{}", key.expose())?,
             }
             let file = args.keys_file.display();
-            Ok(format!("{file} holds its hash, nothing holds the key: keep it now. {RELOAD}\n"))
+            Ok(format!("{file} holds its hash, and the key is stored nowhere: store it now. {RELOAD}\n"))
         }
         Command::List => {
             let records = key_file::parse(&fs::read_to_string(&args.keys_file)?).map_err(all)?;
@@ -165,7 +165,7 @@ fn execute(args: &Args, now: u64, out: &mut impl Write) -> Result<String, Failed
     }
 }
 
-const RELOAD: &str = "A running gateway learns of it at `kill -HUP`.";
+const RELOAD: &str = "A running gateway applies this after `kill -HUP`.";
 
 impl NewArgs {
     fn record(&self, key: &Key, now: u64) -> Result<KeyRecord, Failed> {
@@ -243,10 +243,10 @@ fn described(record: &KeyRecord, now: u64) -> Value {
     })
 }
 
-/// Replaces the file by what `change` makes of it, whole or not at all; a file that is not there is empty. Another
-/// `tokenway key` waits meanwhile.
+/// Replaces the file by the result of `change`, as a whole or not at all. A missing file counts as empty. A concurrent
+/// `tokenway key` waits.
 fn edit(path: &Path, change: impl FnOnce(&str) -> Result<String, Failed>) -> Result<(), Failed> {
-    // a symbolic link stays one: what it leads to is replaced
+    // a symbolic link stays: its target is replaced
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let lock = File::open(directory)?;
@@ -260,7 +260,7 @@ fn edit(path: &Path, change: impl FnOnce(&str) -> Result<String, Failed>) -> Res
     let draft = directory.join(format!(".{name}.{}", std::process::id()));
     let written = write_new(&draft, &changed).and_then(|()| fs::rename(&draft, &path)).and_then(|()| lock.sync_all());
     if written.is_err() {
-        // what is left of the attempt
+        // remove what is left of the attempt
         let _ = fs::remove_file(&draft);
     }
     Ok(written?)
@@ -337,9 +337,9 @@ mod tests {
         tokenway_key(&file, "revoke bot").unwrap();
         assert!(find(NOW).is_err());
         assert!(tokenway_key(&file, "list").unwrap().starts_with("bot  revoked since 2027-01-15T08:00:00Z"));
-        // it is about no line of the file
-        let refused = tokenway_key(&file, "revoke nobody").unwrap_err();
-        assert_eq!(refused, "no key has the name nobody; see `tokenway key list`");
+        // the message names no line of the file
+        let refused = tokenway_key(&file, "revoke absent").unwrap_err();
+        assert_eq!(refused, "no key has the name absent; see `tokenway key list`");
         let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["keys.toml"], "no draft is left");
     }

@@ -1,4 +1,4 @@
-//! One file or directory a subcommand; `failure` is what all of them say when they fail.
+//! One file or directory per subcommand; `failure` is how all of them report failures.
 
 pub(crate) mod bench;
 pub(crate) mod check;

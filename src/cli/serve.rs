@@ -40,17 +40,17 @@ const LAST_CONNECTIONS: Duration = Duration::from_millis(1500);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The playground of the development default.
 const PLAYGROUND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8444);
-/// Where the development default keeps its local CA and certificate.
+/// The directory in which the development default stores its local CA and certificate.
 const CERTS: &str = "certs";
-/// What the demo upstream of the development default does: a pace that one can watch.
+/// The pace of the demo upstream of the development default: slow enough to watch.
 const DEMO_FIRST_TOKEN: Duration = Duration::from_millis(150);
 const DEMO_TOKENS_PER_SECOND: f64 = 40.0;
 
-/// What is said at the start where no credentials are asked for.
+/// The warning at the start if no credentials are required.
 const OPEN: &str = "access.accept is empty: pages of every allowed origin, and every program that reaches this gateway, may \
                     spend the provider's money";
 
-/// What `tokenway serve` takes.
+/// The arguments of `tokenway serve`.
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -66,12 +66,12 @@ pub(crate) struct Args {
     /// The configuration file; without it, the development default
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Serve the playground page on this address as well; its origin must stand in cors.origins
+    /// Serve the playground page on this address as well; its origin must be in cors.origins
     #[arg(long, value_name = "ADDR")]
     playground: Option<SocketAddr>,
 }
 
-/// Serves until a signal. Exit status 0 after a drain, 1 if a listener cannot be had, 64 for a wrong configuration.
+/// Serves until a signal. Exit status 0 after a drain, 1 if an address cannot be bound, 64 for a wrong configuration.
 pub(crate) fn run(args: &Args) -> ExitCode {
     let (error, status) = match Start::prepare(args) {
         Ok(start) => match start.run(args.playground) {
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             (error, status)
         }
     };
-    // without a log there is nothing to serve yet; nothing can be done about a stderr that takes nothing
+    // nothing is served yet; if stderr cannot be written either, the exit status remains
     let _ = writeln!(io::stderr(), "{error}");
     status
 }
@@ -130,8 +130,8 @@ impl Start {
             Source::File(_) if config.access.accept.is_open() => {
                 tracing::warn!(listen = %config.server.listen, "{OPEN}");
             }
-            // no money is spent there
-            Source::Development(_) => tracing::info!(listen = %config.server.listen, "no credentials are asked for"),
+            // the demo upstream costs nothing
+            Source::Development(_) => tracing::info!(listen = %config.server.listen, "no credentials are required"),
             Source::File(_) => {}
         }
         let runtime = runtime(config.server.workers)?;
@@ -172,12 +172,12 @@ async fn serve(
     if let Some(warning) = descriptors::warning(limit, config.server.max_connections) {
         tracing::warn!("{warning}");
     }
-    // before anything says that it runs: whoever reads that may send one at once
+    // before anything reports that it runs: a reader of that line may send a signal at once
     let mut signals = Signals::new()?;
     let fixed = Fixed::of(&config);
-    // every address is taken before anything is served: either all of it works, or none
+    // every address is bound before anything is served: either all of it works, or nothing
     let development = demo.is_some();
-    let listen = if development { listen_by_default } else { listen_as_told };
+    let listen = if development { listen_by_default } else { listen_configured };
     let reuse_port = config.server.reuse_port;
     let public = listen("server.listen", config.server.listen, reuse_port)?;
     let admin = listen("server.admin", config.server.admin, reuse_port)?;
@@ -251,7 +251,7 @@ async fn shut_down(live: &Live, drain: &Drain, open: &OpenStreams, streams: i64)
     drain.closing.cancel();
     let _ = tokio::time::timeout(LAST_CONNECTIONS, drain.closed.cancelled()).await;
     drain.begun.cancel();
-    // who has left cannot come back: nobody listens any more
+    // a client that has left cannot reconnect, because the listeners are closed
     gateway.sweep(Instant::now());
     tokio::time::sleep(patience).await;
     open.cut();
@@ -259,11 +259,11 @@ async fn shut_down(live: &Live, drain: &Drain, open: &OpenStreams, streams: i64)
     std::future::pending().await
 }
 
-fn listen_as_told(key: &'static str, address: SocketAddr, reuse_port: bool) -> Result<TcpListener, AnyError> {
+fn listen_configured(key: &'static str, address: SocketAddr, reuse_port: bool) -> Result<TcpListener, AnyError> {
     Ok(bind(key, address, reuse_port)?)
 }
 
-/// The same where no file says which addresses: another one takes a file.
+/// Binds an address of the development default. If it is taken, the error says how to use a file with other addresses.
 fn listen_by_default(key: &'static str, address: SocketAddr, reuse_port: bool) -> Result<TcpListener, AnyError> {
     bind(key, address, reuse_port).map_err(|error| {
         let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
@@ -318,7 +318,7 @@ fn socket_url(config: &Config, address: SocketAddr) -> String {
     format!("{}://{address}", scheme(config))
 }
 
-/// The URL under which a page reaches the public listener: by the first name that it answers to.
+/// Returns the URL under which a page reaches the public listener: with the first of its names.
 fn public_url(config: &Config, listener: &TcpListener) -> Result<String, AnyError> {
     let address = listener.local_addr()?;
     let name = config.server.hosts.names.iter().find(|name| !name.starts_with("*."));
@@ -354,8 +354,8 @@ mod tests {
         let error = listen_by_default("server.listen", address, false).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{address}: another process listens there")), "{error}");
         assert!(error.contains("tokenway serve --config") && !error.contains("choose another port"), "{error}");
-        // who has a file can choose
-        let error = listen_as_told("server.listen", address, false).unwrap_err().to_string();
+        // with a file, another address can be chosen
+        let error = listen_configured("server.listen", address, false).unwrap_err().to_string();
         assert!(error.contains("choose another port"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! `tokenway token mint`: a token as the app's own backend makes one, for trying things out and for scripts.
+//! `tokenway token mint`: makes a token as the app's own backend does, for tests and scripts.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -40,10 +40,10 @@ Examples:
 
   tokenway token mint --sub user-17 --ttl 5m --private-key ed25519.pem")]
 struct Mint {
-    /// Who it is for: a user's id
+    /// The subject: a user's id
     #[arg(long, value_name = "SUBJECT")]
     sub: String,
-    /// How long it is good for; at most access.token_max_age
+    /// The lifetime; at most access.token_max_age
     #[arg(long, value_name = "DURATION", value_parser = ttl)]
     ttl: Duration,
     /// The one origin whose pages may use it
@@ -58,13 +58,13 @@ struct Mint {
     /// Tokens per minute
     #[arg(long, value_name = "NUMBER")]
     tpm: Option<u64>,
-    /// Streams at once
+    /// Concurrent streams
     #[arg(long, value_name = "NUMBER")]
     streams: Option<u64>,
     /// US dollars a day
     #[arg(long, value_name = "DOLLARS")]
     budget: Option<f64>,
-    /// access.token_audience, where that is set
+    /// access.token_audience, if that is set
     #[arg(long, value_name = "NAME")]
     audience: Option<String>,
     /// The environment variable that holds the shared secret (HS256)
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     match minted(mint, &|name| std::env::var(name).ok(), now) {
         Ok(token) => match writeln!(io::stdout(), "{token}") {
             Ok(()) => ExitCode::SUCCESS,
-            // nobody reads it any more
+            // stdout is closed
             Err(_) => ExitCode::FAILURE,
         },
         Err(reason) => Failure::usage(reason).report("", false),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_and_never_shown() {
+    fn mistakes_are_reported_without_the_secret() {
         for (words, secret, reason) in [
             ("--sub ann --ttl 5m", None, "is not set"),
             ("--sub ann --ttl 5m", Some("canary"), "fewer than 32 bytes"),

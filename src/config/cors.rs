@@ -25,7 +25,7 @@ settings::section! {
 }
 
 impl Written {
-    /// The policy; `None` where it has a flaw, which is reported.
+    /// Returns the policy, or `None` if it has a mistake, which is reported.
     pub(super) fn resolve(&self, resolver: &mut Resolver<'_>) -> Option<Policy> {
         let strings = |list: &Strings| list.iter().map(|field| field.value.clone()).collect();
         let spec = Spec {

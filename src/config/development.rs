@@ -1,4 +1,4 @@
-//! The development default: what runs without `--config`.
+//! The development default: the configuration without `--config`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use settings::{Mistake, Problems};
 use super::Config;
 use crate::server::local_ca::{self, LocalCertificate};
 
-/// Everything but the addresses that are only known at start.
+/// Everything except the addresses, which are only known at the start.
 const FIXED: &str = include_str!("development.toml");
 
 /// A configuration for this machine alone: local certificate, demo upstream, playground.
@@ -17,24 +17,24 @@ const FIXED: &str = include_str!("development.toml");
 pub struct Development {
     /// The checked configuration.
     pub config: Config,
-    /// The certificate of the local CA, to trust in a browser or with `curl --cacert`; `None` where somebody else's
-    /// certificate stands in `certs_dir`, which is then used as it is.
+    /// The certificate of the local CA, to trust in a browser or with `curl --cacert`; `None` if `certs_dir` contains
+    /// another certificate, which is then used as it is.
     pub ca: Option<PathBuf>,
-    /// True where CA and certificate were made just now.
+    /// Whether CA and certificate were made by this call.
     pub made: bool,
 }
 
 impl Development {
-    /// Makes a local CA and a `localhost` certificate in `certs_dir` unless a usable one is there, and a configuration
-    /// that lets pages of `playground_origins` reach the demo upstream at `demo`.
+    /// Makes a local CA and a `localhost` certificate in `certs_dir` unless a usable one is there, and a configuration that
+    /// lets pages of `playground_origins` reach the demo upstream at `demo`.
     ///
     /// # Errors
-    /// The certificate cannot be made or used; each problem says why, and the mend.
+    /// The certificate cannot be made or used; each problem has a reason and a fix.
     pub fn prepare(certs_dir: &Path, demo: SocketAddr, playground_origins: &[String]) -> Result<Self, Problems> {
         let now = SystemTime::now();
         let LocalCertificate { ca, made } = local_ca::ensure(certs_dir, now).map_err(|error| {
             let reason = format!("the local certificate in {} cannot be made: {error}", certs_dir.display());
-            Problems::of_file(Mistake::new(reason, "mend that, or start with --config FILE"))
+            Problems::of_file(Mistake::new(reason, "fix that, or start with --config FILE"))
         })?;
         let config = Config::parse_at(&text(demo, playground_origins), certs_dir, &|_| None, now)?;
         Ok(Self { config, ca, made })
@@ -77,7 +77,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("certs"), "a file").unwrap();
         let result = Development::prepare(&dir.path().join("certs"), "127.0.0.1:1".parse().unwrap(), &[]);
-        let message = result.expect_err("a file stands there").to_string();
+        let message = result.expect_err("a file is there").to_string();
         assert!(message.contains("certs") && message.contains("--config"), "{message}");
     }
 }

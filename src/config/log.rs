@@ -27,7 +27,7 @@ pub struct Log {
 }
 
 impl Written {
-    /// The checked section.
+    /// Returns the checked section.
     pub(super) fn resolve(&self) -> Log {
         Log { json: self.format.value == Format::Json }
     }

@@ -1,8 +1,8 @@
-//! Configuration: a file in, only usable values out, every error at once.
+//! Configuration: reads a file and returns only usable values, or every error at once.
 //!
-//! Each room declares its section and checks it, in its own `settings.rs`. Here the sections are assembled, and one is checked
-//! against another. A [`Config`] that exists can be used as it is. docs/CONFIG.md and `tokenway.toml` are made from the
-//! declarations.
+//! Each directory declares and checks its section, in its own `settings.rs`. Here the sections are assembled, and checked
+//! against each other. A [`Config`] that exists can be used as it is. docs/CONFIG.md and `tokenway.toml` are generated from
+//! the declarations.
 
 mod cors;
 pub mod development;
@@ -59,7 +59,7 @@ pub struct Config {
     pub access: Access,
     /// `[limits]`
     pub limits: Rules,
-    /// `limits.max_callers`: the number of callers that are counted at once.
+    /// `limits.max_callers`: the number of callers that can be counted at the same time.
     pub max_callers: usize,
     /// `[cost]`
     pub costs: Costs,
@@ -69,7 +69,8 @@ pub struct Config {
     pub cache: Option<Cache>,
     /// `[log]`
     pub log: Log,
-    /// What works but is probably not meant, one sentence each; shown at start and by `tokenway check`.
+    /// Warnings about settings that work but are probably not intended, one sentence each; shown at start and by `tokenway
+    /// check`.
     pub warnings: Vec<String>,
 }
 
@@ -94,7 +95,7 @@ impl Config {
         Self::parse_at(text, base_dir, env, SystemTime::now())
     }
 
-    /// The same at the time `now`, when certificates must be in force.
+    /// Checks the text as of the time `now`, at which certificates must be valid.
     fn parse_at(text: &str, base_dir: &Path, env: Env<'_>, now: SystemTime) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let Some(file) = document::<File>(text, &mut problems) else {
@@ -110,7 +111,7 @@ impl Config {
         }
     }
 
-    /// Every section is checked, whatever is wrong with those before it. `None` only where there is a problem.
+    /// Checks every section, even after a problem in another one. Returns `None` only if there is a problem.
     fn resolve(file: &File, now: SystemTime, resolver: &mut Resolver<'_>) -> Option<Self> {
         let upstream_names = upstream::settings::names(&file.upstreams);
         let model_names = models::settings::names(&file.models);
@@ -149,7 +150,7 @@ impl Config {
     }
 }
 
-/// The JSON Schema of a configuration file.
+/// Returns the JSON Schema of a configuration file.
 pub fn schema() -> Json {
     settings::schema::schema("Tokenway configuration", File::DESCRIPTION)
 }

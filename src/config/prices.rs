@@ -1,4 +1,4 @@
-//! The prices of a configuration, and nothing else of it: no file is read, no variable, no certificate.
+//! The prices of a configuration only: files, variables and certificates are not read.
 
 use settings::{Problems, document};
 
@@ -9,16 +9,16 @@ use crate::price::Prices;
 /// A model that has a price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Priced {
-    /// What clients ask for.
+    /// The model's name for clients.
     pub name: String,
-    /// What its tokens cost.
+    /// The prices of its tokens.
     pub prices: Prices,
 }
 
-/// The models that have prices, in the order of the file.
+/// Returns the models that have prices, in the order of the file.
 ///
 /// # Errors
-/// What of the text cannot be read.
+/// The parts of the text that cannot be read.
 pub fn price_list(text: &str) -> Result<Vec<Priced>, Problems> {
     let mut problems = Problems::default();
     let file: Option<File> = document(text, &mut problems);

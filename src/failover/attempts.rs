@@ -1,7 +1,7 @@
-//! Failover: asks one candidate after another until one answers, and perhaps a second one beside the first if that is slow.
+//! Failover: asks one candidate after another until one answers, and starts a hedged attempt if the first one is slow.
 //!
-//! The first candidate that answers is the only one: all other attempts are dropped there and then, which cancels them and
-//! settles their cost. How a model is asked is a function: nothing here knows what an answer is.
+//! The first candidate that answers wins: all other attempts are dropped at once, which cancels them and settles their cost.
+//! How a model is asked is a parameter: this module knows nothing about answers.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -27,7 +27,7 @@ const COOL_DOWN: &str = "cool_down";
 /// The models of one configuration and their health: which of them to ask, in which order.
 pub struct Failover {
     models: Table,
-    /// The name of each model's upstream.
+    /// The name of each model's upstream, in the order of the table.
     upstreams: Vec<String>,
     /// The health of each model, in the order of the table.
     health: Vec<Arc<ModelHealth>>,
@@ -35,25 +35,25 @@ pub struct Failover {
     rules: Fallback,
 }
 
-/// One request, as far as failover is concerned.
+/// The candidates of one request, and the bounds of its attempts.
 pub struct Candidates<'a> {
     /// The models to ask, in this order.
     pub models: &'a [ModelId],
-    /// For the log.
+    /// The request's id, for the log.
     pub request_id: &'a str,
-    /// Whether it is a client's request, with which the retry budget grows, and not a question to the classifier.
+    /// Whether it is a client's request, for which the retry budget grows, and not a question to the classifier.
     pub is_answer: bool,
     /// Whether a second attempt may begin beside a slow one.
     pub may_hedge: bool,
-    /// When the time for all attempts together is over, and the failure of which that is the cause.
+    /// The deadline of all attempts together, and the failure that it causes.
     pub deadline: (Instant, Failure),
 }
 
-/// One model being asked.
+/// The future of one attempt.
 pub type Asking<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
 
 impl Failover {
-    /// The models of this configuration. What is known of the health of an unchanged model stays known.
+    /// Makes the failover of this configuration. Unchanged models keep their health.
     pub fn new(upstreams: &[Upstream], models: &Table, rules: &Fallback, registry: Arc<HealthRegistry>) -> Self {
         let upstream = |model: &Model| upstreams[model.upstream.0].name.clone();
         Self {
@@ -65,30 +65,30 @@ impl Failover {
         }
     }
 
-    /// Every model.
+    /// Returns the table of all models.
     pub fn models(&self) -> &Table {
         &self.models
     }
 
-    /// `[fallback]`
+    /// Returns `[fallback]`.
     pub fn rules(&self) -> &Fallback {
         &self.rules
     }
 
-    /// Where fallbacks and hedges are counted.
+    /// Returns the metrics in which fallbacks and hedges are counted.
     pub fn metrics(&self) -> &Arc<Metrics> {
         self.registry.metrics()
     }
 
-    /// The models to ask for this request, in order: `first`, then those of its `fallback` that the caller may use, whose
-    /// context holds the request and whose circuit is not open.
+    /// Returns the candidates for this request, in order: `first`, then those of its `fallback` that the caller may use,
+    /// whose context is large enough and whose circuit is not open.
     pub fn candidates(&self, first: ModelId, request: &Request, caller: &Caller) -> Vec<ModelId> {
         let now = Instant::now();
         let usable = |id: ModelId| caller.may_use(self.name(id)) && self.health(id).is_available(now);
         self.models.candidates(first, request.least_context(), usable)
     }
 
-    /// The first answer, and the permit of its attempt.
+    /// Returns the first answer, and the permit of its attempt.
     ///
     /// # Errors
     /// The failure of the last candidate, or of the deadline.
@@ -127,11 +127,11 @@ struct Attempts<'a, T, A> {
     failover: &'a Failover,
     candidates: &'a Candidates<'a>,
     ask: A,
-    /// The place of the next candidate.
+    /// The index of the next candidate.
     next: usize,
-    /// In the order in which they began: one attempt, or two while hedging.
+    /// The running attempts, in the order of their start: one attempt, or two while hedging.
     under_way: Vec<UnderWay<'a, T>>,
-    /// When the only attempt under way is too slow.
+    /// When a hedged attempt begins, if only one attempt is running.
     slow_at: Option<Instant>,
     hedge: Option<Hedge<'a>>,
 }
@@ -197,11 +197,18 @@ impl<'a, T, A: Fn(ModelId) -> Asking<'a, T>> Attempts<'a, T, A> {
         Ok(())
     }
 
-    /// The circuit of the requested model is open, and another candidate is asked at once.
+    /// Records that the circuit of the requested model is open, and another candidate is asked at once.
     fn passed_over(&self, id: ModelId, next: ModelId) {
         let (model, upstream) = (self.failover.name(id), &self.failover.upstreams[id.0]);
         let (request_id, next_name) = (self.candidates.request_id, self.failover.name(next));
-        tracing::info!(request_id, model, upstream, reason = COOL_DOWN, next = next_name, "left alone for its health");
+        tracing::info!(
+            request_id,
+            model,
+            upstream,
+            reason = COOL_DOWN,
+            next = next_name,
+            "circuit open: another model is asked"
+        );
         self.failover.count_fallback(id, next, COOL_DOWN);
     }
 
@@ -225,7 +232,7 @@ impl<'a, T, A: Fn(ModelId) -> Asking<'a, T>> Attempts<'a, T, A> {
         self.under_way.push(UnderWay { id, permit, asking });
     }
 
-    /// Asks the next candidate beside the one that is slow.
+    /// Starts a hedged attempt at the next candidate.
     fn begin_hedge(&mut self) {
         self.slow_at = None;
         let failover = self.failover;
@@ -255,7 +262,7 @@ impl<'a, T, A: Fn(ModelId) -> Asking<'a, T>> Attempts<'a, T, A> {
         winner.permit
     }
 
-    /// An attempt has failed: another one is under way, or the next candidate is asked, or the failure is the request's.
+    /// Handles a failed attempt: another one is running, or the next candidate is asked, or the failure is the result.
     fn lost(&mut self, place: usize, failure: Failure) -> Result<(), Failure> {
         let mut attempt = self.under_way.remove(place);
         attempt.permit.failed(&failure);
@@ -275,7 +282,7 @@ impl<'a, T, A: Fn(ModelId) -> Asking<'a, T>> Attempts<'a, T, A> {
             self.hedge.iter_mut().for_each(Hedge::failed);
             return Err(failure);
         };
-        // the failure of a hedge beside the slow attempt is no fallback
+        // the failure of a hedged attempt causes no fallback
         if place == 0 {
             failover.count_fallback(attempt.id, next, reason);
         }
@@ -291,11 +298,11 @@ impl<'a, T, A: Fn(ModelId) -> Asking<'a, T>> Attempts<'a, T, A> {
         Some(id)
     }
 
-    /// The deadline of all attempts is over.
+    /// Handles the deadline of all attempts.
     fn give_up(&mut self, late: Failure) -> Failure {
         let bound = self.failover.rules.deadline;
         for mut attempt in self.under_way.drain(..) {
-            // an attempt that began late is not to blame
+            // an attempt that began late did not cause the failure
             if attempt.permit.began().elapsed() >= bound / 2 {
                 attempt.permit.failed(&late);
             }
@@ -305,7 +312,7 @@ impl<'a, T, A: Fn(ModelId) -> Asking<'a, T>> Attempts<'a, T, A> {
     }
 }
 
-/// The first attempt that has ended, by its place, and how.
+/// Waits for the first attempt that ends. Returns its index and its result.
 async fn first_ended<T>(under_way: &mut [UnderWay<'_, T>]) -> (usize, Result<T, Failure>) {
     poll_fn(|cx| {
         for (place, attempt) in under_way.iter_mut().enumerate() {

@@ -15,7 +15,7 @@ pub struct Breaker {
     gauge: Option<IntGauge>,
 }
 
-/// The right to make one attempt. Dropped without a report, the attempt counts as cancelled.
+/// The right to make one attempt. If it is dropped without a report, the attempt counts as cancelled.
 pub struct Permit {
     breaker: Arc<Breaker>,
     pass: Pass,
@@ -24,13 +24,13 @@ pub struct Permit {
 }
 
 impl Breaker {
-    /// A closed circuit. The gauge shows [`State::level`].
+    /// Makes a breaker with a closed circuit. The gauge shows [`State::level`].
     pub fn new(gauge: Option<IntGauge>) -> Arc<Self> {
         gauge.iter().for_each(|gauge| gauge.set(State::Closed.level()));
         Arc::new(Self { circuit: Mutex::default(), began: Instant::now(), gauge })
     }
 
-    /// The state, as it is shown.
+    /// Returns the state.
     pub fn state(&self) -> State {
         self.circuit().state()
     }
@@ -40,8 +40,8 @@ impl Breaker {
         self.circuit().is_available(self.since_began(now))
     }
 
-    /// A permit for one attempt; `None` while the circuit is open, or while another attempt probes it. `cool_down` holds if
-    /// this attempt opens the circuit.
+    /// Returns a permit for one attempt, or `None` while the circuit is open or another attempt probes it. `cool_down` is
+    /// used if this attempt opens the circuit.
     pub fn acquire(self: &Arc<Self>, now: Instant, cool_down: CoolDown) -> Option<Permit> {
         let since = self.since_began(now);
         let pass = self.step(|circuit| match circuit.acquire(since) {
@@ -51,7 +51,7 @@ impl Breaker {
         Some(self.permit(pass, cool_down))
     }
 
-    /// A permit also while the circuit is open: for a request that has no other candidate.
+    /// Returns a permit even if the circuit is open: for a request that has no other candidate.
     pub fn acquire_anyway(self: &Arc<Self>, now: Instant, cool_down: CoolDown) -> Permit {
         let since = self.since_began(now);
         let pass = self.step(|circuit| circuit.acquire_anyway(since));
@@ -86,7 +86,7 @@ impl Breaker {
 }
 
 impl Permit {
-    /// The outcome of the attempt, as known at `now`. A stream reports twice: its first output, and a later failure.
+    /// Reports the outcome of the attempt, as known at `now`. A stream reports twice: its first output, and a later failure.
     pub fn report(&mut self, outcome: Outcome, now: Instant) {
         self.reported = true;
         let since = self.breaker.since_began(now);

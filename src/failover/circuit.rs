@@ -1,7 +1,7 @@
 //! The state of a circuit breaker as a step function. Pure.
 //!
-//! *Closed*: requests pass. *Open*: none passes until the cool-down is over. *Probing* (also called half-open): one request
-//! passes and finds out, no other does. There are no health checks: the outcomes of requests are all that is known.
+//! *Closed*: requests pass. *Open*: no request passes until the cool-down is over. *Probing* (also called half-open): one
+//! request passes as a probe, and no other. There are no health checks: the state depends only on the outcomes of requests.
 //!
 //! Times are durations since one moment that the caller chooses; it must be the same one for all calls.
 
@@ -48,12 +48,12 @@ enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct History(u32);
 
-/// The state, as metrics and the dashboard show it.
+/// The state that metrics and the dashboard show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     /// Requests pass.
     Closed,
-    /// One request finds out whether the circuit can be closed.
+    /// One request probes whether the circuit can be closed.
     Probing,
     /// No request passes.
     Open,
@@ -62,8 +62,8 @@ pub enum State {
 /// The right to make one attempt. Its outcome goes to [`Circuit::after`], together with the pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pass {
-    /// How often the circuit had opened when the attempt began: the outcome of an attempt that began before the circuit last
-    /// opened is no news.
+    /// How often the circuit had opened when the attempt began. The outcome of an attempt that began before the circuit last
+    /// opened is ignored.
     opened: u64,
     probe: bool,
 }
@@ -78,7 +78,7 @@ pub enum Outcome {
         /// The `retry-after` of the upstream.
         retry_after: Option<Duration>,
     },
-    /// The attempt was cancelled: it says nothing about the circuit.
+    /// The attempt was cancelled. This does not change the circuit.
     Cancelled,
 }
 
@@ -89,7 +89,7 @@ impl Default for Phase {
 }
 
 impl Circuit {
-    /// The state, as it is shown.
+    /// Returns the state.
     pub fn state(self) -> State {
         match self.phase {
             Phase::Closed(_) => State::Closed,
@@ -103,7 +103,7 @@ impl Circuit {
         self.acquire(now).is_some()
     }
 
-    /// A pass for one attempt, and the circuit from then on; `None` while the circuit is open or probing.
+    /// Returns a pass for one attempt and the new circuit, or `None` while the circuit is open or probing.
     pub fn acquire(self, now: Duration) -> Option<(Pass, Self)> {
         match self.phase {
             Phase::Closed(_) => Some((self.pass(false), self)),
@@ -114,7 +114,7 @@ impl Circuit {
         }
     }
 
-    /// A pass also while the circuit is open: for a request that has no other candidate.
+    /// Returns a pass even if the circuit is open: for a request that has no other candidate.
     pub fn acquire_anyway(self, now: Duration) -> (Pass, Self) {
         self.acquire(now).unwrap_or((self.pass(false), self))
     }
@@ -123,7 +123,7 @@ impl Circuit {
         Pass { opened: self.opened, probe }
     }
 
-    /// The circuit after an attempt has ended.
+    /// Returns the circuit after an attempt has ended.
     pub fn after(self, pass: Pass, outcome: Outcome, now: Duration, rules: CoolDown) -> Self {
         let is_new = pass.opened == self.opened;
         let asked_for = |retry_after: Option<Duration>| now + retry_after.unwrap_or_default().min(rules.most);
@@ -161,7 +161,7 @@ impl Circuit {
 }
 
 impl CoolDown {
-    /// The cool-down after opening so many times in succession.
+    /// Returns the cool-down after opening so many times in succession.
     fn after(self, trips: u32) -> Duration {
         let doubled = 1u32.checked_shl(trips.saturating_sub(1)).unwrap_or(u32::MAX);
         self.first.saturating_mul(doubled).min(self.most)

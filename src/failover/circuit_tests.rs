@@ -1,4 +1,4 @@
-//! The circuit breaker in the cases that one can name, and in random sequences.
+//! The circuit breaker in single cases and in random sequences.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ fn after_the_cool_down_one_probe_decides() {
 
     let again = probing.after(probe, FAILED, at(16), RULES);
     assert!(!again.is_available(at(25)) && again.is_available(at(26)), "twice the cool-down: {again:?}");
-    // nobody waited for the probe's end: the next request is the probe
+    // the probe was cancelled: the next request is the probe
     let abandoned = probing.after(probe, Outcome::Cancelled, at(16), RULES);
     assert_eq!((abandoned.state(), abandoned.is_available(at(16))), (State::Open, true));
 }
@@ -88,11 +88,11 @@ fn the_cool_down_doubles_up_to_its_bound() {
 
 #[test]
 fn an_upstream_s_own_retry_after_is_honoured_at_once_and_within_bounds() {
-    for (said, kept) in [(7, 7), (1, 5), (3600, 60)] {
-        let told = Outcome::Failure { retry_after: Some(at(said)) };
-        let circuit = attempt(Circuit::default(), told, at(100));
-        assert!(circuit.acquire(at(100 + kept) - Duration::from_nanos(1)).is_none(), "{said}");
-        assert!(circuit.acquire(at(100 + kept)).is_some(), "{said}");
+    for (said, applied) in [(7, 7), (1, 5), (3600, 60)] {
+        let limited = Outcome::Failure { retry_after: Some(at(said)) };
+        let circuit = attempt(Circuit::default(), limited, at(100));
+        assert!(circuit.acquire(at(100 + applied) - Duration::from_nanos(1)).is_none(), "{said}");
+        assert!(circuit.acquire(at(100 + applied)).is_some(), "{said}");
     }
 }
 
@@ -101,7 +101,7 @@ fn attempts_that_began_before_it_opened_do_not_close_it() {
     let (early, circuit) = Circuit::default().acquire(at(1)).unwrap();
     let open = (0..FAILURES_IN_A_ROW).fold(circuit, |circuit, _| attempt(circuit, FAILED, at(2)));
     assert_eq!(open.after(early, Outcome::Success, at(3), RULES), open);
-    // one that began after, for want of anybody better, does
+    // an attempt that began later, because there was no other candidate, does
     let (late, open) = open.acquire_anyway(at(3));
     assert_eq!(open.after(late, Outcome::Success, at(4), RULES).state(), State::Closed);
     assert_eq!(open.after(late, FAILED, at(4), RULES), open, "and does not lengthen the cool-down");
@@ -181,7 +181,7 @@ proptest! {
                 Phase::Closed(history) => prop_assert!(!history.has_too_many_failures()),
             }
         }
-        // once every attempt has ended and the longest cool-down is over, it is asked again
+        // once every attempt has ended and the longest cool-down is over, a permit is given again
         for pass in under_way {
             circuit = circuit.after(pass, Outcome::Cancelled, now, RULES);
         }

@@ -1,4 +1,4 @@
-//! The health of one model: its circuit breaker, that of its upstream, and how late its first outputs are.
+//! The health of one model: its circuit breaker, that of its upstream, and the latency of its first outputs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub struct ModelHealth {
     latency: Mutex<Latency>,
 }
 
-/// The right to make one attempt at a model. Dropped without a report, the attempt counts as cancelled.
+/// The right to make one attempt at a model. If it is dropped without a report, the attempt counts as cancelled.
 pub struct AttemptPermit {
     health: Arc<ModelHealth>,
     model: Permit,
@@ -27,17 +27,17 @@ pub struct AttemptPermit {
 }
 
 impl ModelHealth {
-    /// The health of a model at the upstream with this breaker; nothing is known yet.
+    /// Makes the health of a new model at the upstream with this breaker.
     pub(super) fn new(model: Arc<Breaker>, upstream: Arc<Breaker>) -> Arc<Self> {
         Arc::new(Self { model, upstream, latency: Mutex::default() })
     }
 
-    /// The breaker of the upstream.
+    /// Returns the breaker of the upstream.
     pub(super) fn upstream(&self) -> &Arc<Breaker> {
         &self.upstream
     }
 
-    /// The states of the model and of its upstream.
+    /// Returns the states of the model and of its upstream.
     pub(super) fn states(&self) -> [State; 2] {
         [self.model.state(), self.upstream.state()]
     }
@@ -47,21 +47,21 @@ impl ModelHealth {
         self.model.is_available(now) && self.upstream.is_available(now)
     }
 
-    /// A permit for one attempt; `None` while the circuit of the model or of its upstream is open.
+    /// Returns a permit for one attempt, or `None` while the circuit of the model or of its upstream is open.
     pub fn acquire(self: &Arc<Self>, now: Instant, cool_down: CoolDown) -> Option<AttemptPermit> {
         let model = self.model.acquire(now, cool_down)?;
         let upstream = self.upstream.acquire(now, cool_down)?;
         Some(AttemptPermit { health: Arc::clone(self), model, upstream, began: now })
     }
 
-    /// A permit also while a circuit is open: for a request that has no other candidate.
+    /// Returns a permit even if a circuit is open: for a request that has no other candidate.
     pub fn acquire_anyway(self: &Arc<Self>, now: Instant, cool_down: CoolDown) -> AttemptPermit {
         let model = self.model.acquire_anyway(now, cool_down);
         let upstream = self.upstream.acquire_anyway(now, cool_down);
         AttemptPermit { health: Arc::clone(self), model, upstream, began: now }
     }
 
-    /// The 95th percentile of the times to the model's first output; `None` while too few are known.
+    /// Returns the 95th percentile of the times to the model's first output, or `None` if there are too few.
     pub fn p95(&self) -> Option<Duration> {
         self.latency().p95()
     }
@@ -73,23 +73,23 @@ impl ModelHealth {
 }
 
 impl AttemptPermit {
-    /// When the attempt began.
+    /// Returns when the attempt began.
     pub fn began(&self) -> Instant {
         self.began
     }
 
-    /// The first output of a stream has come in.
+    /// Reports that the first output of a stream has come in.
     pub fn first_output(&mut self) {
         self.health.latency().observe(self.began.elapsed());
         self.succeeded();
     }
 
-    /// The answer has come in.
+    /// Reports that the answer has come in.
     pub fn succeeded(&mut self) {
         self.report(Outcome::Success, Outcome::Success);
     }
 
-    /// The attempt failed, before or after its first output.
+    /// Reports that the attempt failed, before or after its first output.
     pub fn failed(&mut self, failure: &Failure) {
         let failed = Outcome::Failure { retry_after: failure.retry_after() };
         match failure.blame() {
@@ -97,11 +97,11 @@ impl AttemptPermit {
             // it is not known whether the upstream was reached
             Blame::Model if *failure == Failure::Deadline => self.report(failed, Outcome::Cancelled),
             Blame::Model => self.report(failed, Outcome::Success),
-            Blame::Nobody => self.succeeded(),
+            Blame::Neither => self.succeeded(),
         }
     }
 
-    /// Another attempt had output first: this one would have taken at least as long as it was waited for.
+    /// Reports that another attempt had output first: this one's latency is at least the time so far.
     pub fn overtaken(self) {
         self.health.latency().observe(self.began.elapsed());
     }

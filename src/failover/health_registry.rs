@@ -22,14 +22,14 @@ pub struct HealthRegistry {
     hedges: Mutex<Budget>,
 }
 
-/// A model as it is configured, and its health.
+/// A configured model and its health.
 struct Known {
     model: Model,
     upstream: Upstream,
     health: Arc<ModelHealth>,
 }
 
-/// The health of one model, as the dashboard shows it.
+/// The health of one model, for the dashboard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthStatus {
     /// The model's name.
@@ -43,7 +43,7 @@ pub struct HealthStatus {
 }
 
 impl HealthRegistry {
-    /// Nothing is known yet.
+    /// Makes an empty registry.
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self {
             metrics,
@@ -54,8 +54,8 @@ impl HealthRegistry {
         }
     }
 
-    /// The health of each model of this configuration, in its order. What is known of an unchanged model stays known; the rest
-    /// is discarded.
+    /// Returns the health of each model of this configuration, in its order. Unchanged models keep their health; the rest is
+    /// discarded.
     pub fn adopt(&self, upstreams: &[Upstream], models: &Table) -> Vec<Arc<ModelHealth>> {
         let mut known = lock(&self.known);
         let breakers: Vec<Arc<Breaker>> = upstreams
@@ -81,7 +81,7 @@ impl HealthRegistry {
             let upstream = old.upstream.name.as_str();
             let stays = |new: &&Known| new.model.name == old.model.name && new.upstream.name == upstream;
             if now_known.iter().find(stays).is_none() {
-                // an error means that it is not there
+                // an error means that the label does not exist
                 let _ = self.metrics.model_health.remove_label_values(&[&old.model.name, upstream]);
             }
             if !upstreams.iter().any(|new| new.name == upstream) {
@@ -102,12 +102,12 @@ impl HealthRegistry {
         ModelHealth::new(Breaker::new(Some(gauge(&self.metrics.model_health, &labels))), Arc::clone(breaker))
     }
 
-    /// The metrics of the process.
+    /// Returns the metrics of the process.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
-    /// The health of each model, in the order of the configuration.
+    /// Returns the health of each model, in the order of the configuration.
     pub fn shown(&self) -> Vec<HealthStatus> {
         let show = |known: &Known| {
             let [of_model, of_upstream] = known.health.states();
@@ -117,19 +117,19 @@ impl HealthRegistry {
         lock(&self.known).iter().map(show).collect()
     }
 
-    /// A request begins: both budgets grow with it.
+    /// Counts a request: both budgets grow with it.
     pub fn request_began(&self) {
         let now = self.began.elapsed();
         lock(&self.retries).request(now);
         lock(&self.hedges).request(now);
     }
 
-    /// Takes the right to ask another model after a failure; false if the retry budget is spent.
+    /// Takes the right to make a fallback attempt. Returns false if the retry budget is spent.
     pub fn may_retry(&self, terms: Terms) -> bool {
         self.spend(&self.retries, terms, "retry")
     }
 
-    /// Takes the right to ask another model beside one that is slow; false if the budget for hedges is spent.
+    /// Takes the right to make a hedged attempt. Returns false if the budget for hedges is spent.
     pub fn may_hedge(&self, terms: Terms) -> bool {
         self.spend(&self.hedges, terms, "hedge")
     }
@@ -143,10 +143,10 @@ impl HealthRegistry {
     }
 }
 
-/// The gauge of a new breaker. Attempts from before a reload may still hold the gauge of another breaker with these labels: they
-/// must not write to this one.
+/// Returns the gauge of a new breaker. Attempts from before a reload may still hold the gauge of an old breaker with these
+/// labels: they must not write to this one.
 fn gauge(gauges: &IntGaugeVec, labels: &[&str]) -> IntGauge {
-    // an error means that it is not there
+    // an error means that the label does not exist
     let _ = gauges.remove_label_values(labels);
     gauges.with_label_values(labels)
 }

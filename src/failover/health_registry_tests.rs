@@ -1,4 +1,4 @@
-//! One breaker a model, one an upstream; what a reload keeps.
+//! One breaker per model, one per upstream, and what a reload keeps.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::upstream::failure::Failure;
 const COOL_DOWN: CoolDown = CoolDown { first: Duration::from_secs(5), most: Duration::from_secs(60) };
 const SLOW: Duration = Duration::from_secs(30);
 
-/// Models `a` and `b` at one upstream, and how they stand.
+/// Returns a registry of the models `a` and `b` at one upstream, and their health.
 fn registry() -> (HealthRegistry, Vec<Arc<ModelHealth>>) {
     let registry = HealthRegistry::new(Arc::new(Metrics::new().unwrap()));
     let of_models = adopt(&registry, "up.example");
     (registry, of_models)
 }
 
-/// What the registry knows of them when the upstream is at `host`.
+/// Returns the health of both when the upstream is at `host`.
 fn adopt(registry: &HealthRegistry, host: &str) -> Vec<Arc<ModelHealth>> {
     let text = format!(
         "[server]\nplaintext = true\n[[upstreams]]\nname = \"up\"\nbase_url = \"https://{host}/v1\"\n\
@@ -53,7 +53,7 @@ async fn an_upstream_that_cannot_be_reached_is_so_for_all_its_models_and_a_model
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_nobody_waited_for_is_made_again_by_the_next_request() {
+async fn a_cancelled_probe_is_repeated_by_the_next_request() {
     let (_, of) = registry();
     fail(&of[0], 5, &Failure::Broken);
     advance(COOL_DOWN.first).await;

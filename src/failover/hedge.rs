@@ -10,20 +10,20 @@ use crate::models::ModelId;
 /// A hedged request. The result is counted when this is dropped.
 pub(super) struct Hedge<'a> {
     metrics: &'a Metrics,
-    /// The slow model and its name.
+    /// The index and the name of the slow model.
     slow: (ModelId, &'a str),
-    /// The model that was asked beside it, and its name.
+    /// The index and the name of the model of the hedged attempt.
     second: (ModelId, &'a str),
     result: &'static str,
 }
 
 impl<'a> Hedge<'a> {
-    /// The second attempt begins.
+    /// Counts that the hedged attempt begins.
     pub(super) fn new(metrics: &'a Metrics, slow: (ModelId, &'a str), second: (ModelId, &'a str)) -> Self {
         Self { metrics, slow, second, result: "abandoned" }
     }
 
-    /// This model answers.
+    /// Records that this model answers.
     pub(super) fn answered_by(&mut self, model: ModelId) {
         self.result = match model {
             model if model == self.second.0 => "won",
@@ -33,7 +33,7 @@ impl<'a> Hedge<'a> {
         };
     }
 
-    /// No model answers.
+    /// Records that no model answers.
     pub(super) fn failed(&mut self) {
         self.result = "failed";
     }
@@ -45,7 +45,7 @@ impl Drop for Hedge<'_> {
     }
 }
 
-/// How long the first attempt may go without output before a second one begins; `None` = it may take any time.
+/// Returns how long the first attempt may have no output before a hedged attempt begins; `None` = there is none.
 pub(super) fn patience(rules: &settings::Hedge, health: &ModelHealth) -> Option<Duration> {
     match rules.after {
         HedgeAfter::P95 => health.p95(),

@@ -1,18 +1,18 @@
-//! How late the first output of a model is, as far as the last answers tell: a small histogram that forgets. Pure.
+//! The latency of a model's first output: a small histogram with decay. Pure.
 
 use std::time::Duration;
 
-/// Buckets to each doubling: an estimate is at most an eighth too high.
+/// Buckets per doubling: an estimate is at most an eighth too high.
 const PER_DOUBLING: u32 = 8;
-/// 2¹⁰ µs, about a millisecond: what is faster counts as that.
+/// 2¹⁰ µs, about a millisecond: faster answers count as this.
 const LOWEST: u32 = 10;
-/// 2³⁰ µs, about 18 minutes: what is slower counts as that.
+/// 2³⁰ µs, about 18 minutes: slower answers count as this.
 const HIGHEST: u32 = 30;
 const BUCKETS: usize = ((HIGHEST - LOWEST) * PER_DOUBLING) as usize;
 
-/// Fewer answers than that say nothing of their slowest twentieth.
+/// With fewer answers, no percentile is known.
 pub(super) const FEWEST: u32 = 40;
-/// When so many are remembered, each counts half from then on.
+/// When this many answers are counted, all counts are halved.
 const MOST: u32 = 2000;
 
 /// The times of the last answers.
@@ -29,7 +29,7 @@ impl Default for Latency {
 }
 
 impl Latency {
-    /// Another answer's first output came after this time.
+    /// Adds the time to an answer's first output.
     pub(super) fn observe(&mut self, time: Duration) {
         if self.total >= MOST {
             self.counts.iter_mut().for_each(|count| *count /= 2);
@@ -39,7 +39,7 @@ impl Latency {
         self.total += 1;
     }
 
-    /// The time that nineteen of twenty answers were within, rounded up to a bucket; `None` before there were [`FEWEST`].
+    /// Returns the 95th percentile, rounded up to a bucket, or `None` before there were [`FEWEST`] answers.
     pub(super) fn p95(&self) -> Option<Duration> {
         if self.total < FEWEST {
             return None;
@@ -54,7 +54,7 @@ impl Latency {
     }
 }
 
-/// The leading bits of the time: its power of two, and the three bits behind.
+/// Returns the bucket of a time: its power of two, and the three bits behind.
 fn bucket(time: Duration) -> usize {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let micros = micros.clamp(1 << LOWEST, (1 << HIGHEST) - 1);

@@ -1,31 +1,32 @@
-//! What part of the traffic may be asked twice, so that a failing upstream does not multiply the load of the others. Pure.
+//! Which share of the traffic may be attempted twice, so that a failing upstream does not multiply the load of the others.
+//! Pure.
 //!
-//! In every ten seconds there may be so many further attempts as are a share of the requests of these seconds, and a few
-//! more, so that a quiet gateway can fall back, too.
+//! In every ten seconds, a share of the requests of these seconds may have a further attempt, plus a fixed number, so that a
+//! gateway with few requests can fall back, too.
 
 use std::time::Duration;
 
-/// The seconds that are looked back on.
+/// The length of the window in seconds.
 const SECONDS: usize = 10;
 
 /// A part of a whole, in thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share(u32);
 
-/// How much may be spent.
+/// The size of a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
-    /// Of the requests.
+    /// The share of the requests.
     pub share: Share,
-    /// On top, in ten seconds.
+    /// The fixed number, in ten seconds.
     pub floor: u32,
 }
 
-/// What came and what was spent in the last ten seconds.
+/// The requests and further attempts of the last ten seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Budget {
     seconds: [Second; SECONDS],
-    /// The second that was last counted in.
+    /// The latest second with a count.
     newest: u64,
 }
 
@@ -36,25 +37,25 @@ struct Second {
 }
 
 impl Share {
-    /// So many thousandths; more than 1000 are 1000.
+    /// Makes a share of so many thousandths; more than 1000 are 1000.
     pub fn of_thousand(thousandths: u32) -> Self {
         Self(thousandths.min(1000))
     }
 
-    /// Of so many: rounded down.
+    /// Returns this share of a number, rounded down.
     fn of(self, whole: u64) -> u64 {
         whole * u64::from(self.0) / 1000
     }
 }
 
 impl Budget {
-    /// A request begins.
+    /// Counts a request.
     pub fn request(&mut self, now: Duration) {
         let second = self.second(now);
         second.requests = second.requests.saturating_add(1);
     }
 
-    /// Takes the right to one further attempt; false where there is none left.
+    /// Takes the right to one further attempt. Returns false if the budget is spent.
     pub fn spend(&mut self, terms: Terms, now: Duration) -> bool {
         self.second(now);
         let sum = |part: fn(&Second) -> u32| self.seconds.iter().map(|second| u64::from(part(second))).sum::<u64>();
@@ -67,7 +68,7 @@ impl Budget {
         enough
     }
 
-    /// The counts of this second, once those that are too old are forgotten. A clock that goes back stands still.
+    /// Returns the counts of this second, after old counts are discarded. If the clock goes back, the latest second is used.
     fn second(&mut self, now: Duration) -> &mut Second {
         let newest = now.as_secs().max(self.newest);
         for before in (self.newest..newest).rev().take(SECONDS) {

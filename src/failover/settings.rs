@@ -1,5 +1,5 @@
-//! `[fallback]`, as it is written and checked: one cool-down within the other, the floors of the budgets, and models to hedge
-//! with. Pure.
+//! `[fallback]`, as it is written and checked: the cool-downs, the fixed parts of the budgets, and the models for hedging.
+//! Pure.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::circuit::CoolDown;
 use super::retry_budget::{Share, Terms};
 use crate::models::{self, ModelId, Table};
 
-/// Attempts after a failure that ten seconds may see, however quiet they are: without them, the first failure in a while
-/// would be told to a client that another model could have answered.
+/// Fallback attempts in ten seconds without regard to the traffic. Without them, the first failure after a quiet time would
+/// reach a client though another model could answer.
 const RETRY_FLOOR: u32 = 10;
-/// The same for attempts beside a slow one: nothing has failed yet.
+/// Hedged attempts in ten seconds without regard to the traffic: fewer, because nothing has failed yet.
 const HEDGE_FLOOR: u32 = 1;
 
 settings::section! {
@@ -64,7 +64,7 @@ impl Value for After {
                     Err(Mistake::new(reason, mend))
                 }
                 Ok(time) => Ok(Self(Some(HedgeAfter::Time(time)))),
-                Err(_) => Err(Mistake::new(format!("{} is no time to wait", quoted(text)), mend)),
+                Err(_) => Err(Mistake::new(format!("{} is not a duration", quoted(text)), mend)),
             },
         }
     }
@@ -91,12 +91,12 @@ impl Value for Share {
     }
 }
 
-/// When another model is asked, and how often.
+/// When fallback and hedged attempts are made, and how many.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fallback {
-    /// For all attempts at one request together, from its head to the first output.
+    /// The deadline of all attempts at one request together, from its head to the first output.
     pub deadline: Duration,
-    /// How many attempts after a failure there may be.
+    /// The budget of fallback attempts.
     pub retry_budget: Terms,
     /// How long a model or an upstream that failed gets no requests.
     pub cool_down: CoolDown,
@@ -107,23 +107,23 @@ pub struct Fallback {
 /// A second attempt beside a slow first one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hedge {
-    /// How late the first output must be.
+    /// How late the first output must be for a hedged attempt.
     pub after: HedgeAfter,
-    /// How many of these there may be.
+    /// The budget of hedged attempts.
     pub budget: Terms,
 }
 
 /// `fallback.hedge.after`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HedgeAfter {
-    /// Later than nineteen of twenty of the model's own.
+    /// Later than 95 % of the model's first outputs.
     P95,
-    /// Later than this.
+    /// Later than this duration.
     Time(Duration),
 }
 
 impl Written {
-    /// The checked section; `written` are the models of `table` as they are written.
+    /// Returns the checked section; `written` are the models of `table` as they are written.
     pub fn resolve(
         &self,
         written: &[models::settings::Written],
@@ -132,7 +132,7 @@ impl Written {
     ) -> Fallback {
         let (first, most) = (&self.cool_down, &self.max_cool_down);
         if first.value > most.value {
-            // at the key that is written; where both are, either mend will do
+            // reported at the key that is written; if both are written, either one can be changed
             let place = if most.is_written() { &most.place } else { &first.place };
             let (first, most) = (format_duration(first.value), format_duration(most.value));
             let reason = format!(
@@ -154,7 +154,7 @@ impl Written {
     }
 }
 
-/// A hedge is the next model, asked early: where there is none, nothing is ever asked beside a slow one.
+/// Warns of models without a fallback: a hedged attempt goes to the first fallback, so these models are never hedged.
 fn warn_of_vain_hedging(written: &[models::settings::Written], table: &Table, resolver: &mut Resolver<'_>) {
     let has_next = |place: usize| table.candidates(ModelId(place), 0, |_| true).len() > 1;
     let alone: Vec<&models::settings::Written> =
@@ -165,9 +165,8 @@ fn warn_of_vain_hedging(written: &[models::settings::Written], table: &Table, re
     }
     for model in alone {
         let name = &model.name.value.0;
-        let what = format!(
-            "leaves fallback.hedge nobody to ask beside `{name}`: name another model here, or do without hedging it"
-        );
+        let what =
+            format!("leaves fallback.hedge no other model to ask for `{name}`: name one here, or turn hedging off");
         resolver.warn(&model.fallback.place.key, &what);
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Exchange {
     pub(super) cors: Decision,
     pub(super) id: RequestId,
     pub(super) meter: Meter,
+    /// The client asks for a stream that can be resumed; known once the request is admitted.
+    pub(super) resumable: bool,
 }
 
 impl Exchange {
@@ -54,6 +56,6 @@ impl Exchange {
         if let Some(entry) = cors.entry() {
             meter.record().origin_entry(entry);
         }
-        Self { gateway, route, parts, upload: Upload::new(body), peer, address, cors, id, meter }
+        Self { gateway, route, parts, upload: Upload::new(body), peer, address, cors, id, meter, resumable: false }
     }
 }

@@ -13,12 +13,12 @@ use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 
 use super::Gateway;
-use super::answers;
 use super::exchange::Exchange;
-use super::head;
-use super::routes::Route;
+use super::refusal::{defect, draining, refuse};
+use super::routes::{Route, no_such_method, no_such_route};
+use super::{head, response};
 use crate::body::Body;
-use crate::error::{Code, Reject};
+use crate::error::Reject;
 use crate::server::handler::Peer;
 use cors::decision::Answer;
 use families::family::Form;
@@ -28,7 +28,7 @@ impl Gateway {
     pub async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let mut exchange = Exchange::new(self, request, peer);
         let answer = match exchange.cors.answer() {
-            Some(Answer::Empty(status)) => Ok(answers::empty(status)),
+            Some(Answer::Empty(status)) => Ok(response::empty(status)),
             Some(Answer::Refuse(refusal)) => Err(refusal.into()),
             None => exchange.guarded_answer().await,
         };
@@ -46,17 +46,17 @@ impl Exchange {
             biased;
             answer = AssertUnwindSafe(answer).catch_unwind() => answer.unwrap_or_else(|_| {
                 gateway.shared.metrics.panics.inc();
-                Err(Reject::new(Code::InternalError, "The gateway failed: this is a defect of it."))
+                Err(defect())
             }),
             // a request without a response by then gets this one while its connection is still there
-            () = gateway.shared.drain.over.cancelled() => Err(answers::draining()),
+            () = gateway.shared.drain.over.cancelled() => Err(draining()),
         }
     }
 
     async fn answer(&mut self) -> Result<Response<Body>, Reject> {
         head::check(&self.parts, self.route, &self.gateway.config.server.hosts, self.peer.tls)?;
         match (self.route, &self.parts.method) {
-            (route, &Method::OPTIONS) => Ok(answers::options(route)),
+            (route, &Method::OPTIONS) => Ok(response::options(route)),
             (Route::Completion(_, endpoint), &Method::POST) => match endpoint.form {
                 Form::Full | Form::Short => self.complete().await,
                 Form::Stream => Box::pin(self.create_stream()).await,
@@ -67,16 +67,16 @@ impl Exchange {
             (Route::Session, &Method::DELETE) => self.log_out().await,
             (Route::Models, &Method::GET | &Method::HEAD) => self.models(),
             (Route::Healthz, &Method::GET | &Method::HEAD) => {
-                Ok(answers::json(Bytes::from_static(b"{\"status\":\"ok\"}")))
+                Ok(response::json(Bytes::from_static(b"{\"status\":\"ok\"}")))
             }
-            (Route::Other, _) => Err(answers::no_such_route()),
-            (route, _) => Err(answers::no_such_method(route)),
+            (Route::Other, _) => Err(no_such_route()),
+            (route, _) => Err(no_such_method(route)),
         }
     }
 
     /// `POST` to an endpoint of a family.
     async fn complete(&mut self) -> Result<Response<Body>, Reject> {
-        let caller = self.admit()?;
+        let caller = self.admit().await?;
         let request = self.read().await?;
         let mut plan = self.plan(caller, request).await?;
         let reuse = self.reserve(&mut plan).await?;
@@ -86,12 +86,12 @@ impl Exchange {
     /// What every response carries; the request's body is read to its end if that is near.
     async fn finish(mut self, answer: Result<Response<Body>, Reject>) -> Response<Body> {
         let Self { gateway, route, parts, upload, cors, id, meter, .. } = &mut self;
-        let mut response = answer.unwrap_or_else(|reject| answers::refuse(&reject, route.family(), id, meter));
+        let mut response = answer.unwrap_or_else(|reject| refuse(&reject, route.family(), id, meter));
         let priced = || gateway.config.models.models().iter().any(|model| model.prices().is_some());
         if matches!(route, Route::Completion(..)) && priced() {
-            answers::tell_cost_at_end(&mut response, parts, meter);
+            response::add_cost_trailer(&mut response, parts, meter);
         }
-        answers::finish(&mut response, &parts.method, id, meter);
+        response::finish(&mut response, &parts.method, id, meter);
         upload.drain(&parts.headers).await;
         if parts.version < Version::HTTP_2 && !upload.is_ended() {
             // an early response: the rest of the body is not read, so that no other request can follow on the connection

@@ -131,7 +131,7 @@ fn target(parts: &Parts) -> Result<Authority<'_>, Reject> {
     }
     let authority = Authority::parse(authority.as_str().as_bytes()).map_err(|wrong| wrong.reject("the target"))?;
     // RFC 9112 §3.2.2 has a server overrule Host by an absolute-form target, and RFC 9113 §8.3.1 has `:authority` and
-    // Host be the same. A pair that differs means that somebody on the way saw another host than we do.
+    // Host be the same. A pair that differs means that a proxy on the way has seen another host.
     let default = if parts.uri.scheme() == Some(&http::uri::Scheme::HTTPS) { 443 } else { 80 };
     match host {
         Some(host) if !host.same_as(&authority, default) => {

@@ -189,7 +189,7 @@ fn client(peer: &str, lines: &[&str]) -> IpAddr {
 }
 
 #[test]
-fn an_untrusted_peer_speaks_for_nobody() {
+fn an_untrusted_peer_does_not_speak_for_another_client() {
     assert_eq!(client("203.0.113.9", &["198.51.100.1"]).to_string(), "203.0.113.9");
 }
 

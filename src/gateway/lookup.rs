@@ -14,45 +14,43 @@ use crate::cache::response_cache::{Lookup, Reuse};
 use crate::cache::settings::Cache;
 use crate::config::Config;
 use crate::models::{Model, ModelId};
+use crate::offload;
 use crate::routing::plan::{Plan, Scope, Selection};
 use crate::stream::log::coalescer::CoalescingKey;
 
-/// A larger body is brought into its canonical form beside the worker threads, as it is parsed.
-const DONE_IN_PLACE: usize = 256 * 1024;
-
-/// How far it is known which model is to answer.
+/// How the model that answers is chosen.
 #[derive(Clone, Copy)]
-enum Standing {
+enum Choice {
     /// The request names it.
     Named,
-    /// It was asked of `auto`, and is decided.
+    /// The request asks for `auto`; the decision is made.
     Decided,
-    /// It was asked of `auto`, and is still to be decided.
+    /// The request asks for `auto`; the decision is pending.
     Undecided,
 }
 
 impl Exchange {
-    /// For whom is kept what is kept of this request; `None` where nothing is to be.
+    /// The owner of what is cached of this request; `None` if nothing may be cached.
     pub(super) fn scope(&self, caller: &Caller) -> Option<Scope> {
         let headers = &self.parts.headers;
         let rules = self.gateway.config.cache.as_ref().filter(|_| !RequestCacheControl::of(headers).no_store)?;
         Some(owner(caller, headers, rules).0.0)
     }
 
-    /// An answer for which nobody has to be paid, if there is one.
+    /// A cached or coalesced answer, which costs nothing, if there is one.
     pub(super) async fn find_reuse(&self, plan: &Plan) -> Option<Reuse> {
         let lookup = self.gateway.lookup(plan, &self.parts.headers).await?;
-        self.gateway.shared.cache.free(&lookup).await
+        self.gateway.shared.cache.reuse(&lookup).await
     }
 }
 
 impl Gateway {
-    /// What is looked for; `None` where the cache has no part in it.
+    /// The keys to look for; `None` if the cache is not used.
     pub(super) async fn lookup(&self, plan: &Plan, headers: &HeaderMap) -> Option<Lookup<'_>> {
-        let (model, standing) = (plan.selection.model, Standing::new(&plan.selection));
+        let (model, choice) = (plan.selection.model, Choice::of(&plan.selection));
         let rules = self.config.cache.as_ref()?;
-        let wishes = RequestCacheControl::of(headers);
-        if wishes.no_store {
+        let cache_control = RequestCacheControl::of(headers);
+        if cache_control.no_store {
             return None;
         }
         let asked = asked(plan, headers, rules).await?;
@@ -63,18 +61,18 @@ impl Gateway {
         let undecided = |streamed| self.undecided_key(&asked, plan, streamed, headers);
         // a whole answer can be joined from a stream, and not the other way round
         let streamed_too = || Some(true).filter(|_| !streamed);
-        let (key, coalescing_key, also) = match standing {
-            Standing::Named => (Some(model), decided(streamed), streamed_too().map(decided).into_iter().collect()),
-            // somebody may have asked before it was decided, for whom it then was
-            Standing::Decided => {
+        let (key, coalescing_key, also) = match choice {
+            Choice::Named => (Some(model), decided(streamed), streamed_too().map(decided).into_iter().collect()),
+            // an identical request may have come before its decision, which then was the same
+            Choice::Decided => {
                 let before = std::iter::once(streamed).chain(streamed_too()).map(undecided);
                 (Some(model), decided(streamed), streamed_too().map(decided).into_iter().chain(before).collect())
             }
-            // which model's answer is wanted is not known yet: none is read
-            Standing::Undecided => (None, undecided(streamed), streamed_too().map(undecided).into_iter().collect()),
+            // the model is not known yet: no cached answer is read
+            Choice::Undecided => (None, undecided(streamed), streamed_too().map(undecided).into_iter().collect()),
         };
         let key = key.map(|model| asked.key(&self.routes[model.0]));
-        Some(Lookup { asked, key, coalescing_key, also, family: plan.request.family(), streamed, wishes, rules })
+        Some(Lookup { asked, key, coalescing_key, also, family: plan.request.family(), streamed, cache_control, rules })
     }
 
     /// The key of a request whose model is still to be decided: the candidates of both may answer.
@@ -93,8 +91,8 @@ impl Gateway {
     }
 }
 
-impl Standing {
-    fn new(selection: &Selection) -> Self {
+impl Choice {
+    fn of(selection: &Selection) -> Self {
         match (selection.is_auto(), selection.is_pending()) {
             (_, true) => Self::Undecided,
             (true, false) => Self::Decided,
@@ -103,7 +101,7 @@ impl Standing {
     }
 }
 
-/// Under which key each model's answers are kept; empty where none are.
+/// The part of the cache key for each model; empty without a cache.
 pub(super) fn routes(config: &Config) -> Arc<[AnswerRoute]> {
     let route = |model: &Model| {
         let upstream = &config.upstreams[model.upstream.0];
@@ -113,16 +111,13 @@ pub(super) fn routes(config: &Config) -> Arc<[AnswerRoute]> {
     models.map(route).collect()
 }
 
-/// What is asked, and by whom; `None` for what has no key.
+/// The content of the request and its owner; `None` for a body without a canonical form.
 async fn asked(plan: &Plan, headers: &HeaderMap, rules: &Cache) -> Option<Asked> {
     let owner = owner(&plan.caller, headers, rules);
     let body = plan.request.body().clone();
     let family = plan.request.family().name();
     let of = move || canonical(&body).map(|form| Asked::new(family, &form, owner));
-    match plan.request.body().len() <= DONE_IN_PLACE {
-        true => of(),
-        false => tokio::task::spawn_blocking(of).await.ok().flatten(),
-    }
+    offload::run(plan.request.body().len(), of).await.ok().flatten()
 }
 
 fn owner(caller: &Caller, headers: &HeaderMap, rules: &Cache) -> Owner {

@@ -3,7 +3,6 @@
 //! `handle` shows the path: admit → read → plan → reserve → source → respond.
 
 mod admit;
-pub mod answers;
 mod exchange;
 mod handle;
 pub mod head;
@@ -13,8 +12,10 @@ mod models;
 mod plan;
 mod process;
 mod read;
+mod refusal;
 mod reserve;
 mod respond;
+mod response;
 pub mod routes;
 mod session;
 mod source;

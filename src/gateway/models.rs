@@ -3,8 +3,8 @@
 use http::Response;
 use serde_json::json;
 
-use super::answers;
 use super::exchange::Exchange;
+use super::response;
 use crate::auth::caller::Caller;
 use crate::body::Body;
 use crate::config::Config;
@@ -16,7 +16,7 @@ use crate::price::Price;
 impl Exchange {
     /// The list for this request's caller.
     pub(super) fn models(&self) -> Result<Response<Body>, Reject> {
-        Ok(list(&self.gateway.config, &self.admit()?))
+        Ok(list(&self.gateway.config, &self.authenticate()?))
     }
 }
 
@@ -45,5 +45,5 @@ fn list(config: &Config, caller: &Caller) -> Response<Body> {
         }))
     });
     let data: Vec<_> = usable.map(model).chain(auto).collect();
-    answers::json(json!({ "object": "list", "data": data }).to_string())
+    response::json(json!({ "object": "list", "data": data }).to_string())
 }

@@ -1,4 +1,4 @@
-//! What a process has once, whatever its configuration becomes.
+//! What a process has once, and every configuration shares.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use tokio::join;
 
 use crate::auth::revocations::{LocalRevocations, Revocations};
 use crate::auth::shared_revocations::SharedRevocations;
+use crate::body_memory::BodyMemory;
 use crate::cache::response_cache::ResponseCache;
 use crate::config::Config;
 use crate::drain::Drain;
@@ -21,7 +22,7 @@ use crate::spend::budget::Budgets;
 use crate::stream::log::registry::Registry;
 use crate::stream::open::OpenStreams;
 
-/// What outlives a reload.
+/// What a reload does not replace.
 #[derive(Clone)]
 pub struct Shared {
     /// The API families whose requests are taken.
@@ -32,27 +33,29 @@ pub struct Shared {
     pub open: Arc<OpenStreams>,
     /// All resumable streams.
     pub streams: Registry,
-    /// What every caller has used of its limits.
+    /// The memory of all request bodies.
+    pub body_memory: Arc<BodyMemory>,
+    /// What each caller has used of its limits.
     pub limiter: Arc<Limiter>,
-    /// What every caller has spent of its budget.
+    /// What each caller has spent of its budget.
     pub budgets: Arc<Budgets>,
-    /// How the upstreams have done so far.
+    /// The health of models and upstreams.
     pub health_registry: Arc<HealthRegistry>,
-    /// What instances share of answers, and of how `auto` was decided. A reload may move it.
+    /// Answers and verdicts of `auto` that instances share. A reload may move it.
     pub store: Arc<Store>,
-    /// The answers that are kept or in flight.
+    /// Cached answers, and coalesced answers in progress.
     pub cache: Arc<ResponseCache>,
-    /// The sessions that were logged out.
+    /// Sessions that were logged out.
     pub revocations: Arc<dyn Revocations>,
     /// The shutdown.
     pub drain: Drain,
 }
 
-/// How long the start waits for Redis, before it goes on without.
+/// How long the start waits for Redis before it continues without it.
 const FIRST_CONNECTION: Duration = Duration::from_secs(1);
 
 impl Shared {
-    /// What a process begins with: in Redis what `[redis]` says is there, all else here.
+    /// The state of a new process: in Redis if `[redis]` is configured, else in memory.
     ///
     /// # Errors
     /// What in the configuration cannot be used.
@@ -64,39 +67,30 @@ impl Shared {
     ) -> Result<Self, String> {
         let streams = Registry::new(config.resume.clone(), Arc::clone(&metrics), drain.clone());
         let health_registry = Arc::new(HealthRegistry::new(Arc::clone(&metrics)));
+        let body_memory = BodyMemory::new(metrics.body_memory.clone());
         let store = Arc::new(Store::nowhere(Arc::clone(&metrics)));
         let cache = ResponseCache::new(config.cache.as_ref(), Arc::clone(&store));
-        let Some(redis) = &config.redis else {
-            let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
-            let budgets = Budgets::local(config.max_callers);
-            let revocations = Arc::new(LocalRevocations::default());
-            return Ok(Self {
-                families: families::ALL,
-                metrics,
-                open,
-                streams,
-                limiter,
-                budgets,
-                health_registry,
-                store,
-                cache,
-                revocations,
-                drain,
-            });
+        let (limiter, budgets, revocations): (_, _, Arc<dyn Revocations>) = match &config.redis {
+            None => {
+                let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
+                (limiter, Budgets::local(config.max_callers), Arc::new(LocalRevocations::default()))
+            }
+            Some(redis) => {
+                let link = Arc::new(Connection::start(redis, "limits", Arc::clone(&metrics))?);
+                store.move_to(store.place(shares_answers(config))?);
+                join!(link.is_ready_within(FIRST_CONNECTION), store.is_ready_within(FIRST_CONNECTION));
+                let revocations = SharedRevocations::start(Arc::clone(&link), Arc::clone(&metrics));
+                let budgets = Budgets::shared(config.max_callers, Arc::clone(&link), redis.local_share);
+                let limiter = Limiter::shared(config.max_callers, link, redis, Arc::clone(&metrics))?;
+                (limiter, budgets, revocations)
+            }
         };
-        let link = Arc::new(Connection::start(redis, "limits", Arc::clone(&metrics))?);
-        store.move_to(store.place(shares_answers(config))?);
-        join!(link.is_ready_within(FIRST_CONNECTION), store.is_ready_within(FIRST_CONNECTION));
-        let revocations = SharedRevocations::start(Arc::clone(&link), Arc::clone(&metrics));
-        let share = redis.local_share;
-        let budgets = Budgets::shared(config.max_callers, Arc::clone(&link), share);
-        let limiter = Limiter::shared(config.max_callers, link, redis, Arc::clone(&metrics))?;
-        let families = families::ALL;
         Ok(Self {
-            families,
+            families: families::ALL,
             metrics,
             open,
             streams,
+            body_memory,
             limiter,
             budgets,
             health_registry,
@@ -108,7 +102,7 @@ impl Shared {
     }
 }
 
-/// The Redis in which answers are kept.
+/// The Redis that holds cached answers.
 pub(super) fn shares_answers(config: &Config) -> Option<&Redis> {
     config.redis.as_ref().filter(|_| config.cache.is_some())
 }

@@ -1,38 +1,32 @@
 //! Stage 2: reads the body of a completion request and checks it, within bounds of size and time.
 
-use super::answers;
 use super::exchange::Exchange;
+use super::refusal::defect;
 use crate::error::{Code, Reject};
-use crate::media_type;
+use crate::offload;
 use families::request::Request;
-
-/// A larger body is parsed outside the worker threads: 4 MiB of many small values take up to 56 ms, in which this worker
-/// forwards no event of any other stream.
-const PARSED_IN_PLACE: usize = 256 * 1024;
 
 impl Exchange {
     /// Reads and checks the body.
     ///
     /// # Errors
-    /// 503 while the gateway drains, 415 for a body that is not JSON, 413 over `max_body`, 408 after `body_timeout`, 400 with
-    /// the JSON path of the mistake.
+    /// 413 over `max_body`, 503 while all bodies together take `max_body_memory`, 408 after `body_timeout`, 400 with the JSON
+    /// path of the mistake.
     pub(super) async fn read(&mut self) -> Result<Request, Reject> {
-        if self.gateway.shared.drain.begun.is_cancelled() {
-            return Err(answers::draining());
-        }
-        media_type::require_json(&self.parts)?;
         let server = &self.gateway.config.server;
         let slow = |_| {
             let message = "The request body did not arrive within server.body_timeout: send it at once.";
             Err(Reject::new(Code::RequestTimeout, message))
         };
-        let collect = self.upload.collect(server.max_body);
+        let body = self.gateway.shared.body_memory.begin(server.max_body_memory);
+        let collect = self.upload.collect(server.max_body, body);
         let body = tokio::time::timeout(server.body_timeout, collect).await.unwrap_or_else(slow)?;
         let (family, form) = (self.route.family(), self.route.form());
-        if body.len() <= PARSED_IN_PLACE {
-            return Ok(family.parse(body, form)?);
+        let request = offload::run(body.len(), move || family.parse(body, form)).await.map_err(|_| defect())??;
+        if self.resumable && !request.stream() {
+            let message = "`tokenway-resumable`: only a stream can be resumed: set `stream` to true";
+            return Err(Reject::new(Code::InvalidRequest, message));
         }
-        let defect = |_| Reject::new(Code::InternalError, "The gateway failed: this is a defect of it.");
-        Ok(tokio::task::spawn_blocking(move || family.parse(body, form)).await.map_err(defect)??)
+        Ok(request)
     }
 }

@@ -1,14 +1,13 @@
-//! Stage 4: takes of the caller's budget and limits what the request may use. Both are settled when the meter is.
+//! Stage 4: takes of the caller's budget and tokens what the request may use. Both are settled when the meter is.
 
 use std::time::Duration;
 
 use super::Gateway;
-use super::answers;
 use super::exchange::Exchange;
 use crate::auth::caller::Caller;
 use crate::bounded_table::Key;
 use crate::cache::response_cache::Reuse;
-use crate::error::Reject;
+use crate::error::{Code, Reject};
 use crate::limits::limiter::Demand;
 use crate::models::ModelId;
 use crate::price::{Cost, Count};
@@ -26,7 +25,7 @@ enum Exceeded {
 }
 
 impl Exchange {
-    /// Reserves money, requests and tokens. A request that exceeds the budget reuses a cached or coalesced response if there
+    /// Reserves money and tokens. A request that exceeds the budget reuses a cached or coalesced response if there
     /// is one, which is returned; else its plan becomes the cheapest model, if the configuration says so.
     ///
     /// # Errors
@@ -89,19 +88,19 @@ impl Exchange {
             }
             Exceeded::Refused(until_midnight) => {
                 count("refused");
-                Err(answers::over_budget(until_midnight))
+                Err(over_budget(until_midnight))
             }
         }
     }
 
-    /// Reserves one request, one concurrency permit and the tokens that the request may use.
+    /// Reserves the tokens that the request may use, and what the limits at its model ask.
     async fn reserve_tokens(&self, plan: &Plan) -> Result<(), Reject> {
         let (rules, model) = (&self.gateway.config.limits, self.gateway.completions.models().get(plan.selection.model));
         let tokens = rules.reserve(&plan.request, model.context);
         let demand = Demand { caller: &plan.caller, model: &model.name, tokens };
-        let decision = self.gateway.shared.limiter.admit(rules, demand).await;
+        let decision = self.gateway.shared.limiter.admit_tokens(rules, demand).await;
         let mut record = self.meter.record();
-        record.limited(decision.fields);
+        record.limited_further(decision.fields);
         record.hold(decision.outcome?);
         Ok(())
     }
@@ -126,4 +125,10 @@ impl Gateway {
         let output = self.config.limits.reserve(request, model.context).saturating_sub(prompt);
         Some(model.prices()?.of(Count { input: prompt, output, ..Count::default() }))
     }
+}
+
+/// The caller has spent its budget of the day.
+fn over_budget(until_midnight: Duration) -> Reject {
+    let message = "Your budget of the day does not hold this request: ask for less, or again after midnight UTC.";
+    Reject::new(Code::BudgetExceeded, message).retry_after(until_midnight)
 }

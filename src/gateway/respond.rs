@@ -5,19 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response};
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
 use tokio::time::timeout;
 
-use super::answers;
 use super::exchange::Exchange;
+use super::refusal::{defect, failed};
+use super::response::{self, add_cost, describe, json};
+use super::routes::Route;
 use super::source::{AnswerSource, Commit, Origin, Role, splicer};
-use super::streams;
 use crate::body::{Body, Frames};
 use crate::cache::replay::Replay;
 use crate::cache::response_cache::Reuse;
 use crate::cache::source::{self, CacheSource, whole};
-use crate::error::{Code, Reject};
+use crate::error::Reject;
 use crate::metering::meter::Meter;
+use crate::metrics::Outcome;
 use crate::routing::plan::Plan;
 use crate::spend::tally::Tally;
 use crate::stream::body::Body as StreamBody;
@@ -43,10 +46,10 @@ impl Exchange {
     /// A stream, a resumable stream or a whole answer.
     ///
     /// # Errors
-    /// The failure of the last candidate, or a wrong `tokenway-resumable`.
+    /// The failure of the last candidate.
     pub(super) async fn respond(&self, plan: Plan, reuse: Option<Reuse>) -> Result<Response<Body>, Reject> {
         let streaming = plan.request.stream();
-        if streams::is_wanted(&self.parts.headers, streaming)? {
+        if self.resumable {
             return Box::pin(self.respond_resumable(plan, reuse)).await;
         }
         let origin = self.source(plan, reuse).await?;
@@ -94,7 +97,7 @@ impl Exchange {
                 return Ok((AnswerSource::Upstream(source), head));
             }
             Origin::Cached(plan, entry, age) => {
-                let replay = Replay::instant(entry, self.route.family()).ok_or_else(unreadable)?;
+                let replay = Replay::instant(entry, self.route.family()).ok_or_else(defect)?;
                 let paced = gateway.config.cache.as_ref().is_some_and(|rules| rules.paced);
                 let replay = match paced && commit == Commit::FirstOutput {
                     true => replay.paced(&gateway.shared.drain.begun),
@@ -134,32 +137,32 @@ impl Exchange {
             return Ok(None);
         }
         match timeout(self.gateway.completions.rules().commit_after, opening).await {
-            Ok(opened) => opened.map(Some).map_err(|failure| answers::failed(&failure, &self.meter)),
+            Ok(opened) => opened.map(Some).map_err(|failure| failed(&failure, &self.meter)),
             Err(_) => Ok(None),
         }
     }
 
     async fn respond_whole(&self, origin: Origin) -> Result<Response<Body>, Reject> {
         let meter = &self.meter;
-        let failed = |failure| answers::failed(&failure, meter);
+        let failed = |failure| failed(&failure, meter);
         match origin {
             Origin::Upstream(plan) => {
                 let whole = Arc::clone(&self.gateway.completions).whole(*plan, meter.clone()).await;
                 let Whole { body, vary, .. } = whole.map_err(failed)?;
-                answers::whole(self.route, body, vary, meter)
+                whole_response(self.route, body, vary, meter)
             }
             Origin::Cached(plan, entry, age) => {
                 let family = self.route.family();
-                let body = splicer(family).completion(&entry.completion(family).ok_or_else(unreadable)?);
+                let body = splicer(family).completion(&entry.completion(family).ok_or_else(defect)?);
                 self.reuses(plan.selection.model);
                 self.reused(&plan, &entry.tally);
-                let mut response = answers::whole(self.route, body, None, meter)?;
-                answers::age(&mut response, age);
+                let mut response = whole_response(self.route, body, None, meter)?;
+                response::age(&mut response, age);
                 Ok(response)
             }
             Origin::Coalesced(plan, subscriber, role) => {
                 let (body, vary) = self.coalesced_whole(&plan, subscriber, role).await.map_err(failed)?;
-                answers::whole(self.route, body, vary, meter)
+                whole_response(self.route, body, vary, meter)
             }
         }
     }
@@ -205,17 +208,37 @@ impl Head {
 
     /// The response whose body is `frames`.
     pub(super) fn response(self, frames: Frames, meter: &Meter) -> Response<Body> {
-        let mut response = answers::stream(frames, self.vary);
+        let mut response = response::stream(frames, self.vary);
         match self.answerer_is_known {
-            true => answers::describe(&mut response, meter),
-            false => answers::name_cache(&mut response, meter),
+            true => response::describe(&mut response, meter),
+            false => response::name_cache(&mut response, meter),
         }
-        self.age.into_iter().for_each(|age| answers::age(&mut response, age));
+        self.age.into_iter().for_each(|age| response::age(&mut response, age));
         response
     }
 }
 
-/// Entries are checked when they are cached and when they are read: this does not happen.
-fn unreadable() -> Reject {
-    Reject::new(Code::InternalError, "The gateway failed: this is a defect of it.")
+/// The response with a whole answer, in the form of the route; it settles the meter.
+///
+/// # Errors
+/// The upstream's JSON lacks what the form needs.
+fn whole_response(
+    route: Route,
+    body: Bytes,
+    vary: Option<HeaderValue>,
+    meter: &Meter,
+) -> Result<Response<Body>, Reject> {
+    let model = meter.record().answering().map(|(model, ..)| model.to_owned()).unwrap_or_default();
+    let body = route.family().write_answer(body, route.form(), &model);
+    let mut response = json(body.map_err(|none| failed(&Failure::from(none), meter))?);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    vary.into_iter().for_each(|vary| drop(headers.insert(header::VARY, vary)));
+    describe(&mut response, meter);
+    add_cost(&mut response, meter);
+    let mut record = meter.record();
+    record.status(StatusCode::OK);
+    record.settle(Outcome::Ok);
+    drop(record);
+    Ok(response)
 }

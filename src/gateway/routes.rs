@@ -1,5 +1,6 @@
 //! The public routes: which path is which, and what methods it has. Pure.
 
+use crate::error::{Code, Reject};
 use families::family::{Endpoint, Family, Form};
 
 /// A public route.
@@ -79,4 +80,18 @@ impl Route {
 /// The text of the id in `/v1/streams/{id}`, of whatever shape; `None` for another path.
 pub fn stream_id(path: &str) -> Option<&str> {
     path.strip_prefix("/v1/streams/").filter(|id| !id.is_empty() && !id.contains('/'))
+}
+
+/// 404: no such route.
+pub fn no_such_route() -> Reject {
+    let message = "No such route. There are POST /v1/chat/completions, POST /v1/chat, POST /v1/streams, \
+                   GET and DELETE /v1/streams/{id}, GET /v1/models and GET /healthz; and, where sessions are taken, \
+                   POST and DELETE /v1/session.";
+    Reject::new(Code::NotFound, message)
+}
+
+/// 405: the route has other methods.
+pub fn no_such_method(route: Route) -> Reject {
+    let allow = route.methods();
+    Reject { allow: Some(allow), ..Reject::new(Code::MethodNotAllowed, format!("This route takes {allow}.")) }
 }

@@ -2,8 +2,9 @@
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::answers;
 use super::exchange::Exchange;
+use super::response;
+use super::routes::no_such_route;
 use crate::auth::authenticate::Logout;
 use crate::auth::revocations::Reach;
 use crate::auth::session::Sessions;
@@ -31,12 +32,12 @@ impl Exchange {
 
     /// Without `[access.sessions]` there is no such route.
     fn sessions(&self) -> Result<&Sessions, Reject> {
-        self.gateway.config.access.sessions.as_ref().ok_or_else(answers::no_such_route)
+        self.gateway.config.access.sessions.as_ref().ok_or_else(no_such_route)
     }
 }
 
 fn answer(cookies: impl IntoIterator<Item = HeaderValue>) -> Response<Body> {
-    let mut response = answers::empty(StatusCode::NO_CONTENT);
+    let mut response = response::empty(StatusCode::NO_CONTENT);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     for cookie in cookies {
         response.headers_mut().append(header::SET_COOKIE, cookie);

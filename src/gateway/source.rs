@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::Gateway;
-use super::answers;
 use super::exchange::Exchange;
 use crate::cache::directives::RequestCacheControl;
 use crate::cache::entry::{Answer, Entry};
@@ -13,7 +12,7 @@ use crate::cache::lead;
 use crate::cache::response_cache::{Entered, Found, Lookup, Reuse};
 use crate::cache::source::{CacheSource, Entering, Part};
 use crate::cache::splice::Splicer;
-use crate::error::Reject;
+use crate::error::{Code, Reject};
 use crate::metrics::Cached;
 use crate::models::ModelId;
 use crate::routing::plan::Plan;
@@ -82,10 +81,10 @@ impl Exchange {
             if gateway.config.cache.is_some() {
                 meter.record().cached(Cached::Off);
             }
-            return if only_if_cached { Err(answers::not_cached()) } else { Ok(Origin::Upstream(Box::new(plan))) };
+            return if only_if_cached { Err(not_cached()) } else { Ok(Origin::Upstream(Box::new(plan))) };
         };
         let entered = match only_if_cached {
-            true => gateway.shared.cache.free(&lookup).await.map(Entered::Reuse),
+            true => gateway.shared.cache.reuse(&lookup).await.map(Entered::Reuse),
             false => Some(gateway.shared.cache.enter(&lookup).await),
         };
         match entered {
@@ -97,7 +96,7 @@ impl Exchange {
             }
             None => {
                 meter.record().cached(Cached::Miss);
-                Err(answers::not_cached())
+                Err(not_cached())
             }
         }
     }
@@ -124,7 +123,7 @@ impl Exchange {
             move |model: &str, tally: Tally, answer: Answer| {
                 // under the model that answered: a request for the model that failed gets that one, once it is back
                 if let Some(id) = gateway.completions.models().find(Some(model)) {
-                    gateway.shared.cache.keep(&asked, &gateway.routes[id.0], &rules, tally, answer);
+                    gateway.shared.cache.store(&asked, &gateway.routes[id.0], &rules, tally, answer);
                 }
             }
         };
@@ -193,4 +192,10 @@ pub(super) fn splicer(family: &'static dyn Family) -> Splicer {
     // without randomness ids may repeat: no reason to refuse a request
     let _ = getrandom::fill(&mut random);
     Splicer::new(family, random)
+}
+
+/// 504: the request takes a cached answer only, and there is none (RFC 9111 §5.2.1.7).
+fn not_cached() -> Reject {
+    let message = "No cached answer to this request: send it without `cache-control: only-if-cached`.";
+    Reject::new(Code::NotCached, message)
 }

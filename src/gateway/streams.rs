@@ -1,16 +1,18 @@
 //! Resumable streams: made, read, stopped.
 
 use std::str::FromStr;
+use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
+use serde_json::json;
 
 use super::exchange::Exchange;
 use super::source::Commit;
 use crate::body::Body;
 use crate::cache::response_cache::Reuse;
 use crate::error::{Code, Reject};
-use crate::gateway::answers;
+use crate::gateway::response::{self, empty, json};
 use crate::gateway::routes::stream_id;
 use crate::routing::plan::Plan;
 use crate::stream::log::core::Author;
@@ -23,26 +25,31 @@ use crate::stream::log::writer::drive;
 use crate::stream::upstream_source::Sink;
 
 const TOKENWAY_RESUMABLE: HeaderName = HeaderName::from_static("tokenway-resumable");
+const TOKENWAY_STREAM_ID: HeaderName = HeaderName::from_static("tokenway-stream-id");
 
-/// Whether the request asks for a stream that can be picked up after a cut.
+/// A place is free again soon: streams end often.
+const RETRY_WHILE_FULL: Duration = Duration::from_secs(2);
+
+/// Whether the request asks for a stream that can be resumed after a cut.
 ///
 /// # Errors
-/// The header says neither `true` nor `false`, or asks it of an answer that is no stream.
-pub(super) fn is_wanted(headers: &HeaderMap, streaming: bool) -> Result<bool, Reject> {
+/// The header says neither `true` nor `false`.
+pub(super) fn is_wanted(headers: &HeaderMap) -> Result<bool, Reject> {
     let mut lines = headers.get_all(TOKENWAY_RESUMABLE).iter();
-    let wrong = |message: &'static str| Err(Reject::new(Code::InvalidRequest, message));
     match (lines.next().map(|line| line.as_bytes()), lines.next()) {
         (None, _) | (Some(b"false"), None) => Ok(false),
-        (Some(b"true"), None) if streaming => Ok(true),
-        (Some(b"true"), None) => wrong("`tokenway-resumable`: only a stream can be resumed: set `stream` to true"),
-        _ => wrong("the header `tokenway-resumable`: expected one `true` or `false`"),
+        (Some(b"true"), None) => Ok(true),
+        _ => {
+            let message = "the header `tokenway-resumable`: expected one `true` or `false`";
+            Err(Reject::new(Code::InvalidRequest, message))
+        }
     }
 }
 
 impl Exchange {
     /// `POST /v1/streams`: begins a completion that goes on without this request.
     pub(super) async fn create_stream(&mut self) -> Result<Response<Body>, Reject> {
-        let caller = self.admit()?;
+        let caller = self.admit().await?;
         let owner = Owner::of(&caller, &self.parts.headers);
         let request = self.read().await?;
         let mut plan = self.plan(caller, request).await?;
@@ -52,7 +59,7 @@ impl Exchange {
         let origin = self.source(plan, reuse).await?;
         let (source, _) = self.open(origin, Sink::Log, Commit::Now).await?;
         tokio::spawn(drive(source, log));
-        Ok(answers::created(stream, &self.public_base()))
+        Ok(created(stream, &self.public_base()))
     }
 
     /// `POST /v1/chat/completions` with `tokenway-resumable: true`: streams as ever, through a log.
@@ -64,19 +71,19 @@ impl Exchange {
         let (source, head) = self.open(origin, Sink::Log, Commit::FirstOutput).await?;
         let shared = &self.gateway.shared;
         let Ok(Opened::Reader(reader)) = shared.streams.open(stream, &owner, 0) else {
-            return Err(answers::no_such_stream());
+            return Err(no_such_stream());
         };
         tokio::spawn(drive(source, log));
         let every = self.gateway.completions.rules().heartbeat;
         let body = Rendered::plain(reader, &shared.metrics, every, head.first_heartbeat(every));
         let mut response = head.response(Box::pin(body), &self.meter);
-        answers::name_stream(&mut response, stream);
+        name_stream(&mut response, stream);
         Ok(response)
     }
 
     /// `GET /v1/streams/{id}`: replays what the reader misses, and goes on live.
     pub(super) fn read_stream(&self) -> Result<Response<Body>, Reject> {
-        let caller = self.admit()?;
+        let caller = self.authenticate()?;
         let (stream, parts) = (self.named()?, &self.parts);
         let place = cursor::place(&parts.headers, parts.uri.query())?.unwrap_or(0);
         let owner = Owner::of_get(&caller, &parts.headers, || self.public_base());
@@ -86,26 +93,26 @@ impl Exchange {
                     self.gateway.shared.metrics.stream_resumes.inc();
                 }
                 let reader = Rendered::numbered(log, self.meter.clone(), self.gateway.completions.rules().heartbeat);
-                Ok(answers::stream(Box::pin(reader), None))
+                Ok(response::stream(Box::pin(reader), None))
             }
             // WHATWG HTML §9.2.3: EventSource reconnects after every end but this one
-            Ok(Opened::AtEnd) => Ok(answers::empty(StatusCode::NO_CONTENT)),
-            Err(Unopened::Unknown) => Err(answers::no_such_stream()),
+            Ok(Opened::AtEnd) => Ok(empty(StatusCode::NO_CONTENT)),
+            Err(Unopened::Unknown) => Err(no_such_stream()),
             Err(Unopened::TooLarge { last }) => Err(cursor::too_large(place, last)),
         }
     }
 
     /// `DELETE /v1/streams/{id}`: stops the upstream now. Leaving does not.
     pub(super) fn stop_stream(&self) -> Result<Response<Body>, Reject> {
-        let owner = Owner::of(&self.admit()?, &self.parts.headers);
+        let owner = Owner::of(&self.authenticate()?, &self.parts.headers);
         let stopped = self.gateway.shared.streams.stop(self.named()?, &owner);
-        stopped.map_err(|_| answers::no_such_stream())?;
-        Ok(answers::empty(StatusCode::NO_CONTENT))
+        stopped.map_err(|_| no_such_stream())?;
+        Ok(empty(StatusCode::NO_CONTENT))
     }
 
     fn open_log(&self, owner: Owner) -> Result<(StreamId, Writer), Reject> {
         let author = Author { request_id: self.meter.record().request_id().into(), family: self.route.family() };
-        self.gateway.shared.streams.create(owner, author).map_err(|_| answers::no_room())
+        self.gateway.shared.streams.create(owner, author).map_err(|_| no_room())
     }
 
     /// Where the client has reached this gateway: `https://host:port`.
@@ -115,7 +122,7 @@ impl Exchange {
         let trusted = self.gateway.config.server.trusted_proxies.iter().any(|network| network.contains(&peer.address));
         let forwarded = parts.headers.get(proxy).filter(|_| trusted).is_some_and(|scheme| scheme == "https");
         let scheme = if peer.tls || forwarded { "https" } else { "http" };
-        let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let authority = parts.uri.authority().map(|authority| authority.as_str()).or(host);
         format!("{scheme}://{}", authority.unwrap_or_default())
     }
@@ -123,6 +130,38 @@ impl Exchange {
     /// The stream that the path names. What is no id is no stream.
     fn named(&self) -> Result<StreamId, Reject> {
         let text = stream_id(self.parts.uri.path()).unwrap_or_default();
-        StreamId::from_str(text).map_err(|_| answers::no_such_stream())
+        StreamId::from_str(text).map_err(|_| no_such_stream())
     }
+}
+
+/// 201: a resumable stream has begun. `base` is where the client has reached this gateway: a page of another origin needs
+/// the whole URL.
+fn created(stream: StreamId, base: &str) -> Response<Body> {
+    let path = format!("/v1/streams/{stream}");
+    let mut response = json(json!({ "id": stream.to_string(), "url": format!("{base}{path}") }).to_string());
+    *response.status_mut() = StatusCode::CREATED;
+    name_stream(&mut response, stream);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    HeaderValue::try_from(path).into_iter().for_each(|path| drop(headers.insert(header::LOCATION, path)));
+    response
+}
+
+/// Adds the id by which the stream can be resumed.
+fn name_stream(response: &mut Response<Body>, stream: StreamId) {
+    let id = HeaderValue::try_from(stream.to_string());
+    id.into_iter().for_each(|id| drop(response.headers_mut().insert(TOKENWAY_STREAM_ID, id)));
+}
+
+/// 404: no such resumable stream, or it belongs to another caller; the response does not say which.
+fn no_such_stream() -> Reject {
+    let message =
+        "No such stream, or not yours, or removed since: a stream is held for resume.retention after its end.";
+    Reject::new(Code::StreamNotFound, message)
+}
+
+/// 503: as many resumable streams are running as there may be.
+fn no_room() -> Reject {
+    let message = "No room for another resumable stream now: try again, or ask without tokenway-resumable.";
+    Reject::new(Code::Overloaded, message).retry_after(RETRY_WHILE_FULL)
 }

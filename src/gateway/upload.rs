@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{self, HeaderMap};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use crate::body_memory::{Full, GrowingBody};
 use crate::error::{Code, Reject};
 
 /// The most bytes that are read of a body whose request is answered already.
 const DRAIN_BYTES: usize = 64 * 1024;
 /// The most time for those bytes.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
+/// Bodies are in memory for as long as they come in and upstreams begin to answer: seconds.
+const RETRY_WITHOUT_MEMORY: Duration = Duration::from_secs(2);
 
 /// The body of a request, while it comes in.
 pub(super) struct Upload {
@@ -52,7 +55,11 @@ impl Upload {
         self.ended = tokio::time::timeout(DRAIN_TIME, rest).await.is_ok_and(|end| end.is_some());
     }
 
-    pub(super) async fn collect(&mut self, max: usize) -> Result<Bytes, Reject> {
+    /// Reads the body to its end, within `max` bytes and the memory that `body` may take.
+    ///
+    /// # Errors
+    /// 413 over `max`, 503 without memory, 400 for a body that breaks off.
+    pub(super) async fn collect(&mut self, max: usize, mut body: GrowingBody) -> Result<Bytes, Reject> {
         let too_large = || {
             let message = format!("The request body is larger than {max} bytes: shorten it, or raise server.max_body.");
             Err(Reject::new(Code::BodyTooLarge, message))
@@ -60,17 +67,22 @@ impl Upload {
         if self.body.size_hint().lower() > max as u64 {
             return too_large();
         }
-        let mut whole = BytesMut::new();
         while let Some(frame) = self.body.frame().await {
             let broken = |_| Reject::new(Code::InvalidRequest, "The request body broke off before its end.");
             if let Ok(data) = frame.map_err(broken)?.into_data() {
-                if whole.len() + data.len() > max {
+                if body.len() + data.len() > max {
                     return too_large();
                 }
-                whole.extend_from_slice(&data);
+                body.extend(&data, max).map_err(|Full| no_memory())?;
             }
         }
         self.ended = true;
-        Ok(whole.freeze())
+        Ok(body.finish())
     }
+}
+
+/// 503: all request bodies together take `server.max_body_memory`.
+fn no_memory() -> Reject {
+    let message = "The gateway has no memory for this body now (server.max_body_memory): send it again later.";
+    Reject::new(Code::Overloaded, message).retry_after(RETRY_WITHOUT_MEMORY)
 }

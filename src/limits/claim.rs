@@ -14,6 +14,22 @@ pub struct Quota {
     pub streams: Option<u64>,
 }
 
+impl Quota {
+    /// The part that is taken before the request's body is read: requests and concurrency.
+    pub fn of_requests(self) -> Option<Self> {
+        Self { tokens: None, ..self }.if_any()
+    }
+
+    /// The part that is taken when the request's tokens are known.
+    pub fn of_tokens(self) -> Option<Self> {
+        Self { tokens: self.tokens, ..Self::default() }.if_any()
+    }
+
+    fn if_any(self) -> Option<Self> {
+        (self != Self::default()).then_some(self)
+    }
+}
+
 /// The claim of one request on one scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
@@ -229,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_wait_is_told() {
+    fn the_longest_wait_is_reported() {
         let limits = Limits { requests_per_minute: 60, burst: 1, tokens_per_minute: 60, concurrent_streams: 1 };
         let claim = claim(limits, 60);
         let counts = claim.admit(Counts::default(), NOW).unwrap();

@@ -16,9 +16,8 @@ const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 /// The five header fields of one response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fields {
-    policy: String,
-    state: String,
-    nearest: Usage,
+    /// In the order in which they are written: requests, tokens, permits of the caller, then those at the model.
+    usages: [Option<Usage>; 6],
 }
 
 /// One limit and what remains of it.
@@ -47,30 +46,41 @@ impl Fields {
     /// The fields for these claims and the counts after them; `None` without limits.
     pub fn new(claims: &Claims, counts: Scoped<Counts>, now: u64) -> Option<Self> {
         let scopes = claims.scopes.iter().zip(counts).zip([false, true]);
-        let usages = scopes.filter_map(|((claim, counts), of_model)| {
-            claim.as_ref().map(|claim| usages(claim, counts.unwrap_or_default(), of_model, now))
-        });
-        let (mut policy, mut state) = (String::with_capacity(160), String::with_capacity(96));
-        let mut nearest: Option<Usage> = None;
-        for usage in usages.flatten() {
-            usage.write(&mut policy, &mut state);
-            if nearest.is_none_or(|other| usage.is_nearer_than(&other)) {
-                nearest = Some(usage);
-            }
+        let mut fields = Self { usages: [None; 6] };
+        for (scope, ((claim, counts), of_model)) in scopes.enumerate() {
+            let Some(claim) = claim else { continue };
+            let usages = usages(claim, counts.unwrap_or_default(), of_model, now);
+            fields.usages[3 * scope..3 * scope + 3].copy_from_slice(&usages);
         }
-        Some(Self { policy, state, nearest: nearest? })
+        fields.usages.iter().any(Option::is_some).then_some(fields)
+    }
+
+    /// These fields, and those of limits that were decided later. Of a limit in both, the later state counts.
+    pub fn and(mut self, later: &Self) -> Self {
+        for (usage, later) in self.usages.iter_mut().zip(later.usages) {
+            *usage = later.or(*usage);
+        }
+        self
     }
 
     /// Writes the fields into the head of a response.
     pub fn write(&self, headers: &mut HeaderMap) {
-        let texts = [(RATELIMIT_POLICY, &self.policy), (RATELIMIT, &self.state)];
-        for (name, text) in texts {
-            // only digits and fixed names
-            HeaderValue::from_str(text).into_iter().for_each(|value| drop(headers.insert(&name, value)));
+        let (mut policy, mut state) = (String::with_capacity(160), String::with_capacity(96));
+        let mut nearest: Option<&Usage> = None;
+        for usage in self.usages.iter().flatten() {
+            usage.write(&mut policy, &mut state);
+            if nearest.is_none_or(|other| usage.is_nearer_than(other)) {
+                nearest = Some(usage);
+            }
         }
-        headers.insert(RATELIMIT_LIMIT, self.nearest.limit.into());
-        headers.insert(RATELIMIT_REMAINING, self.nearest.remaining.into());
-        headers.insert(RATELIMIT_RESET, self.nearest.reset.unwrap_or_default().into());
+        let Some(nearest) = nearest else { return };
+        for (name, text) in [(RATELIMIT_POLICY, policy), (RATELIMIT, state)] {
+            // only digits and fixed names
+            HeaderValue::try_from(text).into_iter().for_each(|value| drop(headers.insert(&name, value)));
+        }
+        headers.insert(RATELIMIT_LIMIT, nearest.limit.into());
+        headers.insert(RATELIMIT_REMAINING, nearest.remaining.into());
+        headers.insert(RATELIMIT_RESET, nearest.reset.unwrap_or_default().into());
     }
 }
 
@@ -104,7 +114,7 @@ impl Usage {
     }
 }
 
-fn usages(claim: &Claim, counts: Counts, of_model: bool, now: u64) -> impl Iterator<Item = Usage> {
+fn usages(claim: &Claim, counts: Counts, of_model: bool, now: u64) -> [Option<Usage>; 3] {
     let seconds = |tat: u64| tat.saturating_sub(now).div_ceil(1_000_000);
     let requests = claim.quota.requests.map(|(limit, rate)| Usage {
         name: policy_name(Limit::Requests, of_model),
@@ -127,7 +137,7 @@ fn usages(claim: &Claim, counts: Counts, of_model: bool, now: u64) -> impl Itera
         reset: None,
         unit: Unit::Concurrent,
     });
-    [requests, tokens, streams].into_iter().flatten()
+    [requests, tokens, streams]
 }
 
 fn policy_name(limit: Limit, of_model: bool) -> &'static str {
@@ -156,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn every_limit_stands_in_the_list_and_the_nearest_one_in_the_old_fields() {
+    fn every_limit_is_in_the_list_and_the_nearest_one_in_the_old_fields() {
         let all = Limits { requests_per_minute: 60, burst: 0, tokens_per_minute: 6000, concurrent_streams: 4 };
         let dear = Limits { requests_per_minute: 6, ..Limits::default() };
         let counts = Counts { requests: NOW + 1_000_000, tokens: NOW + 30_000_000, streams: 1 };
@@ -177,6 +187,16 @@ mod tests {
             ("ratelimit-reset", "50"),
         ];
         assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn the_fields_of_both_steps_of_an_admission_are_those_of_one() {
+        let all = Limits { requests_per_minute: 60, burst: 0, tokens_per_minute: 6000, concurrent_streams: 4 };
+        let quota = all.quota(Percent::WHOLE).unwrap();
+        let fields = |quotas| Fields::new(&Claims::new("key:a", "dear", quotas, 100).unwrap(), [None, None], NOW);
+        let first = fields([quota.of_requests(), None]).unwrap();
+        let then = fields([quota.of_tokens(), Some(quota)]).unwrap();
+        assert_eq!(Some(first.and(&then)), fields([Some(quota), Some(quota)]));
     }
 
     #[test]

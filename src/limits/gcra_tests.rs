@@ -6,7 +6,7 @@ const SECOND: u64 = 1_000_000;
 /// As in Redis: microseconds since 1970.
 const START: u64 = 1_790_000_000 * SECOND;
 
-/// Takes what passes, and tells when.
+/// Takes what passes, and returns when.
 fn passed(rate: Rate, arrivals: impl IntoIterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
     let (mut tat, mut passed) = (0, Vec::new());
     for (at, units) in arrivals {

@@ -1,14 +1,15 @@
 //! Rate limits of callers: counted in Redis if `[redis]` is configured, else in this process.
 //!
-//! [`Limiter::admit`] gives a [`Grant`], which moves along with the completion and is settled once, at its end. A grant that is
-//! dropped unsettled gives its tokens back.
+//! A completion is admitted in two steps: [`Limiter::admit`] takes its request and its concurrency permit when only its head is
+//! known, [`Limiter::admit_tokens`] the rest when its body has been read. Each gives a [`Grant`], which moves along with the
+//! completion and is settled once, at its end. A grant that is dropped unsettled gives its tokens back.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::caller::Caller;
 use crate::error::{Code, Reject};
-use crate::limits::claim::{Claims, Limit, Refusal};
+use crate::limits::claim::{Claims, Limit, Quota, Refusal};
 use crate::limits::fields::Fields;
 use crate::limits::policy::Rules;
 use crate::metrics::Metrics;
@@ -41,7 +42,7 @@ pub struct Demand<'a> {
 
 /// The decision on one request.
 pub struct Admission {
-    /// The `ratelimit` fields of the response; `None` without limits.
+    /// The `ratelimit` fields of the limits that it was decided by; `None` without limits.
     pub fields: Option<Fields>,
     /// The grant, or 429.
     pub outcome: Result<Grant, Reject>,
@@ -84,16 +85,31 @@ impl Limiter {
         Ok(Arc::new(Self { table, shared, local_share: redis.local_share, metrics }))
     }
 
-    /// Decides by all limits of the caller, and takes what the request may use until the grant is settled.
-    pub async fn admit(self: &Arc<Self>, rules: &Rules, demand: Demand<'_>) -> Admission {
-        self.admit_claims(|part| claims_of(rules, demand, part)).await
+    /// Decides by the caller's requests per minute and its concurrency, and takes one of each. Nothing of the request needs
+    /// to be known, so that a caller over its limits costs neither memory for a body nor time for its JSON.
+    pub async fn admit(self: &Arc<Self>, rules: &Rules, caller: &Caller) -> Admission {
+        self.admit_claims(|part| {
+            let quota = rules.of_caller(caller.allowance(), part)?.of_requests();
+            Claims::new(caller.id(), "", [quota, None], 0)
+        })
+        .await
+    }
+
+    /// Decides by the caller's tokens per minute and by all its limits at the model, and takes what the request may use.
+    pub async fn admit_tokens(self: &Arc<Self>, rules: &Rules, demand: Demand<'_>) -> Admission {
+        self.admit_claims(|part| {
+            let of_caller = rules.of_caller(demand.caller.allowance(), part).and_then(Quota::of_tokens);
+            let quotas = [of_caller, rules.at_model(demand.model, part)];
+            Claims::new(demand.caller.id(), demand.model, quotas, demand.tokens)
+        })
+        .await
     }
 
     /// Decides by the limits of the caller at this model alone: for a request that was admitted before its model was selected.
     pub async fn admit_at_model(self: &Arc<Self>, rules: &Rules, demand: Demand<'_>) -> Admission {
         self.admit_claims(|part| {
-            let [_, at_model] = rules.quotas(demand.caller.allowance(), demand.model, part);
-            Claims::new(demand.caller.id(), demand.model, [None, at_model], demand.tokens)
+            let quotas = [None, rules.at_model(demand.model, part)];
+            Claims::new(demand.caller.id(), demand.model, quotas, demand.tokens)
         })
         .await
     }
@@ -164,11 +180,6 @@ impl Drop for Grant {
     fn drop(&mut self) {
         self.give_back(0);
     }
-}
-
-fn claims_of(rules: &Rules, demand: Demand<'_>, part: Percent) -> Option<Claims> {
-    let quotas = rules.quotas(demand.caller.allowance(), demand.model, part);
-    Claims::new(demand.caller.id(), demand.model, quotas, demand.tokens)
 }
 
 fn reject(refusal: Refusal) -> Reject {

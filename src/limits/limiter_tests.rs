@@ -20,15 +20,31 @@ fn caller() -> Caller {
     Caller::anonymous(IpAddr::from([192, 0, 2, 1]))
 }
 
-async fn ask(limiter: &Arc<Limiter>, rules: &Rules, tokens: u64) -> Result<Grant, Reject> {
-    limiter.admit(rules, Demand { caller: &caller(), model: "m", tokens }).await.outcome
+/// The grants of both steps.
+struct Grants(Grant, Grant);
+
+impl Grants {
+    fn settle(self, used: u64) {
+        self.0.settle(used);
+        self.1.settle(used);
+    }
+}
+
+async fn ask(limiter: &Arc<Limiter>, rules: &Rules, tokens: u64) -> Result<Grants, Reject> {
+    let of_request = limiter.admit(rules, &caller()).await.outcome?;
+    let of_tokens = limiter.admit_tokens(rules, Demand { caller: &caller(), model: "m", tokens }).await.outcome?;
+    Ok(Grants(of_request, of_tokens))
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_limited_without_limits() {
     let (limiter, _) = limiter();
-    let decision = limiter.admit(&Rules::default(), Demand { caller: &caller(), model: "m", tokens: u64::MAX }).await;
-    assert!(decision.outcome.is_ok() && decision.fields.is_none());
+    let demand = Demand { caller: &caller(), model: "m", tokens: u64::MAX };
+    let of_request = limiter.admit(&Rules::default(), &caller()).await;
+    let of_tokens = limiter.admit_tokens(&Rules::default(), demand).await;
+    for decision in [of_request, of_tokens] {
+        assert!(decision.outcome.is_ok() && decision.fields.is_none());
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,16 +65,16 @@ async fn a_refusal_names_the_limit_and_when_to_come_back() {
 async fn a_place_is_free_again_however_a_completion_ends() {
     let (limiter, _) = limiter();
     let rules = rules(Limits { concurrent_streams: 1, ..Limits::default() });
-    let settled = |grant: Grant| grant.settle(5);
-    let dropped = |grant: Grant| drop(grant);
-    let panicked = |grant: Grant| {
+    let settled = |grants: Grants| grants.settle(5);
+    let dropped = |grants: Grants| drop(grants);
+    let panicked = |grants: Grants| {
         let panic = std::panic::AssertUnwindSafe(move || {
-            let _grant = grant;
+            let _grants = grants;
             std::panic::resume_unwind(Box::new("on purpose"));
         });
         assert!(std::panic::catch_unwind(panic).is_err());
     };
-    for end in [&settled as &dyn Fn(Grant), &dropped, &panicked] {
+    for end in [&settled as &dyn Fn(Grants), &dropped, &panicked] {
         let grant = ask(&limiter, &rules, 0).await.unwrap();
         assert!(ask(&limiter, &rules, 0).await.is_err());
         end(grant);

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn up_to_its_size_nearly_nobody_is_forgotten() {
+    async fn nearly_no_caller_is_evicted_up_to_the_size_of_the_table() {
         let table = Table::new(20_000);
         let limits = Limits { burst: 1, ..PER_MINUTE };
         let callers: Vec<_> = (0..20_000).map(|n| claims(&format!("key:{n}"), limits)).collect();

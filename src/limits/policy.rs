@@ -4,7 +4,7 @@ use crate::auth::caller::Allowance;
 use crate::percent::Percent;
 use families::request::Request;
 
-use super::claim::{Quota, Scoped};
+use super::claim::Quota;
 use super::gcra::Rate;
 
 /// Limits of one scope: of a caller, or of a caller at one model. 0 = no limit.
@@ -56,10 +56,15 @@ impl Limits {
 }
 
 impl Rules {
-    /// The quotas of a caller with this allowance: for all models, and at this model.
-    pub fn quotas(&self, own: Allowance, model: &str, part: Percent) -> Scoped<Quota> {
-        let at_model = self.models.iter().find(|(name, _)| name == model);
-        [self.caller.with(own).quota(part), at_model.and_then(|(_, limits)| limits.quota(part))]
+    /// The quota of a caller with this allowance, for all models.
+    pub fn of_caller(&self, own: Allowance, part: Percent) -> Option<Quota> {
+        self.caller.with(own).quota(part)
+    }
+
+    /// The additional quota of each caller at this model.
+    pub fn at_model(&self, model: &str, part: Percent) -> Option<Quota> {
+        let (_, limits) = self.models.iter().find(|(name, _)| name == model)?;
+        limits.quota(part)
     }
 
     /// The tokens that a request may use at a model with this context, estimated.
@@ -91,7 +96,8 @@ mod tests {
     #[test]
     fn no_limits_are_no_quota() {
         assert_eq!(Limits::default().quota(Percent::WHOLE), None);
-        assert_eq!(Rules::default().quotas(Allowance::default(), "any", Percent::WHOLE), [None, None]);
+        assert_eq!(Rules::default().of_caller(Allowance::default(), Percent::WHOLE), None);
+        assert_eq!(Rules::default().at_model("any", Percent::WHOLE), None);
         // a burst alone limits nothing
         assert_eq!(Limits { burst: 5, ..Limits::default() }.quota(Percent::WHOLE), None);
     }
@@ -99,9 +105,9 @@ mod tests {
     #[test]
     fn a_models_limits_come_on_top() {
         let rules = Rules { caller: SOME, models: vec![("dear".into(), SOME)], reserve_tokens: 0 };
-        let none = Allowance::default();
-        assert!(matches!(rules.quotas(none, "dear", Percent::WHOLE), [Some(_), Some(_)]));
-        assert!(matches!(rules.quotas(none, "other", Percent::WHOLE), [Some(_), None]));
+        assert!(rules.of_caller(Allowance::default(), Percent::WHOLE).is_some());
+        assert!(rules.at_model("dear", Percent::WHOLE).is_some());
+        assert!(rules.at_model("other", Percent::WHOLE).is_none());
     }
 
     #[test]

@@ -182,7 +182,7 @@ fn settlement(claims: &Claims, lease: String, at: u64, used: u64) -> (Vec<String
     (keys, arguments)
 }
 
-/// `tokenway:{CALLER}:requests`, or with the scope of a model before the last part. What stands in braces chooses the slot
+/// `tokenway:{CALLER}:requests`, or with the scope of a model before the last part. The part in braces selects the slot
 /// of a cluster (Redis cluster specification, "Hash tags"): all keys of one caller lie together.
 fn key_name(caller: Key, scope: Key, what: &str) -> String {
     let mut name = String::with_capacity(90);

@@ -65,7 +65,7 @@ impl Attempt {
         self.asked
     }
 
-    /// The request is about to leave: whoever cancels from here on pays its prompt.
+    /// The request is about to leave: from here on a cancelled request pays its prompt.
     pub fn sent(&mut self) {
         self.stage = Stage::Sent;
     }
@@ -152,7 +152,7 @@ fn is_refusal(failure: &Failure, stage: Stage) -> bool {
         Failure::NoConnection(_) => true,
         Failure::Refused(_) | Failure::InBody(_) | Failure::BadHead(_) => true,
         Failure::Broken => stage != Stage::Answered,
-        Failure::SilentBeforeFirstEvent | Failure::SilentBetweenEvents => false,
+        Failure::SilentBeforeFirstEvent | Failure::SilentBeforeWhole | Failure::SilentBetweenEvents => false,
         Failure::TooLong | Failure::Deadline => false,
         Failure::BadBody(_) | Failure::Empty | Failure::Limited(_) | Failure::Draining => false,
     }

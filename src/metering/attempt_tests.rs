@@ -173,7 +173,7 @@ async fn an_open_attempt_keeps_its_requests_line_back_until_its_cost_is_whole() 
 }
 
 #[tokio::test]
-async fn a_sum_with_a_price_that_nobody_knows_is_not_known() {
+async fn a_sum_with_an_unknown_price_is_not_known() {
     let (meter, _) = meter();
     assert_eq!(meter.record().cost(), None);
     let bill = |dollars| {

@@ -64,7 +64,7 @@ pub struct Record {
     grants: Vec<Grant>,
     /// What was taken of its caller's budget, and whether that was beyond it.
     budget: Option<(Hold, bool)>,
-    /// What its answer's head tells of those limits.
+    /// The `ratelimit` fields of the response.
     limits: Option<Box<Fields>>,
     /// How it ended, and when.
     ending: Option<(Outcome, Instant)>,
@@ -168,12 +168,20 @@ impl Record {
         self.budget.as_ref().is_some_and(|(_, beyond)| *beyond)
     }
 
-    /// What the answer's head will tell of the caller's limits.
+    /// Sets what the response's head says of the caller's limits.
     pub fn limited(&mut self, fields: Option<Fields>) {
         self.limits = fields.map(Box::new);
     }
 
-    /// What the answer's head is to tell of the caller's limits.
+    /// Adds limits that were decided later.
+    pub fn limited_further(&mut self, later: Option<Fields>) {
+        self.limits = match (self.limits.take(), later) {
+            (Some(fields), Some(later)) => Some(Box::new(fields.and(&later))),
+            (fields, later) => fields.or(later.map(Box::new)),
+        };
+    }
+
+    /// What the response's head says of the caller's limits.
     pub fn limits(&self) -> Option<&Fields> {
         self.limits.as_deref()
     }
@@ -203,7 +211,7 @@ impl Record {
         }
     }
 
-    /// Tokens of the answer, once they are known: for whoever keeps it.
+    /// The tokens of the answer, once they are known: the cache stores them.
     pub fn answer_tokens(&self) -> Option<Tokens> {
         match &self.reuse {
             Some(reuse) => reuse.tokens,
@@ -345,7 +353,7 @@ impl Record {
         self.grants.drain(..).for_each(|grant| grant.settle(used));
     }
 
-    /// What the request costs, all attempts together; `None` where nothing was charged for it though somebody was asked, or
+    /// What the request costs, all attempts together; `None` where nothing was charged for it though an upstream was asked, or
     /// where a price is not known.
     pub fn cost(&self) -> Option<Cost> {
         let known = self.reuse.is_some() || !self.bill.charges().is_empty();

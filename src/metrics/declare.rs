@@ -12,11 +12,11 @@ use super::Dollars;
 /// The declaration of one metric.
 #[derive(Debug, Clone, Copy)]
 pub struct Declaration {
-    /// Its name, with the unit where it has one.
+    /// The name, with the unit if there is one.
     pub name: &'static str,
-    /// Its type: `counter`, `gauge`, `histogram`.
+    /// The type: `counter`, `gauge`, `histogram`.
     pub kind: &'static str,
-    /// What it counts.
+    /// The help text.
     pub help: &'static str,
     /// The names of its labels, in the order in which values are given.
     pub labels: &'static [&'static str],
@@ -85,7 +85,7 @@ macro_rules! metrics {
         }
 
         impl Metrics {
-            /// All metrics, registered and without values.
+            /// Returns all metrics, registered and without values.
             fn declared() -> Result<Self, Error> {
                 let registry = Registry::new();
                 Ok(Self { $($field: Declaration::$field.register(&registry)?,)+ registry })

@@ -20,7 +20,7 @@ struct Family {
 }
 
 impl Dollars {
-    /// A counter without sums.
+    /// Makes a counter without sums.
     ///
     /// # Errors
     /// A name or a label is malformed.
@@ -40,14 +40,14 @@ impl Dollars {
         }
     }
 
-    /// The exact sum of these values.
+    /// Returns the exact sum of these values.
     pub fn sum(&self, values: &[&str]) -> Cost {
         let sums = self.0.sums();
         place(&sums, values).map(|place| sums[place].1).unwrap_or_default()
     }
 }
 
-/// Where these values are, or where they have to be inserted.
+/// Returns the index of these values, or the index at which they have to be inserted.
 fn place(sums: &[(Vec<String>, Cost)], values: &[&str]) -> Result<usize, usize> {
     sums.binary_search_by(|(known, _)| known.iter().map(String::as_str).cmp(values.iter().copied()))
 }

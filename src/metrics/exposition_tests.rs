@@ -62,6 +62,7 @@ fn populated() -> Metrics {
         &metrics.config_stale,
         &metrics.logouts_waiting,
         &metrics.accepting,
+        &metrics.body_memory,
     ]
     .into_iter()
     .enumerate()

@@ -63,7 +63,9 @@ metrics! {
     caller_tokens: IntCounterVec = "tokenway_caller_tokens_total" {caller, direction},
         "Tokens by caller, from usage or estimated";
     credentials_refused: IntCounterVec = "tokenway_credentials_refused_total" {credential, reason},
-        "Credentials that were refused, and why; the caller is told one answer";
+        "Credentials that were refused, and why; every refusal has the same response";
+    body_memory: IntGauge = "tokenway_request_body_bytes",
+        "Memory of all request bodies";
     streams_active: IntGauge = "tokenway_streams_active",
         "Open streams";
     streams_resumable: IntGauge = "tokenway_streams_resumable",
@@ -73,7 +75,7 @@ metrics! {
     stream_resumes: IntCounter = "tokenway_stream_resumes_total",
         "Readers that went on behind an event they had";
     stream_gaps: IntCounter = "tokenway_stream_gaps_total",
-        "Gaps that readers of resumable streams were told of";
+        "Gaps in resumable streams that were reported to their readers";
     connections_active: IntGauge = "tokenway_connections_active",
         "Open connections of the public listener";
     connections_refused: IntCounterVec = "tokenway_connections_refused_total" {reason},
@@ -89,7 +91,7 @@ metrics! {
     retry_budget_spent: IntCounterVec = "tokenway_retry_budget_exhausted_total" {budget},
         "Further attempts that were not made: fallback.retry_budget or fallback.hedge.budget was spent";
     model_health: IntGaugeVec = "tokenway_model_health" {model, upstream},
-        "0 closed: the model is asked. 1 probing: one request finds out. 2 open: it is left alone";
+        "0 closed: requests pass. 1 probing: one request probes the model. 2 open: no request passes";
     upstream_health: IntGaugeVec = "tokenway_upstream_health" {upstream},
         "The same of the upstream as a whole: whether it can be reached";
     rate_limited: IntCounterVec = "tokenway_rate_limited_total" {limit},

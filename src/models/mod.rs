@@ -1,4 +1,4 @@
-//! The table of models: what a client may name, which upstream serves it, what it costs, and its fallback.
+//! The table of models: their names, upstreams, prices and fallbacks.
 
 use std::sync::Arc;
 
@@ -9,48 +9,48 @@ pub mod settings;
 
 use crate::price::{Price, Prices};
 
-/// The place of an upstream in the configuration.
+/// The index of an upstream in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UpstreamId(pub usize);
 
-/// The place of a model in the table.
+/// The index of a model in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ModelId(pub usize);
 
-/// Which models are asked when this one fails before its first output.
+/// The models that are asked when this one fails before its first output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fallback {
-    /// Models of falling price below this one; if none is cheaper, the next dearer ones.
+    /// Models that cost less than this one, in the order of falling price; if there is none, the next more expensive ones.
     Cheaper,
-    /// These, in this order; empty for none.
+    /// These models, in this order; empty for none.
     List(Vec<ModelId>),
 }
 
 /// One model that a client may name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
-    /// What clients ask for.
+    /// The model's name for clients.
     pub name: String,
-    /// Who serves it.
+    /// The upstream that serves it.
     pub upstream: UpstreamId,
-    /// What the upstream is asked for.
+    /// The model's name at the upstream.
     pub upstream_model: String,
-    /// US dollars per million prompt tokens; `None` where no price is configured.
+    /// US dollars per million prompt tokens; `None` if no price is configured.
     pub input_price: Option<Price>,
     /// US dollars per million completion tokens.
     pub output_price: Option<Price>,
-    /// US dollars per million prompt tokens that the upstream had in its own cache; `None` = like any other.
+    /// US dollars per million prompt tokens from the upstream's own cache; `None` = the normal price.
     pub cached_input_price: Option<Price>,
-    /// US dollars per million completion tokens that are reasoning; `None` = like any other.
+    /// US dollars per million completion tokens that are reasoning; `None` = the normal price.
     pub reasoning_price: Option<Price>,
     /// Context window in tokens.
     pub context: Option<u64>,
-    /// Who is asked next.
+    /// The models for fallback attempts.
     pub fallback: Fallback,
 }
 
 impl Model {
-    /// Its prices; `None` where none are configured.
+    /// Returns its prices, or `None` if none are configured.
     pub fn prices(&self) -> Option<Prices> {
         let (input, output) = (self.input_price?, self.output_price?);
         let cached_input = self.cached_input_price.unwrap_or(input);
@@ -58,10 +58,10 @@ impl Model {
     }
 }
 
-/// A model and its upstream, as requests, bills and response heads name them. Made once a configuration.
+/// A model and its upstream, with the names that requests, bills and response heads use. Made once per configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The model, and with it its prices.
+    /// The model and its prices.
     pub model: Model,
     /// The upstream's name.
     pub upstream: String,
@@ -72,14 +72,14 @@ pub struct Target {
 }
 
 impl Target {
-    /// A model at the upstream of this name. The configuration allows in names only what a header can hold.
+    /// Makes a model at the upstream of this name. The configuration allows in names only what a header can hold.
     pub fn new(model: Model, upstream: &str) -> Self {
         let [model_header, upstream_header] = [&model.name, upstream].map(|name| HeaderValue::from_str(name).ok());
         Self { model, upstream: upstream.to_owned(), model_header, upstream_header }
     }
 }
 
-/// Every model, checked: names are unique and each reference resolves. Clones share it.
+/// The checked models: names are unique and each reference resolves. Clones share the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     models: Arc<[Model]>,
@@ -87,12 +87,12 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table of these models; `default` answers when a request names none. References must lie within the table.
+    /// Makes a table of these models; `default` answers requests that name no model. References must be within the table.
     pub fn new(models: Vec<Model>, default: Option<ModelId>) -> Self {
         Self { models: models.into(), default }
     }
 
-    /// The model that a request asks for: the named one, or the default.
+    /// Returns the model of a request: the named one, or the default.
     pub fn find(&self, name: Option<&str>) -> Option<ModelId> {
         match name {
             Some(name) => self.models.iter().position(|model| model.name == name).map(ModelId),
@@ -100,18 +100,18 @@ impl Table {
         }
     }
 
-    /// The model at this place.
+    /// Returns the model with this id.
     pub fn get(&self, id: ModelId) -> &Model {
         &self.models[id.0]
     }
 
-    /// All models, in the order of the configuration.
+    /// Returns all models, in the order of the configuration.
     pub fn models(&self) -> &[Model] {
         &self.models
     }
 
-    /// The model itself, then those that are asked when it fails, each once. Of these, only models in whose context a
-    /// request of so many tokens, prompt and answer together, fits, and which are `usable`.
+    /// Returns the model itself, then its fallback models, each once. Of these, only models that are `usable` and whose
+    /// context holds a request of so many tokens, prompt and answer together.
     pub fn candidates(&self, first: ModelId, tokens: u64, usable: impl Fn(ModelId) -> bool) -> Vec<ModelId> {
         let fits = |id: ModelId| self.get(id).context.is_none_or(|context| tokens <= context);
         let eligible = |id: &ModelId| *id != first && fits(*id) && usable(*id);
@@ -161,10 +161,10 @@ mod tests {
 
     #[test]
     fn cheaper_means_falling_price_and_the_cheapest_climbs() {
-        let list = [("mid", "1"), ("dear", "9"), ("cheap", "0.1"), ("low", "0.5")];
+        let list = [("mid", "1"), ("high", "9"), ("cheap", "0.1"), ("low", "0.5")];
         let table = Table::new(list.map(|(n, p)| model(n, p, Fallback::Cheaper)).to_vec(), None);
-        assert_eq!(names(&table, "dear"), ["dear", "mid", "low", "cheap"]);
-        assert_eq!(names(&table, "cheap"), ["cheap", "low", "mid", "dear"]);
+        assert_eq!(names(&table, "high"), ["high", "mid", "low", "cheap"]);
+        assert_eq!(names(&table, "cheap"), ["cheap", "low", "mid", "high"]);
     }
 
     #[test]
@@ -178,8 +178,8 @@ mod tests {
     }
 
     #[test]
-    fn models_that_are_too_small_or_in_trouble_are_left_out_and_the_dearer_ones_step_in() {
-        let list = [("mid", "1"), ("dear", "9"), ("cheap", "0.1"), ("low", "0.5")];
+    fn models_that_are_too_small_or_unusable_are_left_out_and_more_expensive_ones_replace_them() {
+        let list = [("mid", "1"), ("high", "9"), ("cheap", "0.1"), ("low", "0.5")];
         let mut models = list.map(|(n, p)| model(n, p, Fallback::Cheaper)).to_vec();
         models[3].context = Some(32_000);
         let table = Table::new(models, None);

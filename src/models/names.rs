@@ -1,16 +1,16 @@
-//! Names of models and upstreams in the configuration, and what is known by them. Pure.
+//! Names of models and upstreams in the configuration. Pure.
 
 use std::collections::HashMap;
 
 use serde_json::json;
 use settings::{Field, Json, Mistake, Resolver, Toml, Value, nearest, quoted, string};
 
-/// The name for automatic choice, which no model may have.
+/// The model name for automatic selection. No model may have it.
 pub const AUTO: &str = "auto";
-/// The metrics' label for everything that is not configured, which no model may have.
+/// The metrics' label for everything that is not configured. No model may have it.
 const OTHER: &str = "other";
 
-/// The name of a model or an upstream: it stands in headers, logs and metrics as it is.
+/// The name of a model or an upstream: headers, logs and metrics contain it unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Name(pub String);
 
@@ -18,10 +18,10 @@ impl Value for Name {
     const TYPE: &'static str = "name";
 
     fn read(value: &Toml<'_>) -> Result<Self, Mistake> {
-        let mend = "write 1 to 128 visible ASCII characters without spaces: the name stands in headers and metrics";
+        let mend = "write 1 to 128 visible ASCII characters without spaces: the name is used in headers and metrics";
         let text = string(value, "write the name in quotes")?;
         if text.is_empty() || text.len() > 128 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Mistake::new(format!("{} is no usable name", quoted(text)), mend));
+            return Err(Mistake::new(format!("{} is not a usable name", quoted(text)), mend));
         }
         if [AUTO, OTHER].contains(&text) {
             return Err(Mistake::new(format!("{} is a reserved name", quoted(text)), "choose another name"));
@@ -38,12 +38,12 @@ impl Value for Name {
 pub struct Names<'n> {
     what: &'static str,
     known: Vec<&'n str>,
-    /// False where a name could not be read: then nothing can be called unknown.
+    /// False if a name could not be read: then no name can be called unknown.
     complete: bool,
 }
 
 impl<'n> Names<'n> {
-    /// The names of `all`, each of which is a `what`.
+    /// Collects the names of `all`, each of which is a `what`.
     pub fn new<T>(what: &'static str, all: &'n Field<Vec<T>>, name: fn(&T) -> &Field<Name>) -> Self {
         Self {
             what,
@@ -52,12 +52,12 @@ impl<'n> Names<'n> {
         }
     }
 
-    /// True where nothing has this name, and all names could be read.
+    /// Whether nothing has this name, and all names could be read.
     pub fn lacks(&self, name: &str) -> bool {
         self.complete && !self.known.contains(&name)
     }
 
-    /// The place of `name` in the list, or a report at `field` that nothing has that name.
+    /// Returns the index of `name` in the list, or reports at `field` that nothing has that name.
     pub fn find<T>(&self, name: &str, field: &Field<T>, resolver: &mut Resolver<'_>) -> Option<usize> {
         let found = self.known.iter().position(|known| *known == name);
         if found.is_none() && self.complete {
@@ -73,7 +73,7 @@ impl<'n> Names<'n> {
         found
     }
 
-    /// What can be written instead. A name that stands there twice has its own problem.
+    /// Returns the names that can be written instead. Duplicate names are reported elsewhere.
     fn choice(&self) -> String {
         let mut names: Vec<&str> = Vec::new();
         for name in &self.known {
@@ -88,7 +88,7 @@ impl<'n> Names<'n> {
     }
 }
 
-/// Reports each name that stands at an earlier place already.
+/// Reports each duplicate name.
 pub fn check_unique<'n>(names: impl Iterator<Item = &'n Field<Name>>, resolver: &mut Resolver<'_>) {
     let mut seen: HashMap<&str, Option<usize>> = HashMap::new();
     for name in names.filter(|name| name.is_readable()) {

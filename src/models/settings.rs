@@ -68,7 +68,7 @@ impl Value for WrittenFallback {
     }
 }
 
-/// The models, in the order of the file.
+/// Returns the models, in the order of the file.
 pub fn resolve(models: &Field<Vec<Written>>, upstreams: &Names<'_>, resolver: &mut Resolver<'_>) -> Vec<Model> {
     if models.value.is_empty() {
         let mistake = Mistake::new("is missing", "add [[models]] with at least a name and an upstream");
@@ -95,7 +95,7 @@ pub fn resolve(models: &Field<Vec<Written>>, upstreams: &Names<'_>, resolver: &m
     table
 }
 
-/// The names of these models.
+/// Returns the names of these models.
 pub fn names(models: &Field<Vec<Written>>) -> Names<'_> {
     Names::new("model", models, |model| &model.name)
 }

@@ -1,13 +1,13 @@
-//! Where Redis is, as `redis.url` writes it. Pure.
+//! The address of Redis, as `redis.url` writes it. Pure.
 
 use settings::Mistake;
 use url::{Host, Url};
 
-/// Redis's own port.
+/// The default port of Redis.
 const PORT: u16 = 6379;
 const URL: &str = "write \"redis://HOST:6379\", \"rediss://HOST:6379\" for TLS, or \"redis-cluster://HOST:6379\"";
 
-/// Where Redis is.
+/// The address of Redis.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Address {
     pub(super) cluster: bool,
@@ -19,7 +19,7 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// No message repeats what is written: it may hold a password.
+    /// Parses `redis.url`. No message repeats the text, because it may hold a password.
     pub(super) fn parse(written: &str) -> Result<Self, Mistake> {
         let url = Url::parse(written).map_err(|_| Mistake::new("is no URL", URL))?;
         let (cluster, tls) = match url.scheme() {
@@ -31,7 +31,7 @@ impl Address {
         };
         if !url.username().is_empty() || url.password().is_some() {
             let mend = "write redis.username and redis.password_env instead, and replace the password";
-            return Err(Mistake::new("holds credentials, and secrets never stand in the file", mend));
+            return Err(Mistake::new("holds credentials, and the file must not contain secrets", mend));
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err(Mistake::new("has a query or a fragment", URL));
@@ -42,13 +42,13 @@ impl Address {
             Some(Host::Ipv6(address)) => address.to_string(),
             _ => return Err(Mistake::new("names no host", URL)),
         };
-        // schemes that the URL standard does not know have opaque hosts: an IPv4 address is one, too
+        // schemes that are not in the URL standard have opaque hosts: an IPv4 address is one, too
         let is_loopback =
             host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
         let database = match url.path().trim_start_matches('/') {
             "" => 0,
             number => number.parse().ok().filter(|number| (0..=9999).contains(number)).ok_or_else(|| {
-                Mistake::new("has a path that is no number of a database", "write it as \"redis://HOST:6379/0\"")
+                Mistake::new("has a path that is not the number of a database", "write it as \"redis://HOST:6379/0\"")
             })?,
         };
         if cluster && database != 0 {

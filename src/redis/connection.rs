@@ -1,8 +1,8 @@
 //! One supervised connection to Redis or to a Redis cluster.
 //!
-//! A call uses the connection that is open, and fails after its timeout. A caller never connects, and never waits for another
-//! call: commands are pipelined. A connection is closed after a reply that was not waited for, so that no reply can be taken for
-//! that of another call.
+//! A call uses the connection that is open, and fails after its timeout. A caller never connects, and never waits for
+//! another call: commands are pipelined. A connection is closed after a reply that came too late, so that a reply is never
+//! taken for that of another call.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,7 +59,7 @@ struct State {
     generation: u64,
     /// Failures since the last reply.
     in_a_row: u32,
-    told: [Option<Instant>; RedisError::ALL.len()],
+    logged: [Option<Instant>; RedisError::ALL.len()],
 }
 
 /// A Lua script, which Redis knows by its SHA-1 once it has seen it.
@@ -80,10 +80,10 @@ enum Multiplexed {
 }
 
 impl Connection {
-    /// Begins to connect, on this runtime; `serves` is the purpose, for the log.
+    /// Starts to connect, on this runtime; `serves` is the purpose, for the log.
     ///
     /// # Errors
-    /// The setting that cannot be used.
+    /// Names the setting that cannot be used.
     pub fn start(config: &Redis, serves: &'static str, metrics: Arc<Metrics>) -> Result<Self, String> {
         let inner = Arc::new(Inner {
             target: Target::new(config).map_err(|error| format!("redis.url cannot be used: {error}"))?,
@@ -101,7 +101,7 @@ impl Connection {
         Ok(Self { inner, connecting })
     }
 
-    /// Waits for the connection within this time; false if there is none then.
+    /// Waits for the connection within this time. Returns false if there is none then.
     pub async fn is_ready_within(&self, patience: Duration) -> bool {
         let mut connected = self.inner.connected.subscribe();
         timeout(patience, connected.wait_for(|connected| *connected)).await.is_ok_and(|changed| changed.is_ok())
@@ -117,7 +117,7 @@ impl Connection {
         &self.inner.runtime
     }
 
-    /// The number of the connection: another one may lead to another server.
+    /// Returns the number of the connection: another one may lead to another server.
     pub fn generation(&self) -> u64 {
         self.inner.state().generation
     }
@@ -125,7 +125,7 @@ impl Connection {
     /// Runs a script in one round trip, or in two if the server does not have it. All keys must be in one cluster slot.
     ///
     /// # Errors
-    /// The error; it is counted and logged already.
+    /// Returns the error, which is already counted and logged.
     pub async fn run(&self, script: &Script, keys: &[String], arguments: &[String]) -> Result<Value, RedisError> {
         let (generation, mut connection) = self.inner.connection()?;
         let reply = async {
@@ -142,13 +142,13 @@ impl Connection {
     /// Runs one command within this timeout instead of `redis.timeout`.
     ///
     /// # Errors
-    /// The error; it is counted and logged already.
+    /// Returns the error, which is already counted and logged.
     pub async fn call(&self, command: &Cmd, budget: Duration) -> Result<Value, RedisError> {
         let (generation, mut connection) = self.inner.connection()?;
         self.inner.within(budget, generation, connection.send(command)).await
     }
 
-    /// The reply has not the form of a reply to this command.
+    /// Counts and logs a reply with a wrong form.
     pub fn misunderstood(&self) -> RedisError {
         let generation = self.inner.state().generation;
         self.inner.failed_over(generation, RedisError::Reply)
@@ -162,7 +162,7 @@ impl Drop for Connection {
 }
 
 impl Inner {
-    /// The open connection and its number.
+    /// Returns the open connection and its number.
     fn connection(&self) -> Result<(u64, Multiplexed), RedisError> {
         let state = self.state();
         match &state.connection {
@@ -209,7 +209,7 @@ impl Inner {
                     let mut state = self.state();
                     state.connection = Some(connection);
                     state.generation += 1;
-                    // under the lock: the connection may be closed in the next moment
+                    // under the lock, because the connection may be closed in the next moment
                     self.connected.send_replace(true);
                     drop(state);
                     tracing::info!(redis = self.place, serves = self.serves, "connected to Redis");
@@ -230,7 +230,7 @@ impl Inner {
         self.failed(error);
     }
 
-    /// An error of this connection, which may have to be closed for it.
+    /// Handles an error of this connection, and closes it if necessary.
     fn failed_over(&self, generation: u64, error: RedisError) -> RedisError {
         let mut state = self.state();
         state.in_a_row = if error.is_a_refusal() { 0 } else { state.in_a_row.saturating_add(1) };
@@ -248,15 +248,15 @@ impl Inner {
         self.metrics.redis_failures.with_label_values(&[error.as_str()]).inc();
         let now = Instant::now();
         let mut state = self.state();
-        let told = &mut state.told[error as usize];
-        if told.is_none_or(|told| now.duration_since(told) >= QUIET) {
-            *told = Some(now);
+        let logged = &mut state.logged[error as usize];
+        if logged.is_none_or(|logged| now.duration_since(logged) >= QUIET) {
+            *logged = Some(now);
             drop(state);
             tracing::warn!(
                 redis = self.place,
                 reason = error.as_str(),
                 serves = self.serves,
-                "no answer from Redis: each instance goes by what it knows itself (limits: at redis.local_share)"
+                "no answer from Redis: each instance counts for itself (limits: at redis.local_share)"
             );
         }
         error
@@ -294,7 +294,7 @@ impl Target {
         }
         let mut builder = ClusterClient::builder([info])
             .connection_timeout(CONNECT_TIMEOUT)
-            // the timeout is enforced here: a reply that is not waited for must be known to be late
+            // the timeout is enforced here, because a late reply must be recognized
             .response_timeout(CONNECT_TIMEOUT)
             .retries(3)
             .min_retry_wait(1)
@@ -349,7 +349,7 @@ impl Multiplexed {
 }
 
 impl Script {
-    /// A script with this source.
+    /// Makes a script with this source.
     pub fn new(text: &'static str) -> Self {
         Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
     }

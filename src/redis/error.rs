@@ -25,14 +25,14 @@ pub enum RedisError {
     Denied,
     /// The cluster has no node for the key.
     Cluster,
-    /// The reply is not what the script returns.
+    /// The reply has not the form that the script returns.
     Reply,
     /// Any other error reply.
     Other,
 }
 
 impl RedisError {
-    /// Every error.
+    /// All errors.
     pub const ALL: [Self; 12] = [
         Self::NotConnected,
         Self::Connect,
@@ -48,7 +48,7 @@ impl RedisError {
         Self::Other,
     ];
 
-    /// The class of an error of the client library.
+    /// Classifies an error of the client library.
     pub fn of(error: &redis::RedisError) -> Self {
         if error.is_timeout() {
             return Self::Slow;
@@ -77,7 +77,7 @@ impl RedisError {
         }
     }
 
-    /// The value of the metric's label `reason`.
+    /// Returns the value of the metric's label `reason`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotConnected => "not_connected",
@@ -100,10 +100,10 @@ impl RedisError {
         matches!(self, Self::OutOfMemory | Self::WrongType | Self::Denied | Self::Other)
     }
 
-    /// Whether the connection is closed for it.
+    /// Whether the connection is closed because of it.
     ///
-    /// A late reply could be taken for another one; after a failover the address may lead to another server. The connection to a
-    /// cluster reconnects to single nodes by itself, and is closed only if that does not help.
+    /// A late reply could be taken for another one; after a failover the address may lead to another server. The connection
+    /// to a cluster reconnects to single nodes by itself, and is closed only if that does not help.
     pub(super) fn ends_the_connection(self, cluster: bool, in_a_row: u32) -> bool {
         match self {
             Self::Slow | Self::Reply | Self::Loading | Self::ReadOnly => true,

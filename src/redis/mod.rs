@@ -1,7 +1,7 @@
 //! Redis as state that several instances share: [`connection`] is one supervised connection, [`error`] its errors, [`store`] a
 //! store of bytes by name.
 //!
-//! Every wait has a timeout: each caller has an answer of its own for the case that Redis gives none.
+//! Every wait has a timeout: each caller continues without Redis if there is no reply.
 
 mod address;
 pub mod connection;

@@ -15,7 +15,7 @@ settings::section! {
     /// Redis: several instances share limits, budgets, logouts and cached answers. The cache follows a reload. For the rest, a
     /// change needs a restart.
     #[renamed(budget => timeout)]
-    #[secret(password: "use password_env or password_file, and replace this password: whoever read the file has it")]
+    #[secret(password: "use password_env or password_file, and replace this password: every reader of the file has it")]
     pub struct Written {
         /// "redis://HOST:6379/0", or "rediss://…" with TLS. A cluster: "redis-cluster://…" or "rediss-cluster://…" with any node.
         /// Empty: no Redis. Each instance counts for itself.
@@ -38,14 +38,14 @@ settings::section! {
     }
 }
 
-/// Redis, as several instances share it.
+/// The checked `[redis]` section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redis {
-    /// A cluster, of which this is one node.
+    /// Whether the address is a node of a cluster.
     pub cluster: bool,
-    /// TLS to it.
+    /// Whether TLS is used.
     pub tls: bool,
-    /// A name or an address.
+    /// A host name or an IP address.
     pub host: String,
     /// The TCP port.
     pub port: u16,
@@ -57,16 +57,16 @@ pub struct Redis {
     pub password: Option<Secret>,
     /// PEM of the authorities that replace the built-in ones.
     pub ca: Option<Vec<u8>>,
-    /// How long one decision waits for it.
+    /// The timeout of one decision.
     pub timeout: Duration,
-    /// The part of every limit that one instance allows by itself while Redis gives no answer.
+    /// The part of every limit that one instance allows by itself while Redis does not reply.
     pub local_share: Percent,
-    /// After this long the permits of streams are free again, if the instance that held them is gone.
+    /// When the permits of streams expire, if the instance that held them has stopped.
     pub lease: Duration,
 }
 
 impl Redis {
-    /// Host and port, as a URL has them.
+    /// Returns host and port, as in a URL.
     pub fn place(&self) -> String {
         match self.host.contains(':') {
             true => format!("[{}]:{}", self.host, self.port),
@@ -93,7 +93,7 @@ impl Value for Percent {
 }
 
 impl Written {
-    /// What is shared; `None` where each instance counts for itself.
+    /// Returns the checked section, or `None` if each instance counts for itself.
     pub fn resolve(&self, resolver: &mut Resolver<'_>) -> Option<Redis> {
         let password = self.password(resolver);
         if self.url.is_empty() {
@@ -116,7 +116,7 @@ impl Written {
             }
         };
         if !address.tls && !address.is_loopback {
-            let what = "is without TLS: let nobody else reach the network between, or write rediss://";
+            let what = "is without TLS: use it only on a private network, or write rediss://";
             resolver.warn("redis.url", what);
         }
         Some(Redis {
@@ -139,7 +139,7 @@ impl Written {
         let (place, content) = match (&self.password_env.value, &self.password_file.value) {
             (None, None) => return None,
             (Some(_), Some(_)) => {
-                let mistake = Mistake::new("stands beside password_env", "keep one of the two");
+                let mistake = Mistake::new("cannot be used together with password_env", "keep one of the two");
                 resolver.report(&self.password_file.place, mistake);
                 return None;
             }
@@ -179,7 +179,7 @@ impl Written {
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
         if !certificates.is_ok_and(|certificates| !certificates.is_empty()) {
             let mistake = Mistake::new(
-                "names a file that is no clean list of certificates",
+                "names a file that is not a valid list of certificates",
                 "name a PEM file that holds only certificate authorities",
             );
             resolver.report(&path.place, mistake);

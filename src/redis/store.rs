@@ -1,6 +1,6 @@
 //! Bytes by name, in the Redis that several instances share: read within a timeout, written in the background.
 //!
-//! A reload may move the store to another Redis, or to none. Calls under way end where they began.
+//! A reload may move the store to another Redis, or to none. Running calls end at the old one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use super::connection::Connection;
 use super::settings::Redis;
 use crate::metrics::Metrics;
 
-/// Concurrent writes; a value beyond that is not written.
+/// The most concurrent writes; further values are not written.
 const WRITES_AT_ONCE: usize = 8;
-/// The timeout of a write, which no request waits for.
+/// The timeout of a write. No request waits for it.
 const WRITE_BUDGET: Duration = Duration::from_secs(1);
 
-/// The store. Without a place it finds nothing and writes nothing.
+/// The store. Without a place it returns nothing and writes nothing.
 pub struct Store {
     place: ArcSwapOption<Place>,
     metrics: Arc<Metrics>,
@@ -35,16 +35,16 @@ pub struct Place {
 }
 
 impl Store {
-    /// A store without a place.
+    /// Makes a store without a place.
     pub fn nowhere(metrics: Arc<Metrics>) -> Self {
         Self { place: ArcSwapOption::empty(), metrics }
     }
 
-    /// The place for this section: the present one if it is the same, else a new one, which begins to connect on this runtime. It
-    /// is not used before [`Store::move_to`].
+    /// Returns the place for this section: the present one if it is the same, otherwise a new one, which begins to connect
+    /// on this runtime. It is not used before [`Store::move_to`].
     ///
     /// # Errors
-    /// The setting that cannot be used.
+    /// Names the setting that cannot be used.
     pub fn place(&self, redis: Option<&Redis>) -> Result<Option<Arc<Place>>, String> {
         let Some(redis) = redis else { return Ok(None) };
         match self.place.load_full() {
@@ -68,8 +68,8 @@ impl Store {
         reads && writes
     }
 
-    /// The value of this name, if there is one and it comes within the timeout. No more than `max` bytes are read: a larger value
-    /// is cut off.
+    /// Returns the value of this name, if there is one and it arrives within the timeout. No more than `max` bytes are read:
+    /// a larger value is cut off.
     pub async fn get(&self, name: &str, max: usize, budget: Duration) -> Option<Bytes> {
         let place = self.place.load_full()?;
         let mut command = cmd("GETRANGE");
@@ -83,7 +83,7 @@ impl Store {
         }
     }
 
-    /// Writes a value with this time to live, in the background; `value` is made when it is sent.
+    /// Writes a value with this time to live, in the background; `value` is called when it is sent.
     pub fn put(&self, name: String, value: impl FnOnce() -> Vec<u8> + Send + 'static, ttl: Duration) {
         let Some(place) = self.place.load_full() else { return };
         let Ok(permit) = Arc::clone(&place.permits).try_acquire_owned() else { return };
@@ -99,8 +99,8 @@ impl Store {
 }
 
 impl Place {
-    /// Connections of its own: a large value must delay neither a decision about limits nor a read, and a late reply must not close
-    /// the connection of others.
+    /// Starts connections for this store alone: a large value must delay neither a decision about limits nor a read, and a
+    /// late reply must not close the connection of others.
     fn start(redis: &Redis, metrics: &Arc<Metrics>) -> Result<Self, String> {
         let link = |serves| Connection::start(redis, serves, Arc::clone(metrics));
         let (reads, writes) = (link("cache reads")?, link("cache writes")?);

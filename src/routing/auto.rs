@@ -1,4 +1,4 @@
-//! What the model name `auto` means. Pure.
+//! The model name `auto`: its settings and decisions. Pure.
 
 use std::time::Duration;
 
@@ -9,64 +9,64 @@ use super::verdict::{By, Decision, Verdict};
 use crate::models::names::AUTO;
 use crate::models::{ModelId, Table};
 
-/// How is decided which model answers.
+/// How the model is selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// The easy model is asked at once, and what it says is held until the classifier has decided.
+    /// The easy model is asked at once, and its output is held until the classifier has decided.
     Speculative,
-    /// Nobody is asked before the classifier has decided.
+    /// No model is asked before the classifier has decided.
     First,
     /// The rules decide.
     Rules,
 }
 
-/// `[routing.auto]`, checked.
+/// The checked `[routing.auto]`.
 #[derive(Debug, Clone)]
 pub struct Auto {
-    /// Answers what is easy.
+    /// The model for easy requests.
     pub easy: ModelId,
-    /// Answers what is hard.
+    /// The model for hard requests.
     pub hard: ModelId,
-    /// How is decided.
+    /// How the model is selected.
     pub mode: Mode,
-    /// Who decides; there is one unless the mode is [`Mode::Rules`].
+    /// The classifier; present unless the mode is [`Mode::Rules`].
     pub classifier: Option<Classifier>,
-    /// What is decided without a classifier.
+    /// The rules that decide without a classifier.
     pub rules: Rules,
-    /// A request that names no model means `auto`.
+    /// Whether a request that names no model is for `auto`.
     pub is_default: bool,
 }
 
-/// The model that decides.
+/// The model that classifies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Classifier {
-    /// Which one.
+    /// The model's id.
     pub model: ModelId,
-    /// The rules decide if it has not by then.
+    /// The time after which the rules decide instead.
     pub timeout: Duration,
 }
 
-/// Which models a caller may be routed to.
+/// The models that a request can be routed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// Either.
+    /// Both models.
     Both,
-    /// Only this one: nothing is left to decide.
+    /// Only one model, so there is nothing to decide.
     One(Verdict),
 }
 
 impl Auto {
-    /// Whether a request that names this model, or none, means `auto`.
+    /// Whether a request that names this model, or none, is for `auto`.
     pub fn is_meant_by(&self, name: Option<&str>) -> bool {
         name.map_or(self.is_default, |name| name == AUTO)
     }
 
-    /// The classifier that is to be asked, if one is.
+    /// Returns the classifier, if the mode uses one.
     pub fn asks(&self) -> Option<Classifier> {
         self.classifier.filter(|_| self.mode != Mode::Rules)
     }
 
-    /// The model of a verdict.
+    /// Returns the model of a verdict.
     pub fn model(&self, verdict: Verdict) -> ModelId {
         match verdict {
             Verdict::Easy => self.easy,
@@ -74,7 +74,7 @@ impl Auto {
         }
     }
 
-    /// What is left to choose for somebody who may use these models; `None` if neither.
+    /// Returns the choice for a caller that may use these models, or `None` if it may use neither.
     pub fn choice(&self, may_use: impl Fn(ModelId) -> bool) -> Option<Choice> {
         match (may_use(self.easy), may_use(self.hard)) {
             (true, true) => Some(Choice::Both),
@@ -84,7 +84,8 @@ impl Auto {
         }
     }
 
-    /// What needs no classifier: a prompt that, with the answer asked for, only one of the two contexts can hold.
+    /// Returns the verdict without a classifier if only one of the two contexts can hold the prompt and the requested
+    /// answer.
     pub fn fitting(&self, models: &Table, prompt: &Prompt) -> Option<Verdict> {
         let tokens = prompt.tokens.saturating_add(prompt.answer);
         let fits = |id: ModelId| models.get(id).context.is_none_or(|context| tokens <= context);
@@ -95,7 +96,7 @@ impl Auto {
         }
     }
 
-    /// The decision of the rules.
+    /// Returns the decision of the rules.
     pub fn by_rules(&self, models: &Table, prompt: &Prompt) -> Decision {
         let verdict = self.fitting(models, prompt).unwrap_or_else(|| self.rules.decide(prompt));
         Decision { verdict, by: By::Rules }

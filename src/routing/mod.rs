@@ -1,4 +1,4 @@
-//! Which model answers a request for `auto`: the rules, the classifier, and its cached verdicts.
+//! Selects the model for requests to `auto`: the rules, the classifier, and its cached verdicts.
 
 pub mod auto;
 pub mod classifier;

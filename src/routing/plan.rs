@@ -1,4 +1,4 @@
-//! What is known of a completion request before its source: who asks, what is asked, and which models may answer.
+//! Everything that is known of a completion request before its source: the caller, the request, and its candidates.
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ use families::request::Request;
 /// A completion request, ready for its source.
 #[derive(Clone)]
 pub struct Plan {
-    /// Who pays. No upstream is asked without a caller, nor for a model that the caller may not use.
+    /// The caller, who pays. No upstream is asked without a caller, or for a model that the caller may not use.
     pub caller: Caller,
-    /// The request, read and checked.
+    /// The request, parsed and checked.
     pub request: Request,
     /// The model that the request goes to first.
     pub selection: Selection,
@@ -32,7 +32,7 @@ pub struct Plan {
     /// Sent unchanged to the model that the request names, and as a derived key to any other model: see
     /// [`crate::upstream::idempotency::key_for`].
     pub idempotency_key: Option<HeaderValue>,
-    /// What the answer is for.
+    /// The purpose of the answer.
     pub purpose: Purpose,
 }
 
@@ -49,13 +49,13 @@ pub struct Selection {
 
 /// A classification that the classifier has not made yet.
 pub struct Pending {
-    /// The two models.
+    /// The settings of `auto`, with both models.
     pub auto: Arc<Auto>,
-    /// The model that decides.
+    /// The classifier.
     pub classifier: Classifier,
-    /// What it is asked.
+    /// The question to the classifier.
     pub question: Question,
-    /// What the rules decide by if it gives no verdict.
+    /// The prompt, for the rules if the classifier gives no verdict.
     pub(super) prompt: Prompt,
     /// The owner under which the shared store caches the verdict; `None` if it must not be cached there.
     pub(super) scope: Option<Scope>,
@@ -65,7 +65,7 @@ pub struct Pending {
 pub type Scope = [u8; 32];
 
 impl Plan {
-    /// A request to this model alone, without fallback.
+    /// Makes a request to this model only, without fallback.
     pub fn to_model(model: ModelId, caller: Caller, request: Request, request_id: HeaderValue) -> Self {
         Self {
             caller,
@@ -78,7 +78,7 @@ impl Plan {
         }
     }
 
-    /// A question to the classifier; `None` if its body cannot be read, which does not happen.
+    /// Makes a question to the classifier. Returns `None` if its body cannot be parsed, which does not happen.
     pub fn of_question(
         question: &Question,
         classifier: ModelId,
@@ -96,7 +96,7 @@ impl Plan {
 }
 
 impl Selection {
-    /// This model: named, or decided on.
+    /// Selects this model: named by the request, or decided.
     pub fn of(model: ModelId, decision: Option<Decision>) -> Self {
         Self { model, decision, pending: None }
     }

@@ -1,5 +1,5 @@
-//! Which model answers a request: the one that it names or, for `auto`, one that a cached verdict, the rules or the classifier
-//! selects. How the classifier is asked is a parameter: nothing here calls an upstream.
+//! Selects the model for a request: the one that it names or, for `auto`, one that a cached verdict, the rules or the
+//! classifier selects. How the classifier is asked is a parameter: nothing here calls an upstream.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use crate::failover::breaker::Breaker;
 use crate::failover::circuit::{CoolDown, Outcome};
 use crate::metrics::Metrics;
 use crate::models::{ModelId, Table};
+use crate::offload;
 use crate::routing::auto::{Auto, Choice};
 use crate::routing::classifier::Question;
 use crate::routing::plan::{Pending, Scope, Selection};
@@ -21,16 +22,13 @@ use crate::upstream::settings::Upstream;
 use families::prompt::Prompt;
 use families::request::Request;
 
-/// A larger body is read again outside the worker threads, as it was when it came in.
-const READ_IN_PLACE: usize = 256 * 1024;
-
 /// Selects the model for each request, under one configuration.
 pub struct Router {
     models: Table,
     auto: Option<Arc<Auto>>,
     verdicts: VerdictCache,
-    /// The circuit breaker of the classifier as a classifier: a model that takes too long to decide may be fast enough to
-    /// answer.
+    /// The circuit breaker of the classifier in its role as a classifier: a model that is too slow for decisions may be fast
+    /// enough for answers.
     breaker: Arc<Breaker>,
     cool_down: CoolDown,
     metrics: Arc<Metrics>,
@@ -45,12 +43,12 @@ pub enum NoVerdict {
     Timeout,
     /// It failed.
     Failed(Failure),
-    /// Its answer is no verdict.
+    /// Its answer is not a verdict.
     Unclear,
 }
 
 impl Router {
-    /// For one configuration.
+    /// Makes the router of one configuration.
     pub fn new(models: &Table, auto: Option<&Auto>, cool_down: CoolDown, metrics: Arc<Metrics>) -> Self {
         Self {
             models: models.clone(),
@@ -62,7 +60,7 @@ impl Router {
         }
     }
 
-    /// The same, with the verdicts cached in the shared store, too.
+    /// Adds the shared store, in which verdicts are cached, too.
     #[must_use]
     pub fn sharing(self, sharing: Sharing, upstreams: &[Upstream]) -> Self {
         let Some(classifier) = self.auto.as_ref().and_then(|auto| auto.asks()) else { return self };
@@ -71,8 +69,9 @@ impl Router {
         Self { verdicts, ..self }
     }
 
-    /// Selects the model of a request: the one that it names, or one of `auto`'s. `None` if there is none that the caller may
-    /// use. `scope` gives the owner of cached verdicts in the shared store; without one, the shared store is not used.
+    /// Selects the model of a request: the one that it names, or one of `auto`'s. Returns `None` if there is none that the
+    /// caller may use. `scope` gives the owner of cached verdicts in the shared store; without one, the shared store is not
+    /// used.
     pub async fn select(
         &self,
         caller: &Caller,
@@ -112,19 +111,19 @@ impl Router {
         })
     }
 
-    /// The most expensive model that a selection can lead to.
+    /// Returns the most expensive model that a selection can lead to.
     pub fn most_expensive(&self, selection: &Selection) -> ModelId {
         let hard = self.auto.as_ref().filter(|_| selection.is_pending()).map(|auto| auto.hard);
         hard.unwrap_or(selection.model)
     }
 
-    /// The decision on a request for `auto` that goes to this model because the caller's budget holds no other.
+    /// Returns the decision on a request for `auto` that goes to this model because the caller's budget allows no other.
     pub fn decision_for(&self, model: ModelId) -> Decision {
         let is_hard = self.auto.as_ref().is_some_and(|auto| auto.hard == model);
         Decision { verdict: if is_hard { Verdict::Hard } else { Verdict::Easy }, by: By::Rules }
     }
 
-    /// The model of a verdict; `None` without `[routing.auto]`.
+    /// Returns the model of a verdict, or `None` without `[routing.auto]`.
     pub fn model_of(&self, verdict: Verdict) -> Option<ModelId> {
         self.auto.as_ref().map(|auto| auto.model(verdict))
     }
@@ -148,7 +147,7 @@ impl Router {
         };
         match verdict {
             Ok(verdict) => {
-                self.verdicts.keep(&pending.question, pending.scope, verdict);
+                self.verdicts.store(&pending.question, pending.scope, verdict);
                 Decision { verdict, by: By::Classifier }
             }
             Err(none) => {
@@ -161,7 +160,7 @@ impl Router {
 }
 
 impl NoVerdict {
-    /// A word from a closed set, for metrics and logs.
+    /// Returns a word from a closed set, for metrics and logs.
     pub fn reason(&self) -> &'static str {
         match self {
             NoVerdict::CoolDown => "cool_down",
@@ -171,10 +170,11 @@ impl NoVerdict {
         }
     }
 
-    /// The outcome for the circuit breaker. What a prompt can cause is no failure: one caller must not open the circuit for all.
+    /// Returns the outcome for the circuit breaker. A failure that a prompt can cause does not count: one caller must not
+    /// open the circuit for all.
     fn outcome(&self) -> Outcome {
         match self {
-            NoVerdict::Failed(failure) if failure.blame() != Blame::Nobody => {
+            NoVerdict::Failed(failure) if failure.blame() != Blame::Neither => {
                 Outcome::Failure { retry_after: failure.retry_after() }
             }
             NoVerdict::Timeout => Outcome::Failure { retry_after: None },
@@ -188,9 +188,9 @@ impl NoVerdict {
 }
 
 async fn read(request: &Request) -> Prompt {
-    if request.body_len() <= READ_IN_PLACE {
+    if request.body_len() <= offload::IN_PLACE {
         return request.prompt();
     }
     let request = request.clone();
-    tokio::task::spawn_blocking(move || request.prompt()).await.unwrap_or_default()
+    offload::run(request.body_len(), move || request.prompt()).await.unwrap_or_default()
 }

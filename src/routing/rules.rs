@@ -1,7 +1,7 @@
 //! Rules that classify a prompt as easy or hard: free, deterministic, in a time that is linear in a bounded text. Pure.
 //!
-//! Each sign in the prompt has points; three points are hard. The rules are approximate: `tokenway route eval` measures how good they
-//! are. They do not understand the text, so that the text cannot influence them: the words easy and hard are no signs.
+//! Each sign in the prompt has points; three points are hard. The rules are approximate: `tokenway route eval` measures
+//! their accuracy. They do not understand the text, so the text cannot instruct them: the words easy and hard are not signs.
 
 use std::fmt;
 
@@ -92,18 +92,18 @@ impl Rules {
         Self { words: words.collect() }
     }
 
-    /// The verdict.
+    /// Returns the verdict.
     pub fn decide(&self, prompt: &Prompt) -> Verdict {
         Self::verdict(&self.explain(prompt))
     }
 
-    /// The verdict of these signs.
+    /// Returns the verdict of these signs.
     pub fn verdict(seen: &[Seen]) -> Verdict {
         let points: i32 = seen.iter().map(|seen| seen.points).sum();
         if points >= HARD { Verdict::Hard } else { Verdict::Easy }
     }
 
-    /// Every sign in the prompt, in the order of [`Sign`].
+    /// Returns every sign in the prompt, in the order of [`Sign`].
     pub fn explain(&self, prompt: &Prompt) -> Vec<Seen> {
         let Excerpt { head, tail, .. } = prompt.text.shortened(END, END);
         let text = format!("{head}\n{tail}");
@@ -133,7 +133,7 @@ impl Rules {
         seen
     }
 
-    /// The points of the words in a lower-case text: of each sign, for as many different words as count.
+    /// Returns the points of the words in a lower-case text: of each sign, for as many different words as count.
     fn words_in(&self, text: &str) -> Vec<Seen> {
         let mut counts: Vec<(Sign, i32)> = Vec::new();
         for word in &self.words {
@@ -168,7 +168,8 @@ impl Default for Rules {
 }
 
 impl Word {
-    /// A word in the form of [`words`]: with a final `|` the whole word, else also the beginning of a longer one.
+    /// Makes a word from its form in [`words`]: with a final `|` it matches only the whole word, else also the beginning of
+    /// a longer one.
     fn new(word: &str, sign: Sign) -> Self {
         let (word, whole) = match word.strip_suffix('|') {
             Some(word) => (word, true),
@@ -190,19 +191,19 @@ impl Word {
     }
 }
 
-/// The opening of a request: the beginning of its first sentence.
+/// Returns the opening of a request: the beginning of its first sentence.
 fn opening(text: &str) -> &str {
     let text = text.trim_start();
     let start = &text[..text.floor_char_boundary(OPENING)];
     start.find(['.', '!', '?', '\n', '。', '！', '？']).map_or(start, |end| &start[..end])
 }
 
-/// Han, Hiragana, Katakana, Thai and similar scripts.
+/// Whether the character is of Han, Hiragana, Katakana, Thai or a similar script.
 fn is_unspaced(c: char) -> bool {
     matches!(c, '\u{0e00}'..='\u{0eff}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}')
 }
 
-/// Formulas: TeX, powers, and the signs of Unicode's block of mathematical operators.
+/// Whether the text has formulas: TeX, powers, or characters of Unicode's block of mathematical operators.
 fn has_notation(text: &str) -> bool {
     let tex = ["$$", "\\frac", "\\sum", "\\int", "\\sqrt", "\\lim", "\\begin{", "\\mathbb"];
     let bytes = text.as_bytes();
@@ -216,7 +217,7 @@ fn has_notation(text: &str) -> bool {
         || text.contains(|c| matches!(c, '\u{2200}'..='\u{22ff}'))
 }
 
-/// A fenced block, or three lines that begin or end like those of programs and stack traces.
+/// Whether the text has a fenced block, or three lines that begin or end like those of programs and stack traces.
 fn has_code(text: &str) -> bool {
     let is_code = |line: &&str| {
         let line = line.trim();

@@ -1,4 +1,4 @@
-//! `[routing]`, as it is written and checked: models that there are, and a classifier where one is asked. Pure.
+//! `[routing]`, as it is written and checked: the models exist, and there is a classifier if one is needed. Pure.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::rules::Rules;
 use crate::models::ModelId;
 use crate::models::names::{AUTO, Names};
 
-/// More would be looked for in every prompt.
+/// The most keywords. More would make the search in every prompt too slow.
 const MOST_KEYWORDS: usize = 200;
 
 settings::section! {
@@ -52,7 +52,7 @@ settings::words!(
 );
 
 impl Written {
-    /// The model that answers when a request names none, unless `auto` does.
+    /// Returns the model for requests that name none, unless that is `auto`.
     pub fn default(&self, models: &Names<'_>, resolver: &mut Resolver<'_>) -> Option<ModelId> {
         match &self.default.value {
             Some(name) if name == AUTO && self.auto.is_some() => None,
@@ -61,7 +61,7 @@ impl Written {
         }
     }
 
-    /// `None` where there is no model `auto`.
+    /// Returns the checked `[routing.auto]`, or `None` if there is no model `auto`.
     pub fn auto(&self, models: &Names<'_>, resolver: &mut Resolver<'_>) -> Option<Auto> {
         let auto = self.auto.as_ref()?;
         let [easy, hard] = [&auto.easy, &auto.hard]

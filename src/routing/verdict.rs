@@ -11,7 +11,7 @@ pub enum Verdict {
     Hard,
 }
 
-/// What decided.
+/// What made the decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum By {
     /// The classifier, now or earlier for the same prompt.
@@ -41,10 +41,10 @@ impl Verdict {
         }
     }
 
-    /// Reads the answer of a classifier: one of the two words, in any case, alone or with punctuation, blanks or line ends around it.
-    /// `None` for any other text, also with both words.
+    /// Reads the answer of a classifier: one of the two words, in any case, alone or with punctuation, blanks or line ends
+    /// around it. Returns `None` for any other text, also with both words.
     pub fn read(answer: &str) -> Option<Self> {
-        // one token was requested: a longer text is no verdict
+        // one token was requested, so a longer text is not a verdict
         const LONGEST: usize = 32;
         if answer.len() > LONGEST {
             return None;
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decision_is_told_as_its_parts_are() {
+    fn a_decision_is_written_like_its_parts() {
         for verdict in Verdict::BOTH {
             for by in [By::Classifier, By::Rules] {
                 let parts = format!("{verdict};by={}", by.as_str());

@@ -1,4 +1,4 @@
-//! What the classifier has said: remembered in this process, and kept where instances share answers.
+//! The cache of the classifier's verdicts: in this process and, if Redis is configured, in the shared store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,19 +14,19 @@ use crate::routing::plan::Scope;
 use crate::routing::verdict::Verdict;
 use crate::upstream::settings::Upstream;
 
-/// More bytes than a verdict has.
+/// The most bytes that are read for a verdict; a verdict has fewer.
 const LONGEST: usize = 16;
 
-/// Most verdicts that are cached in this process: 33 bytes each, and what the map needs.
+/// The most verdicts that are cached in this process: 33 bytes each, and the overhead of the map.
 const MOST: usize = 32 * 1024;
 
-/// What it has said. It goes with the configuration that it was said under.
+/// The cached verdicts. They are discarded with their configuration.
 pub(super) struct VerdictCache {
-    here: RecentMap<[u8; 32], Verdict>,
-    elsewhere: Option<Elsewhere>,
+    local: RecentMap<[u8; 32], Verdict>,
+    shared: Option<SharedVerdicts>,
 }
 
-/// Where instances share verdicts.
+/// How instances share verdicts.
 pub struct Sharing {
     /// The shared store.
     pub store: Arc<Store>,
@@ -36,54 +36,54 @@ pub struct Sharing {
     pub timeout: Duration,
 }
 
-/// What all instances with this classifier have been told.
-struct Elsewhere {
+/// The shared part of the cache, for one classifier.
+struct SharedVerdicts {
     sharing: Sharing,
-    /// The classifier as it is configured, so that another one's verdicts are not found.
+    /// The configuration of the classifier: verdicts of another one are not found.
     classifier: [String; 4],
 }
 
 impl Default for VerdictCache {
-    /// In this process alone.
+    /// Makes a cache in this process only.
     fn default() -> Self {
-        Self { here: RecentMap::new(MOST), elsewhere: None }
+        Self { local: RecentMap::new(MOST), shared: None }
     }
 }
 
 impl VerdictCache {
-    /// In this process and in the store, for a classifier at this upstream.
+    /// Makes a cache in this process and in the store, for a classifier at this upstream.
     pub(super) fn shared(sharing: Sharing, classifier: &Model, upstream: &Upstream) -> Self {
         let names = [&classifier.name, &upstream.name, &upstream.base.to_string(), &classifier.upstream_model];
-        let elsewhere = Elsewhere { sharing, classifier: names.map(String::clone) };
-        Self { elsewhere: Some(elsewhere), ..Self::default() }
+        let shared = SharedVerdicts { sharing, classifier: names.map(String::clone) };
+        Self { shared: Some(shared), ..Self::default() }
     }
 
-    /// The verdict on a prompt, if it is remembered here, or kept for this scope and there within the budget.
+    /// Returns the cached verdict on a prompt: from this process, or from the store for this scope within the timeout.
     pub(super) async fn get(&self, question: &Question, scope: Option<Scope>) -> Option<Verdict> {
         let key = question.key();
-        if let Some(verdict) = self.here.get(&key) {
+        if let Some(verdict) = self.local.get(&key) {
             return Some(verdict);
         }
-        let (elsewhere, scope) = (self.elsewhere.as_ref()?, scope?);
-        let kept =
-            elsewhere.sharing.store.get(&elsewhere.name(question, scope), LONGEST, elsewhere.sharing.timeout).await?;
-        let verdict = Verdict::BOTH.into_iter().find(|verdict| kept == verdict.as_str())?;
-        self.here.insert(key, verdict);
+        let (shared, scope) = (self.shared.as_ref()?, scope?);
+        let stored = shared.sharing.store.get(&shared.name(question, scope), LONGEST, shared.sharing.timeout).await?;
+        let verdict = Verdict::BOTH.into_iter().find(|verdict| stored == verdict.as_str())?;
+        self.local.insert(key, verdict);
         Some(verdict)
     }
 
-    /// Remembers a verdict, and keeps it for this scope. Nobody waits for that.
-    pub(super) fn keep(&self, question: &Question, scope: Option<Scope>, verdict: Verdict) {
-        self.here.insert(question.key(), verdict);
-        if let (Some(elsewhere), Some(scope)) = (&self.elsewhere, scope) {
-            let name = elsewhere.name(question, scope);
-            elsewhere.sharing.store.put(name, move || verdict.as_str().into(), elsewhere.sharing.ttl);
+    /// Caches a verdict in this process, and in the store for this scope. The write to the store runs in the background.
+    pub(super) fn store(&self, question: &Question, scope: Option<Scope>, verdict: Verdict) {
+        self.local.insert(question.key(), verdict);
+        if let (Some(shared), Some(scope)) = (&self.shared, scope) {
+            let name = shared.name(question, scope);
+            shared.sharing.store.put(name, move || verdict.as_str().into(), shared.sharing.ttl);
         }
     }
 }
 
-impl Elsewhere {
-    /// By all that the classifier is told, its instructions as well: other releases may give it others.
+impl SharedVerdicts {
+    /// Returns the name in the store. It depends on all that the classifier sees, its instructions included, because other
+    /// releases may have other instructions.
     fn name(&self, question: &Question, scope: Scope) -> String {
         let all = json!([scope, self.classifier, question.body()]).to_string();
         let mut name = String::from("tokenway:verdict:");
@@ -103,7 +103,7 @@ mod tests {
     use families::chat::Chat;
     use families::family::{Family, Form};
 
-    fn elsewhere(classifier: &str, host: &str) -> Elsewhere {
+    fn shared_verdicts(classifier: &str, host: &str) -> SharedVerdicts {
         let text = format!(
             "[server]\nplaintext = true\n[[upstreams]]\nname = \"up\"\nbase_url = \"https://{host}/v1\"\n\
              [[models]]\nname = \"a\"\nupstream = \"up\"\n[[models]]\nname = \"b\"\nupstream = \"up\"\n\
@@ -113,7 +113,7 @@ mod tests {
         let store = Arc::new(Store::nowhere(Arc::new(Metrics::new().unwrap())));
         let sharing = Sharing { store, ttl: Duration::from_secs(3600), timeout: Duration::from_millis(10) };
         let model = config.auto.unwrap().asks().unwrap().model;
-        VerdictCache::shared(sharing, config.models.get(model), &config.upstreams[0]).elsewhere.unwrap()
+        VerdictCache::shared(sharing, config.models.get(model), &config.upstreams[0]).shared.unwrap()
     }
 
     fn question(text: &str) -> Question {
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_verdict_is_found_by_the_same_classifier_about_the_same_prompt_for_the_same_owner_alone() {
-        let name = |classifier, host, text, scope| elsewhere(classifier, host).name(&question(text), [scope; 32]);
+        let name = |classifier, host, text, scope| shared_verdicts(classifier, host).name(&question(text), [scope; 32]);
         let first = name("a", "up.example", "one", 1);
         assert_eq!(first, name("a", "up.example", "one", 1));
         let others = [
@@ -138,10 +138,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_said_is_remembered_here_whoever_asks_and_wherever_the_store_is() {
-        let said = VerdictCache::default();
-        said.keep(&question("one"), None, Verdict::Hard);
-        assert_eq!(said.get(&question("one"), Some([7; 32])).await, Some(Verdict::Hard));
-        assert_eq!(said.get(&question("two"), Some([7; 32])).await, None);
+    async fn a_verdict_is_cached_in_this_process_for_every_scope_and_store() {
+        let cache = VerdictCache::default();
+        cache.store(&question("one"), None, Verdict::Hard);
+        assert_eq!(cache.get(&question("one"), Some([7; 32])).await, Some(Verdict::Hard));
+        assert_eq!(cache.get(&question("two"), Some([7; 32])).await, None);
     }
 }

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn all_models_are_told_of_in_one_word() {
+    fn the_health_of_all_models_is_reported_in_one_word() {
         let shown =
             |of_model, of_upstream| HealthStatus { model: "m".into(), upstream: "u".into(), of_model, of_upstream };
         let good = shown(State::Closed, State::Closed);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_configuration_is_told_of_but_does_not_take_it_out_of_service() {
+    async fn a_refused_configuration_is_reported_but_does_not_make_the_gateway_unready() {
         let it = running().await;
         it.metrics.config_stale.set(1);
         let (status, detail) = json(it.address, "/readyz").await;

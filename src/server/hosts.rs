@@ -1,4 +1,4 @@
-//! The names that the gateway is reached by. Pure.
+//! The host names of the gateway. Pure.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,21 +9,21 @@ use crate::upstream::base_url::is_dns_name;
 /// The names that a request may be addressed to, from `server.hosts` or the certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Hosts {
-    /// Lower-case DNS names; a leading `*.` stands for one label (RFC 6125 §6.4.3).
+    /// Lower-case DNS names; a leading `*.` matches one label (RFC 6125 §6.4.3).
     pub names: Vec<String>,
     /// IP addresses.
     pub addresses: Vec<IpAddr>,
-    /// True where nothing restricts the name: `plaintext = true` without `hosts`.
+    /// Whether any name is accepted: `plaintext = true` without `hosts`.
     pub any: bool,
 }
 
 impl Hosts {
-    /// Every name is accepted.
+    /// Returns hosts that accept every name.
     pub fn any() -> Self {
         Self { any: true, ..Self::default() }
     }
 
-    /// True where no name at all would be accepted.
+    /// Whether no name is accepted.
     pub fn is_empty(&self) -> bool {
         !self.any && self.names.is_empty() && self.addresses.is_empty()
     }
@@ -31,7 +31,7 @@ impl Hosts {
     /// Adds one name as it is written in `server.hosts`: `api.example.com`, `*.example.com`, `192.0.2.1`, `::1`.
     ///
     /// # Errors
-    /// What is wrong with it, and the mend.
+    /// Describes what is wrong with it, and the fix.
     pub fn add(&mut self, written: &str) -> Result<(), Mistake> {
         let bare = written.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(written);
         if let Ok(address) = bare.parse::<IpAddr>() {
@@ -50,9 +50,9 @@ impl Hosts {
     }
 }
 
-/// Why `written` is no host, with the mend that fits.
+/// Returns why `written` is not a host, with a fitting fix.
 fn mistake(written: &str) -> Mistake {
-    let reason = format!("{} is no host name", quoted(written));
+    let reason = format!("{} is not a host name", quoted(written));
     let lower = written.to_ascii_lowercase();
     let without_port = match lower.parse::<SocketAddr>() {
         Ok(address) => Some(address.ip().to_string()),

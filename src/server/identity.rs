@@ -1,4 +1,4 @@
-//! A certificate chain with its private key: read, matched, in force. No I/O: bytes and `now` in.
+//! A certificate chain with its private key: parsed, matched and checked for validity. No I/O: takes bytes and `now`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ use super::hosts::Hosts;
 /// How long before the expiry the warnings begin.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-/// A certificate chain with its private key, read and matched.
+/// A certificate chain with its private key, parsed and matched.
 pub struct Identity {
     /// Leaf first.
     pub chain: Vec<CertificateDer<'static>>,
@@ -36,10 +36,10 @@ pub(super) enum IdentityError {
 }
 
 impl Identity {
-    /// Reads both PEM files' content (RFC 7468) and checks that they belong together and are in force at `now`.
+    /// Parses the content of both PEM files (RFC 7468) and checks that they belong together and are valid at `now`.
     ///
     /// # Errors
-    /// Everything that is wrong. The messages hold nothing of the files: PEM errors would repeat their lines.
+    /// Describes everything that is wrong. The messages contain nothing of the files: PEM errors would repeat their lines.
     pub(super) fn parse(certificate: &[u8], key: &[u8], now: SystemTime) -> Result<Self, Vec<IdentityError>> {
         let chain = read_chain(certificate).and_then(|chain| check_validity(&chain, now).map(|()| chain));
         let (chain, key) = match (chain, read_key(key)) {
@@ -63,7 +63,7 @@ impl Identity {
         }
     }
 
-    /// The names that the leaf vouches for. A common name counts for nothing (RFC 9525 §2).
+    /// Returns the names in the leaf certificate. The common name is ignored (RFC 9525 §2).
     pub fn names(&self) -> Hosts {
         let mut hosts = Hosts::default();
         let Some(Ok((_, leaf))) = self.chain.first().map(|leaf| X509Certificate::from_der(leaf)) else {
@@ -71,7 +71,7 @@ impl Identity {
         };
         let names = leaf.subject_alternative_name().ok().flatten().map(|names| names.value.general_names.as_slice());
         for name in names.unwrap_or_default() {
-            // A name that is no usable host cannot be asked for either.
+            // A client cannot request a name that is not a usable host.
             let _unusable = match name {
                 GeneralName::DNSName(name) => hosts.add(&name.to_ascii_lowercase()),
                 GeneralName::IPAddress(bytes) => address(bytes).map_or(Ok(()), |ip| hosts.add(&ip.to_string())),
@@ -106,9 +106,9 @@ impl Identity {
         Some(format!("expires in {days} days, on {}: renew it, then send SIGHUP", leaf.validity().not_after))
     }
 
-    /// True where a browser accepts this certificate for `host`, as it is written in `server.hosts`.
+    /// Whether a browser accepts this certificate for `host`, as it is written in `server.hosts`.
     pub(super) fn covers(&self, host: &str) -> bool {
-        // A wildcard is covered where any label in its place is.
+        // A wildcard is covered if any label in its place is.
         let host = host.replacen('*', "any-label", 1);
         let (Some(leaf), Ok(name)) = (self.chain.first(), ServerName::try_from(host)) else { return false };
         ParsedCertificate::try_from(leaf).is_ok_and(|leaf| rustls::client::verify_server_name(&leaf, &name).is_ok())
@@ -143,7 +143,10 @@ fn check_validity(chain: &[CertificateDer<'_>], now: SystemTime) -> Result<(), M
     for (i, certificate) in chain.iter().enumerate() {
         let which = if i == 0 { "the certificate".to_owned() } else { format!("certificate {} of the chain", i + 1) };
         let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| {
-            Mistake::new(format!("{which} is no X.509 certificate"), "name a PEM file made by a certificate authority")
+            Mistake::new(
+                format!("{which} is not an X.509 certificate"),
+                "name a PEM file made by a certificate authority",
+            )
         })?;
         let validity = parsed.validity();
         if validity.not_after.timestamp() < now {
@@ -184,7 +187,7 @@ mod tests {
         UNIX_EPOCH + std::time::Duration::from_secs(seconds)
     }
 
-    /// A self-signed certificate for `names`, valid from 2020 to 2040, and its key.
+    /// Returns a self-signed certificate for `names`, valid from 2020 to 2040, and its key.
     fn pair(names: &[&str]) -> (String, String) {
         let mut params = CertificateParams::new(names.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()).unwrap();
         (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2040, 1, 1));

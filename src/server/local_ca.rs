@@ -1,9 +1,9 @@
 //! A certificate authority for this machine alone, and its one certificate for `localhost`.
 //!
-//! The CA's key is thrown away once it has signed: a key that is nowhere cannot leak, and the CA that a developer puts into
-//! a browser can never vouch for anything else. Its name constraints (RFC 5280 §4.2.1.10) say the same a second time. The
-//! price: when the certificate runs out there is a new CA to trust. So both live for 800 days, which is within the 825 days
-//! that Apple's systems allow below a CA that the user added; other browsers allow more there.
+//! The CA's key is discarded after it has signed: a key that does not exist cannot leak, and the CA that a developer adds to
+//! a browser can never sign anything else. Its name constraints (RFC 5280 §4.2.1.10) restrict it a second time. The price is
+//! a new CA to trust when the certificate expires. So both are valid for 800 days, which is within the 825 days that Apple's
+//! systems allow for a CA that the user added; other browsers allow more.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -28,28 +28,29 @@ const CA_NAME: &str = "Tokenway development CA";
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 const DAY: Duration = Duration::from_hours(24);
 const LIFETIME: Duration = DAY.saturating_mul(800);
-/// Remade when less than this is left, so that it never runs out in the middle of a day's work.
+/// The certificate is replaced when less than this is left, so that it does not expire during a day's work.
 const MARGIN: Duration = DAY.saturating_mul(30);
-/// Clocks of virtual machines and containers lag.
+/// How far the beginning is in the past, because clocks of virtual machines and containers can be late.
 const BACKDATED: Duration = DAY;
 
-/// What stands in the directory afterwards.
+/// The files in the directory.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LocalCertificate {
-    /// `ca.pem`; `None` where the certificate is not of our making.
+    /// `ca.pem`; `None` if the certificate was not made by Tokenway.
     pub ca: Option<PathBuf>,
-    /// True where it was made just now.
+    /// Whether the certificate was made by this call.
     pub made: bool,
 }
 
-/// Sees to it that `dir` holds `localhost.pem` and `localhost.key`. Those of another CA are used as they are and never
-/// overwritten; ours are remade when they are damaged, mismatched or about to expire.
+/// Makes sure that `dir` contains `localhost.pem` and `localhost.key`. Files of another CA are used as they are and never
+/// overwritten; Tokenway's own are replaced when they are damaged, do not match or expire soon.
 ///
 /// # Errors
-/// The directory cannot be used, or a file that we did not make is in the way.
+/// The directory cannot be used, or a file that Tokenway did not make is in the way.
 pub fn ensure(dir: &Path, now: SystemTime) -> io::Result<LocalCertificate> {
     fs::create_dir_all(dir)?;
-    // Two first starts at once: the second waits, then finds what the first has made. Released when it is dropped.
+    // Two first starts at the same time: the second one waits, then finds the files of the first. Released when it is
+    // dropped.
     let directory = File::open(dir)?;
     directory.lock()?;
     let ca = dir.join("ca.pem");
@@ -68,7 +69,7 @@ pub fn ensure(dir: &Path, now: SystemTime) -> io::Result<LocalCertificate> {
     }
 }
 
-/// Who made a certificate file.
+/// The origin of a certificate file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
     Nowhere,
@@ -91,7 +92,7 @@ fn origin(path: &Path) -> io::Result<Origin> {
     Ok(if ours { Origin::Ours } else { Origin::Foreign })
 }
 
-/// True where a client that trusts `ca.pem` accepts this certificate for every one of our names, now and until the margin.
+/// Whether a client that trusts `ca.pem` accepts this certificate for all names, now and until the margin.
 fn is_usable(dir: &Path, now: SystemTime) -> io::Result<bool> {
     let leaf = fs::read(dir.join("localhost.pem"))?;
     let key = match fs::read(dir.join("localhost.key")) {
@@ -118,7 +119,7 @@ fn make(dir: &Path, now: SystemTime) -> io::Result<()> {
     let key = KeyPair::generate().map_err(io::Error::other)?;
     let leaf = leaf_params(now).map_err(io::Error::other)?;
     let leaf_pem = leaf.signed_by(&key, &Issuer::new(ca, ca_key)).map_err(io::Error::other)?.pem();
-    // The CA goes first: with it in place, whatever a crash leaves behind is known to be ours, and remade.
+    // The CA is written first: after a crash, the files are known to be Tokenway's, and are replaced.
     replace(dir, "ca.pem", 0o644, &ca_pem)?;
     replace(dir, "localhost.key", 0o600, &key.serialize_pem())?;
     replace(dir, "localhost.pem", 0o644, &leaf_pem)
@@ -161,11 +162,11 @@ fn params(now: SystemTime) -> CertificateParams {
 }
 
 fn since_epoch(time: SystemTime) -> Duration {
-    // Whole seconds: certificates hold no fractions.
+    // Whole seconds: certificates have no fractions of a second.
     Duration::from_secs(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
 }
 
-/// Puts a file in place at once: a reader sees the old one or the new one, and nobody a key with wide permissions.
+/// Replaces a file atomically: a reader sees the old one or the new one, and the key never has wide permissions.
 fn replace(dir: &Path, name: &str, mode: u32, content: &str) -> io::Result<()> {
     let temporary = dir.join(format!(".{name}.new"));
     match fs::remove_file(&temporary) {
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_made_is_never_overwritten() {
+    fn files_of_another_origin_are_never_overwritten() {
         let key = KeyPair::generate().unwrap();
         let foreign = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap().pem();
         let (used, now) = (TempDir::new().unwrap(), SystemTime::now());
@@ -286,7 +287,7 @@ mod tests {
         assert!(!accepted(&["localhost", "127.0.0.1", "::1", "10.0.0.1"]));
     }
 
-    /// The judge that most clients use. Where it is not installed there is nothing to ask.
+    /// Most clients use openssl. If it is not installed, the test does nothing.
     #[test]
     fn openssl_accepts_the_chain_for_each_name() {
         let dir = TempDir::new().unwrap();

@@ -14,6 +14,8 @@ mod connections;
 mod deadline;
 pub mod descriptors;
 pub mod expiry;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod guard_io;
 mod h1_guard;
 mod h2_frames;

@@ -46,12 +46,12 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// A 200 with this body.
+    /// Makes a 200 response with this body.
     pub(super) fn ok(content_type: &'static str, body: impl Into<bytes::Bytes>) -> Self {
         Self { status: StatusCode::OK, content_type, body: body.into() }
     }
 
-    /// A sentence for a person.
+    /// Makes a response with a sentence for a person.
     fn text(status: StatusCode, text: &'static str) -> Self {
         Self { status, content_type: "text/plain; charset=utf-8", body: text.into() }
     }
@@ -60,7 +60,7 @@ impl Page {
 /// The page of each path, and the content security policy of all pages.
 pub(super) struct Site<R> {
     pub(super) security_policy: HeaderValue,
-    /// From a path to its page; `None` is a 404.
+    /// Returns the page of a path; `None` is a 404.
     pub(super) route: R,
 }
 
@@ -153,7 +153,7 @@ fn settings() -> Settings {
     }
 }
 
-/// The host that the request is for: of an absolute-form target, else of the one `Host` line (RFC 9112 §3.2).
+/// Returns the host of the request: of an absolute-form target, else of the one `Host` line (RFC 9112 §3.2).
 fn authority<B>(request: &Request<B>) -> Option<Authority> {
     if let Some(authority) = request.uri().authority() {
         return Some(authority.clone());
@@ -194,7 +194,7 @@ pub(super) mod testing {
         (listener, address)
     }
 
-    /// Sends one request as it stands and reads until the server closes.
+    /// Sends one request unchanged and reads until the server closes.
     pub(crate) async fn exchange(address: SocketAddr, request: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -215,7 +215,7 @@ pub(super) mod testing {
         answer.split_once("\r\n\r\n").unwrap().1
     }
 
-    /// The value of a header that stands there once.
+    /// Returns the value of a header that is present once.
     pub(crate) fn header<'a>(answer: &'a str, name: &str) -> &'a str {
         let head = answer.split_once("\r\n\r\n").unwrap().0;
         let values: Vec<&str> = head
@@ -228,7 +228,7 @@ pub(super) mod testing {
         values[0]
     }
 
-    /// Every path that the page itself, its scripts or its style name is served: no dead link after a rename.
+    /// Asserts that every path in the page, its scripts and its style is served: no dead link after a rename.
     pub(crate) async fn assert_whole(address: SocketAddr) {
         let mut paths = vec!["/".to_owned()];
         let mut next = 0;
@@ -344,14 +344,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn head_tells_the_length_without_the_body() {
+    async fn a_head_response_has_the_length_without_the_body() {
         let (address, _stop, _server) = running().await;
         let answer = exchange(address, "HEAD / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
         assert_eq!((status(&answer), header(&answer, "content-length"), body(&answer)), (200, "5", ""));
     }
 
     #[tokio::test]
-    async fn other_methods_are_told_which_there_are() {
+    async fn other_methods_get_the_list_of_allowed_methods() {
         let (address, _stop, _server) = running().await;
         let answer =
             exchange(address, "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")

@@ -40,7 +40,9 @@ settings::section! {
         /// The time limit for the body of a request.
         body_timeout: Duration = "30s" in "1ms" ..= "24h";
         /// The largest request body. A larger body gets 413.
-        max_body: Size = "4MiB" in "1B" ..= "1GiB";
+        max_body: Size = "20MiB" in "1B" ..= "1GiB";
+        /// The memory of all request bodies together. While it is used up, further bodies get 503 with Retry-After.
+        max_body_memory: Size = "256MiB" in "1B" ..= "1024GiB";
         /// A client that reads no byte of its answer for this time is disconnected.
         write_timeout: Duration = "30s" in "1ms" ..= "24h";
         /// After SIGTERM, /readyz reports "draining" at once, and Tokenway continues to accept connections for this time: the
@@ -57,14 +59,14 @@ settings::section! {
     }
 }
 
-/// The listeners and their bounds.
+/// The checked `[server]` section.
 #[derive(Debug)]
 pub struct Server {
     /// The public listener.
     pub listen: SocketAddr,
     /// The admin listener, plaintext.
     pub admin: SocketAddr,
-    /// Certificate and key; `None` where `plaintext = true`.
+    /// Certificate and key; `None` with `plaintext = true`.
     pub identity: Option<Identity>,
     /// Accepted `Host` and `:authority` names.
     pub hosts: Hosts,
@@ -82,6 +84,8 @@ pub struct Server {
     pub body_timeout: Duration,
     /// Most bytes of a request body.
     pub max_body: usize,
+    /// Most bytes of all request bodies together.
+    pub max_body_memory: usize,
     /// A client that takes no byte for this long is disconnected.
     pub write_timeout: Duration,
     /// How long connections are accepted after SIGTERM.
@@ -97,7 +101,7 @@ pub struct Server {
 }
 
 impl Written {
-    /// The checked section; the certificate must be in force at the time `now`.
+    /// Returns the checked section; the certificate must be valid at `now`.
     pub fn resolve(&self, now: SystemTime, resolver: &mut Resolver<'_>) -> Server {
         self.check_listeners(resolver);
         let identity = if self.plaintext.value { self.no_identity(resolver) } else { self.identity(now, resolver) };
@@ -114,6 +118,7 @@ impl Written {
             idle_timeout: self.idle_timeout.value,
             body_timeout: self.body_timeout.value,
             max_body: self.max_body.value.0,
+            max_body_memory: self.max_body_memory.value.0,
             write_timeout: self.write_timeout.value,
             shutdown_delay: self.shutdown_delay.value,
             drain: self.drain.value,
@@ -125,13 +130,19 @@ impl Written {
 
     fn check_listeners(&self, resolver: &mut Resolver<'_>) {
         let (listen, admin) = (&self.listen, &self.admin);
+        if self.max_body_memory.is_readable() && self.max_body_memory.value.0 < self.max_body.value.0 {
+            let reason = "is less than server.max_body, the largest single body";
+            resolver.report(&self.max_body_memory.place, Mistake::new(reason, "raise it, or lower server.max_body"));
+        }
         if listen.is_readable() && admin.is_readable() && collide(listen.value, admin.value) {
             let reason = format!("is the same as server.listen, {}", listen.value);
             resolver.report(&admin.place, Mistake::new(reason, "give it a port of its own"));
         }
         if !admin.ip().to_canonical().is_loopback() {
-            let what =
-                format!("is {}: whoever reaches that address sees metrics and dashboard, without TLS", admin.value);
+            let what = format!(
+                "is {}: every client that reaches that address sees metrics and dashboard, without TLS",
+                admin.value
+            );
             resolver.warn("server.admin", &what);
         }
         if self.plaintext.value && !listen.ip().to_canonical().is_loopback() {
@@ -140,7 +151,7 @@ impl Written {
         }
     }
 
-    /// With `plaintext = true`: a certificate that is configured and not used is a contradiction.
+    /// Checks `plaintext = true`: a certificate that is configured and not used is a contradiction.
     fn no_identity(&self, resolver: &mut Resolver<'_>) -> Option<Identity> {
         for path in [&self.certificate, &self.private_key] {
             if path.is_written() {
@@ -186,7 +197,7 @@ impl Written {
             return hosts;
         }
         let Some(identity) = identity else {
-            // Also where the certificate could not be read: it has its problem already.
+            // Also if the certificate could not be read: that problem is already reported.
             return Hosts::any();
         };
         let names = identity.names();
@@ -208,7 +219,7 @@ impl Written {
                     if parsed.prefix_len() == 0 {
                         resolver.warn(
                             &network.place.key,
-                            "is everybody: any client can choose the address it is counted as",
+                            "includes every address: any client can choose the address it is counted as",
                         );
                     }
                     networks.push(parsed);
@@ -235,7 +246,7 @@ fn parse_network(text: &str) -> Result<IpNet, Mistake> {
     Ok(network)
 }
 
-/// True where the two cannot be bound at once. Port 0 is a free port each time; `[::]` takes IPv4 as well.
+/// Whether the two addresses cannot be bound at the same time. Port 0 is a free port each time; `[::]` takes IPv4 as well.
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let covers =
         |wide: SocketAddr, other: SocketAddr| wide.ip().is_unspecified() && (wide.is_ipv6() || other.is_ipv4());

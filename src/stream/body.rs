@@ -1,7 +1,7 @@
-//! The body of a streamed answer: sends each batch of a source the moment it is there, and heartbeats in silence.
+//! The body of a streamed answer: sends each batch of a source without delay, and heartbeats during silence.
 //!
-//! The client's connection polls the body, and the body polls the source: no task and no queue between them. A client that
-//! takes nothing stops the reading of the source.
+//! The client's connection polls the body, and the body polls the source: there is no task and no queue between them. If a
+//! client reads nothing, the source is not read.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,21 +15,21 @@ use tokio::time::Instant;
 use super::deadlines::Deadlines;
 use super::source::{Next, Source};
 
-/// The body. Dropping it drops the source.
+/// The response body. Dropping it drops the source.
 pub struct Body<S> {
     source: S,
-    /// When a heartbeat is due, and what it is.
+    /// The deadline of the next heartbeat, and its bytes.
     heartbeat: Option<(Deadlines, &'static [u8])>,
     ended: bool,
 }
 
 impl<S: Source> Body<S> {
-    /// Without heartbeats: the source has its own, or there are none.
+    /// Makes a body without heartbeats: the source has its own, or there are none.
     pub fn new(source: S) -> Self {
         Self { source, heartbeat: None, ended: false }
     }
 
-    /// With these heartbeats in silence, the first one after `first`.
+    /// Adds these heartbeats during silence, the first one after `first`.
     #[must_use]
     pub fn with_heartbeat(self, heartbeat: &'static [u8], every: Option<Duration>, first: Duration) -> Self {
         Self { heartbeat: every.map(|every| (Deadlines::heartbeat(every, first), heartbeat)), ..self }

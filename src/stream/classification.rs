@@ -1,7 +1,7 @@
 //! Requests for `auto` whose classification is pending: asks the classifier, and the easy model at the same time.
 //!
-//! No byte of the easy model leaves before the decision: what [`Completions::stream`] returns is one model's stream, and by
-//! then the other model's is cancelled.
+//! No byte of the easy model is sent before the decision: [`Completions::stream`] returns one model's stream, and by then
+//! the other model's stream is cancelled.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ impl Completions {
         }
     }
 
-    /// The plan, with the model that the classification selects.
+    /// Returns the plan with the model that the classification selects.
     pub(super) async fn classified(&self, plan: Plan, pending: &Pending, meter: &Meter) -> Result<Plan, Failure> {
         let decision = self.decide(&plan, pending, meter).await;
         meter.record().routed(decision);
@@ -63,7 +63,7 @@ impl Completions {
         }
     }
 
-    /// The same request to the hard model, within the caller's limits at that model.
+    /// Sends the same request to the hard model, within the caller's limits at that model.
     async fn to_hard(&self, plan: Plan, pending: &Pending, meter: &Meter) -> Result<Plan, Failure> {
         let hard = pending.auto.hard;
         self.reserve_at(hard, &plan, meter).await?;
@@ -83,9 +83,9 @@ impl Completions {
     /// Asks the classifier a question: see [`crate::routing::classifier::Question::plan`]. No cached verdict is used.
     ///
     /// # Errors
-    /// Why there is no verdict.
+    /// The reason why there is no verdict.
     pub async fn classify(&self, question: Plan, time: Duration, meter: &Meter) -> Result<Verdict, NoVerdict> {
-        // pinned here: `timeout` would move it, some kilobytes
+        // pinned here: `timeout` would move it, and it has several kilobytes
         let asked = pin!(self.get(question, meter));
         let whole = timeout(time, asked).await.map_err(|_| NoVerdict::Timeout)?;
         let whole = whole.map_err(NoVerdict::Failed)?;

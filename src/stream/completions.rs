@@ -1,6 +1,6 @@
 //! Answers a plan: makes the pending classification, then asks the candidates until one of them answers.
 //!
-//! Before the first output another model may be asked; after it, never: no answer is composed of two models' output.
+//! Before the first output, a fallback attempt is possible. After it, none is made: no answer has output of two models.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::stream::settings::Stream;
 use crate::upstream::failure::Failure;
 use families::request::Request;
 
-/// Every model of one configuration, ready to answer.
+/// All models of one configuration, and how to ask them.
 pub struct Completions {
     clients: ModelClients,
     failover: Failover,
@@ -33,7 +33,7 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// The models of `clients`, each with the same place in `failover`.
+    /// Makes the completions of the models of `clients`, each with the same index in `failover`.
     pub fn new(
         clients: ModelClients,
         failover: Failover,
@@ -43,17 +43,17 @@ impl Completions {
         Self { clients, failover, router, limiter, limits }
     }
 
-    /// Every model.
+    /// Returns the table of all models.
     pub fn models(&self) -> &Table {
         self.failover.models()
     }
 
-    /// The bounds of each stream.
+    /// Returns the bounds of each stream.
     pub fn rules(&self) -> &Stream {
         self.clients.rules()
     }
 
-    /// The models to ask for this request, in order: see [`Failover::candidates`].
+    /// Returns the models to ask for this request, in order: see [`Failover::candidates`].
     pub fn candidates(&self, first: ModelId, request: &Request, caller: &Caller) -> Vec<ModelId> {
         self.failover.candidates(first, request, caller)
     }
@@ -74,9 +74,9 @@ impl Completions {
         }
     }
 
-    /// Gets the whole answer of the first candidate that has one. It is never hedged: before its end, a slow answer looks like
-    /// a long one. No candidate is asked before the classification: an answer that is not streamed is paid in full, and its
-    /// client waits for the last token in any case.
+    /// Gets the whole answer of the first candidate that has one. It is never hedged, because a slow answer looks like a
+    /// long one until its end. No candidate is asked before the classification: an answer that is not streamed is paid in
+    /// full, and its client waits for the last token in any case.
     ///
     /// # Errors
     /// The last candidate's failure, or a limit of the caller at the model that the classification selects.
@@ -106,8 +106,8 @@ impl Completions {
         Ok(opened)
     }
 
-    /// The deadline of all attempts together counts from the request's head: an upstream that sends something now and then
-    /// exceeds no other timeout.
+    /// Returns the bounds of all attempts. Their common deadline counts from the request's head, because an upstream that
+    /// sends something from time to time exceeds no other timeout.
     fn bounds<'a>(&self, plan: &'a Plan, meter: &Meter, may_hedge: bool) -> Candidates<'a> {
         let (started, whole, first) = (meter.started(), self.rules().max_duration, self.failover.rules().deadline);
         let deadline =
@@ -115,18 +115,18 @@ impl Completions {
         Candidates {
             models: &plan.candidates,
             request_id: plan.request_id.to_str().unwrap_or_default(),
-            // the question to the classifier is no request of a client
+            // the question to the classifier is not a client's request
             is_answer: plan.purpose == Purpose::Answer,
             may_hedge,
             deadline,
         }
     }
 
-    /// Whether a request may share the answer to another one that was classified so: the caller's limits at the hard model
-    /// hold for it, too.
+    /// Checks whether a request may share the answer to another request with this classification: the caller's limits at the
+    /// hard model apply to it, too.
     ///
     /// # Errors
-    /// [`Failure::Limited`]: it exceeds them.
+    /// [`Failure::Limited`] if the caller exceeds a limit.
     pub async fn admit_subscriber(
         &self,
         plan: &Plan,
@@ -141,7 +141,7 @@ impl Completions {
         }
     }
 
-    /// Reserves of the caller's limits at this model; those for all models are reserved already.
+    /// Reserves the caller's limits at this model. The limits for all models are reserved already.
     pub(super) async fn reserve_at(&self, model: ModelId, plan: &Plan, meter: &Meter) -> Result<(), Failure> {
         let model = self.models().get(model);
         let tokens = self.limits.reserve(&plan.request, model.context);

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::settings::Stream;
 use super::timer::Timer;
 
-/// The deadlines.
+/// The deadlines of one stream.
 pub struct Deadlines {
     timer: Timer,
     heartbeat: Option<Duration>,
@@ -23,27 +23,27 @@ pub struct Deadlines {
 /// Which deadline is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// Nothing was sent for so long that a heartbeat is due.
+    /// Nothing was sent for the heartbeat interval.
     Heartbeat,
-    /// The upstream was silent for too long.
+    /// The idle timeout of the upstream is over.
     Idle,
     /// The stream has reached its maximum duration.
     End,
 }
 
 impl Deadlines {
-    /// Heartbeats alone, each after so much silence, the first one after `first`. Some proxies hold the head back until a
-    /// body begins, so the first one may be due at once.
+    /// Makes deadlines with heartbeats only, each after this silence, the first one after `first`. Some proxies hold the
+    /// head back until a body begins, so the first one may be due at once.
     pub fn heartbeat(every: Duration, first: Duration) -> Self {
         let now = Instant::now();
-        // as if something had been sent before
+        // as if something had been sent `every - first` ago
         let sent = (now + first).checked_sub(every).unwrap_or(now);
         let timer = Timer::at(now + first);
         Self { timer, heartbeat: Some(every), idle: None, end: None, sent }
     }
 
-    /// Of a stream that is read from an upstream and began at `started`. A stream that goes into a log has no heartbeats of
-    /// its own, because each reader of the log has. `heard` is as in [`Deadlines::poll`].
+    /// Makes the deadlines of a stream that is read from an upstream and began at `started`. A stream that goes into a log
+    /// has no heartbeats, because each reader of the log has its own. `heard` is as in [`Deadlines::poll`].
     pub fn of_upstream(rules: &Stream, started: Instant, heartbeats: bool, heard: Option<Instant>) -> Self {
         let (sent, end) = (Instant::now(), started + rules.max_duration);
         let heartbeat = rules.heartbeat.filter(|_| heartbeats);
@@ -52,7 +52,7 @@ impl Deadlines {
         Self { timer: Timer::at(first), heartbeat, idle: Some(rules.idle_timeout), end: Some(end), sent }
     }
 
-    /// Something is sent now.
+    /// Notes that something is sent now.
     pub fn sent(&mut self, now: Instant) {
         self.sent = now;
     }
@@ -62,13 +62,13 @@ impl Deadlines {
         self.end.is_some_and(|end| now >= end)
     }
 
-    /// The upstream's silence counts from here on: the only moment at which a deadline moves nearer.
+    /// Starts the idle timeout at `heard`. This is the only moment at which a deadline moves nearer.
     pub fn watch_idle(&mut self, heard: Instant) {
         let next = self.next(Some(heard));
         self.timer.set(next);
     }
 
-    /// Ready once a deadline is reached. `heard` is when the upstream was last heard, or `None` while its silence does not
+    /// Ready once a deadline is reached. `heard` is when the upstream last sent bytes, or `None` while its silence does not
     /// count. A heartbeat that is due while none may be written is left out.
     pub fn poll(&mut self, cx: &mut Context<'_>, heard: Option<Instant>, may_write: impl Fn() -> bool) -> Poll<Due> {
         while self.timer.poll(cx).is_ready() {
@@ -96,7 +96,7 @@ impl Deadlines {
         Some(heard? + self.idle?)
     }
 
-    /// The earliest deadline. There is a heartbeat or an end, always.
+    /// Returns the earliest deadline. There is always a heartbeat or an end.
     fn next(&self, heard: Option<Instant>) -> Instant {
         let heartbeat = self.heartbeat.map(|every| self.sent + every);
         let deadlines = [self.end, self.idle_end(heard), heartbeat];

@@ -10,36 +10,36 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub struct Batch {
     run: Run,
-    /// When the last byte came in. `None` for the gateway's own bytes, which are not measured.
+    /// When the last byte came in; `None` for the gateway's own bytes, which are not measured.
     pub complete: Option<Instant>,
-    /// What is known of the events.
+    /// The flags of the events.
     pub flags: Flags,
 }
 
-/// What is known of an event. A batch has the flags of all of its events.
+/// The properties of an event. A batch has the flags of all of its events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flags(u8);
 
 impl Flags {
-    /// It has output: content, reasoning, a refusal or a tool call.
+    /// The event has output: content, reasoning, a refusal or a tool call.
     pub const OUTPUT: Self = Self(1);
-    /// It has nothing but the usage. Only clients that ask for it get it.
+    /// The event has only the usage. It is sent only to clients that ask for it.
     pub const USAGE_ONLY: Self = Self(1 << 1);
-    /// It has data: a client dispatches it.
+    /// The event has data: a client dispatches it.
     pub const DATA: Self = Self(1 << 2);
-    /// It has an `id` or a `retry` field.
+    /// The event has an `id` or a `retry` field.
     pub const ID_OR_RETRY: Self = Self(1 << 3);
-    /// It lacks its blank line: the stream ended without it.
+    /// The event lacks its blank line: the stream ended without it.
     pub const UNENDED: Self = Self(1 << 4);
-    /// It proves that the stream is complete, and is the last event: `[DONE]`, in chat.
+    /// The event proves that the stream is complete, and is the last one: `[DONE]`, in chat.
     pub const DONE: Self = Self(1 << 5);
 
-    /// The bits of these flags.
+    /// Returns the bits of these flags.
     pub const fn bits(self) -> u8 {
         self.0
     }
 
-    /// The flags of these bits.
+    /// Returns the flags of these bits.
     pub const fn from_bits(bits: u8) -> Self {
         Self(bits)
     }
@@ -49,7 +49,7 @@ impl Flags {
         self.0 & flags.0 == flags.0
     }
 
-    /// These flags, or none.
+    /// Returns these flags if the condition is true, else none.
     #[must_use]
     pub const fn when(self, condition: bool) -> Self {
         Self(self.0 * condition as u8)
@@ -65,22 +65,22 @@ impl BitOr for Flags {
 }
 
 impl Batch {
-    /// Events of an upstream.
+    /// Makes a batch of an upstream's events.
     pub fn new(run: impl Into<Run>, complete: Instant, flags: Flags) -> Self {
         Self { run: run.into(), complete: Some(complete), flags }
     }
 
-    /// Bytes that the gateway writes itself, or has measured before.
+    /// Makes a batch of bytes that the gateway writes itself, or has measured before.
     pub fn own(bytes: Bytes, flags: Flags) -> Self {
         Self { run: bytes.into(), complete: None, flags }
     }
 
-    /// The bytes of all events.
+    /// Returns the bytes of all events.
     pub fn as_slice(&self) -> &[u8] {
         self.run.as_slice()
     }
 
-    /// The bytes of all events, as one slice of the chunk.
+    /// Returns the bytes of all events, as one slice of the chunk.
     pub fn into_bytes(self) -> Bytes {
         self.run.into_bytes()
     }
@@ -88,7 +88,7 @@ impl Batch {
     /// Adds events that follow these directly in the same chunk.
     ///
     /// # Errors
-    /// Returns the events if they do not.
+    /// Returns the events if they do not follow directly.
     pub fn join(&mut self, next: Batch) -> Result<(), Batch> {
         let Batch { run, complete, flags } = next;
         match self.run.append(run) {

@@ -1,4 +1,4 @@
-//! An upstream's answer as events: read, framed and understood. Nothing frames or reads them again.
+//! An upstream's answer as events: they are read, framed and parsed here, and not again in later stages.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -26,14 +26,14 @@ pub type Opening = Pin<Box<dyn Future<Output = Result<Opened, Failure>> + Send>>
 
 /// A stream whose first output has come in.
 pub struct Opened {
-    /// What came before the first output, and that.
+    /// The events up to the first output, included.
     pub held: Vec<Batch>,
-    /// What follows.
+    /// The events after them.
     pub feed: Box<Feed>,
 }
 
 impl Opened {
-    /// What was held is complete, as far as the client is concerned, at the commit point: before it, nothing may leave.
+    /// Makes an opened stream. The held events count as complete at the commit point, because nothing may be sent before it.
     pub fn new(held: Vec<Batch>, feed: Box<Feed>) -> Self {
         match held.last().map(|batch| batch.complete) {
             Some(Some(committed)) => Self { held, feed }.committed(committed),
@@ -41,7 +41,7 @@ impl Opened {
         }
     }
 
-    /// The same, where the commit point comes later than the first output.
+    /// Sets a commit point that is later than the first output.
     pub fn committed(mut self, at: Instant) -> Self {
         self.held.iter_mut().for_each(|batch| batch.complete = Some(at));
         self
@@ -54,25 +54,27 @@ pub struct Feed {
     framer: Framer,
     family: &'static dyn Family,
     reader: Box<dyn EventReader>,
-    /// Events of the last read that are still to be taken, one by one.
+    /// Events of the last read that are not returned yet.
     ready: VecDeque<Batch>,
     failed: Option<Failure>,
     attempt: Attempt,
-    /// Learns of what goes wrong after the first output, too.
+    /// Reports failures after the first output, too.
     permit: Option<AttemptPermit>,
-    /// The client asked for the usage-only chunk itself.
+    /// The client asked for the usage-only chunk.
     pass_usage: bool,
-    /// The last event was handed on: what belongs to it still is, too.
+    /// The last event was returned, so the events that belong to it are returned, too.
     passed: bool,
     /// When bytes last came in, or the stream began.
     heard: Instant,
-    /// How many more bytes may come in before there is output; those that stay inside count as well, for a small event that
-    /// is held keeps alive the whole buffer that it came in.
+    /// How many more bytes may come in without output. Before the first output, suppressed events count as well, for a small
+    /// event that is held keeps alive the whole buffer that it came in. Afterwards this bounds the work for an upstream that
+    /// sends comments without end.
     allowance: usize,
+    max_event: usize,
 }
 
-/// Chunks without a batch that are read in one poll. An upstream that always has more, all of it to be kept inside, would
-/// else hold up its neighbours on the same worker.
+/// The most chunks without a batch that are read in one poll. An upstream that always has more, none of it for the client,
+/// would otherwise block the other streams of the worker.
 const MAX_CHUNKS: usize = 16;
 
 /// What is done with an event.
@@ -83,7 +85,7 @@ enum Verdict {
 }
 
 impl Feed {
-    /// Reads the answer to this request. `max_event` is in bytes. Events with nothing but usage are suppressed, unless the
+    /// Reads the answer to this request. `max_event` is in bytes. Events with only the usage are suppressed, unless the
     /// client asks for them.
     pub fn new(body: AnswerBody, max_event: usize, request: &Request, attempt: Attempt) -> Self {
         let family = request.family();
@@ -100,61 +102,62 @@ impl Feed {
             passed: false,
             heard: Instant::now(),
             allowance: max_event,
+            max_event,
         }
     }
 
-    /// What the completion has produced so far.
+    /// Returns what the completion has produced so far.
     pub fn tally(&self) -> &Tally {
         self.attempt.tally()
     }
 
-    /// The family of the events.
+    /// Returns the family of the events.
     pub fn family(&self) -> &'static dyn Family {
         self.family
     }
 
-    /// Has read all events up to here, so that it can write the event that ends the stream.
+    /// Returns the reader that has read all events so far, so that it can write the event that ends the stream.
     pub fn reader(&self) -> &dyn EventReader {
         &*self.reader
     }
 
-    /// The attempt whose answer it is.
+    /// Returns the attempt whose answer this is.
     pub fn attempt_mut(&mut self) -> &mut Attempt {
         &mut self.attempt
     }
 
-    /// From here on, a failure counts against who is being tried.
+    /// Sets the permit: from now on, a failure is reported to the circuit breaker.
     pub fn judge_by(&mut self, permit: AttemptPermit) {
         self.permit = Some(permit);
     }
 
-    /// It ends before its time.
+    /// Reports that the stream failed before its end.
     pub fn failed(&mut self, failure: &Failure) {
         self.attempt.failed(failure);
         self.permit.take().into_iter().for_each(|mut permit| permit.failed(failure));
     }
 
-    /// The `vary` of the upstream's answer.
+    /// Returns the `vary` of the upstream's answer.
     pub fn vary(&self) -> Option<&HeaderValue> {
         self.body.vary.as_ref()
     }
 
-    /// Whether the terminal event was seen and all before it was handed on.
+    /// Whether the terminal event was read and all events before it were returned.
     pub fn is_done(&self) -> bool {
         self.tally().done && self.ready.is_empty()
     }
 
-    /// When the upstream was last heard: a comment, or a part of an event, is no silence.
+    /// Returns when the upstream last sent bytes: a comment, or a part of an event, counts.
     pub fn heard(&self) -> Instant {
         self.heard
     }
 
-    /// Whether a line of the gateway's own may be written now: not between the CR and the LF of a line end.
+    /// Whether the gateway may write a line of its own now: not between the CR and the LF of a line end.
     pub fn is_between_events(&self) -> bool {
         !self.framer.awaits_lf()
     }
 
-    /// The next event: `None` at the proper end.
+    /// Returns the next event, or `None` at the proper end.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Batch>, Failure>> {
         for _ in 0..MAX_CHUNKS {
             if let Some(batch) = self.ready.pop_front() {
@@ -180,7 +183,7 @@ impl Feed {
         Poll::Pending
     }
 
-    /// Adds the events of the same read that follow this one directly: what a client gets in one write.
+    /// Adds the events of the same read that follow this one directly: a client gets them in one write.
     pub fn join_ready(&mut self, batch: &mut Batch) {
         while let Some(next) = self.ready.pop_front() {
             if let Err(next) = batch.join(next) {
@@ -189,28 +192,27 @@ impl Feed {
         }
     }
 
-    /// The next event, awaited.
+    /// Waits for the next event.
     pub async fn next(&mut self) -> Result<Option<Batch>, Failure> {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// Lets go of the upstream: after a proper end its connection is kept for the next request, else it is closed. The
-    /// attempt, which is settled here, is let go of once the last event has left, which the task of the client's connection
-    /// is about to see to: nothing is published before.
+    /// Releases the upstream: after a proper end its connection goes back to the pool, otherwise it is closed. The attempt is
+    /// settled here, and dropped after the task of the client's connection has sent the last event: nothing is published before.
     pub fn finish(mut self) {
         self.attempt.settle();
         if !self.tally().done {
             return;
         }
         tokio::spawn(async move {
-            // over HTTP/2 the connection has a task of its own, which is woken behind this one
+            // over HTTP/2 the connection has a task of its own, which runs after this one
             yield_now().await;
             drop(self.attempt);
             if self.body.is_open() {
-                // what follows `[DONE]` is the end of the body, nearly always
+                // after `[DONE]`, the next thing is nearly always the end of the body
                 self.body.read_rest().await;
             } else {
-                self.body.keep();
+                self.body.release();
             }
         });
     }
@@ -218,7 +220,7 @@ impl Feed {
     fn take_in(&mut self, chunk: Bytes) {
         let complete = Instant::now();
         self.heard = complete;
-        let length = chunk.len();
+        let (length, outputs) = (chunk.len(), self.tally().output_events);
         self.framer.push(chunk);
         while self.failed.is_none() && !self.tally().done {
             let event = match self.framer.next_event() {
@@ -238,7 +240,9 @@ impl Feed {
                 Verdict::Fail(failure) => self.failed = Some(failure),
             }
         }
-        if self.tally().output_events > 0 {
+        if self.tally().output_events > outputs {
+            // the next event may be of this size, too, and be followed by as much
+            self.allowance = self.max_event.saturating_mul(2);
             return;
         }
         match self.allowance.checked_sub(length) {
@@ -252,7 +256,7 @@ impl Feed {
         let data = match (fields.kind, fields.data) {
             (Kind::Data, Some(data)) => data,
             (Kind::Comment, _) => return Verdict::Pass(Flags::default()),
-            // a block without data has no meaning to a client, and a lone `retry:` or `id:` breaks openai-python
+            // a block without data means nothing to a client, and a single `retry:` or `id:` breaks openai-python
             (Kind::Field | Kind::Data, _) => return Verdict::Suppress,
             (Kind::Blank, _) if self.passed => return Verdict::Pass(Flags::default()),
             (Kind::Blank, _) => return Verdict::Suppress,
@@ -272,7 +276,8 @@ impl Feed {
         }
     }
 
-    /// The body has ended where the upstream wanted it to: is the completion whole?
+    /// Handles a body that ended properly: returns a last event without a blank line, or a failure if the completion is not
+    /// complete.
     fn ended(&mut self) -> Result<Option<Batch>, Failure> {
         let rest = Fields::of(self.framer.unfinished());
         let last = rest.data.as_deref().map(|data| self.reader.read(rest.name, data)).unwrap_or_default();
@@ -282,11 +287,11 @@ impl Feed {
                 self.attempt.tally_mut().add(&last);
                 let flags = Flags::DATA | Flags::DONE | Flags::UNENDED | Flags::ID_OR_RETRY.when(rest.id_or_retry);
                 let bytes = Bytes::copy_from_slice(self.framer.unfinished());
-                self.body.keep();
+                self.body.release();
                 Ok(Some(Batch::new(bytes, Instant::now(), flags)))
             }
             Kind::Blank | Kind::Comment if self.tally().finished => {
-                self.body.keep();
+                self.body.release();
                 Ok(None)
             }
             _ => Err(Failure::Broken),

@@ -1,5 +1,6 @@
-//! One stream on its way to the client. A [`source`](source::Source) yields events: a completion that an upstream streams ([`upstream_source`]),
-//! a reader of a [`log`], or what the cache makes. Its sink is a [`body`] or the [writer](log::writer) of a log.
+//! One stream on its way to the client. A [`source`](source::Source) yields events: a completion that an upstream streams
+//! ([`upstream_source`]), a reader of a [`log`], or an answer from the cache. Its sink is a [`body`] or the
+//! [writer](log::writer) of a log.
 
 pub mod body;
 mod classification;

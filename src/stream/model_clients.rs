@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::metering::attempt::Attempt;
 use crate::metering::meter::Meter;
 use crate::models::{Model, ModelId, Table, Target};
+use crate::offload;
 use crate::routing::plan::Plan;
 use crate::stream::event::Flags;
 use crate::stream::feed::{Feed, Opened};
@@ -27,9 +28,9 @@ const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
 /// The clients of all models.
 pub struct ModelClients {
-    /// In the order of the configuration: [`crate::models::UpstreamId`] is the place.
+    /// The clients, indexed by [`crate::models::UpstreamId`], in the order of the configuration.
     clients: Vec<Arc<Client>>,
-    /// In the order of the table: [`ModelId`] is the place.
+    /// The targets, indexed by [`ModelId`], in the order of the table.
     targets: Vec<Arc<Target>>,
     models: Table,
     rules: Stream,
@@ -39,15 +40,17 @@ pub struct ModelClients {
 pub struct Whole {
     /// The upstream's own bytes.
     pub body: Bytes,
-    /// What is in it.
+    /// The parsed answer.
     pub answer: Answer,
     /// The answer's `vary`.
     pub vary: Option<HeaderValue>,
 }
 
 impl ModelClients {
+    /// Makes a client for each upstream.
+    ///
     /// # Errors
-    /// Which upstream cannot be used, and why.
+    /// Names the upstream that cannot be used, and the reason.
     pub fn new(upstreams: &[Upstream], models: &Table, rules: &Stream) -> Result<Self, String> {
         let client = |upstream: &Upstream| {
             Client::new(upstream).map(Arc::new).map_err(|error| format!("upstream `{}`: {error}", upstream.name))
@@ -58,7 +61,7 @@ impl ModelClients {
         Ok(Self { clients, targets, models: models.clone(), rules: rules.clone() })
     }
 
-    /// The bounds of each stream.
+    /// Returns the bounds of each stream.
     pub fn rules(&self) -> &Stream {
         &self.rules
     }
@@ -71,7 +74,7 @@ impl ModelClients {
     /// Opens a stream, up to its first output.
     ///
     /// # Errors
-    /// There is no output.
+    /// The reason why there is no output.
     pub async fn stream(&self, id: ModelId, plan: &Plan, meter: &Meter) -> Result<Opened, Failure> {
         let mut attempt = self.begin(id, plan, meter);
         let began = attempt.began();
@@ -85,7 +88,7 @@ impl ModelClients {
     /// Gets a whole answer.
     ///
     /// # Errors
-    /// There is none.
+    /// The reason why there is no answer.
     pub async fn whole(&self, id: ModelId, plan: &Plan, meter: &Meter) -> Result<Whole, Failure> {
         let mut attempt = self.begin(id, plan, meter);
         let mut body = self.send(id, plan, &mut attempt).await?;
@@ -95,7 +98,7 @@ impl ModelClients {
         tally.usage = answer.usage;
         tally.output_bytes = answer.text_bytes;
         attempt.answers();
-        body.keep();
+        body.release();
         Ok(Whole { body: bytes, answer, vary: body.vary.take() })
     }
 
@@ -103,7 +106,7 @@ impl ModelClients {
         Attempt::begin(meter, &self.targets[id.0], plan.request.estimated_prompt_tokens(), plan.purpose)
     }
 
-    /// Up to the head of the answer, within a bound of time.
+    /// Sends the request and waits for the head of the answer, within a timeout.
     async fn send(&self, id: ModelId, plan: &Plan, attempt: &mut Attempt) -> Result<AnswerBody, Failure> {
         let (model, streaming) = (self.models.get(id), plan.request.stream());
         let call = Call {
@@ -115,11 +118,11 @@ impl ModelClients {
         };
         let (patience, silent) = match streaming {
             true => (self.rules.first_event_timeout, Failure::SilentBeforeFirstEvent),
-            // a whole answer has no events: it is silent until its head, then between its bytes
-            false => (self.rules.idle_timeout, Failure::SilentBetweenEvents),
+            // a whole answer has no events: the upstream is silent until it is complete
+            false => (self.rules.whole_timeout, Failure::SilentBeforeWhole),
         };
         let answer = {
-            // pinned here: `timeout` would move it, some kilobytes
+            // pinned here: `timeout` would move it, and it has several kilobytes
             let sending = pin!(self.clients[model.upstream.0].send(&call, || attempt.sent()));
             timeout(patience, sending).await
         };
@@ -164,14 +167,17 @@ async fn first_output(mut feed: Box<Feed>, mut silent_since: Instant, rules: &St
     }
 }
 
-/// Reads an answer that is not streamed to its end, and what is in it.
+/// Reads an answer that is not streamed to its end, and parses it.
 async fn take_whole(
     body: &mut AnswerBody,
     patience: Duration,
-    family: &dyn Family,
+    family: &'static dyn Family,
 ) -> Result<(Bytes, Answer), Failure> {
     let bytes = collect(body, patience).await?;
-    let answer = family.read_answer(&bytes)?;
+    let input = bytes.clone();
+    let answer = offload::run(bytes.len(), move || family.read_answer(&input)).await;
+    // a panic is a defect of the gateway, but only of this attempt: another model can still answer
+    let answer = answer.map_err(|_| Failure::BadBody("it cannot be read"))??;
     Ok((bytes, answer))
 }
 

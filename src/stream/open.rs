@@ -1,4 +1,4 @@
-//! The streams that are open now, so that all can be ended when the time of a drain is over.
+//! The list of open streams, so that all can be ended when the drain time is over.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -7,7 +7,7 @@ use prometheus::IntGauge;
 
 /// A stream that can be ended from outside.
 pub trait Cut: Send + Sync {
-    /// Ends the stream now, honestly: the gateway is shutting down.
+    /// Ends the stream now with an error event: the gateway is shutting down.
     fn cut(&self);
 }
 
@@ -20,19 +20,19 @@ pub struct OpenStreams {
 #[derive(Default)]
 struct Slots {
     next: u64,
-    /// All were cut: whoever enters now is late.
+    /// All were cut: a stream that enters now is cut at once.
     cut: bool,
     open: HashMap<u64, Weak<dyn Cut>>,
 }
 
-/// A place in the list; the stream leaves the list when it is dropped.
+/// An entry in the list. Dropping it removes the stream from the list.
 pub struct Ticket {
     list: Arc<OpenStreams>,
     number: u64,
 }
 
 impl OpenStreams {
-    /// An empty list; `active` follows its length.
+    /// Makes an empty list; `active` shows its length.
     pub fn new(active: IntGauge) -> Arc<Self> {
         Arc::new(Self { streams: Mutex::default(), active })
     }
@@ -50,9 +50,9 @@ impl OpenStreams {
         Ticket { list: Arc::clone(self), number }
     }
 
-    /// Ends every stream, and each that enters later.
+    /// Ends every stream, and each one that enters later.
     pub fn cut(&self) {
-        // a stream that is dropped meanwhile leaves the list: the lock must not be held
+        // a stream that is dropped here leaves the list: the lock must not be held
         let mut slots = self.slots();
         slots.cut = true;
         let open: Vec<Arc<dyn Cut>> = slots.open.values().filter_map(Weak::upgrade).collect();

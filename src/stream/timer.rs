@@ -1,5 +1,5 @@
-//! The one timer type of the streams. It costs little while it is not due: a stream is polled a few times per event, and its
-//! deadlines come rarely.
+//! The timer of the streams. It costs little while it is not due: a stream is polled several times per event, and its
+//! deadlines are rare.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -11,28 +11,28 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// A deadline that can be moved.
 pub struct Timer {
     sleep: Pin<Box<Sleep>>,
-    /// The task that it wakes; `None` from each `set` to the next poll.
+    /// The task to wake; `None` from each `set` to the next poll.
     waker: Option<Waker>,
 }
 
 impl Timer {
-    /// Due at this instant.
+    /// Makes a timer for this instant.
     pub fn at(deadline: Instant) -> Self {
         Self { sleep: Box::pin(sleep_until(deadline)), waker: None }
     }
 
-    /// From now on due at this instant.
+    /// Moves the timer to this instant.
     pub fn set(&mut self, deadline: Instant) {
         self.sleep.as_mut().reset(deadline);
         self.waker = None;
     }
 
-    /// Ready once it is due, and until it is set anew. Else it wakes the task that polled last.
+    /// Ready once it is due, and until it is set again. Otherwise it wakes the task that polled last.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.sleep.is_elapsed() && self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             return Poll::Pending;
         }
-        // unconstrained: reading may have used up the task's budget, every time, and the deadline holds all the same
+        // unconstrained: reading may have used up the task's budget, and the deadline must still be checked
         let polled = pin!(unconstrained(self.sleep.as_mut())).poll(cx);
         self.waker = polled.is_pending().then(|| cx.waker().clone());
         polled
@@ -99,7 +99,7 @@ mod tests {
         advance(SECOND).await;
         assert_eq!(task.woken(), 1);
         assert!(task.poll(&mut timer).is_ready());
-        // due before anybody asked
+        // due before the first poll
         timer.set(Instant::now() + SECOND);
         advance(2 * SECOND).await;
         assert!(task.poll(&mut timer).is_ready());

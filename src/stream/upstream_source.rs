@@ -1,7 +1,7 @@
-//! A completion that an upstream streams: the source of a direct answer, and of what goes into a log.
+//! A completion that an upstream streams: the source of a direct answer, and of the answers in a log.
 //!
-//! It is read when it is polled, so a sink that takes nothing stops the reading upstream. Every end is honest: the
-//! upstream's own, or one error event.
+//! It is read when it is polled, so a sink that takes nothing stops the reading upstream. Every stream ends with the
+//! upstream's own end or with one error event.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,30 +24,30 @@ use crate::metrics::Outcome;
 use crate::spend::tally::Tally;
 use crate::upstream::failure::Failure;
 
-/// The source. Dropping it cancels the upstream's completion and settles the meter.
+/// The source of an upstream's stream. Dropping it cancels the upstream's completion and settles the meter.
 pub struct UpstreamSource {
     core: Arc<Mutex<Core>>,
     _ticket: Ticket,
 }
 
-/// How far a completion has come.
+/// How far a completion is at the commit point.
 pub enum Start {
-    /// Its first output is there.
+    /// The first output has come in.
     Opened(Opened),
-    /// The head goes out before the first output. The events will be of this family.
+    /// The head is sent before the first output. The events will be of this family.
     Opening(Opening, &'static dyn Family),
 }
 
-/// Where a completion goes.
+/// The destination of a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sink {
-    /// To one client: events of one read go out in one batch, and heartbeats between them.
+    /// One client: events of one read are sent in one batch, with heartbeats between batches.
     Body,
-    /// Into a log, event by event. Its readers have heartbeats of their own.
+    /// A log, event by event. Its readers have heartbeats of their own.
     Log,
 }
 
-/// What holds for all streams of a gateway.
+/// What all streams of a gateway share.
 #[derive(Clone, Copy)]
 pub struct Streams<'a> {
     /// The deadlines.
@@ -59,7 +59,7 @@ pub struct Streams<'a> {
 struct Core {
     family: &'static dyn Family,
     phase: Phase,
-    /// What is to be sent before anything else.
+    /// Events that are sent before anything else.
     held: VecDeque<Batch>,
     broken: Option<Box<Broken>>,
     sink: Sink,
@@ -69,16 +69,16 @@ struct Core {
 }
 
 enum Phase {
-    /// The head went out at `commit_after`; no output yet.
+    /// The head was sent at `commit_after`; there is no output yet.
     Opening(Opening),
     Reading(Box<Feed>),
-    /// It ends here; what it has produced.
+    /// The stream has ended. Holds what it has produced.
     Ended(Tally),
 }
 
 impl UpstreamSource {
-    /// A completion from here on. Without output, the heartbeats of a body begin at once, and a failure is an event of the
-    /// stream.
+    /// Makes the source of a completion. Without output, the heartbeats of a body begin at once, and a failure is an event
+    /// of the stream.
     pub fn new(start: Start, sink: Sink, meter: Meter, streams: Streams<'_>) -> Self {
         let (heard, family) = match &start {
             Start::Opened(opened) => (Some(opened.feed.heard()), opened.feed.family()),
@@ -134,6 +134,10 @@ impl Core {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         loop {
             if let Some(batch) = self.held.pop_front() {
+                if self.held.is_empty() {
+                    // it fills no more: its memory would be held for as long as the stream is open
+                    self.held = VecDeque::new();
+                }
                 return Poll::Ready(Next::Events(self.hand_over(batch)));
             }
             match self.poll_upstream(cx) {
@@ -148,7 +152,7 @@ impl Core {
         }
     }
 
-    /// The upstream's next events; `None` where that has changed the phase.
+    /// Returns the upstream's next events, or `None` if the phase has changed.
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Batch>, Failure>> {
         match &mut self.phase {
             Phase::Reading(feed) => {
@@ -157,7 +161,7 @@ impl Core {
                     self.end(Outcome::Ok);
                     return Poll::Ready(Ok(None));
                 };
-                // an upstream that always has more never lets the timer have its turn
+                // an upstream that always has more events prevents the timer from being polled
                 if batch.complete.is_some_and(|complete| self.deadlines.is_over(complete)) {
                     return Poll::Ready(Err(Failure::TooLong));
                 }
@@ -184,7 +188,7 @@ impl Core {
         if let Some(complete) = batch.complete {
             self.meter.record().taken(complete, now, batch.flags.has(Flags::OUTPUT));
         }
-        // the end is known with the last event: it leaves in the same write
+        // the end is known with the last event: both are sent in the same write
         if let Phase::Reading(feed) = &self.phase
             && self.held.is_empty()
             && feed.is_done()
@@ -194,7 +198,7 @@ impl Core {
         batch
     }
 
-    /// Adds what is there of the same read.
+    /// Adds further events of the same read.
     fn join(&mut self, batch: &mut Batch) {
         while let Some(next) = self.held.pop_front() {
             if let Err(next) = batch.join(next) {
@@ -209,7 +213,7 @@ impl Core {
     fn poll_deadlines(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         let feed = match &mut self.phase {
             Phase::Reading(feed) => Some(feed),
-            // silence while the stream is being opened is watched there
+            // silence while the stream is being opened is watched elsewhere
             Phase::Opening(_) | Phase::Ended(_) => None,
         };
         let may_write = || feed.as_ref().is_none_or(|feed| feed.is_between_events());
@@ -269,7 +273,7 @@ impl Core {
             Phase::Opening(opening) => drop(opening),
             Phase::Ended(_) => return,
         }
-        // the attempts are settled by now: the bill is whole
+        // the attempts are settled by now, so the bill is complete
         self.meter.record().settle(outcome);
     }
 }

@@ -109,7 +109,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 }
 
 /// Appends the line of an event; the time is that since 1970-01-01 UTC. Returns `None` if the general formatter has to write
-/// the event; what was appended then has no meaning.
+/// the event; the appended text is then discarded.
 type Write = fn(&mut String, Duration, &Event<'_>) -> Option<()>;
 
 /// Writes common events itself and the others with the general formatter `F`.

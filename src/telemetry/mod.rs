@@ -1,3 +1,3 @@
-//! What the process reports about itself while it runs: the log.
+//! The log of the process.
 
 pub mod log;

@@ -1,4 +1,4 @@
-//! Where an upstream is: `https://host:port/prefix`. Pure.
+//! The address of an upstream: `https://host:port/prefix`. Pure.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,19 +14,19 @@ pub struct BaseUrl {
     pub tls: bool,
     /// A DNS name in lower case, or an IP address without brackets.
     pub host: String,
-    /// The written one, or 443 or 80.
+    /// The port in the URL, or 443 or 80.
     pub port: u16,
-    /// Without a trailing slash: `/v1`, or empty.
+    /// The path, without a trailing slash: `/v1`, or empty.
     pub prefix: String,
 }
 
 const MEND: &str = "write scheme, host and path, such as \"https://global-apis.com/v1\"";
 
 impl BaseUrl {
-    /// Reads the address of an upstream (RFC 3986 §3). No message repeats it: some put credentials there.
+    /// Parses the address of an upstream (RFC 3986 §3). No message repeats it, because it may contain credentials.
     ///
     /// # Errors
-    /// What is wrong, and the mend.
+    /// Describes what is wrong, and the fix.
     pub fn parse(text: &str) -> Result<Self, Mistake> {
         // `http::Uri` drops a fragment silently.
         if text.contains('#') {
@@ -58,7 +58,7 @@ impl BaseUrl {
         Ok(Self { tls, host: host(authority.host())?, port: port(authority, tls)?, prefix: prefix.to_owned() })
     }
 
-    /// True where the host is this machine, so that nothing sent there can be overheard.
+    /// Whether the host is this machine, so that other machines cannot read the traffic.
     pub fn is_loopback(&self) -> bool {
         // RFC 6761 §6.3: `localhost` is always the loopback interface.
         self.host == "localhost" || self.host.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
@@ -86,8 +86,8 @@ fn port(authority: &http::uri::Authority, tls: bool) -> Result<u16, Mistake> {
     }
 }
 
-/// True for lower-case letters, digits, hyphens and underscores in labels of 1 to 63, 253 in all (RFC 1035 §2.3.4),
-/// that cannot be taken for an IPv4 address (the last label is no number).
+/// Whether the name is a DNS name: lower-case letters, digits, hyphens and underscores in labels of 1 to 63, 253 in all (RFC
+/// 1035 §2.3.4), and not an IPv4 address (the last label is not a number).
 pub fn is_dns_name(name: &str) -> bool {
     let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
     let label = |label: &str| {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_told_from_the_rest() {
+    fn loopback_is_distinguished_from_other_hosts() {
         let is_loopback = |url: &str| BaseUrl::parse(url).unwrap().is_loopback();
         assert!(["http://localhost", "http://127.9.9.9:1", "http://[::1]"].into_iter().all(is_loopback));
         assert!(

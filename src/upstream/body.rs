@@ -1,4 +1,4 @@
-//! The body of a response, read off the connection by the task that serves the client.
+//! The body of a response, which the task of the client reads from the connection.
 
 use std::mem;
 use std::ops::Range;
@@ -13,32 +13,32 @@ use super::framing;
 use super::head::{BadHead, Head};
 use super::transfer::Decoder;
 
-/// A response body, as it comes in. Dropping it closes the connection.
+/// A response body that is being read. Dropping it closes the connection.
 pub(super) struct ResponseBody<T = Transport> {
     transport: T,
     progress: Progress,
 }
 
-/// How far a body has been read.
+/// The progress of reading a body.
 pub(super) struct Progress {
     decoder: Decoder,
     /// Content that came in together with the head.
     early: Bytes,
     /// Another request may follow on the connection.
     persistent: bool,
-    /// The connection has ended, and with it a body that has no other end.
+    /// The connection has ended. This ends a body that has no other end.
     closed: bool,
 }
 
-/// The body did not come to its proper end.
+/// The body did not end properly.
 #[derive(Debug)]
 pub(super) struct BrokenOff;
 
 impl Progress {
-    /// Begins the body of `head` with what came in behind it.
+    /// Starts the body of `head` with the bytes that came in behind it.
     ///
     /// # Errors
-    /// Where the body ends cannot be known.
+    /// The end of the body cannot be known.
     pub(super) fn begin(head: &Head, behind: &mut [u8]) -> Result<Self, BadHead> {
         let decoder = framing::decoder(head)?;
         let persistent = framing::is_persistent(head);
@@ -51,21 +51,21 @@ impl Progress {
     /// Returns where the content is in what was read.
     fn take_in(&mut self, bytes: &mut [u8]) -> Range<usize> {
         let found = self.decoder.decode(bytes);
-        // what follows the end was not asked for
+        // bytes behind the end were not requested
         self.persistent &= found.read == bytes.len();
         found.place
     }
 }
 
 impl<T: AsyncRead + Unpin> ResponseBody<T> {
-    /// A body that goes on with what the transport brings. Without `sent`, part of the request was not sent, and no other one
-    /// may follow.
+    /// Makes a body that continues with the bytes of the transport. If `sent` is false, a part of the request was not sent,
+    /// and the connection cannot be reused.
     pub(super) fn new(transport: T, mut progress: Progress, sent: bool) -> Self {
         progress.persistent &= sent;
         Self { transport, progress }
     }
 
-    /// The next bytes of the content: `None` at its proper end.
+    /// Returns the next bytes of the content, or `None` at its proper end.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         let Self { transport, progress } = self;
         if !progress.early.is_empty() {
@@ -89,14 +89,14 @@ impl<T: AsyncRead + Unpin> ResponseBody<T> {
         self.progress.is_ended()
     }
 
-    /// Returns the connection for another request; `None` if none can follow.
+    /// Returns the connection for another request, or `None` if it cannot be reused.
     pub(super) fn into_connection(self) -> Option<Connection<T>> {
         (self.progress.persistent && self.is_ended()).then_some(Connection { transport: self.transport })
     }
 }
 
 impl Progress {
-    /// Takes what was read, nothing at the end of the connection, and returns its content.
+    /// Takes the bytes of a read (none at the end of the connection) and returns their content.
     fn read(&mut self, bytes: &mut [u8]) -> Result<Bytes, BrokenOff> {
         if bytes.is_empty() {
             self.closed = self.decoder == Decoder::UntilClose;

@@ -1,7 +1,7 @@
-//! One upstream as the gateway sees it: one request out, one checked answer in.
+//! The client of one upstream: sends a request and checks the head of the answer.
 //!
-//! Headers pass by allow-list in both directions. Upwards go only those of [`super::request`]; downwards comes none but
-//! `vary`. The provider's key goes to the configured origin alone, for redirects are never followed.
+//! Headers pass by allow-list in both directions. Requests have only those of [`super::request`]; of the answer only `vary`
+//! is used. The provider's key is sent to the configured origin only, because redirects are never followed.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -24,9 +24,9 @@ pub use super::request::Call;
 use super::request::RequestHead;
 use super::settings::Upstream;
 
-/// Most bytes that are read of an error's body, and of what follows `[DONE]`.
+/// Most bytes that are read of an error's body, and after `[DONE]`.
 const MAX_REST: usize = 64 * 1024;
-/// How long is waited for those.
+/// The timeout of reading them.
 const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sends requests to one upstream.
@@ -41,14 +41,16 @@ pub struct Client {
 pub struct AnswerBody {
     /// The answer's `vary`, to be merged into the gateway's own.
     pub vary: Option<HeaderValue>,
-    /// `None` once it broke, or its connection went back to the pool.
+    /// `None` after a failure, or when the connection is back in the pool.
     body: Option<ResponseBody>,
     client: Arc<Client>,
 }
 
 impl Client {
+    /// Makes the client of this upstream.
+    ///
     /// # Errors
-    /// What in the configuration cannot be used.
+    /// Describes what in the configuration cannot be used.
     pub fn new(upstream: &Upstream) -> Result<Self, String> {
         Ok(Self {
             name: upstream.name.clone(),
@@ -62,18 +64,18 @@ impl Client {
         })
     }
 
-    /// The configured name.
+    /// Returns the configured name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Sends a call and checks the head of its answer. `begun` is called as soon as there is a connection: from then on the
-    /// upstream may be at work.
+    /// upstream may be working.
     ///
-    /// A request is sent again only when not one byte of it was sent on an idle connection.
+    /// A request is sent again only if no byte of it was sent on an idle connection.
     ///
     /// # Errors
-    /// There is no connection, no answer, or none that can be used.
+    /// There is no connection, no answer, or no usable answer.
     pub async fn send(self: &Arc<Self>, call: &Call, mut begun: impl FnMut()) -> Result<AnswerBody, Failure> {
         let request_head = self.request_head.write(call);
         loop {
@@ -96,7 +98,7 @@ impl Client {
         let body = AnswerBody { vary: joined(head, &header::VARY), body: Some(body), client: Arc::clone(self) };
         match head.status {
             StatusCode::OK => usable(head, streaming).map(|()| body),
-            // boxed, for it is rare, and each request would carry its state
+            // boxed, because it is rare and each request would carry its state
             _ => Err(Box::pin(refused(head, body)).await),
         }
     }
@@ -107,7 +109,7 @@ impl Client {
     }
 }
 
-/// What a status that is no success means.
+/// Returns the failure of a status that is not a success.
 async fn refused(head: &Head, body: AnswerBody) -> Failure {
     let wait = head.first(&header::RETRY_AFTER);
     let retry_after = wait.and_then(|wait| refusal::asked_for(wait, head.first(&header::DATE)));
@@ -115,13 +117,13 @@ async fn refused(head: &Head, body: AnswerBody) -> Failure {
     Failure::Refused(refusal::classify(head.status.as_u16(), retry_after, &text))
 }
 
-/// All lines of a list header as one (RFC 9110 §5.3).
+/// Returns all lines of a list header as one (RFC 9110 §5.3).
 fn joined(head: &Head, name: &HeaderName) -> Option<HeaderValue> {
     let lines: Vec<&[u8]> = head.all(name).collect();
     HeaderValue::from_bytes(&lines.join(&b", "[..])).ok().filter(|value| !value.is_empty())
 }
 
-/// Whether the head announces what was asked for: an event stream or JSON, in UTF-8, as it is.
+/// Checks that the head announces the requested form: an event stream or JSON, in UTF-8, without a coding.
 fn usable(head: &Head, streaming: bool) -> Result<(), Failure> {
     let is_identity = |coding: &[u8]| coding.eq_ignore_ascii_case(b"identity");
     if !head.all(&header::CONTENT_ENCODING).all(is_identity) {
@@ -147,7 +149,7 @@ fn usable(head: &Head, streaming: bool) -> Result<(), Failure> {
 }
 
 impl AnswerBody {
-    /// The next bytes: `None` at the proper end.
+    /// Returns the next bytes, or `None` at the proper end.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let next = ready!(body.poll(cx));
@@ -157,7 +159,7 @@ impl AnswerBody {
         Poll::Ready(next.map(|next| next.map_err(|_| Failure::Broken)))
     }
 
-    /// The next bytes, awaited.
+    /// Waits for the next bytes.
     pub async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
@@ -167,9 +169,9 @@ impl AnswerBody {
         self.body.as_ref().is_some_and(|body| !body.is_ended())
     }
 
-    /// Releases the connection for the next request, if the body has ended properly. The reader of the body decides: a
-    /// completion that ended without its end is no sign of an upstream in good health.
-    pub fn keep(&mut self) {
+    /// Releases the connection for the next request, if the body has ended properly. The reader of the body decides this: a
+    /// completion without its proper end is a sign of an unhealthy upstream.
+    pub fn release(&mut self) {
         if !self.is_open()
             && let Some(connection) = self.body.take().and_then(ResponseBody::into_connection)
         {
@@ -177,7 +179,7 @@ impl AnswerBody {
         }
     }
 
-    /// Reads what is left, within a bound of bytes and time, and releases the connection.
+    /// Reads the rest, within a bound of bytes and time, and releases the connection.
     pub async fn read_rest(mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         let read = async {
@@ -188,9 +190,9 @@ impl AnswerBody {
                 }
             }
         };
-        // late is not wrong here: what came in time is used
+        // after a timeout, the bytes so far are used
         let _ = tokio::time::timeout(REST_TIMEOUT, read).await;
-        self.keep();
+        self.release();
         rest
     }
 }

@@ -1,4 +1,4 @@
-//! From an upstream's base URL to a connected transport.
+//! Opens connections to an upstream's base URL.
 
 use tokio::net::TcpStream;
 
@@ -7,15 +7,17 @@ use crate::upstream::base_url::BaseUrl;
 use crate::upstream::settings::Upstream;
 use dial::{Connector, Target, Trust, Versions};
 
-/// Bytes to and from an upstream.
+/// A byte stream to an upstream.
 pub(super) type Transport = dial::Transport<TcpStream>;
 
-/// Makes connections to one upstream.
+/// Opens connections to one upstream.
 pub(super) struct Connect(Connector);
 
 impl Connect {
+    /// Makes the connector of this upstream.
+    ///
     /// # Errors
-    /// The upstream's host is no valid server name.
+    /// The upstream's host is not a valid server name.
     pub(super) fn new(upstream: &Upstream) -> Result<Self, String> {
         let base = &upstream.base;
         let scheme = if base.tls { "https" } else { "http" };
@@ -26,13 +28,13 @@ impl Connect {
         connector.map(Self).map_err(|error| error.to_string())
     }
 
-    /// A new connection, ready for HTTP.
+    /// Opens a new connection, ready for HTTP.
     pub(super) async fn open(&self) -> Result<Transport, Failure> {
         self.0.connect().await.map_err(Failure::NoConnection)
     }
 }
 
-/// `host` or `host:port`, as `host` headers and URLs write it: a default port is left out.
+/// Returns `host` or `host:port`, as in `host` headers and URLs: a default port is omitted.
 pub(super) fn authority(base: &BaseUrl) -> String {
     let host = if base.host.contains(':') { format!("[{}]", base.host) } else { base.host.clone() };
     let default_port = if base.tls { 443 } else { 80 };

@@ -9,11 +9,11 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::connect::Transport;
 
-/// Most bytes that one read takes in: what is read ahead of the client.
+/// Most bytes of one read: this is how far a read can be ahead of the client.
 const READ_AHEAD: usize = 32 * 1024;
 
 thread_local! {
-    /// Each read of a worker goes here, and what is content is copied out: a silent stream holds no buffer.
+    /// The read buffer of a worker. Content is copied out of it, so a silent stream holds no buffer.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_AHEAD].into());
 }
 
@@ -23,14 +23,14 @@ pub(super) struct Connection<T = Transport> {
 }
 
 impl<T: AsyncRead + Unpin> Connection<T> {
-    /// Whether another request can be sent: it is open, and nothing has come in that was not asked for.
+    /// Whether another request can be sent: the connection is open, and has no unrequested bytes.
     pub(super) fn is_reusable(&mut self) -> bool {
         let mut no_task = Context::from_waker(Waker::noop());
         poll_read(&mut self.transport, &mut no_task, |_| ()).is_pending()
     }
 }
 
-/// Reads once and passes on what has come in; no bytes mean that the connection has ended.
+/// Reads once and passes on the bytes. No bytes mean that the connection has ended.
 pub(super) fn poll_read<T: AsyncRead + Unpin, R>(
     transport: &mut T,
     cx: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! The same bytes of an upstream, read here and by hyper's own client (`Connection` and `Incoming`): both see the same
+//! Reads the same bytes of an upstream here and with hyper's own client (`Connection` and `Incoming`): both see the same
 //! response, or this reader is stricter for one of the reasons of [`Stricter`].
 
 use std::collections::BTreeMap;
@@ -17,10 +17,10 @@ use proptest::prelude::*;
 use super::connection::Connection;
 use super::script::{Script, Step, drive};
 
-/// Why this reader takes less than hyper.
+/// Why this reader accepts less than hyper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stricter {
-    /// A coding that was not asked for, or chunked twice: no response. hyper gives the coded bytes (RFC 9112 §6.1 and §7).
+    /// A coding that was not requested, or chunked twice: no response. hyper returns the coded bytes (RFC 9112 §6.1 and §7).
     Coding,
     /// A length beside a coding: the connection is not used again (RFC 9112 §6.3).
     LengthAndCoding,
@@ -28,9 +28,13 @@ enum Stricter {
     LengthWithoutBody,
     /// HTTP/1.0: the connection is not used again, `keep-alive` or not (RFC 9112 §9.3).
     Http10,
-    /// `close` in a line with bytes that are no ASCII, which hyper does not look into (RFC 9110 §7.6.1).
+    /// `close` in a line with non-ASCII bytes, which hyper ignores (RFC 9110 §7.6.1).
     CloseBesideOtherBytes,
-    /// A line of the trailer section that LF alone ends: the body is broken (RFC 9112 §7.1; §2.2 lets a reader take it).
+    /// A byte of the trailer section that no field has at its place: the body is broken at once. hyper reads the section to its end
+    /// before it looks at its lines.
+    TrailerByte,
+    /// A line of the trailer section that ends with LF only: the body is broken (RFC 9112 §7.1; §2.2 lets a reader accept
+    /// it).
     TrailerLineEnd,
 }
 
@@ -70,7 +74,7 @@ impl Response {
 const HEAD: &[u8] = b"POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\n";
 const BODY: &[u8] = b"body";
 
-/// What this reader sees; `None` without a response, be it refused or still to come.
+/// Returns what this reader sees; `None` without a response, refused or pending.
 fn read_here(steps: Vec<Step>) -> Option<Response> {
     let connection = Connection { transport: Script::new(1, steps) };
     let (head, mut body) = drive(pin!(connection.exchange(HEAD, BODY)))?.ok()?;
@@ -91,7 +95,7 @@ fn read_here(steps: Vec<Step>) -> Option<Response> {
     }
 }
 
-/// What hyper sees.
+/// Returns what hyper sees.
 fn read_by_hyper(steps: Vec<Step>) -> Option<Response> {
     let mut builder = Builder::new();
     builder.max_headers(100).allow_spaces_after_header_name_in_responses(true);
@@ -135,7 +139,7 @@ fn read_by_hyper(steps: Vec<Step>) -> Option<Response> {
     }
 }
 
-/// Compares what was seen of `bytes`: `Ok(None)` if it is the same, `Err` if this reader takes what hyper does not.
+/// Compares the results for `bytes`: `Ok(None)` if they are equal, `Err` if this reader accepts what hyper does not.
 fn compare(bytes: &[u8], here: Option<&Response>, hyper: Option<&Response>) -> Result<Option<Stricter>, ()> {
     if here == hyper {
         return Ok(None);
@@ -147,10 +151,14 @@ fn compare(bytes: &[u8], here: Option<&Response>, hyper: Option<&Response>) -> R
         let chunked = codings.len() == 1 && codings[0].eq_ignore_ascii_case(b"chunked");
         return if codings.is_empty() || chunked { Err(()) } else { Ok(Some(Stricter::Coding)) };
     };
+    let is_broken_here =
+        *here == (Response { end: End::Broken, reusable: false, ..hyper.clone() }) && !codings.is_empty();
     let has_lone_lf = bytes.windows(2).any(|pair| pair[0] != b'\r' && pair[1] == b'\n');
-    if *here == (Response { end: End::Broken, reusable: false, ..hyper.clone() }) && !codings.is_empty() && has_lone_lf
-    {
+    if is_broken_here && has_lone_lf {
         return Ok(Some(Stricter::TrailerLineEnd));
+    }
+    if is_broken_here && hyper.end == End::Open && bytes.windows(3).any(|bytes| bytes == b"0\r\n") {
+        return Ok(Some(Stricter::TrailerByte));
     }
     if *here != (Response { reusable: false, ..hyper.clone() }) {
         return Err(());
@@ -169,7 +177,7 @@ fn compare(bytes: &[u8], here: Option<&Response>, hyper: Option<&Response>) -> R
     }
 }
 
-/// Reads bytes that come in these pieces here, and in one piece by hyper: its own result may depend on the cuts.
+/// Reads bytes in these pieces here, and in one piece with hyper, whose own result may depend on the cuts.
 fn both(pieces: &[&[u8]], ends: bool) -> (Option<Response>, Option<Response>) {
     let end = ends.then_some(Step::End);
     let steps = |pieces: &[&[u8]]| {
@@ -217,12 +225,13 @@ fn this_reader_is_stricter_where_it_is_said_to_be() {
         ("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n", Stricter::Http10),
         ("HTTP/1.1 200 OK\r\nconnection: \u{e9}, close\r\ncontent-length: 0\r\n\r\n", Stricter::CloseBesideOtherBytes),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\nt: 1\n\r\n", Stricter::TrailerLineEnd),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n \r\nH", Stricter::TrailerByte),
     ] {
         assert_eq!(verdict(text), Ok(Some(expected)), "{text:?}");
     }
 }
 
-/// Field lines beside the one that announces the body. `LENGTH` is the length of the content.
+/// Field lines in addition to the one that announces the body. `LENGTH` is the length of the content.
 const HARMLESS: [&str; 6] =
     ["content-type: text/event-stream", "vary: a\r\nvary: b", "connection: keep-alive", "x: \u{e9}", "x\t: a", "x:"];
 const ODD: [&str; 18] = [
@@ -253,7 +262,7 @@ enum Framing {
     Close,
 }
 
-/// One of these, the first nearly always.
+/// Selects one of these, nearly always the first.
 fn mostly<T: Clone + std::fmt::Debug + 'static>(first: T, others: impl Into<Vec<T>>) -> impl Strategy<Value = T> {
     prop_oneof![8 => Just(first), 1 => prop::sample::select(others.into())]
 }
@@ -300,14 +309,14 @@ fn response() -> impl Strategy<Value = Vec<u8>> {
                 bytes.extend_from_slice(content);
                 bytes.extend_from_slice(b"\r\n");
             }
-            // some end in their middle
+            // some end in the middle
             trailer.iter().for_each(|trailer| bytes.extend_from_slice(format!("0\r\n{trailer}\r\n").as_bytes()));
             [bytes, surplus].concat()
         },
     )
 }
 
-/// One byte replaced, put in between or taken out.
+/// One byte replaced, inserted or removed.
 fn edit() -> impl Strategy<Value = (prop::sample::Index, u8, u8)> {
     (any::<prop::sample::Index>(), prop::sample::select(b"\r\n :;,0a\xe9\0".to_vec()), 0..3_u8)
 }

@@ -1,7 +1,7 @@
 //! One HTTP/1.1 exchange: a request out, the head of its response in.
 //!
-//! There is no task behind a connection. The task that serves the client writes the request, reads the head, and then reads
-//! the body off the same transport: an event goes from one socket to the other in a single poll of a single task.
+//! A connection has no task of its own. The task that serves the client writes the request, reads the head, and then reads
+//! the body from the same transport: an event goes from one socket to the other in a single poll of a single task.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -18,13 +18,13 @@ use super::head::{BadHead, Head, HeadReader};
 /// Why an exchange gave no response head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unanswered {
-    /// Not one byte of the request was sent: it is safe to send it again elsewhere.
+    /// No byte of the request was sent, so it is safe to send it again elsewhere.
     Unsent,
-    /// The connection broke, or what came was no HTTP.
+    /// The connection broke, or the response was not HTTP.
     Broken,
 }
 
-/// A request that is under way.
+/// A running request.
 struct Exchange<'a, T> {
     transport: T,
     head: &'a [u8],
@@ -34,10 +34,10 @@ struct Exchange<'a, T> {
     response: Option<(Head, Progress)>,
 }
 
-/// How much of the request has been sent.
+/// How much of the request was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sending {
-    /// So many bytes.
+    /// This many bytes were sent.
     Underway(usize),
     Complete,
     /// The connection takes no more bytes; a response may have come in before.
@@ -47,8 +47,8 @@ enum Sending {
 impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     /// Sends a request and waits for the head of its response.
     ///
-    /// An upstream may answer before it has read the whole request (RFC 9112 §9.5). It is sent the rest if it accepts the
-    /// request; after a refusal the rest is not sent, and the connection is not used again.
+    /// An upstream may answer before it has read the whole request (RFC 9112 §9.5). The rest is sent if the upstream accepts
+    /// the request; after a refusal it is not sent, and the connection is not reused.
     pub(super) async fn exchange(self, head: &[u8], body: &[u8]) -> Result<(Head, ResponseBody<T>), Unanswered> {
         let (transport, sending, reader) = (self.transport, Sending::Underway(0), HeadReader::default());
         let mut exchange = Exchange { transport, head, body, sending, reader, response: None };
@@ -82,7 +82,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Exchange<'_, T> {
         loop {
             let reader = &mut self.reader;
             let read = ready!(poll_read(&mut self.transport, cx, |bytes| take_head(reader, bytes)));
-            // no response belongs to a request that was not sent: the connection was of no use before it
+            // no response belongs to a request that was not sent: the connection was already unusable
             if self.sending == Sending::Underway(0) {
                 return Poll::Ready(Err(Unanswered::Unsent));
             }
@@ -94,7 +94,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Exchange<'_, T> {
         }
     }
 
-    /// Writes what is left of the request: head and body with one call, if the connection takes both.
+    /// Writes the rest of the request: head and body with one call, if the connection accepts both.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut transport = Pin::new(&mut self.transport);
         while let Sending::Underway(sent) = self.sending
@@ -113,7 +113,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Exchange<'_, T> {
     }
 }
 
-/// Takes what was read, nothing at the end of the connection; `None` if the head goes on.
+/// Takes the bytes of a read (none at the end of the connection). Returns `None` if the head is not complete.
 fn take_head(reader: &mut HeadReader, bytes: &mut [u8]) -> Result<Option<(Head, Progress)>, BadHead> {
     if bytes.is_empty() {
         return Err(BadHead);

@@ -1,4 +1,4 @@
-//! Exchanges over a scripted connection: what is sent, when, and what of a connection remains.
+//! Exchanges over a scripted connection: what is sent, when, and whether the connection can be reused.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -21,7 +21,7 @@ fn bytes(text: &str) -> Step {
     Step::Bytes(text.as_bytes().to_vec())
 }
 
-/// How an exchange ends; `None` if it goes on waiting.
+/// Returns how an exchange ends, or `None` if it still waits.
 fn exchange(script: &Script) -> Option<Result<(Head, ResponseBody<Script>), Unanswered>> {
     let connection = Connection { transport: script.clone() };
     drive(pin!(connection.exchange(HEAD, BODY)))
@@ -36,7 +36,7 @@ fn next(body: &mut ResponseBody<Script>) -> Option<Option<Result<Bytes, BrokenOf
     drive(pin!(poll_fn(|cx| body.poll(cx))))
 }
 
-/// The pieces of a body as they come, and whether it ended properly.
+/// Returns the pieces of a body as they come in, and whether it ended properly.
 fn pieces(body: &mut ResponseBody<Script>) -> (Vec<Bytes>, bool) {
     let mut pieces = Vec::new();
     loop {
@@ -89,7 +89,7 @@ fn once_a_byte_was_sent_a_broken_connection_is_no_reason_to_send_again() {
     }
     let cut = Script::new(1, [bytes("HTTP/1.1 200 OK\r\ncontent-le"), Step::End]);
     assert_eq!(exchange(&cut).unwrap().err(), Some(Unanswered::Broken));
-    // a write that failed may have sent a part: TLS does not say
+    // a write that failed may have sent a part: TLS does not report that
     let broken = Script::new(0, [Step::Pause, Step::End]).taking([Take::Break]);
     assert_eq!(exchange(&broken).unwrap().err(), Some(Unanswered::Broken));
     let full = Script::new(0, [Step::Pause, Step::End]).taking([Take::Bytes(0)]);

@@ -1,4 +1,4 @@
-//! The closed set of ways in which an upstream can fail, and what each means to the client and to the upstream's own repute.
+//! The closed set of upstream failures: what each means for the client, and for the circuit breakers.
 
 use std::time::Duration;
 
@@ -9,23 +9,25 @@ use families::answer::NoAnswer;
 use families::fault::Fault;
 use families::refusal::Refusal;
 
-/// A client that is told to come back while this gateway shuts down will find another one, or this one restarted.
+/// The `retry-after` during a drain: by then, the client reaches another instance, or this one has restarted.
 const RETRY_WHILE_DRAINING: Duration = Duration::from_secs(2);
 
-/// Why an attempt gave no answer, or why a stream broke. Holds nothing that the upstream said.
+/// Why an attempt gave no answer, or why a stream broke. It contains no text of the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// No connection, or no trusted TLS, within `connect_timeout`.
+    /// There is no connection, or no trusted TLS, within `connect_timeout`.
     NoConnection(ConnectError),
-    /// Nothing within `first_event_timeout`.
+    /// The upstream sent nothing within `first_event_timeout`.
     SilentBeforeFirstEvent,
-    /// Nothing for `idle_timeout`.
+    /// The upstream sent no head of an answer that is not streamed within `whole_timeout`.
+    SilentBeforeWhole,
+    /// The upstream sent nothing for `idle_timeout`.
     SilentBetweenEvents,
     /// `max_duration` is over.
     TooLong,
     /// `fallback.deadline` is over, and no model has given output.
     Deadline,
-    /// An HTTP status that is no success, already mapped.
+    /// An HTTP status that is not a success, already classified.
     Refused(Refusal),
     /// An error inside a stream or an answer whose status was a success.
     InBody(Fault),
@@ -37,34 +39,34 @@ pub enum Failure {
     Broken,
     /// The body ended cleanly without a single output event.
     Empty,
-    /// The caller has reached its limit at the model that was decided on: no upstream was asked.
+    /// The caller has reached its limit at the selected model: no upstream was asked.
     Limited(Box<Reject>),
-    /// This gateway is shutting down and `server.drain` is over.
+    /// The gateway is shutting down and `server.drain` is over.
     Draining,
 }
 
-/// Who is to blame for a failure.
+/// Which circuit breaker a failure counts against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
-    /// The upstream as a whole: it cannot even be reached.
+    /// The upstream's: it cannot even be reached.
     Upstream,
-    /// The model, as far as one can know.
+    /// The model's, as far as can be known.
     Model,
-    /// Neither: the request was at fault, or this gateway.
-    Nobody,
+    /// None: the request or the gateway caused the failure.
+    Neither,
 }
 
 impl From<NoAnswer> for Failure {
     fn from(none: NoAnswer) -> Self {
         match none {
             NoAnswer::Error(fault) => Self::InBody(fault),
-            NoAnswer::Malformed => Self::BadBody("it is no completion"),
+            NoAnswer::Malformed => Self::BadBody("it is not a completion"),
         }
     }
 }
 
 impl Failure {
-    /// Whether another model may be asked: true unless the request itself is at fault, or time is up.
+    /// Whether a fallback attempt may follow: true unless the request caused the failure, or time is up.
     pub fn is_retryable(&self) -> bool {
         match self {
             Failure::Refused(refusal) => refusal.is_retryable(),
@@ -74,17 +76,17 @@ impl Failure {
         }
     }
 
-    /// Whose health it speaks of.
+    /// Returns which circuit breaker the failure counts against.
     pub fn blame(&self) -> Blame {
         match self {
             Failure::NoConnection(_) => Blame::Upstream,
-            Failure::Refused(_) | Failure::InBody(_) if !self.is_retryable() => Blame::Nobody,
-            Failure::TooLong | Failure::Limited(_) | Failure::Draining => Blame::Nobody,
+            Failure::Refused(_) | Failure::InBody(_) if !self.is_retryable() => Blame::Neither,
+            Failure::TooLong | Failure::Limited(_) | Failure::Draining => Blame::Neither,
             _ => Blame::Model,
         }
     }
 
-    /// How long the upstream itself asked to be left alone.
+    /// Returns the `retry-after` of the upstream.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Failure::Refused(refusal) => refusal.retry_after,
@@ -92,7 +94,7 @@ impl Failure {
         }
     }
 
-    /// The label `reason` of `tokenway_fallbacks_total`, and the word in the log.
+    /// Returns the label `reason` of `tokenway_fallbacks_total`, which is also in the log.
     pub fn reason(&self) -> &'static str {
         match self {
             Failure::NoConnection(connect_error) => match connect_error.cause {
@@ -101,6 +103,7 @@ impl Failure {
                 Cause::TimedOut(_) => "connect_timeout",
             },
             Failure::SilentBeforeFirstEvent => "first_event_timeout",
+            Failure::SilentBeforeWhole => "whole_timeout",
             Failure::SilentBetweenEvents => "idle_timeout",
             Failure::TooLong => "max_duration",
             Failure::Deadline => "deadline",
@@ -115,7 +118,7 @@ impl Failure {
         }
     }
 
-    /// Where there is no connection, and why: for the operator, never for a client.
+    /// Returns where and why there is no connection: for the operator, never for a client.
     pub fn connect_error(&self) -> Option<&ConnectError> {
         match self {
             Failure::NoConnection(connect_error) => Some(connect_error),
@@ -123,12 +126,12 @@ impl Failure {
         }
     }
 
-    /// What the client is told, as a status before the commit point or as an event after it.
+    /// Returns the error for the client, as a status before the commit point or as an event after it.
     pub fn reject(&self) -> Reject {
         let failure = |message: &'static str| Reject::new(Code::UpstreamFailure, message);
         let timeout = |message: &'static str| Reject::new(Code::UpstreamTimeout, message);
         match self {
-            // where it is, and what is wrong with it, is the operator's business: see `connect_error`
+            // the address and the cause are only for the operator: see `connect_error`
             Failure::NoConnection(connect_error) => match connect_error.cause {
                 Cause::NoSuchHost | Cause::Refused | Cause::NoRoute | Cause::Socket(_) => {
                     failure("The upstream could not be reached.")
@@ -139,6 +142,7 @@ impl Failure {
                 Cause::TimedOut(_) => timeout("The upstream did not accept a connection in time."),
             },
             Failure::SilentBeforeFirstEvent => timeout("The upstream sent nothing within stream.first_event_timeout."),
+            Failure::SilentBeforeWhole => timeout("The upstream sent no answer within stream.whole_timeout."),
             Failure::SilentBetweenEvents => timeout("The upstream fell silent for stream.idle_timeout."),
             Failure::TooLong => timeout("The completion took longer than stream.max_duration."),
             Failure::Deadline => timeout("No model gave output within fallback.deadline."),
@@ -161,7 +165,7 @@ impl Failure {
 
 #[cfg(test)]
 impl Failure {
-    /// A refused TCP connection, for tests.
+    /// Returns a refused TCP connection, for tests.
     pub(crate) fn no_connection() -> Self {
         let cause = Cause::Refused;
         Self::NoConnection(ConnectError { place: "up.example:443".to_owned(), cause })
@@ -178,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_not_told_where_the_upstream_is_nor_why_it_cannot_be_reached() {
+    fn the_message_for_clients_has_neither_the_upstream_s_address_nor_the_cause() {
         for (cause, reason) in [
             (Cause::NoSuchHost, "connect"),
             (Cause::Refused, "connect"),
@@ -190,15 +194,15 @@ mod tests {
             (Cause::TimedOut(Duration::from_secs(7)), "connect_timeout"),
         ] {
             let failure = connect_error(cause.clone());
-            let told = failure.reject().message;
-            assert!(!told.contains("secret") && !told.contains(&cause.to_string()), "{told}");
+            let message = failure.reject().message;
+            assert!(!message.contains("secret") && !message.contains(&cause.to_string()), "{message}");
             assert_eq!(failure.reason(), reason);
             assert_eq!(failure.connect_error().map(ToString::to_string), Some(format!("secret.internal:443: {cause}")));
         }
     }
 
     #[test]
-    fn whatever_fails_the_client_is_told_in_a_sentence() {
+    fn the_message_of_every_failure_is_a_sentence() {
         let refusals = [400, 401, 402, 404, 408, 413, 422, 429, 500, 503].map(|status| {
             let failure = families::refusal::classify(status, None, b"");
             Failure::Refused(failure)
@@ -206,19 +210,20 @@ mod tests {
         let faults = [Fault::ContextLengthExceeded, Fault::ContentPolicy, Fault::Unsupported].map(Failure::InBody);
         let own = [connect_error(Cause::Refused), Failure::BadHead("it is odd"), Failure::Broken, Failure::Empty];
         for failure in refusals.into_iter().chain(faults).chain(own) {
-            let told = failure.reject().message;
-            assert!(told.starts_with(char::is_uppercase) && told.ends_with('.'), "{told}");
+            let message = failure.reject().message;
+            assert!(message.starts_with(char::is_uppercase) && message.ends_with('.'), "{message}");
         }
     }
 
     #[test]
-    fn somebody_is_to_blame_for_every_failure_after_which_another_model_is_asked_and_429_and_503_name_a_time() {
+    fn every_failure_that_allows_a_fallback_counts_against_a_breaker_and_429_and_503_have_a_retry_after() {
         let refused = |status| Failure::Refused(families::refusal::classify(status, None, b""));
         let all = [
             connect_error(Cause::Refused),
             connect_error(Cause::NotTls),
             connect_error(Cause::TimedOut(Duration::from_secs(1))),
             Failure::SilentBeforeFirstEvent,
+            Failure::SilentBeforeWhole,
             Failure::SilentBetweenEvents,
             refused(429),
             refused(500),
@@ -230,10 +235,10 @@ mod tests {
             Failure::Empty,
         ];
         for failure in all {
-            assert!(failure.is_retryable() && failure.blame() != Blame::Nobody, "{failure:?}");
+            assert!(failure.is_retryable() && failure.blame() != Blame::Neither, "{failure:?}");
         }
         for failure in [refused(400), refused(413), Failure::InBody(Fault::ContentPolicy), Failure::Draining] {
-            assert!(!failure.is_retryable() && failure.blame() == Blame::Nobody, "{failure:?}");
+            assert!(!failure.is_retryable() && failure.blame() == Blame::Neither, "{failure:?}");
         }
         for failure in [refused(429), refused(503), Failure::InBody(Fault::Overloaded), Failure::Draining] {
             let reject = failure.reject();

@@ -1,14 +1,14 @@
-//! What a response head says of its body and of the connection (RFC 9112 §6.3 and §9.3). Pure.
+//! The framing of a response body and the persistence of its connection (RFC 9112 §6.3 and §9.3). Pure.
 
 use http::{StatusCode, Version, header};
 
 use super::head::{BadHead, Head};
 use super::transfer::Decoder;
 
-/// The decoder of the body that follows (RFC 9112 §6.3).
+/// Returns the decoder of the body that follows (RFC 9112 §6.3).
 ///
 /// # Errors
-/// Where the body ends cannot be known.
+/// The end of the body cannot be known.
 pub(super) fn decoder(head: &Head) -> Result<Decoder, BadHead> {
     if is_bodiless(head.status) {
         return Ok(Decoder::Length(0));
@@ -16,7 +16,7 @@ pub(super) fn decoder(head: &Head) -> Result<Decoder, BadHead> {
     let mut codings = head.all(&header::TRANSFER_ENCODING);
     match (codings.next(), codings.next()) {
         (None, _) => Ok(content_length(head)?.map_or(Decoder::UntilClose, Decoder::Length)),
-        // no other coding was asked for (§7), and HTTP/1.0 has none (§6.1)
+        // no other coding was requested (§7), and HTTP/1.0 has none (§6.1)
         (Some(only), None) if head.version == Version::HTTP_11 && only.eq_ignore_ascii_case(b"chunked") => {
             Ok(Decoder::chunked())
         }
@@ -24,12 +24,13 @@ pub(super) fn decoder(head: &Head) -> Result<Decoder, BadHead> {
     }
 }
 
-/// Whether another request may follow on the connection (RFC 9112 §9.3). With HTTP/1.0 it is closed, as is its default.
+/// Whether another request may follow on the connection (RFC 9112 §9.3). An HTTP/1.0 connection is closed, as is its
+/// default.
 pub(super) fn is_persistent(head: &Head) -> bool {
     let close = |option: &[u8]| option.trim_ascii().eq_ignore_ascii_case(b"close");
     let closes = |line: &[u8]| line.split(|byte| *byte == b',').any(close);
-    // with a length beside a coding (§6.3), or either of them where there is no body (§6.1, RFC 9110 §8.6), another reader of
-    // the same bytes may see another end
+    // with a length and a coding (§6.3), or either of them without a body (§6.1, RFC 9110 §8.6), another reader of the same
+    // bytes may see another end
     let lengths = [header::TRANSFER_ENCODING, header::CONTENT_LENGTH].iter().filter(|name| head.has(name)).count();
     head.version == Version::HTTP_11
         && head.status != StatusCode::SWITCHING_PROTOCOLS
@@ -42,7 +43,7 @@ fn is_bodiless(status: StatusCode) -> bool {
     matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-/// The one length that all lines and list members name (RFC 9110 §8.6); `None` without any.
+/// Returns the one length that all lines and list members name (RFC 9110 §8.6), or `None` without any.
 fn content_length(head: &Head) -> Result<Option<u64>, BadHead> {
     let mut found = None;
     for member in head.all(&header::CONTENT_LENGTH).flat_map(|line| line.split(|byte| *byte == b',')) {
@@ -54,7 +55,7 @@ fn content_length(head: &Head) -> Result<Option<u64>, BadHead> {
     Ok(found)
 }
 
-/// Digits alone: `u64::from_str` takes a sign, too.
+/// Parses digits only: `u64::from_str` accepts a sign, too.
 fn digits(text: &[u8]) -> Option<u64> {
     text.iter().try_fold(None, |value: Option<u64>, byte| {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;

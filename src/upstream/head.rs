@@ -1,7 +1,7 @@
 //! The head of a response: from bytes to status and fields (RFC 9112 §4 and §5). Pure.
 //!
-//! `httparse` reads the grammar. What is needed later is copied once, when the head is whole: the buffer that it was read
-//! into serves all connections of a worker.
+//! `httparse` reads the grammar. The needed parts are copied once, when the head is complete: the read buffer is shared by
+//! all connections of a worker.
 
 use std::mem::{self, MaybeUninit};
 
@@ -21,25 +21,31 @@ pub(super) struct Head {
     pub(super) status: StatusCode,
     /// HTTP/1.0 or HTTP/1.1.
     pub(super) version: Version,
-    /// Name and value of each field line, one behind the other.
+    /// Name and value of each field line, one after the other.
     text: Vec<u8>,
-    /// Where in `text` the name and the value of each field line end.
+    /// The offsets in `text` at which the name and the value of each field line end.
     ends: Vec<(usize, usize)>,
 }
 
-/// The bytes are no head, or a head that cannot be used: where the next message begins is unknown.
+/// Most interim heads before a response: one each second for almost three hours. They bring a response no further, and an upstream
+/// that sends nothing else would keep a core busy.
+const MAX_INTERIM: u32 = 10_000;
+
+/// The bytes are not a head, or a head that cannot be used: the start of the next message is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BadHead;
 
 /// Collects the bytes of a head that comes in pieces, and skips interim heads (RFC 9110 §15.2).
 #[derive(Debug, Default)]
 pub(super) struct HeadReader {
-    /// The beginning of a head; empty, without a buffer, as long as each head comes with one read.
+    /// The beginning of a head; empty, without a buffer, if each head comes in with one read.
     unfinished: Vec<u8>,
+    /// Interim heads so far.
+    interim: u32,
 }
 
 impl Head {
-    /// Parses the head at the beginning of `bytes` and returns it with its length; `None` if more bytes are needed.
+    /// Parses the head at the beginning of `bytes` and returns it with its length, or `None` if more bytes are needed.
     fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, BadHead> {
         let mut lines = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut response = Response::new(&mut []);
@@ -70,7 +76,7 @@ impl Head {
         self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
     }
 
-    /// The name and the value of each field line, in order.
+    /// Returns the name and the value of each field line, in order.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut start = 0;
         self.ends.iter().map(move |&(end_of_name, end)| {
@@ -80,32 +86,32 @@ impl Head {
         })
     }
 
-    /// The values of all lines of a field (RFC 9110 §5.3).
+    /// Returns the values of all lines of a field (RFC 9110 §5.3).
     pub(super) fn all(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
         let name = name.as_str().as_bytes();
         self.fields().filter(move |(line, _)| line.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// The value of a field's first line; `None` also where it is no ASCII.
+    /// Returns the value of a field's first line, or `None` if there is none or it is not ASCII.
     pub(super) fn first(&self, name: &HeaderName) -> Option<&str> {
         let value = self.all(name).next()?;
         str::from_utf8(value).ok().filter(|value| value.is_ascii())
     }
 
-    /// Whether there is such a field.
+    /// Whether the field is present.
     pub(super) fn has(&self, name: &HeaderName) -> bool {
         self.all(name).next().is_some()
     }
 }
 
 impl HeadReader {
-    /// Reads on. Returns the first head that is not interim, and how many of `bytes` belong to heads; `None` if more bytes
-    /// are needed.
+    /// Reads further bytes. Returns the first head that is not interim, and how many of `bytes` belong to heads, or `None`
+    /// if more bytes are needed.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<Option<(Head, usize)>, BadHead> {
         let before = self.unfinished.len();
         if before > 0 {
             self.unfinished.extend_from_slice(bytes);
-            // the parser begins anew each time: it waits for what can be the end
+            // the parser starts again each time, so it is called only for a possible end
             let new = &self.unfinished[before.saturating_sub(2)..];
             if self.unfinished.len() < MAX_HEAD && !has_empty_line(new) {
                 return Ok(None);
@@ -119,13 +125,17 @@ impl HeadReader {
             if !head.is_interim() {
                 return Ok(Some((head, at - before)));
             }
+            self.interim += 1;
+            if self.interim > MAX_INTERIM {
+                return Err(BadHead);
+            }
         }
         self.unfinished = all[at..].to_vec();
         Ok(None)
     }
 }
 
-/// Whether a line ends in `bytes` that an empty line follows.
+/// Whether `bytes` contain a line end that is followed by an empty line.
 fn has_empty_line(bytes: &[u8]) -> bool {
     memchr_iter(b'\n', bytes).any(|at| matches!(bytes[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
 }
@@ -137,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    /// The head that a reader finds in these pieces, and what follows it.
+    /// Returns the head in these pieces, and the bytes behind it.
     fn read(pieces: &[&[u8]]) -> Result<Option<(Head, Vec<u8>)>, BadHead> {
         let mut reader = HeadReader::default();
         for (number, piece) in pieces.iter().enumerate() {
@@ -256,6 +266,15 @@ mod tests {
     }
 
     #[test]
+    fn interim_heads_without_end_are_no_head() {
+        let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(MAX_INTERIM as usize + 1);
+        for size in [1000, interim.len()] {
+            let pieces: Vec<_> = interim.as_bytes().chunks(size).collect();
+            assert_eq!(read(&pieces), Err(BadHead));
+        }
+    }
+
+    #[test]
     fn a_hundred_fields_are_read_and_one_more_is_not() {
         let of = |count| whole(&format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(count)));
         assert_eq!(of(100).unwrap().unwrap().0.fields().count(), 100);
@@ -302,7 +321,7 @@ mod tests {
             at.sort_unstable();
             let pieces: Vec<&[u8]> = at.windows(2).map(|pair| &all[pair[0]..pair[1]]).collect();
             let (at_once, in_pieces) = (read(&[&all]), read(&pieces));
-            // bytes that cannot become a head may be found out later when they come in pieces
+            // bytes that cannot become a head may be detected later when they come in pieces
             if at_once != Err(BadHead) || in_pieces != Ok(None) {
                 prop_assert_eq!(at_once, in_pieces);
             }

@@ -1,11 +1,11 @@
-//! Under which key an upstream recognizes a request that it has had before. Pure.
+//! The idempotency key of a request to another model. Pure.
 
 use http::HeaderValue;
 use ring::digest::{Context, SHA256};
 
-/// The key of the same request to another model: always the same one, so that a client that asks again is recognized there,
-/// too. The client's own key names the client's own body: with another model in it, it must not be used again
-/// (draft-ietf-httpapi-idempotency-key-header §2.2), and an upstream refuses it as the client's fault.
+/// Derives the key of the same request to another model: always the same one, so that a repeated request is recognized
+/// there, too. The client's own key belongs to the client's own body: it must not be used with another model in the body
+/// (draft-ietf-httpapi-idempotency-key-header §2.2), and an upstream would refuse that.
 pub fn key_for(key: &HeaderValue, model: &str) -> Option<HeaderValue> {
     let mut context = Context::new(&SHA256);
     for part in [key.as_bytes(), model.as_bytes()] {

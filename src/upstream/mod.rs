@@ -1,4 +1,4 @@
-//! One provider: connect, one request out, one checked answer in.
+//! Upstreams: connections, requests, and checked answers.
 
 pub mod base_url;
 mod body;
@@ -8,6 +8,8 @@ mod connection;
 mod exchange;
 pub mod failure;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod head;
 pub mod idempotency;
 mod pool;

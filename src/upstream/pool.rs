@@ -13,19 +13,19 @@ use super::connection::Connection;
 /// Most idle connections to one upstream.
 const MAX_IDLE: usize = 256;
 
-/// Idle connections, the one used last at the back.
+/// Idle connections; the most recently used one is at the back.
 pub(super) struct Pool<T = Transport> {
     keep_alive: Duration,
     idle: Mutex<VecDeque<(Connection<T>, Instant)>>,
 }
 
 impl<T: AsyncRead + Unpin> Pool<T> {
-    /// An empty pool, which closes a connection that was not used for `keep_alive`.
+    /// Makes an empty pool, which closes a connection that was not used for `keep_alive`.
     pub(super) fn new(keep_alive: Duration) -> Self {
         Self { keep_alive, idle: Mutex::new(VecDeque::new()) }
     }
 
-    /// Takes the connection that was used last: it is the least likely to be closed by the upstream.
+    /// Takes the most recently used connection, because the upstream is least likely to close it.
     pub(super) fn take(&self) -> Option<Connection<T>> {
         let now = Instant::now();
         loop {
@@ -36,8 +36,8 @@ impl<T: AsyncRead + Unpin> Pool<T> {
         }
     }
 
-    /// Puts a connection back for another request, if it is still open. The oldest one is closed when there are too many, or
-    /// when it is too old.
+    /// Returns a connection to the pool, if it is still open. The oldest one is closed if there are too many, or if it is
+    /// too old.
     pub(super) fn return_idle(&self, mut connection: Connection<T>) {
         if !connection.is_reusable() {
             return;

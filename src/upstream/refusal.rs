@@ -1,4 +1,4 @@
-//! How an upstream's refusal is answered: the gateway's own code and message. Pure.
+//! The gateway's own code and message for an upstream's refusal. Pure.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use families::refusal::Refusal;
 
 use crate::error::{Code, Reject};
 
-/// The client's answer where no other model answers.
+/// Returns the error for the client, if no other model answers.
 ///
-/// No byte of the upstream's body is in it, except the name of a parameter.
+/// It contains nothing of the upstream's body, except the name of a parameter.
 pub(super) fn reject(refusal: &Refusal) -> Reject {
     let (param, retry_after) = (refusal.param.as_deref(), refusal.retry_after);
     match refusal.fault {
@@ -44,7 +44,7 @@ fn invalid(param: Option<&str>, why: &'static str) -> Reject {
     }
 }
 
-/// How long the client is to wait: as the upstream says, or else a few seconds.
+/// Returns how long the client has to wait: the upstream's `retry-after`, or else a few seconds.
 fn wait(retry_after: Option<Duration>) -> Duration {
     const UNSAID: Duration = Duration::from_secs(5);
     retry_after.unwrap_or(UNSAID)
@@ -108,7 +108,7 @@ mod tests {
             for status in [429, 503] {
                 assert_eq!(reject(&classify(status, said, b"")).retry_after, Some(Duration::from_secs(wait)));
             }
-            // what the upstream did not say is not its own word
+            // without a `retry-after` of the upstream, none is reported
             assert_eq!(classify(500, said, b"").retry_after, said);
         }
     }

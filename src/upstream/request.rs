@@ -1,13 +1,13 @@
-//! The head of a request: what goes to an upstream, and nothing else. Pure.
+//! The head of a request to an upstream, from an allow-list. Pure.
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use settings::Secret;
 
-/// One request: the whole of what goes up.
+/// One request to an upstream.
 pub struct Call {
-    /// Where the request goes, behind the upstream's base URL; begins with a slash.
+    /// The path behind the upstream's base URL; begins with a slash.
     pub path: &'static str,
     /// The JSON body.
     pub body: Bytes,
@@ -15,32 +15,32 @@ pub struct Call {
     pub streaming: bool,
     /// Sent as `x-request-id`.
     pub request_id: HeaderValue,
-    /// Sent on as it came.
+    /// The client's key, sent unchanged.
     pub idempotency_key: Option<HeaderValue>,
 }
 
-/// Writes the heads of the requests to one upstream. What all of them have in common is written once. It holds the provider's
-/// key, so it has no `Debug`.
+/// Writes the heads of the requests to one upstream. Their common part is written once. It contains the provider's key, so
+/// it has no `Debug`.
 pub(super) struct RequestHead {
-    /// Up to the path of a call.
+    /// The bytes before the path of a call.
     start: Vec<u8>,
-    /// Behind that path.
+    /// The bytes behind that path.
     common: Vec<u8>,
 }
 
 const USER_AGENT: &str = concat!("tokenway/", env!("CARGO_PKG_VERSION"));
-/// Bytes of the fields that differ, as a rule: room is made for them at once.
+/// The usual size of the other fields, which is reserved at once.
 const MOST_VARIABLE: usize = 256;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 impl RequestHead {
-    /// The heads of `POST` requests to paths behind `prefix` on `host`.
+    /// Makes the heads of `POST` requests to paths behind `prefix` on `host`.
     ///
     /// # Errors
     /// The path, the host or the key has bytes that a head cannot have.
     pub(super) fn new(prefix: &str, host: &str, api_key: Option<&Secret>) -> Result<Self, String> {
-        format!("{prefix}/").parse::<PathAndQuery>().map_err(|_| format!("`{prefix}` is no path"))?;
+        format!("{prefix}/").parse::<PathAndQuery>().map_err(|_| format!("`{prefix}` is not a path"))?;
         let start = format!("POST {prefix}").into_bytes();
         let mut common = b" HTTP/1.1\r\n".to_vec();
         field(&mut common, &header::HOST, &HeaderValue::from_str(host).map_err(|error| error.to_string())?);
@@ -49,13 +49,13 @@ impl RequestHead {
         field(&mut common, &header::USER_AGENT, &HeaderValue::from_static(USER_AGENT));
         if let Some(key) = api_key {
             let value = HeaderValue::from_str(&format!("Bearer {}", key.expose()))
-                .map_err(|_| "the key holds bytes that cannot stand in a header".to_owned())?;
+                .map_err(|_| "the key holds bytes that a header cannot have".to_owned())?;
             field(&mut common, &header::AUTHORIZATION, &value);
         }
         Ok(Self { start, common })
     }
 
-    /// The head of one request.
+    /// Returns the head of one request.
     pub(super) fn write(&self, call: &Call) -> Vec<u8> {
         let accept = if call.streaming { "text/event-stream" } else { "application/json" };
         let mut head = Vec::with_capacity(self.start.len() + self.common.len() + MOST_VARIABLE);
@@ -73,7 +73,7 @@ impl RequestHead {
     }
 }
 
-/// Appends a field line. Neither name nor value has a byte that ends it: their types are the proof.
+/// Appends a field line. The types guarantee that name and value contain no line end.
 fn field(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
         head.extend_from_slice(part);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_end_a_line_stands_in_no_head_and_no_message_shows_a_key() {
+    fn a_head_has_no_bytes_that_would_end_a_line_and_no_message_shows_a_key() {
         let split = "a\r\nx: y";
         let secret = Secret::new(split.to_owned());
         for made in [
@@ -122,7 +122,7 @@ mod tests {
         ] {
             let message = made.err().unwrap();
             assert!(
-                !message.is_empty() && !message.contains(secret.expose()) || message.contains("is no path"),
+                !message.is_empty() && !message.contains(secret.expose()) || message.contains("is not a path"),
                 "{message}"
             );
         }

@@ -1,4 +1,4 @@
-//! A transport that follows a script, for tests: what each read brings, what each write takes.
+//! A scripted transport for tests: what each read returns, and what each write accepts.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -17,13 +17,13 @@ pub(super) enum Step {
     Bytes(Vec<u8>),
     /// The upstream closes the connection.
     End,
-    /// Nothing, once.
+    /// One read returns nothing.
     Pause,
     /// The connection breaks.
     Break,
 }
 
-/// What a write takes; after the last one of them, everything.
+/// What a write accepts; after the last one of them, everything.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Take {
     Bytes(usize),
@@ -38,7 +38,7 @@ pub(super) struct Script(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     reads: VecDeque<Step>,
-    /// Nothing comes in before so many bytes were written.
+    /// No bytes come in before this many bytes were written.
     reads_after: usize,
     takes: VecDeque<Take>,
     written: Vec<u8>,
@@ -48,12 +48,12 @@ struct State {
 }
 
 impl Script {
-    /// A connection that is silent after these steps. They begin when `reads_after` bytes were written.
+    /// Makes a connection that is silent after these steps. They begin when `reads_after` bytes were written.
     pub(super) fn new(reads_after: usize, reads: impl IntoIterator<Item = Step>) -> Self {
         Self(Arc::new(Mutex::new(State { reads: reads.into_iter().collect(), reads_after, ..State::default() })))
     }
 
-    /// The same with writes that are limited.
+    /// Limits the writes.
     pub(super) fn taking(self, takes: impl IntoIterator<Item = Take>) -> Self {
         self.0.lock().unwrap().takes.extend(takes);
         self
@@ -69,7 +69,7 @@ impl Script {
         self.0.lock().unwrap().reads.push_back(step);
     }
 
-    /// All that was written, and with how many calls.
+    /// Returns all written bytes, and the number of calls.
     pub(super) fn written(&self) -> (Vec<u8>, usize) {
         let state = self.0.lock().unwrap();
         (state.written.clone(), state.writes)
@@ -152,7 +152,7 @@ impl AsyncWrite for Script {
     }
 }
 
-/// Remembers that a task was woken.
+/// Records that a task was woken.
 #[derive(Default)]
 struct Woken(AtomicBool);
 
@@ -162,7 +162,7 @@ impl Wake for Woken {
     }
 }
 
-/// Polls a future until it is ready; `None` once it waits and nothing wakes it.
+/// Polls a future until it is ready. Returns `None` if it waits and nothing wakes it.
 pub(super) fn drive<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));

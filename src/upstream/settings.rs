@@ -14,7 +14,7 @@ use crate::models::names::{Name, Names, check_unique};
 
 settings::section! {
     /// A provider with an OpenAI-compatible API. Repeat this section for each provider.
-    #[secret(api_key: "use api_key_env or api_key_file, and replace this key: whoever read the file has it")]
+    #[secret(api_key: "use api_key_env or api_key_file, and replace this key: every reader of the file has it")]
     pub struct Written {
         /// The name that the models below use.
         name: Name, required "give the upstream a name that models refer to", example "global";
@@ -39,19 +39,19 @@ settings::section! {
 pub struct Upstream {
     /// Its name in models, headers, logs and metrics.
     pub name: String,
-    /// Where it is.
+    /// Its address.
     pub base: BaseUrl,
     /// The provider's key, sent as `authorization: Bearer`; `None` for a server without keys.
     pub api_key: Option<Secret>,
-    /// Trusted roots instead of the default ones.
+    /// Trusted certificate authorities instead of the default ones.
     pub roots: Option<Arc<RootCertStore>>,
-    /// For TCP and TLS together.
+    /// The timeout of TCP and TLS together.
     pub connect_timeout: Duration,
     /// How long an unused connection stays open for the next request.
     pub keep_alive: Duration,
 }
 
-/// The providers, in the order of the file.
+/// Returns the providers, in the order of the file.
 pub fn resolve(upstreams: &Field<Vec<Written>>, resolver: &mut Resolver<'_>) -> Vec<Upstream> {
     if upstreams.value.is_empty() {
         let mistake = Mistake::new("is missing", "add [[upstreams]] with at least a name and a base_url");
@@ -61,7 +61,7 @@ pub fn resolve(upstreams: &Field<Vec<Written>>, resolver: &mut Resolver<'_>) -> 
     upstreams.value.iter().map(|upstream| upstream.resolve(resolver)).collect()
 }
 
-/// The names of these providers.
+/// Returns the names of these providers.
 pub fn names(upstreams: &Field<Vec<Written>>) -> Names<'_> {
     Names::new("upstream", upstreams, |upstream| &upstream.name)
 }
@@ -80,7 +80,7 @@ impl Written {
         }
     }
 
-    /// What would travel in clear text beyond this machine: a key is refused, prompts are warned of.
+    /// Checks what would be sent in clear text to another machine: a key is an error, prompts are a warning.
     fn check_clear_text(&self, resolver: &mut Resolver<'_>) {
         let url = &self.base_url;
         if url.tls || url.is_loopback() || !url.is_readable() {
@@ -103,7 +103,7 @@ impl Written {
                 key_from_file(&path, resolver)
             }
             (Some(_), Some(_)) => {
-                let mistake = Mistake::new("stands beside api_key_env", "keep one of the two");
+                let mistake = Mistake::new("cannot be used together with api_key_env", "keep one of the two");
                 resolver.report(&self.api_key_file.place, mistake);
                 None
             }
@@ -136,7 +136,7 @@ impl Written {
         let mut roots = RootCertStore::empty();
         let (added, ignored) = roots.add_parsable_certificates(certificates.unwrap_or_default());
         if added == 0 || ignored > 0 {
-            let reason = "names a file that is no clean list of certificates";
+            let reason = "names a file that is not a valid list of certificates";
             let mend = "name a PEM file that holds only certificate authorities";
             resolver.report(&path.place, Mistake::new(reason, mend));
             return None;

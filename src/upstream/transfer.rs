@@ -1,17 +1,17 @@
-//! Where a response body ends, and which of its bytes are content (RFC 9112 §6.3 and §7.1). Pure.
+//! Finds the end of a response body, and its content (RFC 9112 §6.3 and §7.1). Pure.
 //!
-//! A body is decoded in place, in the buffer that it was read into: chunks that came in with one read leave as one piece, and
-//! a stream that is silent holds no buffer.
+//! A body is decoded in place, in its read buffer: chunks of one read are returned as one piece, and a silent stream holds
+//! no buffer.
 
 use std::ops::Range;
 
 /// Most bytes of all chunk extensions and all trailers of one body. They are discarded.
 const MAX_IGNORED: u32 = 16 * 1024;
 
-/// Takes the content out of a body's bytes.
+/// Extracts the content from a body's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Decoder {
-    /// `content-length`: so many bytes are still to come.
+    /// `content-length`: this many bytes are still to come.
     Length(u64),
     /// `transfer-encoding: chunked`.
     Chunked(Chunked),
@@ -19,7 +19,7 @@ pub(super) enum Decoder {
     UntilClose,
 }
 
-/// How far a chunked body has been read.
+/// The progress of reading a chunked body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Chunked {
     at: At,
@@ -46,7 +46,7 @@ enum At {
     SizeLf {
         size: u64,
     },
-    /// The content of a chunk, of which so many bytes are still to come; never 0.
+    /// The content of a chunk, of which this many bytes are still to come; never 0.
     Data(u64),
     DataCr,
     DataLf,
@@ -57,29 +57,29 @@ enum At {
     TrailerLf,
     LastLf,
     End,
-    /// What came is no chunked body: where it ends is unknown from here on.
+    /// The bytes are not a chunked body: its end cannot be known.
     Malformed,
 }
 
 /// The byte is not allowed at its place.
 struct Malformed;
 
-/// What a decoder has found in some bytes.
+/// The content in some bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Content {
-    /// Where the content is: its pieces were moved together.
+    /// The range of the content, whose pieces were moved together.
     pub(super) place: Range<usize>,
-    /// How many of the bytes belong to the body. What is left, once the body has ended, was not asked for.
+    /// How many of the bytes belong to the body. Bytes behind the end were not requested.
     pub(super) read: usize,
 }
 
 impl Decoder {
-    /// A decoder at the beginning of a chunked body.
+    /// Makes a decoder at the beginning of a chunked body.
     pub(super) fn chunked() -> Self {
         Decoder::Chunked(Chunked { at: At::Size { value: 0, digits: 0 }, ignored: 0 })
     }
 
-    /// Whether all of the body has been read. Never true where the end of the connection is the end of the body.
+    /// Whether the whole body has been read. Always false if the end of the connection is the end of the body.
     pub(super) fn is_ended(&self) -> bool {
         match self {
             Decoder::Length(left) => *left == 0,
@@ -88,7 +88,7 @@ impl Decoder {
         }
     }
 
-    /// Whether what came is no body: what came before that is content all the same.
+    /// Whether the bytes are malformed. Content before the error is still valid.
     pub(super) fn is_malformed(&self) -> bool {
         matches!(self, Decoder::Chunked(chunked) if chunked.at == At::Malformed)
     }
@@ -139,7 +139,7 @@ impl Chunked {
         Content { place, read }
     }
 
-    /// Reads one byte that is no content.
+    /// Reads one byte that is not content.
     fn step(&mut self, byte: u8) -> Result<At, Malformed> {
         Ok(match (self.at, byte) {
             (At::Size { value, digits }, _) if byte.is_ascii_hexdigit() => {
@@ -185,8 +185,8 @@ impl Chunked {
     }
 }
 
-/// Takes a step over several bytes: the end of a chunk, or the whole size line of the next one, as nearly all are written.
-/// `None` where byte by byte it must be.
+/// Reads several bytes at once: the end of a chunk, or the whole size line of the next one, in the usual form. Returns
+/// `None` if the bytes must be read one by one.
 fn plain_line(at: At, bytes: &[u8]) -> Option<(At, usize)> {
     match at {
         At::DataCr if bytes.starts_with(b"\r\n") => Some((At::Size { value: 0, digits: 0 }, 2)),
@@ -212,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    /// Feeds a body in these pieces: its content, whether it has ended or gone wrong, and how many bytes were left then.
+    /// Feeds a body in these pieces. Returns its content, how it ended, and how many bytes were left.
     fn feed(mut decoder: Decoder, pieces: &[&[u8]]) -> Result<(Vec<u8>, bool, usize), Vec<u8>> {
         let (mut content, mut left) = (Vec::new(), 0);
         for piece in pieces {
@@ -321,7 +321,7 @@ mod tests {
             at.sort_unstable();
             let pieces: Vec<&[u8]> = at.windows(2).map(|pair| &body[pair[0]..pair[1]]).collect();
             prop_assert_eq!(feed(Decoder::chunked(), &pieces), Ok((content.clone(), true, body.len() - end)));
-            // and a body that is cut short has not ended
+            // a truncated body has not ended
             let cut = at[at.len() / 2].min(end - 1);
             let (begun, ended, _) = feed(Decoder::chunked(), &[&body[..cut]]).unwrap();
             prop_assert!(!ended && content.starts_with(&begun));

@@ -142,7 +142,7 @@ async fn of_the_check() {
 
     let line = format!("check --json --live --config {half}");
     let failed = tokenway(&line).await;
-    assert_failed(&line, &failed, 1, "1 of 2 models gave no whole stream: two");
+    assert_failed(&line, &failed, 1, "1 of 2 models gave no complete stream: two");
     assert_eq!(
         (&failed.1["ok"], &failed.1["live"][0]["ok"], &failed.1["live"][1]["ok"]),
         (&false.into(), &true.into(), &false.into())

@@ -48,7 +48,7 @@ pub enum Kind {
 pub enum Verdict {
     /// The page may call.
     Allowed,
-    /// No entry of `cors.origins` matches the origin.
+    /// No entry of `Spec::origins` matches the origin.
     OriginNotAllowed,
     /// The value of `Origin` is no serialised origin.
     OriginMalformed,
@@ -83,7 +83,7 @@ impl Refusal {
 #[derive(Debug, Clone)]
 pub struct Grant {
     policy: Policy,
-    /// The entry of `cors.origins` that matches.
+    /// The entry of `Spec::origins` that matches.
     entry: Arc<str>,
     /// The bytes of the request.
     origin: HeaderValue,
@@ -171,7 +171,7 @@ fn preflight_verdict(policy: &Policy, route_methods: &str, headers: &HeaderMap) 
 }
 
 impl Decision {
-    /// The entry of `cors.origins` that allows a request, as written; for counters by origin.
+    /// The entry of `Spec::origins` that allows a request, as written; for counters by origin.
     pub fn entry(&self) -> Option<&Arc<str>> {
         match self {
             Decision::Actual(grant) => Some(&grant.entry),
@@ -280,15 +280,15 @@ fn not_allowed(origin: &Origin<'_>) -> Refusal {
     let message = match origin {
         Origin::Null => {
             "Pages of the origin `null` (local files, sandboxed frames, redirected requests) may never call this \
-             gateway: serve the page over http or https and add its origin to `cors.origins`."
+             server: serve the page over http or https and add its origin to `cors.origins`."
                 .to_owned()
         }
         Origin::Foreign(_) => format!(
-            "The origin `{origin}` may not call this gateway, because only http and https origins can be allowed: call from \
+            "The origin `{origin}` may not call this server, because only http and https origins can be allowed: call from \
              such a page, or from a server."
         ),
         Origin::Web(_) => format!(
-            "The origin `{origin}` may not call this gateway: if its pages should, its operator adds it to `cors.origins`."
+            "The origin `{origin}` may not call this server: if its pages should, its operator adds it to `cors.origins`."
         ),
     };
     Refusal { verdict: Verdict::OriginNotAllowed, message }

@@ -1,4 +1,4 @@
-//! The mistakes in an entry of `cors.origins`, with their messages. Pure.
+//! The mistakes in an entry of `Spec::origins`, with their messages. Pure.
 
 /// Why an entry is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Header names: the built-in lists of allowed and exposed headers, and the names that browsers forbid. Pure.
 
-/// The request headers that every page may send, with the `x-stainless-*` names of openai-node 6 and openai-python 2.
+/// The request headers that every page of a policy may send: those of clients of LLM APIs, with the `x-stainless-*` names of
+/// openai-node 6 and openai-python 2, and of the gateway that this crate was made for. [`crate::policy::Spec`] adds further ones.
 pub const ALLOWED: [&str; 25] = [
     "content-type",
     "authorization",
@@ -29,7 +30,8 @@ pub const ALLOWED: [&str; 25] = [
     "x-stainless-timeout",
 ];
 
-/// The response headers that every page may read.
+/// The response headers that every page of a policy may read: those of LLM APIs, and of the gateway that this crate was made
+/// for. [`crate::policy::Spec`] adds further ones.
 pub const EXPOSED: [&str; 19] = [
     "x-request-id",
     "age",

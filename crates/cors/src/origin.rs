@@ -311,8 +311,8 @@ mod tests {
         }
 
         #[test]
-        fn every_address_has_one_spelling(bits in any::<u128>(), kept in 0u32..=128, v4 in any::<u32>(), port in any::<u16>()) {
-            let six = Ipv6Addr::from(bits.checked_shr(kept).unwrap_or(0));
+        fn every_address_has_one_spelling(bits in any::<u128>(), prefix in 0u32..=128, v4 in any::<u32>(), port in any::<u16>()) {
+            let six = Ipv6Addr::from(bits.checked_shr(prefix).unwrap_or(0));
             for host in [format!("[{}]", canonical_ipv6(six)), Ipv4Addr::from(v4).to_string()] {
                 let text = format!("https://{host}:{port}");
                 let web = WebOrigin { scheme: Scheme::Https, host: &host, port: Some(port) };

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::flaw::Flaw;
 use super::origin::{Scheme, WebOrigin, canonical_ipv6, ends_in_a_number, is_host, parse_port, split_port};
 
-/// A checked entry of `cors.origins`.
+/// A checked entry of `Spec::origins`.
 ///
 /// Invariant: it matches only origins that its author can have intended. Its host is spelled as browsers spell it, and its
 /// wildcard is below one registrable domain.
@@ -40,7 +40,7 @@ pub struct Refused {
 }
 
 impl Pattern {
-    /// Parses one entry of `cors.origins`. The policy handles a single `*` itself.
+    /// Parses one entry of `Spec::origins`. The policy handles a single `*` itself.
     ///
     /// # Errors
     /// [`Refused`] for an entry that can never match an `Origin` of a browser, or that would match pages of unrelated owners.

@@ -120,7 +120,7 @@ impl Policy {
         self.entry(origin).is_some()
     }
 
-    /// The entry of `cors.origins` that matches this origin, as written.
+    /// The entry of `Spec::origins` that matches this origin, as written.
     pub(super) fn entry(&self, origin: &Origin<'_>) -> Option<Arc<str>> {
         match (origin, &self.0.origins) {
             (Origin::Null | Origin::Foreign(_), _) => None,

@@ -127,7 +127,7 @@ impl fmt::Display for Cause {
 impl fmt::Display for CertificateFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            CertificateFault::UnknownIssuer => "is signed by nobody who is trusted here",
+            CertificateFault::UnknownIssuer => "is not signed by a trusted authority",
             CertificateFault::WrongName => "is for another name",
             CertificateFault::Expired => "has expired",
             CertificateFault::NotYetValid => "is not valid yet",
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(certificate(CertificateError::Expired), "its certificate has expired");
         assert_eq!(
             certificate(CertificateError::UnknownIssuer),
-            "its certificate is signed by nobody who is trusted here"
+            "its certificate is not signed by a trusted authority"
         );
         assert_eq!(certificate(CertificateError::Revoked), "its certificate is not valid");
         let invalid = rustls::InvalidMessage::InvalidContentType;

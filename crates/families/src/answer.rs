@@ -1,20 +1,20 @@
-//! What a whole answer holds: the same for each family. Pure.
+//! The contents of a whole answer: the same for each family. Pure.
 
 use std::fmt;
 
 use crate::fault::Fault;
 use crate::usage::Usage;
 
-/// What a whole answer holds.
+/// The contents of a whole answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Answer {
     /// The upstream's counts.
     pub usage: Option<Usage>,
-    /// It has output, as [`Meaning::output`](crate::event::Meaning::output).
+    /// Whether it has output, as [`Meaning::output`](crate::event::Meaning::output).
     pub output: bool,
     /// UTF-8 bytes of all text in it, for [`output_tokens`](crate::estimate::output_tokens).
     pub text_bytes: u64,
-    /// The model has finished, by its own report.
+    /// Whether the model has finished, by its own report.
     pub finished: bool,
 }
 
@@ -23,13 +23,13 @@ pub struct Answer {
 pub struct Piece {
     /// The event, with the blank line that ends it.
     pub event: Vec<u8>,
-    /// It has output, as [`Meaning::output`](crate::event::Meaning::output).
+    /// Whether it has output, as [`Meaning::output`](crate::event::Meaning::output).
     pub output: bool,
-    /// It has nothing but usage, as [`Meaning::usage_only`](crate::event::Meaning::usage_only).
+    /// Whether it has only usage, as [`Meaning::usage_only`](crate::event::Meaning::usage_only).
     pub usage_only: bool,
 }
 
-/// Why a body that came with a status of success is no answer.
+/// Why the body of a successful response is not an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoAnswer {
     /// It is an error object.

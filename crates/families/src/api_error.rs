@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// An error of the gateway's own: what each family writes in its own shape.
+/// An error of the gateway itself, which each family writes in its own format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ApiError<'a> {
     /// The HTTP status that goes with it; also for an error that is written into a stream.
@@ -15,7 +15,7 @@ pub struct ApiError<'a> {
     pub request_id: &'a str,
 }
 
-/// OpenAI's shape, with the members in alphabetical order.
+/// Writes OpenAI's format, with the members in alphabetical order.
 #[derive(Serialize)]
 struct OpenAi<'a> {
     error: Members<'a>,
@@ -31,14 +31,14 @@ struct Members<'a> {
 }
 
 impl ApiError<'_> {
-    /// `{"error":{"code","message","request_id","type"}}`: the shape that OpenAI's SDKs read.
+    /// Writes `{"error":{"code","message","request_id","type"}}`: the format that OpenAI's SDKs read.
     pub fn openai(&self) -> Vec<u8> {
         let Self { code, message, request_id, .. } = *self;
         let body = OpenAi { error: Members { code, message, request_id, kind: self.openai_type() } };
         serde_json::to_vec(&body).expect("strings alone always serialize")
     }
 
-    /// OpenAI's `error.type`, which its SDKs show.
+    /// Returns OpenAI's `error.type`, which its SDKs show.
     fn openai_type(&self) -> &'static str {
         match self.status {
             401 => "authentication_error",

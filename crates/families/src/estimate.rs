@@ -6,19 +6,21 @@
 /// OpenAI, "What are tokens and how to count them?": a token is about four characters of English text.
 const BYTES_PER_TOKEN: u64 = 4;
 
-/// OpenAI Cookbook, "How to count tokens with tiktoken" §6: what surrounds each message, and what the answer begins with.
+/// OpenAI Cookbook, "How to count tokens with tiktoken" §6: the tokens around each message, and at the beginning of the
+/// answer.
 const TOKENS_PER_MESSAGE: u64 = 3;
 const TOKENS_OF_PRIMING: u64 = 3;
 
-/// Tokens of a prompt of `messages` messages with `bytes` bytes of text in all. Images and audio are not in it.
+/// Returns the tokens of a prompt of `messages` messages with `bytes` bytes of text in all. Images and audio are not
+/// counted.
 pub fn prompt_tokens(bytes: u64, messages: u64) -> u64 {
     let around = messages.saturating_mul(TOKENS_PER_MESSAGE).saturating_add(TOKENS_OF_PRIMING);
     bytes.div_ceil(BYTES_PER_TOKEN).saturating_add(around)
 }
 
-/// Tokens of an answer that came in `events` output events with `bytes` bytes of text in all.
+/// Returns the tokens of an answer that came in `events` output events with `bytes` bytes of text in all.
 ///
-/// An engine sends an event only when it has at least one new token, so that there are at least as many tokens as events.
+/// An engine sends an event only when it has at least one new token, so there are at least as many tokens as events.
 pub fn output_tokens(bytes: u64, events: u64) -> u64 {
     bytes.div_ceil(BYTES_PER_TOKEN).max(events)
 }

@@ -1,11 +1,11 @@
 //! Both ends of a text that may be long, so that the work on it has a bound. Pure.
 
-/// The beginning and the end of a text; the whole text, in `head`, where it is short.
+/// The beginning and the end of a text; a short text is completely in `head`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Excerpt {
     /// The beginning.
     pub head: String,
-    /// The end; empty where `head` is the whole text.
+    /// The end; empty if `head` is the whole text.
     pub tail: String,
     /// Bytes between the two that are left out.
     pub left_out: usize,
@@ -21,7 +21,7 @@ impl Excerpt {
         Self { head: text[..end].to_owned(), tail: text[start..].to_owned(), left_out: start - end }
     }
 
-    /// A shorter excerpt of the same text: never more than this one holds.
+    /// Returns a shorter excerpt of the same text: never more than this one holds.
     pub fn shortened(&self, head: usize, tail: usize) -> Self {
         if self.left_out == 0 {
             return Self::of(&self.head, head, tail);
@@ -32,7 +32,7 @@ impl Excerpt {
         Self { head: self.head[..end].to_owned(), tail: self.tail[start..].to_owned(), left_out }
     }
 
-    /// Bytes of the whole text.
+    /// Returns the bytes of the whole text.
     pub fn whole_len(&self) -> usize {
         self.head.len() + self.left_out + self.tail.len()
     }
@@ -44,7 +44,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_short_text_is_kept_whole_and_a_long_one_by_its_ends() {
+    fn a_short_text_is_stored_whole_and_a_long_one_by_its_ends() {
         assert_eq!(Excerpt::of("abcd", 2, 2), Excerpt { head: "abcd".into(), ..Excerpt::default() });
         assert_eq!(Excerpt::of("abcde", 2, 2), Excerpt { head: "ab".into(), tail: "de".into(), left_out: 1 });
     }

@@ -1,4 +1,4 @@
-//! What one API family does in its own way: the interface that each family implements. Pure.
+//! The interface that each API family implements. Pure.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,78 +11,78 @@ use crate::event::EventReader;
 use crate::prompt::Prompt;
 use crate::request::{Invalid, Request};
 
-/// One API family. All requests, answers and errors of one path are in the form of one family.
+/// One API family. All requests, answers and errors of one path have the format of one family.
 pub trait Family: fmt::Debug + Send + Sync {
-    /// The name in configuration, logs and metrics: lower-case letters, different for each family.
+    /// Returns the name in configuration, logs and metrics: lower-case letters, different for each family.
     fn name(&self) -> &'static str;
 
-    /// The public paths on which requests of this family come in, all by `POST`.
+    /// Returns the public paths on which requests of this family come in, all by `POST`.
     fn endpoints(&self) -> &'static [Endpoint];
 
-    /// The endpoint of this path.
+    /// Returns the endpoint of this path.
     fn endpoint(&self, path: &str) -> Option<&'static Endpoint> {
         self.endpoints().iter().find(|endpoint| endpoint.path == path)
     }
 
-    /// The path of a request at the upstream, behind its base URL; begins with a slash.
+    /// Returns the path of a request at the upstream, behind its base URL; begins with a slash.
     fn upstream_path(&self) -> &'static str;
 
-    /// Reads the body of a request.
+    /// Parses the body of a request.
     ///
     /// # Errors
-    /// [`Invalid`], with the path of what is wrong and what was expected there.
+    /// [`Invalid`], with the path of the mistake and the expected value.
     fn parse(&self, body: Bytes, form: Form) -> Result<Request, Invalid>;
 
-    /// What a router looks at in the body of a request that [`Family::parse`] has accepted. [`Request::prompt`] adds the counts
-    /// of tokens.
+    /// Returns the parts of a body for the router. [`Family::parse`] has accepted the body. [`Request::prompt`] adds the
+    /// counts of tokens.
     fn prompt(&self, body: &str) -> Prompt;
 
-    /// Reads the events of one stream, from the first one on.
+    /// Returns a reader for the events of one stream, from the first one on.
     fn reader(&self) -> Box<dyn EventReader>;
 
-    /// Reads a whole answer, of a request that did not ask for a stream.
+    /// Reads the whole answer to a request without streaming.
     ///
     /// # Errors
-    /// The body is an error, or no answer of this family.
+    /// The body is an error, or not an answer of this family.
     fn read_answer(&self, body: &[u8]) -> Result<Answer, NoAnswer>;
 
-    /// A whole answer in the form that the request asked for. `model` is the public name of the model that answered.
+    /// Returns a whole answer in the form of the request. `model` is the public name of the model that answered.
     ///
     /// # Errors
-    /// The body is an error, or no answer of this family.
+    /// The body is an error, or not an answer of this family.
     fn write_answer(&self, body: Bytes, form: Form, model: &str) -> Result<Bytes, NoAnswer> {
         let _ = (form, model);
         Ok(body)
     }
 
-    /// Joins the events of a stream to the whole answer. `events` has the data of each event, in order. `None` where they make no
-    /// answer, or where this family has no such conversion.
+    /// Joins the events of a stream to the whole answer. `events` has the data of each event, in order. Returns `None` if
+    /// they are not an answer, or if this family has no such conversion.
     fn join(&self, events: &[&[u8]]) -> Option<Vec<u8>> {
         let _ = events;
         None
     }
 
-    /// Splits a whole answer into the events of a stream, up to its terminal event. `None` where it is no answer, or where this
-    /// family has no such conversion.
+    /// Splits a whole answer into the events of a stream, up to its terminal event. Returns `None` if it is not an answer,
+    /// or if this family has no such conversion.
     fn split(&self, answer: &[u8]) -> Option<Vec<Piece>> {
         let _ = answer;
         None
     }
 
-    /// The JSON body of an answer that is an error.
+    /// Returns the JSON body of an error response.
     fn error_body(&self, error: &ApiError<'_>) -> Vec<u8> {
         error.openai()
     }
 
-    /// What is sent to a client that has received nothing for a while. Where the client has received an `id:` line on this
-    /// connection (`numbered`), a blank line would make some SDKs dispatch an empty event.
+    /// Returns the heartbeat. If the client has received an `id:` line on this connection (`numbered`), it must have no
+    /// blank line, which would make some SDKs dispatch an empty event.
     fn heartbeat(&self, numbered: bool) -> &'static [u8];
 
-    /// Where the id of the answer is in the JSON of a whole answer or of an event's data, quotation marks included; `None`
-    /// where there is none, or where this family never changes it.
+    /// Returns the place of the answer's id in the JSON of a whole answer or of an event's data, quotation marks included;
+    /// `None` if there is none, or if this family never changes it.
     fn answer_id(&self, json: &[u8]) -> Option<Range<usize>>;
 
-    /// A new id of an answer, from 128 random bits.
+    /// Returns a new id of an answer, from 128 random bits.
     fn new_answer_id(&self, random: [u8; 16]) -> String;
 }
 
@@ -93,18 +93,18 @@ pub struct Endpoint {
     pub path: &'static str,
     /// The value of the label `route` in metrics and logs.
     pub label: &'static str,
-    /// What the path takes and answers.
+    /// The form of the requests and answers on this path.
     pub form: Form,
 }
 
-/// What a path takes and answers.
+/// The form of requests and answers on a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Form {
-    /// All that the family knows.
+    /// All parameters of the family.
     #[default]
     Full,
-    /// A few parameters, and a short answer where that is not streamed.
+    /// A few parameters, and a short answer if it is not streamed.
     Short,
-    /// All parameters; the answer is always a stream, whatever the body asks for, and that stream is resumable.
+    /// All parameters; the answer is always a stream, independent of the body, and that stream is resumable.
     Stream,
 }

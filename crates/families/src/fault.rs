@@ -1,4 +1,4 @@
-//! What an upstream's error means: a closed set. Nothing of its text is stored. Pure.
+//! The meaning of an upstream's error: a closed set. None of its text is stored. Pure.
 
 use std::borrow::Cow;
 
@@ -10,23 +10,23 @@ use serde_json::value::RawValue;
 pub enum Fault {
     /// Too many requests or tokens for now.
     RateLimited,
-    /// The gateway's account there is used up or unpaid.
+    /// The gateway's account has no credit or is unpaid.
     QuotaExhausted,
-    /// No capacity now.
+    /// The upstream has no capacity now.
     Overloaded,
     /// The upstream's own time limit is over.
     Timeout,
-    /// It refused the gateway's own credentials.
+    /// The upstream refused the gateway's own credentials.
     Credentials,
-    /// It does not know the model or the path.
+    /// The upstream does not know the model or the path.
     NotFound,
-    /// The prompt, with the answer asked for, is longer than the model's context.
+    /// The prompt together with the requested answer is longer than the model's context.
     ContextLengthExceeded,
-    /// Its content policy forbids the request.
+    /// The upstream's content policy forbids the request.
     ContentPolicy,
-    /// A parameter, or its value, is not supported there.
+    /// The upstream does not support a parameter, or its value.
     Unsupported,
-    /// The body is larger than it takes.
+    /// The body is larger than the upstream accepts.
     TooLarge,
     /// The request is invalid in some other way.
     Invalid,
@@ -34,17 +34,17 @@ pub enum Fault {
     Other,
 }
 
-/// What could be read from an upstream's error object.
+/// The contents of an upstream's error object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ErrorObject {
     /// Its meaning, if the object names one that is known.
     pub(crate) fault: Option<Fault>,
-    /// The parameter that is at fault, if its name looks like one.
+    /// The wrong parameter, if its name looks like one.
     pub(crate) param: Option<String>,
 }
 
 impl Fault {
-    /// The fault's name for metrics and logs.
+    /// Returns the fault's name for metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Fault::RateLimited => "rate_limited",
@@ -62,10 +62,10 @@ impl Fault {
         }
     }
 
-    /// Whether another model may be asked, as long as the client has seen no output.
+    /// Whether a fallback attempt is possible, as long as the client has seen no output.
     ///
-    /// Only a fault of the request itself is not: it would be refused anywhere, or its author should see it. Wrong
-    /// credentials and an unknown model lie between the gateway and this upstream, and another upstream has others.
+    /// It is not possible for a fault of the request itself: every upstream would refuse it, or its author should see it.
+    /// Wrong credentials and an unknown model concern only this upstream, and another upstream has others.
     pub fn is_retryable(self) -> bool {
         match self {
             Fault::RateLimited
@@ -83,8 +83,8 @@ impl Fault {
         }
     }
 
-    /// The fault that an error's `code`, `type` or `status` names, as OpenAI, Azure, Anthropic, DeepSeek, OpenRouter, vLLM and
-    /// llama.cpp spell them.
+    /// Returns the fault that an error's `code`, `type` or `status` names, as OpenAI, Azure, Anthropic, DeepSeek,
+    /// OpenRouter, vLLM and llama.cpp spell them.
     fn from_word(word: &str) -> Option<Self> {
         Some(match word {
             "rate_limit_exceeded"
@@ -126,7 +126,7 @@ impl Fault {
         })
     }
 
-    /// The fault that an HTTP status names.
+    /// Returns the fault that an HTTP status names.
     pub(crate) fn from_status(status: u16) -> Self {
         match status {
             400 | 422 => Fault::Invalid,
@@ -160,7 +160,7 @@ struct Members<'a> {
 }
 
 impl ErrorObject {
-    /// Reads an error object, or the `error` member of one. What cannot be read has neither fault nor parameter.
+    /// Reads an error object, or the `error` member of one. An unreadable one has neither fault nor parameter.
     pub(crate) fn read(json: &[u8]) -> Self {
         let Ok(outer) = serde_json::from_slice::<Members<'_>>(json) else {
             return Self::default();
@@ -183,7 +183,7 @@ impl Members<'_> {
         let named = word(self.code).or_else(|| word(self.kind)).or_else(|| word(self.status));
         let fault = named.or_else(|| number(self.code)).or_else(|| number(self.status));
         let fault = match fault {
-            // vLLM and similar servers say it nowhere else
+            // vLLM and similar servers have no other field for it
             None | Some(Fault::Invalid) if string(self.message).is_some_and(|message| is_about_context(&message)) => {
                 Some(Fault::ContextLengthExceeded)
             }
@@ -207,7 +207,7 @@ fn is_about_context(message: &str) -> bool {
         .any(|phrase| message.contains(phrase))
 }
 
-/// Whether it is the name of a request parameter and can be nothing else: `^[a-z_.0-9\[\]]{1,64}$`.
+/// Whether the text can only be the name of a request parameter: `^[a-z_.0-9\[\]]{1,64}$`.
 fn is_parameter(name: &str) -> bool {
     let allowed = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'[' | b']');
     (1..=64).contains(&name.len()) && name.bytes().all(allowed)

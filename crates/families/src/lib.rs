@@ -21,10 +21,10 @@ pub mod usage;
 
 use family::Family;
 
-/// Every family. A new one is registered here, and nowhere else.
+/// Every family. A new one is registered only here.
 pub static ALL: &[&dyn Family] = &[&chat::Chat];
 
-/// The family in whose form an answer is written that belongs to no family, such as 404 for an unknown path.
+/// The family that writes answers which belong to no family, such as 404 for an unknown path.
 pub static DEFAULT: &dyn Family = &chat::Chat;
 
 #[cfg(test)]

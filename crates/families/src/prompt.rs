@@ -1,20 +1,20 @@
-//! What a request asks, as the router reads it. Pure.
+//! The prompt of a request, for the router. Pure.
 
 use crate::excerpt::Excerpt;
 
-/// What the router looks at: the last question, and what surrounds it.
+/// The input of the router: the last question, and its context.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prompt {
     /// The text of the user's last message.
     pub text: Excerpt,
     /// The user's messages before it.
     pub earlier: u64,
-    /// Tokens of the whole prompt, estimated.
+    /// The estimated tokens of the whole prompt.
     pub tokens: u64,
-    /// The most tokens that the answer may have; 0 where the request sets no bound.
+    /// The most tokens that the answer may have; 0 if the request sets no bound.
     pub answer: u64,
-    /// The request offers tools.
+    /// Whether the request offers tools.
     pub tools: bool,
-    /// Some message holds more than text: an image, audio or a file.
+    /// Whether a message holds more than text: an image, audio or a file.
     pub images: bool,
 }

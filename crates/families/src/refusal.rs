@@ -1,24 +1,24 @@
-//! What an upstream's refusal means: its class, the parameter at fault, the time to wait. Pure.
+//! The meaning of an upstream's refusal: its class, the wrong parameter, the time to wait. Pure.
 
 use std::time::Duration;
 
 use crate::fault::{ErrorObject, Fault};
 
-/// What an upstream's refusal means for the client and for the choice of the next model.
+/// The meaning of an upstream's refusal for the client and for fallback.
 ///
 /// It holds no byte of the upstream's body, except the name of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Its class, for metrics and logs.
     pub fault: Fault,
-    /// The parameter at fault, where the body names one.
+    /// The wrong parameter, if the body names one.
     pub param: Option<String>,
-    /// How long the upstream asks its clients to wait: at most an hour.
+    /// The upstream's `retry-after`: at most an hour.
     pub retry_after: Option<Duration>,
 }
 
 impl Refusal {
-    /// Whether another model may be asked: see [`Fault::is_retryable`].
+    /// Whether a fallback attempt is possible: see [`Fault::is_retryable`].
     pub fn is_retryable(&self) -> bool {
         self.fault.is_retryable()
     }
@@ -50,14 +50,14 @@ pub fn classify(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Refu
 }
 
 impl From<Fault> for Refusal {
-    /// The refusal of a fault that came inside a stream, or in an answer with a status of success.
+    /// Makes the refusal of a fault that came inside a stream, or in an answer with a status of success.
     fn from(fault: Fault) -> Self {
         Self { fault, param: None, retry_after: None }
     }
 }
 
-/// The wait that `retry-after` asks for (RFC 9110 §10.2.3), from one second to one hour. The value is a number of seconds or a
-/// date. Of a date only the distance to the `date` of the same answer counts, because both come from the upstream's clock.
+/// Returns the wait of a `retry-after` (RFC 9110 §10.2.3), from one second to one hour. The value is a number of seconds or
+/// a date. Of a date only the distance to the `date` of the same answer counts, because both come from the upstream's clock.
 pub fn asked_for(retry_after: &str, date: Option<&str>) -> Option<Duration> {
     const LONGEST: u64 = 3600;
     let value = retry_after.trim();

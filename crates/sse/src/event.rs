@@ -1,4 +1,4 @@
-//! One event of an event stream, as a slice of the chunk that brought it, and its fields. Pure.
+//! One event of an event stream, as a slice of the chunk that it came in, and its fields. Pure.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::{Buf, Bytes};
 use memchr::{memchr, memchr2};
 
-/// One event: its bytes as the upstream sent them, the blank line that ends it included.
+/// One event: its bytes as the upstream sent them, including the blank line that ends it.
 ///
 /// It is never empty. Making, cloning and slicing it copies no byte.
 #[derive(Debug, Clone)]
@@ -15,49 +15,49 @@ pub struct Event {
     range: Range<usize>,
 }
 
-/// Consecutive events of one chunk as one slice of it: what is written to the client in one piece.
+/// Consecutive events of one chunk as one slice of it, which is written to the client in one piece.
 #[derive(Debug, Clone)]
 pub struct Run(Event);
 
 /// The fields of an event, read as WHATWG HTML §9.2.6 defines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fields<'a> {
-    /// The values of the `data` lines, joined by LF; borrowed where there is one such line. `None` where there is none.
+    /// The values of the `data` lines, joined by LF; borrowed if there is one such line. `None` if there is none.
     pub data: Option<Cow<'a, [u8]>>,
     /// The value of the last `event` line: the event's type.
     pub name: Option<&'a [u8]>,
-    /// What kind of lines the event has.
+    /// The kind of lines that the event has.
     pub kind: Kind,
-    /// It has an `id` or a `retry` field.
+    /// Whether it has an `id` or a `retry` field.
     pub id_or_retry: bool,
 }
 
-/// What kind of lines an event has; of several kinds the last one in this list.
+/// The kind of lines that an event has; of several kinds the last one in this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// No line at all: one blank line more, or the LF of a CRLF whose CR already ended the event before. It belongs to the event
-    /// before: what was done with that one should be done with it.
+    /// No line: one more blank line, or the LF of a CRLF whose CR already ended the event before. It belongs to the event
+    /// before, and must be handled like it.
     Blank,
-    /// Nothing but comments.
+    /// Only comments.
     Comment,
-    /// Fields (`id`, `retry`, `event` or unknown), and no data: no client dispatches it.
+    /// Fields (`id`, `retry`, `event` or unknown) without data: no client dispatches the event.
     Field,
     /// At least one `data` line, perhaps an empty one.
     Data,
 }
 
 impl Event {
-    /// The bytes of `source` in `range`, which must lie within it.
+    /// Makes an event of the bytes of `source` in `range`, which must lie within it.
     pub(super) fn new(source: Bytes, range: Range<usize>) -> Self {
         Self { source, range }
     }
 
-    /// All bytes of the event.
+    /// Returns all bytes of the event.
     pub fn as_slice(&self) -> &[u8] {
         &self.source[self.range.clone()]
     }
 
-    /// All bytes of the event. They keep the chunk that brought them in memory.
+    /// Returns all bytes of the event. They keep their chunk in memory.
     pub fn into_bytes(self) -> Bytes {
         let Self { mut source, range } = self;
         source.truncate(range.end);
@@ -65,7 +65,7 @@ impl Event {
         source
     }
 
-    /// Reads the event's lines. This walks over its bytes: call it once.
+    /// Reads the event's lines. This scans its bytes: call it once.
     pub fn fields(&self) -> Fields<'_> {
         Fields::of(self.as_slice())
     }
@@ -118,10 +118,10 @@ impl Run {
     /// Adds the events that follow this run in the same chunk without a gap.
     ///
     /// # Errors
-    /// The events, if they are elsewhere: a new run begins with them.
+    /// Returns the events if they do not follow: a new run begins with them.
     pub fn append(&mut self, next: impl Into<Run>) -> Result<(), Run> {
         let (run, next) = (&mut self.0, next.into());
-        // both are alive, so that equal addresses mean the same memory
+        // both are alive, so equal addresses mean the same memory
         let same = run.source.as_ptr() == next.0.source.as_ptr() && run.source.len() == next.0.source.len();
         if same && run.range.end == next.0.range.start {
             run.range.end = next.0.range.end;
@@ -131,12 +131,12 @@ impl Run {
         }
     }
 
-    /// All bytes of the run.
+    /// Returns all bytes of the run.
     pub fn as_slice(&self) -> &[u8] {
         self.0.as_slice()
     }
 
-    /// The bytes, as one slice of their chunk.
+    /// Returns the bytes, as one slice of their chunk.
     pub fn into_bytes(self) -> Bytes {
         self.0.into_bytes()
     }
@@ -149,14 +149,15 @@ impl From<Event> for Run {
 }
 
 impl From<Bytes> for Run {
-    /// All of these bytes, which are not part of a chunk.
+    /// Makes a run of these bytes, which are not part of a chunk.
     fn from(bytes: Bytes) -> Self {
         let range = 0..bytes.len();
         Self(Event::new(bytes, range))
     }
 }
 
-/// The lines that are not empty. A CRLF looks like a CR, an empty line and an LF: that makes no difference here.
+/// Iterates over the lines that are not empty. A CRLF is read as a CR, an empty line and an LF, which makes no difference
+/// here.
 fn lines(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         while !bytes.is_empty() {

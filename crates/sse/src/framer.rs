@@ -1,7 +1,7 @@
-//! Bytes in, events out: finds where each event of a `text/event-stream` ends (WHATWG HTML §9.2.5 and §9.2.6). Pure.
+//! The framer: finds where each event of a `text/event-stream` ends (WHATWG HTML §9.2.5 and §9.2.6). Pure.
 //!
-//! Every byte comes out once and in order, as the upstream sent it, in the event that it belongs to. Only a leading byte
-//! order mark is dropped: §9.2.5 has readers ignore it, and openai-python loses the first event to it.
+//! It returns every byte once and in order, as the upstream sent it, in its event. Only a leading byte order mark is
+//! dropped: §9.2.5 requires readers to ignore it, and openai-python loses the first event because of it.
 
 use std::mem;
 
@@ -14,27 +14,27 @@ const BOM: &[u8] = "\u{feff}".as_bytes();
 
 /// Cuts a stream of chunks into events.
 ///
-/// No byte is looked at twice. An event within one chunk is a slice of it; one that is split over chunks is joined once.
-/// Between calls it holds at most `max_event` bytes and the chunk that is being read.
+/// No byte is scanned twice. An event within one chunk is a slice of it; one that is split over chunks is joined once.
+/// Between calls it holds at most `max_event` bytes and the current chunk.
 #[derive(Debug)]
 pub struct Framer {
     max_event: usize,
-    /// The chunk that is being read; empty when it has been read to its end.
+    /// The current chunk; empty when it has been read to its end.
     chunk: Bytes,
-    /// Where in `chunk` the next event begins, or goes on.
+    /// The position in `chunk` at which the next event begins, or continues.
     start: usize,
-    /// What earlier chunks brought of the next event; at most `max_event` bytes.
+    /// The bytes of the next event from earlier chunks; at most `max_event`.
     held: Vec<u8>,
     scanner: Scanner,
-    /// How many bytes of a byte order mark the stream has begun with; all of them once that is decided.
+    /// The number of bytes of a byte order mark at the beginning of the stream; all of them once that is decided.
     bom: usize,
     failed: bool,
 }
 
-/// An event is longer than it may be. The rest of the stream cannot be read.
+/// An event exceeds its maximum size. The rest of the stream cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong {
-    /// The most bytes that an event may have.
+    /// The maximum size of an event, in bytes.
     pub max_event: usize,
 }
 
@@ -52,17 +52,17 @@ impl Framer {
         }
     }
 
-    /// Adds the next bytes of the stream. [`Framer::next_event`] should have returned `None` before: bytes that are left of the
-    /// last chunk are copied.
+    /// Adds the next bytes of the stream. [`Framer::next_event`] should have returned `None` before: the rest of the last
+    /// chunk is copied otherwise.
     pub fn push(&mut self, chunk: Bytes) {
         let rest = &self.chunk[self.start..];
         self.chunk = if rest.is_empty() { chunk } else { [rest, &chunk].concat().into() };
         self.start = 0;
     }
 
-    /// The next event whose last byte has arrived, or `None` until more is pushed.
+    /// Returns the next event whose last byte has arrived, or `None` until more is pushed.
     ///
-    /// An event that a CR ends is complete at that CR. Where its LF comes in a later chunk, it comes out as a
+    /// An event that a CR ends is complete at that CR. If its LF comes in a later chunk, it is returned as a
     /// [`Blank`](super::event::Kind::Blank) event of its own.
     ///
     /// # Errors
@@ -101,21 +101,21 @@ impl Framer {
         Ok(Some(self.take(end)))
     }
 
-    /// What has arrived of an event that is not complete. Empty at the end of a stream that ended between two events.
+    /// Returns the bytes of an incomplete event. Empty at the end of a stream that ended between two events.
     pub fn unfinished(&self) -> &[u8] {
         &self.held
     }
 
-    /// True while the last event has ended with a CR whose LF is to be expected: the CR before had one.
+    /// Whether the last event has ended with a CR whose LF is expected: the CR before had one.
     ///
-    /// A line that the caller inserts must wait then: between the two it would turn that LF into a blank line. After the CR of
-    /// an upstream that ends lines with CR there is nothing to wait for. If an LF comes all the same, its blank line
-    /// dispatches nothing, since the data buffer is empty (§9.2.6, "dispatch the event").
+    /// A line that the caller inserts must wait then: between the two it would turn that LF into a blank line. After the CR
+    /// of an upstream that ends lines with CR nothing is expected. If an LF comes anyway, its blank line dispatches nothing,
+    /// because the data buffer is empty (§9.2.6, "dispatch the event").
     pub fn awaits_lf(&self) -> bool {
         self.ended_in_cr() && self.scanner.crlf
     }
 
-    /// The last byte was a CR that ended an event: an LF here belongs to it.
+    /// Whether the last byte was a CR that ended an event: an LF now belongs to it.
     fn ended_in_cr(&self) -> bool {
         self.scanner.after_cr && self.held.is_empty()
     }
@@ -129,7 +129,7 @@ impl Framer {
             self.bom = BOM.len();
             self.start += matched;
             if matched > 0 {
-                // as if the stream began here: forget the mark's earlier bytes
+                // the stream begins here: discard the mark's earlier bytes
                 self.held.clear();
                 self.scanner.line_start = true;
             }
@@ -140,12 +140,12 @@ impl Framer {
         }
     }
 
-    /// The event that ends after `len` more bytes of the chunk.
+    /// Returns the event that ends after `len` more bytes of the chunk.
     fn take(&mut self, len: usize) -> Event {
         let range = self.start..self.start + len;
         self.start = range.end;
         if self.held.is_empty() {
-            // the last event of a chunk takes it over: where it is the only one, no byte and no handle is copied
+            // the last event of a chunk takes the chunk over: if it is the only one, no byte and no handle is copied
             let chunk = if self.start == self.chunk.len() { mem::take(&mut self.chunk) } else { self.chunk.clone() };
             self.start = if self.chunk.is_empty() { 0 } else { self.start };
             return Event::new(chunk, range);
@@ -174,11 +174,11 @@ impl std::error::Error for TooLong {}
 struct Scanner {
     /// At the beginning of a line: a line end here makes a blank line.
     line_start: bool,
-    /// The last byte was a CR: an LF here belongs to it.
+    /// The last byte was a CR: an LF now belongs to it.
     after_cr: bool,
-    /// Such an LF came with the last CR of which that is known; at the beginning, one may come.
+    /// Whether the last completed CR had an LF; true at the beginning.
     crlf: bool,
-    /// How many bytes it was shown.
+    /// The number of scanned bytes.
     #[cfg(test)]
     shown: usize,
 }
@@ -194,7 +194,7 @@ impl Scanner {
         }
     }
 
-    /// How many of the next bytes belong to the event, its end included; `None` if it does not end in them.
+    /// Returns how many of the next bytes belong to the event, its end included, or `None` if it does not end in them.
     fn find_end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
@@ -220,7 +220,7 @@ impl Scanner {
         None
     }
 
-    /// The LF of the last CR was taken.
+    /// Records that the LF of the last CR was read.
     fn saw_crlf(&mut self) {
         self.after_cr = false;
         self.crlf = true;

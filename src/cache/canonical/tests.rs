@@ -102,7 +102,7 @@ enum Node {
 }
 
 impl Node {
-    /// Numbers brought to one form by arithmetic.
+    /// Returns the value with its numbers in one form, which is computed with arithmetic.
     fn meaning(&self) -> Node {
         match self {
             Node::Number(0, _) => Node::Number(0, 0),
@@ -115,7 +115,7 @@ impl Node {
         }
     }
 
-    /// One of its spellings, by the bits of `dice`.
+    /// Returns one of its spellings, selected by the bits of `dice`.
     fn spell(&self, dice: &mut u64) -> String {
         let mut roll = |sides: u64| {
             *dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -127,7 +127,7 @@ impl Node {
             Node::Number(digits, exponent) => match roll(3) {
                 0 => format!("{space}{digits}e{exponent}"),
                 1 => format!("{space}{digits}.00E{exponent:+}"),
-                // a zero with another zero before it is no JSON
+                // a zero with a leading zero is not JSON
                 _ if *digits == 0 => format!("{space}-0"),
                 _ => format!("{space}{digits}00e{}", i32::from(*exponent) - 2),
             },
@@ -209,7 +209,7 @@ proptest! {
     }
 }
 
-/// Equal, but that numbers may have become integers.
+/// Whether the values are equal, except that numbers may have become integers.
 fn near(one: &serde_json::Value, other: &serde_json::Value) -> bool {
     use serde_json::Value::{Array, Number, Object};
     match (one, other) {

@@ -1,4 +1,4 @@
-//! What a configuration means, and what is wrong with it, for machines. Pure.
+//! The summary of a configuration, or its problems, as JSON. Pure.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,8 @@ use tokenway::limits::policy::Limits;
 use tokenway::models::Model;
 use tokenway::price::Cost;
 
-/// The summary of a good configuration: the same facts as the text, durations and sizes as in the file, what is off `null`.
+/// Returns the summary of a valid configuration: the same facts as the text, with durations and sizes as in the file, and
+/// `null` for what is off.
 pub(super) fn summary(config: &Config) -> Value {
     let server = &config.server;
     let upstreams = config.upstreams.iter().map(|upstream| {
@@ -49,7 +50,7 @@ pub(super) fn summary(config: &Config) -> Value {
     })
 }
 
-/// What is said of a configuration that cannot be used.
+/// Returns the document about a configuration that cannot be used.
 pub(super) fn refusal(problems: &Problems, failure: &Failure) -> Value {
     let problems = problems.0.iter().map(
         |problem| json!({ "key": problem.key, "line": problem.line, "reason": problem.reason, "mend": problem.mend }),
@@ -83,7 +84,7 @@ fn auto(config: &Config) -> Value {
     })
 }
 
-/// As the file writes them: 0 = off.
+/// Returns limits as the file writes them: 0 = off.
 fn limits(config: &Config) -> Value {
     let members = |limits: &Limits| {
         json!({
@@ -127,6 +128,7 @@ fn stream(config: &Config) -> Value {
         "first_event_timeout": format_duration(stream.first_event_timeout),
         "commit_after": format_duration(stream.commit_after),
         "idle_timeout": format_duration(stream.idle_timeout),
+        "whole_timeout": format_duration(stream.whole_timeout),
         "max_duration": format_duration(stream.max_duration),
     })
 }

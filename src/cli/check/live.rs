@@ -1,7 +1,7 @@
-//! `tokenway check --live`: asks each model to say hello through the same path that browsers use.
+//! `tokenway check --live`: sends a short request to each model through the same path that browsers use.
 //!
-//! The bytes that a browser would receive are read by the crate `eventsource-stream`, which is independent of the gateway's own
-//! framer, behind the guards of the load tester.
+//! The crate `eventsource-stream` reads the bytes that a browser would receive, behind the guards of the load tester: it is
+//! independent of the gateway's own framer.
 
 use std::fmt;
 use std::io;
@@ -34,31 +34,31 @@ use tokenway::stream::open::OpenStreams;
 use tokenway::stream::upstream_source::{Sink, Start, Streams, UpstreamSource};
 use tokenway::upstream::failure;
 
-/// What became of one model's hello. `Display` is one line.
+/// The result of one model. `Display` writes one line.
 pub(super) struct Answer<'a> {
     model: &'a str,
     upstream: &'a str,
     probed: Result<Probed, String>,
 }
 
-/// How one model did.
+/// What was measured at one model.
 struct Probed {
     first_output: Duration,
     events: u64,
     done: bool,
 }
 
-/// Asks every model in turn, and tells each answer when it is over.
+/// Asks every model in turn, and passes each result to `report`.
 ///
 /// # Errors
-/// A model does not stream; or nobody can be asked or told.
-pub(super) fn ask_all(config: &Config, told: impl FnMut(&Answer<'_>) -> io::Result<()>) -> Result<(), Failure> {
+/// A model does not stream, no request can be made, or `report` fails.
+pub(super) fn ask_all(config: &Config, report: impl FnMut(&Answer<'_>) -> io::Result<()>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
-    runtime.block_on(ask_each(config, told))
+    runtime.block_on(ask_each(config, report))
 }
 
-async fn ask_each(config: &Config, mut told: impl FnMut(&Answer<'_>) -> io::Result<()>) -> Result<(), Failure> {
+async fn ask_each(config: &Config, mut report: impl FnMut(&Answer<'_>) -> io::Result<()>) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::new().map_err(|error| Failure::failed(error.to_string()))?);
     let health_registry = Arc::new(HealthRegistry::new(Arc::clone(&metrics)));
     let router = Arc::new(gateway::router(config, Arc::clone(&metrics)));
@@ -71,7 +71,7 @@ async fn ask_each(config: &Config, mut told: impl FnMut(&Answer<'_>) -> io::Resu
         let upstream = &config.upstreams[model.upstream.0].name;
         let probed = probe(Arc::clone(&completions), Arc::clone(&metrics), ModelId(place)).await;
         let answer = Answer { model: &model.name, upstream, probed };
-        told(&answer).map_err(|error| Failure::failed(format!("standard output: {error}")))?;
+        report(&answer).map_err(|error| Failure::failed(format!("standard output: {error}")))?;
         if !answer.is_whole() {
             bad.push(answer.model);
         }
@@ -80,7 +80,7 @@ async fn ask_each(config: &Config, mut told: impl FnMut(&Answer<'_>) -> io::Resu
         [] => Ok(()),
         bad => {
             let of = plural(models.len() as u64, "model", "models");
-            Err(Failure::failed(format!("{} of {of} gave no whole stream: {}", bad.len(), bad.join(", "))))
+            Err(Failure::failed(format!("{} of {of} gave no complete stream: {}", bad.len(), bad.join(", "))))
         }
     }
 }
@@ -119,14 +119,14 @@ impl fmt::Display for Answer<'_> {
 }
 
 async fn probe(completions: Arc<Completions>, metrics: Arc<Metrics>, model: ModelId) -> Result<Probed, String> {
-    // no bound on tokens: models do not agree on its name, and refuse the other one
+    // no bound on tokens: models use different names for it, and refuse the other name
     let body = json!({ "messages": [{ "role": "user", "content": "Say hello." }], "stream": true });
     let request = Chat.parse(body.to_string().into(), Form::Full).map_err(|invalid| invalid.to_string())?;
     let id = RequestId::random();
     let started = Instant::now();
     let open = OpenStreams::new(metrics.streams_active.clone());
     let meter = Meter::start(metrics, started, id.text(), "probe", None, std::net::Ipv4Addr::LOCALHOST.into());
-    // no fallback: each model answers for itself
+    // no fallback: each model is tested alone
     let plan = Plan::to_model(model, Caller::operator(), request, id.header());
     let opened = Arc::clone(&completions).stream(plan, meter.clone()).await.map_err(|failure| reason(&failure))?;
     let first_output = started.elapsed();
@@ -138,13 +138,14 @@ async fn probe(completions: Arc<Completions>, metrics: Arc<Metrics>, model: Mode
     while let Some(Ok(event)) = events.next().await {
         let meaning = reader.read(None, event.data.as_bytes());
         probed.events += u64::from(!meaning.terminal && !meaning.malformed && meaning.fault.is_none());
-        // an error is the gateway's own last event: the upstream's stream broke off
+        // an error is the gateway's own last event: the upstream's stream broke
         probed.done = meaning.fault.is_none() && (probed.done || meaning.terminal || meaning.finished);
     }
     Ok(probed)
 }
 
-/// What the operator is told: where there is no connection, place, cause and mend; else what a client would be.
+/// The message for the operator: without a connection, the address, the cause and the fix; otherwise the message that a
+/// client would get.
 fn reason(failure: &failure::Failure) -> String {
     let Some(connect_error) = failure.connect_error() else { return failure.reject().message.into() };
     let mend = match &connect_error.cause {
@@ -154,7 +155,7 @@ fn reason(failure: &failure::Failure) -> String {
         Cause::TimedOut(_) => "check base_url and the firewall, or allow more time with connect_timeout",
         Cause::Certificate(fault) => match fault {
             CertificateFault::UnknownIssuer => "name its authority with ca_file",
-            CertificateFault::WrongName => "write a name that stands in it into base_url",
+            CertificateFault::WrongName => "use a name from the certificate in base_url",
             CertificateFault::Expired => "have it renewed, or set this machine's clock",
             CertificateFault::NotYetValid => "set this machine's clock",
             CertificateFault::Other => "have it mended",

@@ -1,4 +1,5 @@
-//! `tokenway check`: everything that is wrong with a configuration file, before anything listens; and what a good one means.
+//! `tokenway check`: reports everything that is wrong with a configuration file, without starting a listener, or its
+//! summary.
 
 mod json;
 mod live;
@@ -22,11 +23,11 @@ use tokenway::models::ModelId;
 use tokenway::models::names::AUTO;
 use tokenway::routing::auto::{Auto, Mode};
 
-/// Checks a configuration file and tells everything that is wrong with it at once.
+/// Checks a configuration file and reports everything that is wrong with it at once.
 ///
-/// Nothing listens, and without --live nothing is sent. Certificates, keys and variables that the file names are read and
-/// checked, and never shown. What the file means goes to stdout, problems to stderr. Exit status: 0 good, 64 problems, 1 if a
-/// model does not answer.
+/// No listener is started, and without --live no request is sent. Certificates, keys and variables that the file names are
+/// read and checked, and never shown. The summary goes to stdout, problems to stderr. Exit status: 0 good, 64 problems, 1 if
+/// a model does not answer.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -43,7 +44,7 @@ pub(crate) struct Args {
     /// Write one JSON object to stdout instead of text
     #[arg(long)]
     pub json: bool,
-    /// Then ask each model to say hello: does its key work, does it stream, how soon? This costs some tokens
+    /// Then send a short request to each model: does its key work, does it stream, how fast? This costs some tokens
     #[arg(long)]
     pub live: bool,
 }
@@ -53,7 +54,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let env = |name: &str| std::env::var(name).ok();
     match check(args, &env, &mut io::stdout(), &mut io::stderr()) {
         Ok(status) => status.into(),
-        // Nobody reads the answer any more; there is nobody to tell.
+        // stdout is closed: no reader is left to report that to
         Err(_) => ExitCode::FAILURE,
     }
 }
@@ -61,7 +62,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 /// Writes the result and returns the exit status.
 fn check(args: &Args, env: Env<'_>, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
     let Some(file) = &args.config else {
-        // for machines on one line, as every document of theirs
+        // for machines on one line, like all JSON documents
         return match args.json {
             true => writeln!(out, "{}", schema()),
             false => writeln!(out, "{:#}", schema()),
@@ -78,7 +79,7 @@ fn check(args: &Args, env: Env<'_>, out: &mut impl Write, err: &mut impl Write) 
     Ok(failure.status())
 }
 
-/// One line a problem, and for machines all of them in one document.
+/// Writes one line per problem, or for machines one document with all of them.
 fn refuse(args: &Args, file: &Path, problems: &Problems, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
     writeln!(err, "{}", problems.in_file(file))?;
     let failure =
@@ -103,11 +104,11 @@ fn for_machines(config: &Config, ask: bool, out: &mut impl Write) -> io::Result<
     let mut failure = None;
     if ask {
         let mut answers = Vec::new();
-        let told = |answer: &live::Answer<'_>| {
+        let report = |answer: &live::Answer<'_>| {
             answers.push(answer.as_json());
             Ok(())
         };
-        failure = live::ask_all(config, told).err();
+        failure = live::ask_all(config, report).err();
         summary["live"] = answers.into();
     }
     if let Some(failure) = &failure {
@@ -118,7 +119,7 @@ fn for_machines(config: &Config, ask: bool, out: &mut impl Write) -> io::Result<
     Ok(failure)
 }
 
-/// What a request means that names no model.
+/// Returns the model of requests that name none.
 fn default_model(config: &Config) -> Option<&str> {
     match &config.auto {
         Some(auto) if auto.is_default => Some(AUTO),
@@ -126,21 +127,21 @@ fn default_model(config: &Config) -> Option<&str> {
     }
 }
 
-/// The kinds of credentials that are taken.
+/// Returns the kinds of credentials that are accepted.
 fn accepted(config: &Config) -> Vec<&'static str> {
     let accept = config.access.accept;
     let kinds = [("key", accept.key), ("token", accept.token), ("session", accept.session)];
     kinds.into_iter().filter(|(_, taken)| *taken).map(|(kind, _)| kind).collect()
 }
 
-/// The names that are served; `None` where any is.
+/// Returns the names that are served, or `None` if any name is.
 fn hosts(config: &Config) -> Option<Vec<String>> {
     let hosts = &config.server.hosts;
     let named = || hosts.names.iter().cloned().chain(hosts.addresses.iter().map(ToString::to_string)).collect();
     (!hosts.any).then(named)
 }
 
-/// The models that have a fallback, and which others are asked for them, in this order.
+/// Returns the models that have a fallback, each with its fallback models in order.
 fn fallbacks(config: &Config) -> impl Iterator<Item = (&str, Vec<&str>)> {
     let models = &config.models;
     let name = |id: ModelId| models.get(id).name.as_str();
@@ -156,7 +157,7 @@ fn hedge(config: &Config) -> Option<HedgeAfter> {
     config.fallback.hedge.as_ref().map(|hedge| hedge.after)
 }
 
-/// As `routing.auto.mode` writes it.
+/// Returns the mode as `routing.auto.mode` writes it.
 fn mode(auto: &Auto) -> &'static str {
     match auto.mode {
         Mode::Speculative => "speculative",
@@ -165,7 +166,7 @@ fn mode(auto: &Auto) -> &'static str {
     }
 }
 
-/// As `redis.url` writes it, whose credentials stand elsewhere.
+/// Returns the URL as `redis.url` writes it, without credentials.
 fn redis_url(config: &Config) -> Option<String> {
     let redis = config.redis.as_ref()?;
     let scheme = match (redis.tls, redis.cluster) {

@@ -1,4 +1,4 @@
-//! What the command says of good and bad files.
+//! The output of the command for good and bad files.
 
 use std::net::SocketAddr;
 
@@ -12,12 +12,12 @@ const GOOD: &str = "[server]\nplaintext = true\n[cors]\norigins = [\"https://app
     [[upstreams]]\nname = \"up\"\nbase_url = \"https://up.example/v1\"\napi_key_env = \"KEY\"\n\
     [[models]]\nname = \"m\"\nupstream = \"up\"\ninput_price = 0.5\noutput_price = 1\n[routing]\ndefault = \"m\"\n";
 
-/// Exit status, stdout and stderr for a file with this text.
+/// Returns exit status, stdout and stderr for a file with this text.
 fn checked(text: &str, json: bool) -> (u8, String, String) {
     checked_in(&TempDir::new().unwrap(), text, json)
 }
 
-/// The same, beside other files.
+/// Returns the same, for a file in a directory with other files.
 fn checked_in(dir: &TempDir, text: &str, json: bool) -> (u8, String, String) {
     run_in(dir, text, json, false)
 }
@@ -130,14 +130,14 @@ fn json_is_one_object_for_good_and_bad() {
     );
 }
 
-/// `check --live` with an upstream at this URL.
+/// Runs `check --live` with an upstream at this URL.
 fn asked_live(base_url: &str, json: bool) -> (u8, String, String) {
     run_in(&TempDir::new().unwrap(), &GOOD.replace("https://up.example/v1", base_url), json, true)
 }
 
 #[test]
 fn live_says_where_there_is_no_connection_and_why() {
-    // taken, so that nobody else gets it, and nobody listens there
+    // bound, so that no other process takes it, and without a listener
     let taken = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     taken.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let free = taken.local_addr().unwrap().as_socket().unwrap();
@@ -146,8 +146,8 @@ fn live_says_where_there_is_no_connection_and_why() {
         out.contains(&format!("live      m: up fails: {free}: connection refused; nothing listens there")),
         "{out}"
     );
-    assert_eq!((status, err.as_str()), (1, "tokenway: 1 of 1 model gave no whole stream: m\n"));
-    // RFC 6761 §6.4: it never resolves
+    assert_eq!((status, err.as_str()), (1, "tokenway: 1 of 1 model gave no complete stream: m\n"));
+    // RFC 6761 §6.4: this name never resolves
     let (_, out, _) = asked_live("https://tokenway.invalid/v1", false);
     assert!(out.contains("m: up fails: tokenway.invalid:443: no such host; check the host of base_url"), "{out}");
 
@@ -158,13 +158,13 @@ fn live_says_where_there_is_no_connection_and_why() {
 }
 
 #[test]
-fn live_tells_what_is_no_tls_from_what_refuses() {
+fn live_distinguishes_plaintext_from_a_refused_connection() {
     let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = plain.local_addr().unwrap();
     let server = std::thread::spawn(move || {
         let (mut socket, _) = plain.accept().unwrap();
         socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
-        // until the client has gone
+        // until the client has closed
         let _ = io::copy(&mut socket, &mut io::sink());
     });
     let (_, out, _) = asked_live(&format!("https://{address}/v1"), false);

@@ -1,4 +1,4 @@
-//! What a configuration means, for people: a fact a line, and only what is on. Pure.
+//! The summary of a configuration as text: one fact per line, and only features that are on. Pure.
 
 use super::{accepted, default_model, fallbacks, hedge, hosts, mode, redis_url};
 use bench::report::format::plural;
@@ -16,9 +16,9 @@ use tokenway::stream::log::settings::Resume;
 use tokenway::stream::settings::Stream;
 use tokenway::upstream::settings::Upstream;
 
-/// Lines are broken at blanks before this column.
+/// Lines are wrapped at spaces before this column.
 const WIDTH: usize = 100;
-/// Where the facts begin, beside what they are about.
+/// The column at which the facts begin, after their labels.
 const INDENT: usize = 10;
 
 /// The summary of a configuration.
@@ -34,7 +34,7 @@ pub(super) fn summary(config: &Config) -> String {
     text
 }
 
-/// Everything that is on.
+/// Returns a line for each feature that is on.
 fn facts(config: &Config) -> Vec<(&'static str, String)> {
     let default = default_model(config);
     let limits_of = |(model, own): &(String, Limits)| Some(format!("{model}: {}, for each caller", limits(own)?));
@@ -51,7 +51,7 @@ fn facts(config: &Config) -> Vec<(&'static str, String)> {
     facts.extend(limits(&config.limits.caller).map(|limits| ("limits", format!("{limits}, for each caller"))));
     facts.extend(config.limits.models.iter().filter_map(limits_of).map(|limits| ("limits", limits)));
     facts.extend(budget(config).map(|budget| ("budget", budget)));
-    facts.extend(config.cache.as_ref().map(|cache| ("cache", kept(cache))));
+    facts.extend(config.cache.as_ref().map(|cache| ("cache", cached(cache))));
     facts.extend(redis_url(config).map(|url| ("redis", url)));
     facts.push(("stream", deadlines(&config.stream)));
     facts.push(("resumable", resumable(&config.resume)));
@@ -67,7 +67,7 @@ fn listen(config: &Config) -> String {
 
 fn believed(config: &Config) -> Option<String> {
     let networks: Vec<String> = config.server.trusted_proxies.iter().map(ToString::to_string).collect();
-    (!networks.is_empty()).then(|| format!("x-forwarded-for is believed from {}", networks.join(", ")))
+    (!networks.is_empty()).then(|| format!("x-forwarded-for is trusted from {}", networks.join(", ")))
 }
 
 fn asked(upstream: &Upstream) -> String {
@@ -78,7 +78,8 @@ fn asked(upstream: &Upstream) -> String {
 fn access(config: &Config) -> String {
     if config.access.accept.is_open() {
         // the one line that must not be overlooked
-        return "OPEN: no credentials are asked for; who reaches this gateway spends the provider's money".to_owned();
+        return "OPEN: no credentials are required; every client that reaches this gateway spends the provider's money"
+            .to_owned();
     }
     let kinds = accepted(config).into_iter().map(|kind| match kind {
         "key" => format!("key ({} in the file)", config.access.keys.records().count()),
@@ -117,7 +118,7 @@ fn hedged(after: HedgeAfter) -> String {
     format!("the next model is asked as well when the first output is {late}")
 }
 
-/// `None` where nothing is limited.
+/// Returns `None` if nothing is limited.
 fn limits(limits: &Limits) -> Option<String> {
     let Limits { requests_per_minute, burst, tokens_per_minute, concurrent_streams } = *limits;
     let at_once = if burst > 0 { format!(" (bursts of {burst})") } else { String::new() };
@@ -139,10 +140,10 @@ fn budget(config: &Config) -> Option<String> {
         .then(|| format!("${} a day for each caller; beyond it {beyond}", budget.per_day.short()))
 }
 
-fn kept(cache: &Cache) -> String {
+fn cached(cache: &Cache) -> String {
     let whose = if cache.shared { "SHARED: callers get each other's answers" } else { "each caller's own" };
     let rhythm = if cache.paced { "in their rhythm" } else { "at once" };
-    format!("{whose}; {} long, {} in all, told {rhythm}", format_duration(cache.ttl), format_size(cache.max_bytes))
+    format!("{whose}; {} long, {} in all, sent {rhythm}", format_duration(cache.ttl), format_size(cache.max_bytes))
 }
 
 fn deadlines(stream: &Stream) -> String {

@@ -1,4 +1,4 @@
-//! What the lines of a log add up to. Pure.
+//! The sums over the lines of a log. Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use tokenway::price::{Cost, Prices};
 /// Sums over all lines.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// Lines that are no request of Tokenway.
+    /// Lines that are not requests of Tokenway.
     pub(super) foreign: u64,
-    /// Requests without a model: nobody was asked for them.
+    /// Requests for which no model was asked.
     pub(super) free: u64,
     /// Requests for which a model was asked.
     pub(super) requests: u64,
-    /// Of those, requests whose cost is not known: nothing was charged, or a model has no price.
+    /// Those of `requests` whose cost is not known: nothing was charged, or a model has no price.
     pub(super) unknown: u64,
-    /// By model.
+    /// The rows of all models.
     pub(super) models: BTreeMap<String, Row>,
-    /// All of it.
+    /// The cost of all requests.
     pub(super) total: Cost,
     /// What all answers would have cost on one model.
     pub(super) naive: Cost,
@@ -26,14 +26,14 @@ pub(super) struct Ledger {
     pub(super) span: Option<(u64, u64)>,
 }
 
-/// What one model did.
+/// The sums of one model.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Row {
-    /// Answers that it was asked for.
+    /// Answers that it gave.
     pub(super) answers: u64,
-    /// Answers of it that were not asked for anew: from the cache, or joined.
+    /// Answers that were reused: cached or coalesced.
     pub(super) reused: u64,
-    /// Attempts that were charged, and did not answer: a classifier's, a cancelled one.
+    /// Attempts that were charged and did not answer: of a classifier, or cancelled.
     pub(super) beside: u64,
     /// Prompt tokens that were charged.
     pub(super) input: u64,
@@ -41,7 +41,7 @@ pub(super) struct Row {
     pub(super) output: u64,
     /// Answers whose tokens are an estimate.
     pub(super) estimated: u64,
-    /// What it was paid.
+    /// Its cost.
     pub(super) cost: Cost,
 }
 
@@ -70,7 +70,7 @@ impl Ledger {
             row.beside += 1;
             row.input += other.input;
             row.output += other.output;
-            // where the whole is not known, neither is its part
+            // where the whole is unknown, its parts do not count either
             row.cost += other.cost.filter(|_| line.cost.is_some()).unwrap_or_default();
         }
         let Some(model) = &line.model else { return };
@@ -89,8 +89,8 @@ impl Ledger {
         }
     }
 
-    /// What this would be in so many days, if all went on as between the first line and the last; `None` for less than an
-    /// hour, which tells nothing of a month.
+    /// Returns what this would cost in so many days, extrapolated from the time between the first and the last line. Returns
+    /// `None` for less than an hour, which is too short.
     pub(super) fn in_days(&self, cost: Cost, days: u64) -> Option<Cost> {
         let (first, last) = self.span?;
         let seconds = last - first;
@@ -141,13 +141,13 @@ mod tests {
         let glm = &ledger.models["glm"];
         assert_eq!((glm.answers, glm.reused, glm.beside, glm.estimated), (1, 1, 3, 1));
         assert_eq!((glm.input, glm.output, glm.cost.to_string()), (30, 1, "0.000010600000".to_owned()));
-        // two answers of 10 and 5, and one of 8: at 2.50 and 10
+        // two answers with 10 and 5 tokens, and one with 8: at 2.50 and 10
         assert_eq!(ledger.naive.to_string(), "0.000170000000");
         assert_eq!(ledger.in_days(ledger.total, 30).unwrap().to_string(), "0.002568000000");
     }
 
     #[test]
-    fn a_month_is_not_told_from_less_than_an_hour() {
+    fn a_month_is_not_extrapolated_from_less_than_an_hour() {
         let mut ledger = Ledger::default();
         ledger.add(line::read(&request("model=\"glm\" cost=\"1.0\"")), strong());
         assert_eq!(ledger.in_days(ledger.total, 30), None);

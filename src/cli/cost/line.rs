@@ -1,4 +1,4 @@
-//! One line of the request log, in either format, as far as it tells of money. Pure.
+//! One line of the request log, in either format: the fields about cost. Pure.
 
 use std::collections::HashMap;
 
@@ -7,31 +7,31 @@ use serde_json::Value;
 use tokenway::auth::key_file;
 use tokenway::price::{Cost, Count};
 
-/// What the target of a request's line is called.
+/// The tracing target of a request's line.
 const TARGET: &str = "tokenway::request";
 
 /// A request that was answered, or whose attempts cost something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
-    /// When, in seconds since the epoch.
+    /// The time of the line, in seconds since the epoch.
     pub(super) time: Option<u64>,
-    /// Who answered, or was the last to be asked; `None` where only others were.
+    /// The model that answered, or was asked last; `None` if only other attempts were made.
     pub(super) model: Option<String>,
-    /// Tokens of its attempt; `None` where nobody charges for it.
+    /// The tokens of its attempt; `None` if it is not charged.
     pub(super) count: Option<Count>,
-    /// The client has got them, or a part.
+    /// The client got the answer, or a part of it.
     pub(super) answered: bool,
-    /// They are an estimate.
+    /// The tokens are an estimate.
     pub(super) estimated: bool,
-    /// The answer was not asked for anew.
+    /// The answer was cached or coalesced.
     pub(super) reused: bool,
-    /// What the whole request cost; `None` where that is not known.
+    /// The cost of the whole request; `None` if it is not known.
     pub(super) cost: Option<Cost>,
-    /// What other attempts were charged.
+    /// The charges of other attempts.
     pub(super) also: Vec<Other>,
 }
 
-/// A charge beside that of the answer.
+/// A charge in addition to that of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Other {
     pub(super) model: String,
@@ -40,14 +40,14 @@ pub(super) struct Other {
     pub(super) cost: Option<Cost>,
 }
 
-/// What a line is.
+/// The kind of a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A request that costs something, or would have.
+    /// A request with a cost, or with a saved cost.
     Paid(Line),
     /// A request of Tokenway without a model: a list of models, a refusal, a health check.
     Free,
-    /// Something else.
+    /// Any other line.
     Foreign,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn read(line: &str) -> Kind {
 }
 
 impl Other {
-    /// `MODEL INPUT/OUTPUT COST`, as `stream::bill` writes it.
+    /// Reads `MODEL INPUT/OUTPUT COST`, as `stream::bill` writes it.
     fn read(text: &str) -> Option<Self> {
         let (rest, cost) = text.rsplit_once(' ')?;
         let (model, tokens) = rest.rsplit_once(' ')?;
@@ -94,7 +94,7 @@ impl Other {
 type Fields = HashMap<String, String>;
 
 fn json_fields(line: &str) -> Option<Fields> {
-    // a collector may have written something before it
+    // a collector may have added a prefix
     let Value::Object(object) = serde_json::from_str(&line[line.find('{')?..]).ok()? else { return None };
     if object.get("target")?.as_str()? != TARGET {
         return None;
@@ -106,12 +106,12 @@ fn json_fields(line: &str) -> Option<Fields> {
     Some(object.into_iter().map(|(name, value)| (name, plain(value))).collect())
 }
 
-/// `TIME INFO tokenway::request: name=value name="value"`
+/// Reads `TIME INFO tokenway::request: name=value name="value"`.
 fn text_fields(line: &str) -> Option<Fields> {
     let line = without_colours(line);
     let (before, mut rest) = line.split_once(&format!("{TARGET}: "))?;
     let mut fields = Fields::new();
-    // a collector may have written its own time before ours: the level stands behind ours
+    // a collector may have added its own time before ours; the level follows ours
     let time = before.split_whitespace().rev().nth(1);
     fields.extend(time.map(|time| ("timestamp".to_owned(), time.to_owned())));
     while let Some((name, after)) = rest.trim_start().split_once('=') {
@@ -128,14 +128,14 @@ fn text_fields(line: &str) -> Option<Fields> {
     Some(fields)
 }
 
-/// The text up to the closing quote, as Rust's `Debug` writes it, and what follows; `None` where there is none.
+/// Returns the text up to the closing quote, as Rust's `Debug` writes it, and the rest; `None` if there is no closing quote.
 fn unquoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices();
     while let Some((at, char)) = chars.next() {
         match char {
             '"' => return Some((value, &text[at + 1..])),
-            // what escapes other than these two stand for is in no field that is read here
+            // all other escapes are in no field that is read here
             '\\' => value.extend(chars.next().map(|(_, char)| char)),
             char => value.push(char),
         }
@@ -143,7 +143,7 @@ fn unquoted(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// Without the escape sequences that a terminal is given (ECMA-48 §5.4, SGR).
+/// Removes the escape sequences for terminal colours (ECMA-48 §5.4, SGR).
 fn without_colours(line: &str) -> String {
     let mut plain = String::with_capacity(line.len());
     let mut rest = line;
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_paid_without_an_answer_is_told_from_one() {
+    fn charges_without_an_answer_are_distinguished_from_answers() {
         let answered = |rest: &str| match read(&format!("x tokenway::request: model=\"m\" {rest}")) {
             Kind::Paid(line) => line.answered,
             _ => panic!("{rest}"),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_or_costs_nothing_is_told_apart() {
+    fn other_lines_and_free_requests_are_distinguished() {
         for line in ["", "GET / 200", "{}", "{\"target\":\"tokenway\"}", "[1]", "INFO tokenway::server: model=\"x\""] {
             assert_eq!(read(line), Kind::Foreign, "{line}");
         }

@@ -1,9 +1,9 @@
-//! `tokenway cost`: what a workload costs a month, foretold from a price table or told from real log lines.
+//! `tokenway cost`: the monthly cost of a workload, forecast from a price table or computed from log lines.
 
-mod foretold;
+mod forecast;
 mod ledger;
 mod line;
-mod told;
+mod from_log;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -15,14 +15,14 @@ use super::failure::Failure;
 use tokenway::config::{Priced, price_list};
 use tokenway::spend::workload::{Share, parse_tokens};
 
-/// The reference table of models, as the example configuration has it.
+/// The reference table of models, from the example configuration.
 const EXAMPLE: &str = include_str!("../../../tokenway.toml");
 
-/// Tells what a workload costs a month: all of it on one model, and with cache and routing.
+/// Computes the monthly cost of a workload: all of it on one model, and with cache and routing.
 ///
-/// With --input and --output it is foretold from the price table, and every assumption is printed. With --log it is told from
-/// the lines that Tokenway has written, of either format; other lines are skipped and counted. Prices come from --config, or
-/// are those of the five models of the example configuration. All sums are exact.
+/// With --input and --output the cost is forecast from the price table, and every assumption is printed. With --log it is
+/// computed from Tokenway's log lines, of either format; other lines are skipped and counted. Prices come from --config, or
+/// from the five models of the example configuration. All sums are exact.
 ///
 /// Exit status: 0 good, 1 a file cannot be read, 64 wrong usage.
 #[derive(Debug, ClapArgs)]
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     /// Completion tokens
     #[arg(long, value_name = "TOKENS", value_parser = parse_tokens, required_unless_present = "log")]
     output: Option<u64>,
-    /// So many tokens in what time?
+    /// The period of these tokens
     #[arg(long, value_enum, default_value_t = Per::Day)]
     per: Per,
     /// Days in a month
@@ -52,19 +52,19 @@ pub(crate) struct Args {
     /// Part of the rest that the cheap model answers
     #[arg(long, value_name = "SHARE", value_parser = Share::parse, default_value = "0%")]
     easy: Share,
-    /// Who answers what is easy; by default the model with the lowest price
+    /// The model for easy requests; by default the model with the lowest price
     #[arg(long, value_name = "MODEL")]
     cheap: Option<String>,
-    /// Who answers the rest, and everything in the naive bill; by default the model with the highest price
+    /// The model for the rest, and for everything in the naive bill; by default the model with the highest price
     #[arg(long, value_name = "MODEL")]
     strong: Option<String>,
-    /// Who decides; without this, rules do, for nothing
+    /// The model that classifies; without this, the rules classify at no cost
     #[arg(long, value_name = "MODEL")]
     classifier: Option<String>,
-    /// The cheap model is started before it is decided: it is paid for the prompts of hard questions as well
+    /// The cheap model is started before the classification: it is paid for the prompts of hard requests as well
     #[arg(long)]
     speculative: bool,
-    /// The configuration that the prices are read from; nothing else of it is
+    /// The configuration with the prices; only the prices are read
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Read log lines from this file instead; `-` is stdin
@@ -96,12 +96,12 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 fn bill(args: &Args) -> Result<String, Failure> {
     let table = PriceTable::read(args)?;
     match &args.log {
-        Some(path) => told::bill(args, &table, path),
-        None => foretold::bill(args, &table),
+        Some(path) => from_log::bill(args, &table, path),
+        None => forecast::bill(args, &table),
     }
 }
 
-/// Models with their prices, and where those are from.
+/// Models with their prices, and the source of the prices.
 struct PriceTable {
     models: Vec<Priced>,
     source: String,
@@ -128,7 +128,7 @@ impl PriceTable {
         Ok(Self { models, source })
     }
 
-    /// The model of this name.
+    /// Finds the model with this name.
     fn find(&self, flag: &str, name: &str) -> Result<&Priced, Failure> {
         self.models.iter().find(|model| model.name == name).ok_or_else(|| {
             let names: Vec<&str> = self.models.iter().map(|model| model.name.as_str()).collect();
@@ -136,7 +136,7 @@ impl PriceTable {
         })
     }
 
-    /// The named model, or the one with the highest price.
+    /// Returns the named model, or the one with the highest price.
     fn strong(&self, name: Option<&str>) -> Result<&Priced, Failure> {
         match name {
             Some(name) => self.find("--strong", name),
@@ -144,7 +144,7 @@ impl PriceTable {
         }
     }
 
-    /// The named model, or the one with the lowest price.
+    /// Returns the named model, or the one with the lowest price.
     fn cheap(&self, name: Option<&str>) -> Result<&Priced, Failure> {
         match name {
             Some(name) => self.find("--cheap", name),
@@ -159,7 +159,7 @@ impl PriceTable {
     }
 }
 
-/// Rows of text as columns: the first one to the left, all others to the right.
+/// Formats rows of text as columns: the first one aligned left, all others right.
 fn columns(rows: &[Vec<String>]) -> String {
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
     let mut text = String::new();

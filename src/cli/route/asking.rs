@@ -1,4 +1,4 @@
-//! A real classifier, asked about every labelled prompt.
+//! Asks a real classifier about every labelled prompt.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,17 +22,17 @@ use tokenway::routing::classifier::Question;
 use tokenway::routing::plan::Plan;
 use tokenway::routing::verdict::Verdict;
 
-/// As many questions at a time: a small server of one's own takes no more.
+/// Concurrent questions: a small server of one's own takes no more.
 const AT_ONCE: usize = 4;
 
-/// What one question came to.
+/// The result of one question.
 struct Asked {
     verdict: Option<Verdict>,
     took: Duration,
     cost: Option<Cost>,
 }
 
-/// The classifier alone, and with the rules where it gives no verdict: the latter is what requests meet.
+/// Returns two judges: the classifier alone, and the classifier with the rules where it gives no verdict, as for requests.
 pub(super) async fn judged(
     config: &Config,
     classifier: Classifier,

@@ -9,13 +9,13 @@ use tokenway::routing::verdict::Verdict;
 
 const FILE: &str = include_str!("prompts.toml");
 
-/// One prompt and what it was judged to be.
+/// One prompt and its label.
 #[derive(Debug)]
 pub(super) struct Labelled {
     pub(super) label: Verdict,
-    /// What sort of request it is.
+    /// The kind of the request.
     pub(super) kind: String,
-    /// The rules were made while looking at it; else it was held out.
+    /// The rules were tuned with it; otherwise it was held out.
     pub(super) tuning: bool,
     pub(super) prompt: Prompt,
 }
@@ -47,7 +47,7 @@ enum Label {
     Hard,
 }
 
-/// All of them.
+/// Returns all labelled prompts.
 ///
 /// # Errors
 /// The file is malformed: a defect of this program.

@@ -2,15 +2,15 @@
 
 use tokenway::routing::verdict::Verdict;
 
-/// How often what was labelled so was said to be so.
+/// How often each label got each verdict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Matrix {
-    /// By label (easy, hard), then by what was said (easy, hard, nothing).
+    /// By label (easy, hard), then by verdict (easy, hard, none).
     counts: [[u64; 3]; 2],
 }
 
 impl Matrix {
-    /// Of pairs of label and what was said.
+    /// Counts pairs of label and verdict.
     pub(super) fn of(pairs: impl Iterator<Item = (Verdict, Option<Verdict>)>) -> Self {
         let mut matrix = Self::default();
         for (label, said) in pairs {
@@ -19,27 +19,27 @@ impl Matrix {
         matrix
     }
 
-    /// How many of this label were said to be this, or nothing.
+    /// Returns how many prompts of this label got this verdict, or none.
     pub(super) fn count(&self, label: Verdict, said: Option<Verdict>) -> u64 {
         self.counts[label as usize][said.map_or(2, |said| said as usize)]
     }
 
-    /// How many were said to be what they are.
+    /// Returns how many verdicts were right.
     pub(super) fn right(&self) -> u64 {
         Verdict::BOTH.into_iter().map(|verdict| self.count(verdict, Some(verdict))).sum()
     }
 
-    /// How many there are.
+    /// Returns the number of prompts.
     pub(super) fn all(&self) -> u64 {
         self.counts.iter().flatten().sum()
     }
 
-    /// The share of those that were said to be what they are; what nothing was said about is wrong.
+    /// Returns the share of right verdicts. A missing verdict is wrong.
     pub(super) fn share_right(&self) -> f64 {
         self.right() as f64 / self.all().max(1) as f64
     }
 
-    /// Of those with this label, the share that was found.
+    /// Returns the share of the prompts with this label that got it as verdict.
     pub(super) fn recall(&self, label: Verdict) -> f64 {
         let all: u64 = self.counts[label as usize].iter().sum();
         self.count(label, Some(label)) as f64 / all.max(1) as f64

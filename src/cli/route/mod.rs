@@ -1,4 +1,4 @@
-//! `tokenway route`: what decides for the model name `auto`, and how well.
+//! `tokenway route`: how the model name `auto` is decided, and how accurately.
 
 mod asking;
 mod labelled;
@@ -20,7 +20,7 @@ use tokenway::routing::rules::Rules;
 
 use report::Judge;
 
-/// Shows how requests to the model `auto` are sorted into easy and hard, and measures how well.
+/// Shows how requests to the model `auto` are classified as easy or hard, and measures the accuracy.
 ///
 /// Exit status: 0 good, 1 the classifier gave no verdict at all, 64 a wrong configuration.
 #[derive(Debug, ClapArgs)]
@@ -46,18 +46,18 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Sorts the labelled prompts and prints the confusion matrix: of the rules, and of the classifier if there is one.
-    /// The classifier is really asked, some 600 tokens each time
+    /// Classifies the labelled prompts and prints the confusion matrix: of the rules, and of the classifier if there is one.
+    /// The classifier is really asked, with about 600 tokens per prompt
     #[command(after_help = "\
 Examples:
   tokenway route eval --wrong
   tokenway route eval --config tokenway.toml --json")]
     Eval {
-        /// List what was sorted wrong
+        /// List the prompts with wrong verdicts
         #[arg(long)]
         wrong: bool,
     },
-    /// Says what the rules make of a text, and why
+    /// Shows the verdict of the rules on a text, and the reasons
     #[command(after_help = "\
 Example:
   tokenway route explain 'Prove that there are infinitely many primes.'")]
@@ -81,7 +81,7 @@ pub(crate) async fn run(args: Args) -> ExitCode {
     };
     match done {
         Ok(None) => ExitCode::SUCCESS,
-        // the document has it
+        // the document contains it
         Ok(Some(failure)) => failure.report("", false),
         Err(error) => Failure::failed(error.to_string()).report("", args.json),
     }
@@ -95,7 +95,7 @@ fn load(path: &Path) -> Result<Config, String> {
     }
 }
 
-/// Writes what it finds; a failure where a classifier was asked and never gave a verdict.
+/// Writes the evaluation. Returns a failure if a classifier was asked and never gave a verdict.
 async fn evaluate(config: Option<&Config>, rules: &Rules, wrong: bool, as_json: bool) -> io::Result<Option<Failure>> {
     let prompts = labelled::all().map_err(io::Error::other)?;
     let verdicts = prompts.iter().map(|prompt| Some(rules.decide(&prompt.prompt))).collect();
@@ -107,7 +107,7 @@ async fn evaluate(config: Option<&Config>, rules: &Rules, wrong: bool, as_json: 
     }
     let silent = judges.iter().find(|judge| judge.verdicts.iter().all(Option::is_none));
     let failure = silent.map(|judge| {
-        Failure::failed(format!("{} gave no verdict at all; `tokenway check --live` says how it answers", judge.name))
+        Failure::failed(format!("{} gave no verdict at all; `tokenway check --live` shows how it answers", judge.name))
     });
     let mut out = io::stdout().lock();
     match as_json {
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(json["signs"][0], json!({ "sign": "plain task", "points": -4 }));
     }
 
-    /// Not a goal but a floor: whoever changes the rules sees when they get worse.
+    /// A lower bound, not a target: it fails when a change makes the rules worse.
     #[test]
     fn the_rules_are_right_where_they_were() {
         let prompts = labelled::all().unwrap();

@@ -1,4 +1,4 @@
-//! What the evaluation prints.
+//! The output of the evaluation.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -10,18 +10,18 @@ use super::matrix::Matrix;
 use crate::cli::failure::Failure;
 use tokenway::routing::verdict::Verdict;
 
-/// Who has sorted the prompts, and how.
+/// A judge of the prompts, and its verdicts.
 pub(super) struct Judge {
     pub(super) name: String,
     /// In the order of the prompts; `None` where it gave no verdict.
     pub(super) verdicts: Vec<Option<Verdict>>,
-    /// What it took and cost to ask; nothing for what is decided here.
+    /// Time and cost of asking; `None` for the rules.
     pub(super) effort: Option<Effort>,
 }
 
-/// What asking took.
+/// Time and cost of asking.
 pub(super) struct Effort {
-    /// The median, and what 19 of 20 were below.
+    /// The median, and the 95th percentile.
     pub(super) median: Duration,
     pub(super) p95: Duration,
     /// Dollars for all of them, exact; `None` where a price is not known.
@@ -29,7 +29,7 @@ pub(super) struct Effort {
 }
 
 impl Judge {
-    /// One that needs no effort.
+    /// Makes a judge without effort.
     pub(super) fn new(name: impl Into<String>, verdicts: Vec<Option<Verdict>>) -> Self {
         Self { name: name.into(), verdicts, effort: None }
     }
@@ -40,10 +40,10 @@ impl Judge {
     }
 }
 
-/// The two halves of the set, and the words for them.
+/// The two halves of the set, and their names.
 const HALVES: [(bool, &str); 2] = [(true, "tuning"), (false, "held out")];
 
-/// For people.
+/// Returns the report as text.
 pub(super) fn text(prompts: &[Labelled], judges: &[Judge], wrong: bool, out: &mut impl Write) -> io::Result<()> {
     for judge in judges {
         writeln!(out, "{}", judge.name)?;
@@ -83,7 +83,7 @@ pub(super) fn text(prompts: &[Labelled], judges: &[Judge], wrong: bool, out: &mu
     Ok(())
 }
 
-/// For machines; with what went wrong, if something did.
+/// Returns the report as JSON, with the failure if there is one.
 pub(super) fn json(prompts: &[Labelled], judges: &[Judge], failure: Option<&Failure>) -> Value {
     let halves = |judge: &Judge| {
         let half = |(tuning, name): (bool, &str)| {

@@ -39,7 +39,7 @@ impl Source {
     }
 }
 
-/// A configuration that cannot be used: a line a problem, as `tokenway check` writes them.
+/// A configuration that cannot be used: one line per problem, as `tokenway check` writes them.
 #[derive(Debug)]
 pub(super) struct Wrong(String);
 
@@ -51,7 +51,7 @@ impl fmt::Display for Wrong {
 
 impl std::error::Error for Wrong {}
 
-/// Reads the configuration again and swaps it in whole, or keeps the old one and says why.
+/// Reads the configuration again and applies all of it, or keeps the old one and logs the reason.
 pub(super) fn reload(
     source: &Source,
     fixed: &Fixed,
@@ -84,7 +84,7 @@ pub(super) fn reload(
     shared.metrics.reloads.with_label_values(&[result]).inc();
 }
 
-/// What only a start can change, as it was at the start.
+/// The settings that only a restart can change, as they were at the start.
 pub(super) struct Fixed {
     listen: SocketAddr,
     admin: SocketAddr,
@@ -109,7 +109,7 @@ impl Fixed {
         }
     }
 
-    /// The changes that a reload cannot make, one sentence each.
+    /// Returns the changes that a reload cannot make, one sentence each.
     fn needs_restart(&self, config: &Config) -> Vec<String> {
         let new = Fixed::of(config);
         let changed = [

@@ -1,4 +1,4 @@
-//! `[access]`: what is refused and where, and what is taken.
+//! `[access]`: which settings are refused, where, and which are accepted.
 
 use std::fs;
 
@@ -31,7 +31,7 @@ fn each_kind_is_taken_with_what_it_needs() {
     let keys = format!("[[keys]]\nname = \"bot\"\nsha256 = \"{}\"\nmodels = [\"m\", \"gone\"]\n", key.hash());
     fs::write(dir.path().join("keys.toml"), keys).unwrap();
     let config = parse("[access]\naccept = [\"key\", \"token\", \"session\"]", &dir).unwrap();
-    assert_eq!(config.warnings, ["access.keys_file lets the key bot use `gone`, which is no model here"]);
+    assert_eq!(config.warnings, ["access.keys_file allows the key bot to use `gone`, which is not a configured model"]);
     let caller = config.access.keys.find(key.expose(), std::net::Ipv4Addr::LOCALHOST.into(), 0).unwrap();
     assert_eq!(caller.kind(), &Kind::Key { name: "bot".into() });
     let claims: Claims = serde_json::from_str(r#"{"sub":"ann","exp":900}"#).unwrap();
@@ -49,7 +49,7 @@ fn nothing_is_read_of_what_is_not_taken() {
 }
 
 #[test]
-fn a_public_key_stands_alone_unless_the_secret_is_written_as_well() {
+fn a_public_key_is_used_alone_unless_the_secret_is_written_as_well() {
     let dir = TempDir::new().unwrap();
     let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     fs::write(dir.path().join("public.pem"), pair.public_key_pem()).unwrap();
@@ -136,7 +136,7 @@ fn sessions_without_credentials_in_cors_are_a_contradiction() {
                 [cors]\norigins = [\"https://a.example\"]";
     let problems = Pieces { rest, ..Pieces::default() }.parse().map(|_| ()).unwrap_err();
     assert!(
-        problems.to_string().contains("access.accept: takes sessions, but cors.credentials is false"),
+        problems.to_string().contains("access.accept: accepts sessions, but cors.credentials is false"),
         "{problems}"
     );
     assert_problem(&Pieces { rest: "[access]\naccept = 5", ..Pieces::default() }, "access.accept", "must be a list");

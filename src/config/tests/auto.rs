@@ -12,7 +12,7 @@ fn with(auto: &str) -> String {
 }
 
 #[test]
-fn it_speculates_unless_it_is_told_not_to() {
+fn the_default_mode_is_speculative() {
     let classifier = |auto: &str| {
         let auto = Pieces { rest: &with(auto), ..Pieces::default() }.parse().unwrap().auto.unwrap();
         assert_eq!((auto.easy, auto.hard, auto.is_default), (ModelId(0), ModelId(1), false));

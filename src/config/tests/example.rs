@@ -1,4 +1,4 @@
-//! The example, `tokenway.toml`, is good, complete and true.
+//! The example, `tokenway.toml`, is valid, complete and correct.
 
 use std::time::SystemTime;
 
@@ -63,7 +63,7 @@ fn every_value_of_the_example_that_has_a_default_is_that_default() {
     assert_eq!(long, short);
 }
 
-/// The reader tells its own keys: it lists them where a key is unknown.
+/// The reader lists all known keys when a key is unknown.
 #[test]
 fn the_example_holds_every_key_that_there_is() {
     let unknown = Pieces {

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::server::local_ca;
 use tempfile::TempDir;
 
-/// A directory with a good local certificate, and a key file.
+/// Returns a directory with a valid local certificate and a key file.
 fn with_files() -> TempDir {
     let dir = TempDir::new().unwrap();
     local_ca::ensure(dir.path(), SystemTime::now()).unwrap();
@@ -78,9 +78,9 @@ fn a_file_that_cannot_be_read_is_named_with_the_systems_reason_and_the_mend() {
     let problems = Config::parse(&text, dir.path(), &|_| None).unwrap_err().to_string();
     for (file, mend) in [("ca.pem", "name a readable file"), ("my/keys.toml", "make it with `tokenway key new NAME")] {
         let file = dir.path().join(file);
-        let told = format!("names {}, which cannot be read: No such file or directory", file.display());
-        let line = problems.lines().find(|line| line.contains(&told));
-        assert!(line.is_some_and(|line| line.contains(mend)), "{told}: {problems}");
+        let expected = format!("names {}, which cannot be read: No such file or directory", file.display());
+        let line = problems.lines().find(|line| line.contains(&expected));
+        assert!(line.is_some_and(|line| line.contains(mend)), "{expected}: {problems}");
     }
 }
 

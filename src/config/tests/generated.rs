@@ -1,4 +1,4 @@
-//! What is made from the declarations: `tokenway.toml`, its JSON Schema and docs/CONFIG.md are what the declarations say.
+//! `tokenway.toml`, its JSON Schema and docs/CONFIG.md are generated from the declarations.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ const HEAD: &str = include_str!("head.toml");
 const MODELS: &str = include_str!("models.toml");
 const REFERENCE_HEAD: &str = include_str!("head.md");
 
-/// Compares a file of the repository with what the declarations say. With the variable REGENERATE set, it is written instead.
+/// Compares a file of the repository with its generated text. With the variable REGENERATE set, the file is written instead.
 #[track_caller]
 fn assert_generated(path: &str, generated: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

@@ -1,4 +1,4 @@
-//! The configuration as a whole: what is refused and where, what is only warned of, what the example says.
+//! The whole configuration: which settings are refused, where, and which cause a warning.
 
 mod access;
 mod auto;
@@ -18,7 +18,7 @@ use crate::failover::settings::HedgeAfter;
 
 const EXAMPLE: &str = include_str!("../../../tokenway.toml");
 
-/// A small good file in four pieces, each of which a test may extend.
+/// A small valid file in four pieces; a test may extend each.
 #[derive(Default)]
 struct Pieces<'a> {
     server: &'a str,
@@ -63,7 +63,7 @@ fn assert_problem(pieces: &Pieces<'_>, key: &str, words: &str) {
 }
 
 #[test]
-fn a_name_that_stands_there_twice_is_proposed_once() {
+fn a_duplicate_name_is_proposed_once() {
     let proposed = |text: &str| {
         let problems = parse(text).unwrap_err().0;
         problems.into_iter().find(|problem| problem.key == "models[1].upstream").unwrap().mend
@@ -282,7 +282,7 @@ fn an_unreadable_address_collides_with_nothing() {
 }
 
 #[test]
-fn a_damaged_file_is_told_by_line_and_never_shown() {
+fn a_damaged_file_is_reported_by_line_and_never_shown() {
     let problems = parse("[server]\nlisten = \"canary\n\nhosts = [\"canary\"\n").expect_err("no TOML");
     assert_eq!(problems.0[0].line, Some(2), "{problems}");
     assert!(problems.0.iter().all(|problem| problem.reason.contains("is not TOML")), "{problems}");
@@ -313,14 +313,14 @@ fn what_is_probably_not_meant_is_warned_of() {
     };
     warned("admin = \"0.0.0.0:9443\"", "", "server.admin is 0.0.0.0:9443");
     warned("listen = \"[::]:8443\"", "", "server.listen is [::]:8443 without TLS");
-    warned("trusted_proxies = [\"0.0.0.0/0\"]", "", "server.trusted_proxies[0] is everybody");
+    warned("trusted_proxies = [\"0.0.0.0/0\"]", "", "server.trusted_proxies[0] includes every address");
     warned("", "base_url = \"http://10.0.0.1/v1\"", "upstreams[0].base_url is http to another machine");
     let closed = Pieces::default().parse().unwrap().warnings;
     assert_eq!(closed, ["cors.origins is empty: every cross-origin page is refused"]);
 }
 
 #[test]
-fn hedging_with_nobody_to_ask_is_warned_of() {
+fn hedging_without_a_second_model_causes_a_warning() {
     let warnings = |model: &str, rest: &str| {
         let rest = format!("{rest}\n[cors]\norigins = [\"https://a.example\"]");
         Pieces { model, rest: &rest, ..Pieces::default() }.parse().unwrap().warnings
@@ -336,7 +336,8 @@ fn hedging_with_nobody_to_ask_is_warned_of() {
     let second = format!("[[models]]\nname = \"n\"\nupstream = \"up\"\n{priced}\n");
     let one = warnings("fallback = [\"n\"]", &format!("{second}{on}"));
     assert!(
-        one.len() == 1 && one[0].starts_with("models[1].fallback leaves fallback.hedge nobody to ask beside `n`: name"),
+        one.len() == 1
+            && one[0].starts_with("models[1].fallback leaves fallback.hedge no other model to ask for `n`: name"),
         "{one:?}"
     );
     let both = format!("{second}fallback = [\"m\"]\n");
@@ -345,19 +346,19 @@ fn hedging_with_nobody_to_ask_is_warned_of() {
 }
 
 #[test]
-fn a_cached_prompt_that_is_dearer_is_warned_of() {
+fn a_higher_price_for_cached_prompts_causes_a_warning() {
     let warnings = |cached: &str| {
         let model = format!("input_price = 2.5\noutput_price = 10\ncached_input_price = {cached}");
         let rest = "[cors]\norigins = [\"https://a.example\"]";
         Pieces { model: &model, rest, ..Pieces::default() }.parse().unwrap().warnings
     };
     assert!(warnings("1.25").is_empty() && warnings("2.50").is_empty());
-    let dearer = warnings("2.500001");
+    let pricey = warnings("2.500001");
     assert!(
-        dearer.len() == 1
-            && dearer[0].starts_with("models[0].cached_input_price is $2.500001, above input_price, $2.50, and")
-            && dearer[0].ends_with("correct one of the two"),
-        "{dearer:?}"
+        pricey.len() == 1
+            && pricey[0].starts_with("models[0].cached_input_price is $2.500001, above input_price, $2.50, and")
+            && pricey[0].ends_with("correct one of the two"),
+        "{pricey:?}"
     );
 }
 
@@ -381,7 +382,7 @@ fn durations_and_switches_arrive_as_they_are_meant() {
     let config = Pieces { rest: "[stream]\nheartbeat = \"0s\"\n[log]\nformat = \"json\"", ..Pieces::default() };
     let config = config.parse().unwrap();
     assert_eq!(config.stream.heartbeat, None);
-    assert_eq!(config.stream.commit_after, Duration::from_secs(20));
+    assert_eq!(config.stream.commit_after, Duration::from_secs(10));
     assert!(config.log.json && config.server.hosts.any && config.server.identity.is_none());
 }
 

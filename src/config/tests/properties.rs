@@ -1,4 +1,4 @@
-//! What holds for any configuration.
+//! Properties of every configuration.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::{EXAMPLE, Pieces, parse};
 use crate::config::file::File;
 use settings::{Problems, document};
 
-/// Mistakes that have nothing to do with each other: the piece of the file, the line, the key.
+/// Independent mistakes: the piece of the file, the line, the key.
 const PLANTED: [(usize, &str, &str); 12] = [
     (0, "workers = -1", "server.workers"),
     (0, "max_body = \"4MB\"", "server.max_body"),

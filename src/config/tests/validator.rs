@@ -3,7 +3,7 @@
 use regex_automata::dfa::regex::Regex;
 use serde_json::{Map, Value};
 
-/// What of `value` the schema refuses, each with its path.
+/// Returns the parts of `value` that the schema refuses, each with its path.
 pub(super) fn errors(schema: &Value, value: &Value, path: &str) -> Vec<String> {
     let mut errors = Vec::new();
     for (keyword, rule) in schema.as_object().unwrap() {

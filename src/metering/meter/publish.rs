@@ -1,4 +1,4 @@
-//! What is told of a request when it is over: its counts to the metrics, and one line to the log.
+//! The report of a request at its end: its counts go to the metrics, and one line goes to the log.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Record {
         let tokens = self.answer_tokens();
         self.charge_to_metrics(outcome);
         let facts = self.answering.as_ref().map(|it| it.publish(&self.metrics, self.started, self.cached, tokens));
-        // after what it was charged and measured: whoever finds the request counted finds all of it
+        // last: a reader that finds the request counted finds all of its other counts, too
         let caller = self.caller.as_ref();
         if let Some(caller) = caller {
             self.metrics.caller_requests.with_label_values(&[caller.label(), outcome.as_str()]).inc();
@@ -48,7 +48,7 @@ impl Record {
         let (status, outcome_name) = (status.as_u16(), outcome.as_str());
         let cost = self.cost().map(|cost| cost.to_string());
         let Some((answering, facts)) = self.answering.as_ref().zip(facts) else {
-            // nobody was asked for an answer; but a classifier may have been, and is paid all the same
+            // no upstream was asked for an answer, but a classifier may have been asked, which costs money
             let also = self.bill.beside(0);
             tracing::info!(
                 target: "tokenway::request", request_id, client, caller = caller_id, origin, route, status, outcome = outcome_name, error,
@@ -122,7 +122,7 @@ impl Answering {
         };
         // the first token has no time of its own: n tokens span n − 1 intervals
         let output = tokens.count.output;
-        // how fast a kept answer comes says nothing of the model
+        // the speed of a cached answer says nothing about the model
         let per_second = (output > 1 && span > 0.0 && cached != Cached::Hit).then(|| (output - 1) as f64 / span);
         if let Some(rate) = per_second {
             let model = self.who.model.name.as_str();

@@ -50,7 +50,7 @@ fn the_operators_words_decide_and_of_both_kinds_hard_does() {
 }
 
 #[test]
-fn what_stands_around_the_text_has_its_signs() {
+fn the_context_of_the_text_has_its_signs() {
     let around = Prompt { earlier: 4, tools: true, images: true, ..prompt("And now this one, with everything.") };
     let signs: Vec<Sign> = Rules::default().explain(&around).iter().map(|seen| seen.sign).collect();
     assert_eq!(signs, [Sign::Conversation, Sign::Tools, Sign::Images]);

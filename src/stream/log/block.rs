@@ -1,15 +1,15 @@
-//! The form in which a resumable log has an event. Pure.
+//! The form in which a resumable log stores an event. Pure.
 //!
 //! The bytes are the upstream's, with two exceptions. Lines of the fields `id` and `retry` are removed: a reader gets the
-//! log's own, and the upstream's would overrule them. An event that lacks its blank line, as the last one of some servers
-//! does, gets it: without it no client dispatches the event (WHATWG HTML §9.2.6), nor learns its id.
+//! log's own, and the upstream's would overrule them. The last event of some servers has no blank line, so it is added:
+//! without it no client dispatches the event or learns its id (WHATWG HTML §9.2.6).
 
 use std::borrow::Cow;
 
 use memchr::memchr2;
 
-/// An event with these bytes; `has_own` where it has fields that the log writes itself, `is_ended` where its blank line is
-/// there. No byte is looked at unless there is something to remove.
+/// Returns an event in its stored form. `has_own`: it has fields that the log writes itself. `is_ended`: it has its blank
+/// line. The bytes are copied only if they change.
 pub fn stored(event: &[u8], has_own: bool, is_ended: bool) -> Cow<'_, [u8]> {
     match (has_own, is_ended) {
         (false, true) => Cow::Borrowed(event),
@@ -24,12 +24,12 @@ fn is_own(line: &[u8]) -> bool {
 }
 
 fn without_own(block: &[u8]) -> Vec<u8> {
-    let kept: Vec<u8> = Lines(block).filter(|line| !is_own(line)).flatten().copied().collect();
-    // a CR and an LF between which a line has gone are one line end now
-    let before = kept.strip_suffix(b"\n").unwrap_or(&kept);
+    let block: Vec<u8> = Lines(block).filter(|line| !is_own(line)).flatten().copied().collect();
+    // a CR and an LF between which a line was removed now form one line end
+    let before = block.strip_suffix(b"\n").unwrap_or(&block);
     let before = before.strip_suffix(b"\r").unwrap_or(before);
-    let is_ended = before.len() < kept.len() && matches!(before.last(), Some(b'\r' | b'\n'));
-    if is_ended { kept } else { ended(kept) }
+    let is_ended = before.len() < block.len() && matches!(before.last(), Some(b'\r' | b'\n'));
+    if is_ended { block } else { ended(block) }
 }
 
 fn ended(mut block: Vec<u8>) -> Vec<u8> {
@@ -72,8 +72,8 @@ mod tests {
 
     use super::*;
 
-    /// How the log has an event, as the reader of the upstream knows it.
-    fn kept(event: &str) -> Option<String> {
+    /// Returns the stored form of an event, or `None` if it has no data.
+    fn stored_form(event: &str) -> Option<String> {
         let fields = Fields::of(event.as_bytes());
         let mut framer = Framer::new(usize::MAX);
         framer.push(bytes::Bytes::copy_from_slice(event.as_bytes()));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_with_data_is_kept_byte_for_byte_and_without_a_copy() {
+    fn an_event_with_data_is_stored_byte_for_byte_and_without_a_copy() {
         for block in
             ["data: x\n\n", "event: a\r\ndata:x\r\ndata: y\r\n\r\n", ": hi\rdata\r\r", "idea: 1\ndata: id: 5\n\n"]
         {
@@ -92,32 +92,32 @@ mod tests {
                 matches!(stored(block.as_bytes(), false, true), Cow::Borrowed(same) if same == block.as_bytes()),
                 "{block:?}"
             );
-            assert_eq!(kept(block).as_deref(), Some(block));
+            assert_eq!(stored_form(block).as_deref(), Some(block));
         }
     }
 
     #[test]
-    fn what_has_no_data_is_not_kept() {
+    fn an_event_without_data_is_not_stored() {
         for block in ["\n", "\r\n", ": comment\n\n", "id: 1\nretry: 5\n\n", "event: data\n\n", "datas: 1\n\n", ""] {
-            assert_eq!(kept(block), None, "{block:?}");
+            assert_eq!(stored_form(block), None, "{block:?}");
         }
     }
 
     #[test]
     fn ids_and_times_of_the_upstream_would_overrule_the_log_s_own() {
-        assert_eq!(kept("id: 7\ndata: x\nretry: 0\n\n").as_deref(), Some("data: x\n\n"));
-        assert_eq!(kept("data: x\r\nid\r\n\r\n").as_deref(), Some("data: x\r\n\r\n"));
-        assert_eq!(kept("id:7\rdata: x\r\r").as_deref(), Some("data: x\r\r"));
+        assert_eq!(stored_form("id: 7\ndata: x\nretry: 0\n\n").as_deref(), Some("data: x\n\n"));
+        assert_eq!(stored_form("data: x\r\nid\r\n\r\n").as_deref(), Some("data: x\r\n\r\n"));
+        assert_eq!(stored_form("id:7\rdata: x\r\r").as_deref(), Some("data: x\r\r"));
     }
 
     #[test]
     fn a_last_event_without_its_end_gets_one() {
         for block in ["data: [DONE]", "data: [DONE]\n", "data: [DONE]\r\n", "data: [DONE]\r"] {
-            let kept = kept(block).unwrap();
-            assert_eq!(kept, format!("{block}\n\n"));
+            let stored = stored_form(block).unwrap();
+            assert_eq!(stored, format!("{block}\n\n"));
         }
-        assert_eq!(kept("id: 3\ndata: [DONE]").as_deref(), Some("data: [DONE]\n\n"));
-        assert_eq!(kept("data: x\rid: 3\n\n").as_deref(), Some("data: x\r\n\n\n"), "CR and LF have met");
+        assert_eq!(stored_form("id: 3\ndata: [DONE]").as_deref(), Some("data: [DONE]\n\n"));
+        assert_eq!(stored_form("data: x\rid: 3\n\n").as_deref(), Some("data: x\r\n\n\n"), "CR and LF have met");
     }
 
     proptest! {
@@ -139,7 +139,7 @@ mod tests {
                 events.push(String::from_utf8(event.as_slice().to_vec()).unwrap());
             }
             events.push(String::from_utf8(framer.unfinished().to_vec()).unwrap());
-            let stored: Vec<String> = events.iter().filter_map(|event| kept(event)).collect();
+            let stored: Vec<String> = events.iter().filter_map(|event| stored_form(event)).collect();
             prop_assert_eq!(data(&stored.concat()), data(&text));
             let ends = ["\n\n", "\r\r", "\r\n\r\n", "\n\r\n", "\r\r\n", "\n\r"];
             for event in &stored {

@@ -14,7 +14,7 @@ use http::HeaderValue;
 
 use super::core::{Bounds, Fenced, Log, Phase};
 use super::marked::Event;
-use super::reader::{Read, Reader};
+use super::reader::{Read, Reader, Taken};
 use super::writer::Append;
 use crate::routing::verdict::Decision;
 use crate::spend::tally::Tally;
@@ -26,7 +26,7 @@ use crate::upstream::failure::Failure;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CoalescingKey(pub [u8; 32]);
 
-/// The coalesced answers that are coming in.
+/// The coalesced answers that are being streamed.
 #[derive(Default)]
 pub struct Coalescer {
     running: Mutex<HashMap<CoalescingKey, Arc<Answer>>>,
@@ -34,20 +34,20 @@ pub struct Coalescer {
     held: Arc<AtomicUsize>,
 }
 
-/// One answer that is coming in.
+/// One coalesced answer.
 struct Answer {
     log: Arc<Log>,
     head: Mutex<Option<Arc<Head>>>,
 }
 
-/// Who answers.
+/// Which model and upstream answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// The model's name.
     pub model: String,
     /// Its upstream's name.
     pub upstream: String,
-    /// How `auto` was decided, if it was asked of `auto`.
+    /// How `auto` was decided, if the request was for `auto`.
     pub route: Option<Decision>,
     /// The upstream's `vary`.
     pub vary: Option<HeaderValue>,
@@ -55,19 +55,19 @@ pub struct Head {
     pub whole: Option<Bytes>,
 }
 
-/// What entering gives.
+/// The result of [`Coalescer::enter`].
 pub enum Entered<T> {
     /// Another request leads.
     Joined(Subscriber),
     /// This request leads. Its own subscriber is there already.
     Leads(Leader, Subscriber),
-    /// There was something better.
+    /// `instead` returned a value, and no answer was joined or led.
     Instead(T),
 }
 
 impl Coalescer {
-    /// Joins the answer of this key, or leads it. An answer leaves the list only after it can be found in the cache, so
-    /// `instead` is asked once more before this request leads.
+    /// Joins the answer of this key, or leads it. An answer leaves the list only after it is in the cache, so `instead`
+    /// looks there once more before this request leads.
     pub fn enter<T>(
         self: &Arc<Self>,
         key: CoalescingKey,
@@ -91,7 +91,7 @@ impl Coalescer {
         self.running().get(&key).and_then(Answer::join)
     }
 
-    /// Leads a new answer, whatever there is. Where one of this key is running already, nobody joins the new one.
+    /// Leads a new answer. If an answer of this key is running already, no other request joins the new one.
     pub fn lead(self: &Arc<Self>, key: CoalescingKey, bounds: Bounds) -> (Leader, Subscriber) {
         let mut running = self.running();
         let vacant = !running.contains_key(&key);
@@ -106,7 +106,14 @@ impl Coalescer {
         let log = Arc::new(Log::coalesced(bounds, Arc::clone(&self.held)));
         let reader = Reader::new(&log, &mut log.state(), 0);
         let answer = Arc::new(Answer { log, head: Mutex::default() });
-        let leader = Leader { answer: Arc::clone(&answer), coalescer: Arc::clone(self), key, waiting: Vec::new() };
+        let leader = Leader {
+            answer: Arc::clone(&answer),
+            coalescer: Arc::clone(self),
+            key,
+            waiting: Vec::new(),
+            is_whole: true,
+            registered: Waker::noop().clone(),
+        };
         (leader, Subscriber { answer, reader })
     }
 
@@ -134,13 +141,17 @@ impl Answer {
     }
 }
 
-/// The one who writes a coalesced answer. Dropped before its end, it leaves subscribers that are told so.
+/// The writer of a coalesced answer. If it is dropped before the end, the subscribers get an error.
 pub struct Leader {
     answer: Arc<Answer>,
     coalescer: Arc<Coalescer>,
     key: Option<CoalescingKey>,
     /// Subscribers to be woken.
     waiting: Vec<Waker>,
+    /// The log was whole when the latest event was added. While it is, its writer never waits for room.
+    is_whole: bool,
+    /// The task that the end of the last subscriber wakes, while the log is whole.
+    registered: Waker,
 }
 
 impl Leader {
@@ -149,42 +160,45 @@ impl Leader {
         poll_fn(|cx| self.poll_stopped(cx)).await;
     }
 
-    /// Says who answers.
-    pub fn open(&self, head: Head, tally: Tally) {
+    /// Publishes which model and upstream answer.
+    pub fn open(&mut self, head: Head, tally: Tally) {
         *self.answer.head() = Some(Arc::new(head));
+        // the log's waker is taken here: the next poll registers it again
+        self.registered = Waker::noop().clone();
         let mut state = self.answer.log.state();
         state.tally = tally;
         self.answer.log.wake_all(state);
     }
 
-    /// Shows all events so far to `each`; false where some were evicted, and then none is shown.
+    /// Passes all events so far to `each`. Returns false if some were evicted; then no event is passed.
     pub fn recorded(&self, mut each: impl FnMut(Event<'_>)) -> bool {
         self.answer.log.show_whole(&mut each)
     }
 
-    /// Adds one event; `tally` is of all up to it. Subscribers are not woken yet.
+    /// Adds one event; `tally` counts all events up to it. Subscribers are not woken yet.
     ///
     /// # Errors
     /// The last subscriber has left.
-    pub fn publish(&mut self, event: &Batch, tally: impl FnOnce() -> Tally) -> Result<(), Fenced> {
-        self.answer.log.append(event, tally, &mut self.waiting)?;
-        if self.key.is_some() && !self.answer.log.state().whole {
+    #[inline]
+    pub fn publish(&mut self, event: Batch, tally: impl FnOnce() -> Tally) -> Result<(), Fenced> {
+        self.is_whole = self.answer.log.append(event, tally, &mut self.waiting)?.is_whole;
+        if !self.is_whole {
             self.close();
         }
         Ok(())
     }
 
-    /// From here on nobody joins.
+    /// Removes the answer from the list, so that no other request joins it.
     pub fn close(&mut self) {
         let Some(key) = self.key.take() else { return };
         let mut running = self.coalescer.running();
-        // after an answer that was abandoned another one may have its place
+        // if this answer was abandoned, another one may be in the list under its key
         if running.get(&key).is_some_and(|answer| Arc::ptr_eq(answer, &self.answer)) {
             running.remove(&key);
         }
     }
 
-    /// No upstream has answered.
+    /// Ends the answer without output: no upstream has answered.
     pub fn fail_before_output(mut self, failure: Failure) {
         self.finish(Phase::Failed(failure));
     }
@@ -197,15 +211,24 @@ impl Leader {
 
 impl Append for Leader {
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_whole {
+            return Poll::Ready(());
+        }
         self.answer.log.poll_until(cx, super::core::State::has_room)
     }
 
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.answer.log.poll_until(cx, |state| state.abandoned)
+        let log = &self.answer.log;
+        // while the log is whole, only a stop takes the waker out of it, and that is stored before
+        if self.is_whole && self.registered.will_wake(cx.waker()) && !log.is_stopped() {
+            return Poll::Pending;
+        }
+        self.registered.clone_from(cx.waker());
+        log.poll_until(cx, |state| state.abandoned)
     }
 
     fn append(&mut self, event: Batch, tally: impl FnOnce() -> Tally) -> Result<(), Fenced> {
-        self.publish(&event, tally)
+        self.publish(event, tally)
     }
 
     fn wake(&mut self) {
@@ -232,45 +255,51 @@ impl Drop for Leader {
     }
 }
 
-/// One request's place in a coalesced answer. Dropping it is leaving.
+/// One request's place in a coalesced answer. Dropping it unsubscribes.
 pub struct Subscriber {
     answer: Arc<Answer>,
     reader: Reader,
 }
 
 impl Subscriber {
-    /// Waits until it is known who answers.
+    /// Waits until it is known which model answers.
     ///
     /// # Errors
-    /// No upstream does.
+    /// No upstream has answered.
     pub async fn head(&mut self) -> Result<Arc<Head>, Failure> {
         poll_fn(|cx| {
             if let Some(head) = self.known_head() {
                 return Poll::Ready(Ok(head));
             }
             match self.reader.poll_end(cx) {
-                // the head may have come between the two looks
+                // the head may have been published between the two checks
                 Poll::Pending => self.known_head().map_or(Poll::Pending, |head| Poll::Ready(Ok(head))),
-                Poll::Ready(Read::Failed(failure)) => Poll::Ready(Err(failure)),
+                Poll::Ready(Read::Failed(failure)) => Poll::Ready(Err(*failure)),
                 Poll::Ready(_) => Poll::Ready(self.known_head().ok_or(Failure::Draining)),
             }
         })
         .await
     }
 
-    /// Who answers, if that is known.
+    /// Returns which model answers, if that is known.
     pub fn known_head(&self) -> Option<Arc<Head>> {
         self.answer.head().clone()
     }
 
-    /// What the completion has produced so far.
+    /// Returns what the completion has produced so far.
     pub fn tally(&self) -> Tally {
         self.answer.log.state().tally.clone()
     }
 
-    /// What follows the subscriber's place, as [`Reader::poll_read`]. A gap is an end: the subscriber was too slow, and is
-    /// detached.
+    /// Reads the events after the subscriber's place, as [`Reader::poll_read`]. A gap is an end: the subscriber was too
+    /// slow, and is detached.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize, each: impl FnMut(Event<'_>)) -> Poll<Read> {
         self.reader.poll_read(cx, limit, each)
+    }
+
+    /// The same, as [`Reader::poll_take`].
+    #[inline]
+    pub fn poll_take(&mut self, cx: &mut Context<'_>, limit: usize, each: impl FnMut(Event<'_>)) -> Poll<Taken> {
+        self.reader.poll_take(cx, limit, each)
     }
 }

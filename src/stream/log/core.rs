@@ -2,10 +2,12 @@
 //!
 //! Readers cost O(1) each per event: an event is copied into the ring once, and each reader that waits is woken once.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use families::family::Family;
 use slab::Slab;
 use tokio::time::Instant;
@@ -24,15 +26,15 @@ pub const WINDOW: u64 = 64 * 1024;
 
 /// One log.
 pub struct Log {
-    /// The request that made it.
+    /// The request that created the log.
     pub(super) author: Author,
     policy: Policy,
-    /// It has ended, or was stopped. For a look without the lock.
-    finished: AtomicBool,
+    /// The writer must stop: the log has ended, was stopped or is abandoned. It is read without the lock.
+    stopped: AtomicBool,
     state: Mutex<State>,
 }
 
-/// The request that made a log: the gateway's own events in the log name it, in the form of its family.
+/// The request that created a log: the gateway's own events in the log name it, in the form of its family.
 #[derive(Debug, Clone)]
 pub struct Author {
     /// The id of the request.
@@ -42,7 +44,7 @@ pub struct Author {
 }
 
 impl Author {
-    /// The event that ends a stream with this error.
+    /// Returns the event that ends a stream with this error.
     pub(super) fn failure(&self, reject: &Reject) -> Vec<u8> {
         self.family.reader().failure(&reject.api_error(&self.request_id))
     }
@@ -57,15 +59,15 @@ impl From<&str> for Author {
 
 /// What happens to the events, and to the slowest reader.
 enum Policy {
-    /// The oldest events are evicted where memory is short, and a reader that misses them is told which. Only events with
-    /// data are stored: their numbers are the clients' event ids.
+    /// If memory is short, the oldest events are evicted, and a reader that misses them gets a gap with their numbers. Only
+    /// events with data are stored: their numbers are the clients' event ids.
     Resumable,
-    /// All events are stored, with what is known of them. Beyond its bounds the log is whole no longer: nobody joins, and a
-    /// reader too far behind the foremost one loses its events.
+    /// All events are stored, with their marks. Beyond its bounds the log is no longer whole: no request joins, and a reader
+    /// too far behind the foremost one loses its events.
     Coalesced { bounds: Bounds, held: Arc<AtomicUsize> },
 }
 
-/// How much one coalesced log may hold, and all of them together, to stay whole.
+/// The bytes that one coalesced log, and all of them together, may hold to stay whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// Bytes of one.
@@ -76,6 +78,8 @@ pub struct Bounds {
 
 pub(super) struct State {
     pub(super) ring: Ring,
+    /// The latest event, while a reader waits for it: see [`Latest`].
+    pub(super) latest: Option<Latest>,
     pub(super) phase: Phase,
     pub(super) readers: Slab<Slot>,
     /// When the last reader left, or the log was made.
@@ -86,7 +90,7 @@ pub(super) struct State {
     pub(super) is_full: bool,
     /// The first event of the stream is still there, and the log is within its bounds.
     pub(super) whole: bool,
-    /// The last reader of a coalesced log has left, or all that are there have lost events: nobody joins any more.
+    /// The last reader of a coalesced log has left, or all readers have lost events: no request joins any more.
     pub(super) abandoned: bool,
     /// When the first event came in.
     pub(super) began: Option<Instant>,
@@ -100,11 +104,11 @@ pub(super) struct State {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Its writer is at work.
+    /// The writer is appending.
     Running,
-    /// Its last event is the last there is.
+    /// The log is complete.
     Ended,
-    /// Its writer is gone without an end.
+    /// The writer was dropped before the end.
     Lost,
     /// No upstream has answered.
     Failed(Failure),
@@ -122,22 +126,40 @@ pub(super) struct Slot {
     pub(super) read: u64,
 }
 
+/// The latest event with the upstream's own bytes, which a reader that has all others takes without a copy. A reader that takes it
+/// holds the buffer that the event came in, as a direct answer does; a log does so only until its readers have taken it.
+#[derive(Debug, Clone)]
+pub struct Latest {
+    /// Its bytes, as the log has stored them.
+    pub bytes: Bytes,
+    /// What is known of it.
+    pub flags: Flags,
+}
+
+/// What one more event has changed.
+pub(super) struct Appended {
+    /// The memory of the log.
+    pub(super) resized: Resized,
+    /// The log is whole.
+    pub(super) is_whole: bool,
+}
+
 /// How the memory of a log has changed: before, after.
 pub(super) type Resized = (usize, usize);
 
-/// The stream has ended: its writer may not go on.
+/// The stream has ended: its writer must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fenced;
 
 impl Log {
-    /// An empty log of up to `max` bytes of memory that evicts its oldest events.
+    /// Makes an empty log of up to `max` bytes of memory that evicts its oldest events.
     pub(super) fn resumable(author: Author, max: usize) -> Self {
         Self::new(author, Policy::Resumable, max)
     }
 
-    /// An empty log that is whole within these bounds. `held` counts the bytes of all such logs.
+    /// Makes an empty log that is whole within these bounds. `held` counts the bytes of all such logs.
     pub(super) fn coalesced(bounds: Bounds, held: Arc<AtomicUsize>) -> Self {
-        // it has no events of the gateway's own: each subscriber writes errors for itself
+        // the log has no events of the gateway's own: each subscriber writes errors itself
         let author = Author { request_id: Arc::default(), family: families::DEFAULT };
         Self::new(author, Policy::Coalesced { bounds, held }, usize::MAX)
     }
@@ -145,6 +167,7 @@ impl Log {
     fn new(author: Author, policy: Policy, max: usize) -> Self {
         let state = State {
             ring: Ring::new(max),
+            latest: None,
             phase: Phase::Running,
             readers: Slab::new(),
             left: Instant::now(),
@@ -157,27 +180,31 @@ impl Log {
             is_shared: false,
             tally: Tally::default(),
         };
-        Self { author, policy, finished: AtomicBool::new(false), state: Mutex::new(state) }
+        Self { author, policy, stopped: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
     /// Adds one event. The wakers of the readers that wait for it are moved to `waiting`.
     pub(super) fn append(
         &self,
-        event: &Batch,
+        event: Batch,
         tally: impl FnOnce() -> Tally,
         waiting: &mut Vec<Waker>,
-    ) -> Result<Resized, Fenced> {
+    ) -> Result<Appended, Fenced> {
         let mut guard = self.state();
         let state = &mut *guard;
         if !state.is_running() || state.abandoned {
             return Err(Fenced);
         }
         let (before, flags) = (state.ring.memory(), event.flags);
-        match &self.policy {
-            Policy::Resumable if !flags.has(Flags::DATA) => return Ok((before, before)),
+        let is_unchanged = match &self.policy {
+            Policy::Resumable if !flags.has(Flags::DATA) => {
+                return Ok(Appended { resized: (before, before), is_whole: state.whole });
+            }
             Policy::Resumable => {
                 let (has_own, is_ended) = (flags.has(Flags::ID_OR_RETRY), !flags.has(Flags::UNENDED));
-                state.ring.append(b"", &stored(event.as_slice(), has_own, is_ended));
+                let stored = stored(event.as_slice(), has_own, is_ended);
+                state.ring.append(b"", &stored);
+                matches!(stored, Cow::Borrowed(_))
             }
             Policy::Coalesced { bounds, held } => {
                 let bytes = state.ring.bytes();
@@ -190,15 +217,18 @@ impl Log {
                     state.tally = tally();
                 }
                 state.bound(*bounds, held, bytes);
+                true
             }
-        }
+        };
+        let waited = waiting.len();
         for (_, slot) in &mut state.readers {
             waiting.extend(slot.waker.take());
         }
-        Ok((before, state.ring.memory()))
+        state.latest = (is_unchanged && waiting.len() > waited).then(|| Latest { bytes: event.into_bytes(), flags });
+        Ok(Appended { resized: (before, state.ring.memory()), is_whole: state.whole })
     }
 
-    /// Ends a running stream, with a last event if there is one; `None` where it has ended.
+    /// Ends a running stream, with a last event if there is one. Returns `None` if it has already ended.
     pub(super) fn finish(&self, phase: Phase, last: Option<&[u8]>) -> Option<Resized> {
         let mut state = self.state();
         if !state.is_running() {
@@ -208,9 +238,11 @@ impl Log {
         if let Some(event) = last {
             state.ring.append(b"", event);
         }
+        // an event that no reader has taken yet is read from the ring
+        state.latest = None;
         state.ring.seal();
         state.phase = phase;
-        self.finished.store(true, Ordering::Release);
+        self.stop();
         let after = state.ring.memory();
         self.wake_all(state);
         Some((before, after))
@@ -224,7 +256,7 @@ impl Log {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Shows all events of a coalesced log to `each`; false where some were evicted, and then none is shown.
+    /// Passes all events of a coalesced log to `each`. Returns false if some were evicted; then no event is passed.
     pub(super) fn show_whole(&self, each: &mut impl FnMut(Event<'_>)) -> bool {
         let state = self.state();
         if let Some(began) = state.began.filter(|_| state.whole) {
@@ -239,38 +271,39 @@ impl Log {
         let mut state = self.state();
         let before = state.ring.memory();
         state.ring.clear();
+        state.latest = None;
         (before, 0)
     }
 
-    /// Evicts the oldest events, a few kilobytes of them; `None` where only the latest are left.
+    /// Evicts the oldest events, a few kilobytes. Returns `None` if only the latest are left.
     pub(super) fn evict(&self) -> Option<Resized> {
         let mut state = self.state();
         let before = state.ring.memory();
         state.ring.evict().then(|| (before, state.ring.memory()))
     }
 
-    /// Whether identical requests share it. Then its events have marks.
+    /// Whether identical requests share the log. Then its events have marks.
     pub(super) fn is_coalesced(&self) -> bool {
         matches!(self.policy, Policy::Coalesced { .. })
     }
 
-    /// Since when it has no reader; `None` where it has one, or where it does not run.
+    /// Returns since when the log has no reader, or `None` if it has one or is not running.
     pub(super) fn unattended_since(&self) -> Option<Instant> {
         let state = self.state();
         (state.is_running() && state.readers.is_empty()).then_some(state.left)
     }
 
-    /// Whether it has a reader now.
+    /// Whether the log has a reader now.
     pub(super) fn is_read(&self) -> bool {
         !self.state().readers.is_empty()
     }
 
-    /// Whether not one event was ever appended.
+    /// Whether no event was ever appended.
     pub(super) fn is_empty(&self) -> bool {
         self.state().ring.last() == 0
     }
 
-    /// Ready once this holds; until then the writer is woken by an end, and by readers that read or leave.
+    /// Ready once the condition holds. Until then, an end, and readers that read or leave, wake the writer.
     pub(super) fn poll_until(&self, cx: &mut Context<'_>, holds: impl Fn(&mut State) -> bool) -> Poll<()> {
         let mut state = self.state();
         if holds(&mut state) {
@@ -282,9 +315,14 @@ impl Log {
         Poll::Pending
     }
 
-    /// Whether it has ended, without the lock.
-    pub(super) fn is_finished(&self) -> bool {
-        self.finished.load(Ordering::Acquire)
+    /// Signals the writer to stop. This is stored before the writer is woken, which then reads it.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    /// Whether the writer must stop, without the lock.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -303,12 +341,12 @@ impl Drop for Log {
 }
 
 impl State {
-    /// Whether its writer is at work.
+    /// Whether the writer is appending.
     pub(super) fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running)
     }
 
-    /// Holds the bounds of a coalesced log that had so many bytes before the latest event.
+    /// Applies the bounds of a coalesced log that had `before` bytes before the latest event.
     fn bound(&mut self, bounds: Bounds, held: &AtomicUsize, before: usize) {
         let added = self.ring.bytes() - before;
         let all = held.fetch_add(added, Ordering::Relaxed) + added;
@@ -316,7 +354,7 @@ impl State {
         if self.whole {
             return;
         }
-        // a reader that was within the bounds may be as far behind, but not while memory is short
+        // a reader may stay as far behind as the bounds allow, but not while memory is short
         let window = if all > bounds.all { WINDOW } else { WINDOW.max(bounds.one as u64) };
         let foremost = self.foremost();
         let within = self.readers.iter().filter(|(_, slot)| slot.read + window >= foremost);
@@ -326,13 +364,13 @@ impl State {
         held.fetch_sub(bytes - self.ring.bytes(), Ordering::Relaxed);
     }
 
-    /// How many bytes the foremost reader has read.
+    /// Returns how many bytes the foremost reader has read.
     fn foremost(&self) -> u64 {
         self.readers.iter().map(|(_, slot)| slot.read).max().unwrap_or(0)
     }
 
-    /// Whether the writer may go on: it waits for the foremost reader of a log that is not whole, as it waits for the client
-    /// of a direct answer. The others are detached before they would throttle it.
+    /// Whether the writer may continue: it waits for the foremost reader of a log that is not whole, as it waits for the
+    /// client of a direct answer. Slower readers are detached before they would throttle it.
     pub(super) fn has_room(&mut self) -> bool {
         self.is_full = !self.whole && !self.abandoned && self.written > self.foremost() + WINDOW;
         !self.is_full

@@ -1,4 +1,4 @@
-//! From which place a reader wants to go on: `Last-Event-ID`, or `?from=` where a client cannot set headers. Pure.
+//! The place from which a reader continues: `Last-Event-ID`, or `?from=` where a client cannot set headers. Pure.
 
 use http::HeaderMap;
 use http::header::HeaderName;
@@ -7,14 +7,15 @@ use crate::error::{Code, Reject};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The number of the last event that the reader has: 0 before the first. `None` where it names no place, and so wants all.
+/// Returns the number of the last event that the reader has: 0 before the first. Returns `None` if the request names no
+/// place: then it gets all events.
 ///
-/// Both ways may be used at once: an `EventSource` that was opened with `?from=` sends `Last-Event-ID` beside it when it
-/// reconnects, for it cannot change its URL. The header is then the later word.
+/// Both ways may be used at once: an `EventSource` that was opened with `?from=` also sends `Last-Event-ID` when it
+/// reconnects, because it cannot change its URL. The header is then the newer value.
 ///
 /// # Errors
-/// `invalid_request` where a place is no number (and so of no stream of ours), is named twice, or where the header names an
-/// event before the one in the URL, which nobody can have seen last.
+/// `invalid_request` if a place is not a number, is named twice, or if the header names an event before the one in the URL,
+/// which cannot be the last one of this reader.
 pub fn place(headers: &HeaderMap, query: Option<&str>) -> Result<Option<u64>, Reject> {
     let header = in_header(headers)?;
     let url = in_query(query.unwrap_or_default())?;
@@ -27,7 +28,7 @@ pub fn place(headers: &HeaderMap, query: Option<&str>) -> Result<Option<u64>, Re
     }
 }
 
-/// The refusal of a place that the stream has not reached.
+/// Returns the refusal of a place that the stream has not reached.
 pub fn too_large(place: u64, last: u64) -> Reject {
     invalid(format!("the stream has no event {place}: its last one so far is {last}; is the id of another stream?"))
 }
@@ -36,7 +37,7 @@ fn in_header(headers: &HeaderMap) -> Result<Option<u64>, Reject> {
     let mut lines = headers.get_all(LAST_EVENT_ID).iter();
     match (lines.next(), lines.next()) {
         (Some(_), Some(_)) => Err(invalid("the header `last-event-id` is sent more than once".to_owned())),
-        // WHATWG HTML §9.2.2: an empty last event ID is none
+        // WHATWG HTML §9.2.2: an empty last event ID is no last event ID
         (Some(only), None) if only.is_empty() => Ok(None),
         (Some(only), None) => number(only.as_bytes(), "the header `last-event-id`").map(Some),
         (None, _) => Ok(None),
@@ -55,7 +56,7 @@ fn in_query(query: &str) -> Result<Option<u64>, Reject> {
     }
 }
 
-/// Digits and nothing else. A number beyond 64 bits is beyond every stream, and the largest number is as well.
+/// Parses digits only. A number beyond 64 bits is beyond every stream, so it becomes the largest number.
 fn number(text: &[u8], name: &str) -> Result<u64, Reject> {
     let wrong = || invalid(format!("{name}: expected the id of an event of this stream, a whole number from 0"));
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {

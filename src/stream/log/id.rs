@@ -1,21 +1,21 @@
-//! The name of a resumable stream: 128 random bits, which nobody guesses. Pure.
+//! The id of a resumable stream: 128 random bits, which cannot be guessed. Pure.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What the text form begins with, so that an id is known for what it is in a log or a bug report.
+/// The prefix of the text form. It makes an id recognizable in a log or a bug report.
 const PREFIX: &str = "st_";
 
 /// The id of one stream. As text, `st_` and 32 hexadecimal digits in lower case.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StreamId(u128);
 
-/// The text is no id of a stream.
+/// The text is not an id of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAnId;
 
 impl StreamId {
-    /// An id of these bits; they must come from the system's randomness, since knowing an id is half of reading it.
+    /// Makes an id of these bits. They must come from the system's randomness, because an id gives access to its stream.
     pub fn from_bits(bits: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(bits))
     }

@@ -1,4 +1,5 @@
-//! An event as a log shows it, and what a coalesced log stores of it beside its bytes. Pure but for the type of its times.
+//! An event as a log returns it, and the metadata that a coalesced log stores with it. Pure except for the type of its
+//! times.
 
 use std::time::Duration;
 
@@ -6,26 +7,26 @@ use tokio::time::Instant;
 
 use crate::stream::event::Flags;
 
-/// An event that a reader is shown.
+/// An event that is passed to a reader.
 #[derive(Debug, Clone, Copy)]
 pub struct Event<'a> {
-    /// Its number, from 1.
+    /// The number of the event, from 1.
     pub number: u64,
     /// All of its bytes, the blank line included.
     pub bytes: &'a [u8],
-    /// What is known of it; nothing where a resumable log has it.
+    /// The flags of the event; none in a resumable log.
     pub flags: Flags,
-    /// When the stream began, and its mark.
+    /// When the stream began, and the event's mark.
     marked: Option<(Instant, Mark)>,
 }
 
 impl<'a> Event<'a> {
-    /// An event without a mark.
+    /// Makes an event without a mark.
     pub fn plain(number: u64, bytes: &'a [u8], flags: Flags) -> Self {
         Self { number, bytes, flags, marked: None }
     }
 
-    /// An event behind its mark, in a stream that began then.
+    /// Splits off the mark of an event, in a stream that began then.
     pub(super) fn marked(number: u64, marked: &'a [u8], began: Instant) -> Self {
         let Some((mark, bytes)) = marked.split_first_chunk() else {
             return Self::plain(number, marked, Flags::default());
@@ -34,16 +35,16 @@ impl<'a> Event<'a> {
         Self { number, bytes, flags: mark.flags(), marked: Some((began, mark)) }
     }
 
-    /// When it had come in, where that is stored.
+    /// Returns when the event's last byte came in, if that is stored.
     pub fn complete(&self) -> Option<Instant> {
         self.marked.map(|(began, mark)| began + mark.after())
     }
 }
 
-/// Bytes of a mark.
+/// The bytes of a mark.
 const MARK: usize = 6;
 
-/// The flags of an event, and how long after the first event it came in: microseconds, up to twelve days.
+/// The flags of an event, and the time between the first event and this one: microseconds, up to twelve days.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark([u8; MARK]);
 

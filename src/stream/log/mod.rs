@@ -1,10 +1,9 @@
 //! Logs: one writer appends the events of an answer, and any number of readers follow it, each from its own place.
 //!
-//! A [log](core) packs its events in a [`ring`]. The [`registry`] has the resumable streams: a completion goes on without
-//! readers, and its owner reads it from any event, as often as the network makes necessary (docs/STREAMS.md). The
-//! [`coalescer`] has the answers that identical requests share (docs/CACHE.md). [`writer`] is the sink of a source that goes
-//! into a log; [`render`] makes the source of a resumable
-//! stream's answer of a [`reader`].
+//! A [log](core) packs its events in a [`ring`]. The [`registry`] has the resumable streams: a completion continues without
+//! readers, and its owner can read it from any event, many times (docs/STREAMS.md). The [`coalescer`] has the answers that
+//! identical requests share (docs/CACHE.md). [`writer`] is the sink that writes a source into a log; [`render`] makes a
+//! source from a [`reader`] of a resumable stream.
 
 pub mod block;
 pub mod coalescer;

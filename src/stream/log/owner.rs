@@ -9,10 +9,10 @@ use crate::auth::caller::{Caller, Kind};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Whose stream it is. Only the same owner reads or stops it.
+/// The owner of a stream. Only the same owner can read or stop it.
 ///
-/// Whoever has shown who it is owns what it makes, from any page and any address. A caller that has not is known by its page:
-/// the origin of the request, or none. The address would be wrong: the network changes, which is what resuming is for.
+/// A caller with credentials owns its streams from any page and any address. An anonymous caller is identified by its page:
+/// the origin of the request, or none. Its address is not used, because resuming must work after a change of network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
     /// [`Caller::id`]
@@ -22,7 +22,7 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// The owner of what this request makes. `Origin` was checked before: it is there once or not at all.
+    /// Returns the owner of what this request creates. `Origin` was checked before: it is present once or not at all.
     pub fn of(caller: &Caller, headers: &HeaderMap) -> Self {
         match caller.kind() {
             Kind::Anonymous => Self::Page(headers.get(ORIGIN).map(|origin| origin.as_bytes().into())),
@@ -30,12 +30,12 @@ impl Owner {
         }
     }
 
-    /// The same of a GET, which has no `Origin` where the page is one of the gateway's own origin (Fetch §3.2, "append a
-    /// request `Origin` header", step 4). `here` is that origin, as the request has reached it.
+    /// Returns the owner for a GET. A GET from a page of the gateway's own origin has no `Origin` (Fetch §3.2, "append a
+    /// request `Origin` header", step 4). `here` is that origin, as in the URL of the request.
     ///
-    /// The browser says that it is such a page: `Sec-Fetch-Site: same-origin` (Fetch Metadata §2.3). No page can say it
-    /// falsely, for names that begin with `Sec-` are forbidden to scripts (Fetch §2.2.2), and every redirect over another
-    /// site changes it.
+    /// The browser shows that it is such a page with `Sec-Fetch-Site: same-origin` (Fetch Metadata §2.3). No page can forge
+    /// it, because scripts must not set names that begin with `Sec-` (Fetch §2.2.2), and every redirect over another site
+    /// changes it.
     pub fn of_get(caller: &Caller, headers: &HeaderMap, here: impl FnOnce() -> String) -> Self {
         match Self::of(caller, headers) {
             Self::Page(None) if is_same_origin(headers) => Self::Page(Some(here().into_bytes().into())),

@@ -1,7 +1,8 @@
 //! The resumable streams of this process by their ids, within one budget of memory.
 //!
 //! - **Ordering.** The events of a stream have the numbers 1, 2, 3 … without a hole; every reader gets them in this order.
-//!   One that is too late for some of them is told which ([`Read::Gap`](super::reader::Read::Gap)), once, in their place.
+//!   A reader that is too late for some events gets a [`Read::Gap`](super::reader::Read::Gap) with their numbers, once, in
+//!   their place.
 //! - **Fencing.** A stream has one writer, the value that [`Registry::create`] returned. Once the stream has ended, by its
 //!   writer or by a stop, nothing is appended any more.
 //! - **Expiry.** A stream without readers is stopped after `resume.grace`; one that has ended is removed after
@@ -45,7 +46,7 @@ struct Shared {
 
 struct Streams {
     by_id: HashMap<StreamId, Entry>,
-    /// Those that have ended, and when, the earliest first.
+    /// Streams that have ended, and when, the earliest first.
     finished: VecDeque<(Instant, StreamId)>,
     rules: Rules,
 }
@@ -56,15 +57,15 @@ struct Entry {
     log: Arc<Log>,
 }
 
-/// What opening gives.
+/// The result of [`Registry::open`].
 pub enum Opened {
-    /// There is something to read, or will be.
+    /// There are events to read, or there can be more.
     Reader(Reader),
     /// The stream has ended, and the place is its end.
     AtEnd,
 }
 
-/// Why there is no reader.
+/// Why no reader was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unopened {
     /// No such stream, or not this owner's.
@@ -80,47 +81,47 @@ pub enum Unopened {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unknown;
 
-/// No room for another stream, and nothing that could make room.
+/// There is no room for another stream, and no stream can be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
 /// Why a stream is stopped before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
-    /// Its owner said so.
+    /// Its owner has stopped it.
     Asked,
-    /// Nobody read it for the grace time.
+    /// It had no reader for the grace time.
     Unattended,
 }
 
 impl Stop {
-    /// The last event of the stream.
+    /// Returns the last event of the stream.
     fn event(self, author: &Author) -> Vec<u8> {
         let message = match self {
             Stop::Asked => "The stream was stopped by its owner.",
-            Stop::Unattended => "Nobody read the stream for resume.grace, so that it was stopped.",
+            Stop::Unattended => "The stream was stopped, because it had no reader for resume.grace.",
         };
         author.failure(&Reject::new(Code::StreamStopped, message))
     }
 }
 
 impl Registry {
-    /// An empty registry under these rules.
+    /// Makes an empty registry under these rules.
     pub fn new(rules: Rules, metrics: Arc<Metrics>, drain: Drain) -> Self {
         let budget = AtomicUsize::new(rules.max_bytes);
         let streams = Streams { by_id: HashMap::new(), finished: VecDeque::new(), rules };
         Self(Arc::new(Shared { streams: Mutex::new(streams), used: AtomicUsize::new(0), budget, metrics, drain }))
     }
 
-    /// From now on these rules hold. A stream that is there keeps its own bound; all other rules hold for it as well.
+    /// Replaces the rules. An existing stream keeps its own bound of memory; all other rules apply to it as well.
     pub fn set_rules(&self, rules: Rules) {
         self.0.budget.store(rules.max_bytes, Ordering::Relaxed);
         self.0.streams().rules = rules;
         self.0.make_room();
     }
 
-    /// Stops what nobody has read for the grace time, and forgets what ended a retention ago. While the process shuts down
-    /// there is no grace: whoever left cannot come back.
+    /// Stops streams without a reader for the grace time, and removes streams that ended a retention ago. While the process
+    /// shuts down there is no grace, because a client that has left cannot reconnect.
     pub fn sweep(&self, now: Instant) {
         let shared = &self.0;
         let mut streams = shared.streams();
@@ -143,13 +144,13 @@ impl Registry {
         late.into_iter().for_each(|(id, log)| shared.stop(id, &log, Stop::Unattended));
     }
 
-    /// Makes an empty stream for its author.
+    /// Creates an empty stream for its author.
     ///
     /// # Errors
     /// There is no room.
     pub fn create(&self, owner: Owner, author: Author) -> Result<(StreamId, Writer), Full> {
         let mut bits = [0; 16];
-        // without randomness ids could be guessed: rather no stream at all
+        // without randomness, ids could be guessed, so no stream is created
         getrandom::fill(&mut bits).map_err(|_| Full)?;
         let id = StreamId::from_bits(bits);
         let shared = &self.0;
@@ -169,10 +170,10 @@ impl Registry {
         Ok((id, Writer { id, log, registry: self.clone(), waiting: Vec::new(), registered: Waker::noop().clone() }))
     }
 
-    /// A reader that goes on behind the event `place`, 0 for the beginning.
+    /// Opens a reader that continues behind the event `place`, 0 for the beginning.
     ///
     /// # Errors
-    /// There is no such stream, or no such place in it.
+    /// The stream does not exist, or the place does not exist in it.
     pub fn open(&self, id: StreamId, owner: &Owner, place: u64) -> Result<Opened, Unopened> {
         let log = self.0.find(id, owner).ok_or(Unopened::Unknown)?;
         let mut state = log.state();
@@ -186,10 +187,10 @@ impl Registry {
         Ok(Opened::Reader(Reader::new(&log, &mut state, place)))
     }
 
-    /// Stops the writer and ends the stream with an error event; nothing to do where it has ended.
+    /// Stops the writer and ends the stream with an error event. Does nothing if the stream has ended.
     ///
     /// # Errors
-    /// There is no such stream.
+    /// The stream does not exist.
     pub fn stop(&self, id: StreamId, owner: &Owner) -> Result<(), Unknown> {
         let log = self.0.find(id, owner).ok_or(Unknown)?;
         self.0.stop(id, &log, Stop::Asked);
@@ -198,7 +199,7 @@ impl Registry {
 }
 
 impl Shared {
-    /// An unknown stream and somebody else's are the same to whoever asks.
+    /// Finds a stream of this owner. The result for an unknown stream and for a stream of another owner is the same.
     fn find(&self, id: StreamId, owner: &Owner) -> Option<Arc<Log>> {
         self.streams().by_id.get(&id).filter(|entry| entry.owner == *owner).map(|entry| Arc::clone(&entry.log))
     }
@@ -210,7 +211,7 @@ impl Shared {
         }
     }
 
-    /// A stream has ended just now.
+    /// Registers that a stream has ended now.
     fn ended(&self, id: StreamId, resized: Resized) {
         self.resize(resized);
         let mut streams = self.streams();
@@ -220,12 +221,13 @@ impl Shared {
     }
 
     fn remove(&self, streams: &mut Streams, id: StreamId) {
-        let gone = streams.by_id.remove(&id);
-        gone.into_iter().for_each(|entry| self.resize(entry.log.clear()));
+        let removed = streams.by_id.remove(&id);
+        removed.into_iter().for_each(|entry| self.resize(entry.log.clear()));
         self.count(streams);
     }
 
-    /// Gives up streams that have ended, in the order of [`Streams::take_expendable`], until the budget holds or there is none left.
+    /// Removes streams that have ended, in the order of [`Streams::take_expendable`], until the budget holds or none is
+    /// left.
     fn make_room(&self) {
         if !self.is_over_budget() {
             return;
@@ -243,7 +245,7 @@ impl Shared {
 
     fn resize(&self, (before, after): Resized) {
         if after != before {
-            // wraps around where it shrinks, and so comes out right
+            // wraps around if the size decreases, so the sum is right
             let used = self.used.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
             self.metrics.resumable_bytes.set(used.wrapping_add(after.wrapping_sub(before)) as i64);
         }
@@ -259,13 +261,13 @@ impl Shared {
 }
 
 impl Streams {
-    /// Takes the stream that ended first off the list, if its end is such.
+    /// Takes the stream that ended first off the list, if the time of its end satisfies the condition.
     fn take_finished(&mut self, such: impl Fn(Instant) -> bool) -> Option<StreamId> {
         self.finished.front().filter(|(ended, _)| such(*ended))?;
         self.finished.pop_front().map(|(_, id)| id)
     }
 
-    /// Takes the stream that ended first off the list, of those that nobody is just reading; if all are read, of all.
+    /// Takes a stream off the list: the one that ended first of those without a reader, or else the one that ended first.
     fn take_expendable(&mut self) -> Option<StreamId> {
         let is_read = |id: &StreamId| self.by_id.get(id).is_some_and(|entry| entry.log.is_read());
         let place = self.finished.iter().position(|(_, id)| !is_read(id)).unwrap_or(0);
@@ -278,7 +280,7 @@ pub struct Writer {
     id: StreamId,
     log: Arc<Log>,
     registry: Registry,
-    /// Readers to be woken.
+    /// Wakers of readers that are to be woken.
     waiting: Vec<Waker>,
     /// The task that a stop wakes.
     registered: Waker,
@@ -287,7 +289,7 @@ pub struct Writer {
 impl Append for Writer {
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // only an end takes the waker out of the log
-        if self.registered.will_wake(cx.waker()) && !self.log.is_finished() {
+        if self.registered.will_wake(cx.waker()) && !self.log.is_stopped() {
             return Poll::Pending;
         }
         self.registered.clone_from(cx.waker());
@@ -296,9 +298,9 @@ impl Append for Writer {
 
     fn append(&mut self, event: Batch, _: impl FnOnce() -> Tally) -> Result<(), Fenced> {
         let shared = &self.registry.0;
-        shared.resize(self.log.append(&event, Tally::default, &mut self.waiting)?);
+        shared.resize(self.log.append(event, Tally::default, &mut self.waiting)?.resized);
         shared.make_room();
-        // no other stream can give memory: the oldest of its own events go
+        // no other stream can free memory: evict the oldest of its own events
         while shared.is_over_budget() {
             let Some(resized) = self.log.evict() else { break };
             shared.resize(resized);

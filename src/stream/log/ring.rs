@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-/// What a segment holds, unless a single event is larger. Memory is given back in pieces of this size.
+/// The bytes of a segment, unless a single event is larger. Memory is freed in pieces of this size.
 const SEGMENT: usize = 4096;
 
 /// The most bytes that the length of an event takes: 7 bits to a byte.
@@ -33,12 +33,12 @@ struct Segment {
 }
 
 impl Ring {
-    /// An empty log that takes up to `max` bytes of memory, or one event where that is larger.
+    /// Makes an empty log of up to `max` bytes of memory, or one event if that is larger.
     pub fn new(max: usize) -> Self {
         Self { segments: VecDeque::new(), last: 0, held: 0, bytes: 0, max }
     }
 
-    /// Adds an event under the next number, as these two parts. The oldest events are evicted where there is no room for it.
+    /// Adds an event under the next number, as these two parts. If there is no room, the oldest events are evicted.
     pub fn append(&mut self, head: &[u8], event: &[u8]) {
         self.last += 1;
         let mut prefix = [0; MAX_PREFIX];
@@ -56,7 +56,7 @@ impl Ring {
         while self.memory() > self.max && self.evict() {}
     }
 
-    /// Evicts the oldest segment; false where it is the only one.
+    /// Evicts the oldest segment. Returns false if it is the only one.
     pub fn evict(&mut self) -> bool {
         if self.segments.len() < 2 {
             return false;
@@ -79,40 +79,41 @@ impl Ring {
         (self.held, self.bytes) = (0, 0);
     }
 
-    /// Gives back what is kept for events that will not come.
+    /// Frees the memory that is reserved for further events. None will follow.
     pub fn seal(&mut self) {
         self.seal_last();
         self.segments.shrink_to_fit();
     }
 
-    /// The number of the oldest event that is still here; where there is none, of the next one to come.
+    /// Returns the number of the oldest stored event, or of the next event if none is stored.
     pub fn first(&self) -> u64 {
         self.segments.front().map_or(self.last + 1, |oldest| oldest.first)
     }
 
-    /// The number of the latest event; 0 before the first.
+    /// Returns the number of the latest event, or 0 before the first.
     pub fn last(&self) -> u64 {
         self.last
     }
 
-    /// Bytes of all events that are here, with their lengths.
+    /// Returns the bytes of all stored events, with their lengths.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Bytes of memory that the log takes.
+    /// Returns the bytes of memory that the log takes.
     pub fn memory(&self) -> usize {
         self.held + self.segments.capacity() * size_of::<Segment>()
     }
 
-    /// Shows the events behind `place` to `each`, in order, until `limit` bytes of events have been shown; at least one, if
-    /// there is one. The place is then behind the last one shown.
+    /// Passes the events behind `place` to `each`, in order, until `limit` bytes of events have been passed; at least one,
+    /// if there is one. The place is then behind the last one.
     ///
-    /// What has gone is not shown: see [`Ring::first`].
+    /// Evicted events are skipped: see [`Ring::first`].
     pub fn read(&self, place: &mut Place, limit: usize, mut each: impl FnMut(u64, &[u8])) {
         let wanted = (place.after + 1).max(self.first());
         let (mut shown, mut bytes) = (false, 0);
-        for segment in self.segments.range(self.holder(wanted)..) {
+        // by index: nearly always this is the last segment alone, and making a range iterator costs more than the rest
+        for segment in (self.holder(wanted)..self.segments.len()).map(|index| &self.segments[index]) {
             let (mut number, mut offset) = match segment.first == place.segment {
                 true => (place.after + 1, place.offset),
                 false => (segment.first, 0),
@@ -133,7 +134,14 @@ impl Ring {
         }
     }
 
-    /// The index of the segment that holds this event or would: readers are nearly always at the latest one.
+    /// Returns the place behind the latest event.
+    pub fn end(&self) -> Place {
+        let latest = self.segments.back();
+        let (segment, offset) = latest.map_or((0, 0), |latest| (latest.first, latest.packed.len()));
+        Place { after: self.last, segment, offset }
+    }
+
+    /// Returns the index of the segment that holds this event or would hold it: readers are nearly always at the latest one.
     fn holder(&self, number: u64) -> usize {
         match self.segments.back() {
             Some(latest) if latest.first > number => {
@@ -159,30 +167,30 @@ impl Ring {
     }
 }
 
-/// Where a reader of a [`Ring`] stands.
+/// The place of a reader in a [`Ring`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// The number of the event before it.
     after: u64,
-    /// The number of the first event in the segment that the place is in; 0 where that is to be looked for.
+    /// The number of the first event in the segment of the place; 0 if the segment must be searched for.
     segment: u64,
-    /// Where in the segment the next event begins.
+    /// The offset in the segment at which the next event begins.
     offset: usize,
 }
 
 impl Place {
-    /// The place behind the event of this number; 0 is the beginning.
+    /// Returns the place behind the event of this number; 0 is the beginning.
     pub fn behind(after: u64) -> Self {
         Self { after, segment: 0, offset: 0 }
     }
 
-    /// The number of the event before it.
+    /// Returns the number of the event before the place.
     pub fn after(&self) -> u64 {
         self.after
     }
 }
 
-/// The event that begins here, behind its length, and where it ends.
+/// Returns the event that begins at this offset, without its length, and the offset of its end.
 fn event_at(packed: &[u8], offset: usize) -> Option<(&[u8], usize)> {
     let (mut length, mut shift, mut at) = (0, 0, offset);
     loop {

@@ -37,11 +37,11 @@ pub struct Resume {
 }
 
 impl Written {
-    /// The checked section.
+    /// Returns the checked section.
     pub fn resolve(&self, resolver: &mut Resolver<'_>) -> Resume {
         let (all, one) = (self.max_bytes.value.0, self.max_stream_bytes.value.0);
         if one > all {
-            // at the key that is written; where both are, either mend will do
+            // reported at the key that is written; if both are written, either one can be changed
             let place = [&self.max_bytes, &self.max_stream_bytes].map(|field| &field.place);
             let place = if self.max_bytes.is_written() { place[0] } else { place[1] };
             let (all, one) = (format_size(all), format_size(one));

@@ -1,4 +1,4 @@
-//! The sink of a source that goes into a log, whoever reads the log and however slowly.
+//! The sink that writes a source into a log, independent of how fast the log is read.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -8,15 +8,15 @@ use crate::spend::tally::Tally;
 use crate::stream::event::Batch;
 use crate::stream::source::{Broken, Next, Source};
 
-/// The one writer of a log. Dropped before its end, it leaves a log that is lost, and its readers are told so.
+/// The one writer of a log. If it is dropped before the end, the log is lost and its readers get an error.
 pub trait Append: Send + 'static {
-    /// Ready once the source may be read on.
+    /// Ready once the source may be read further.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = cx;
         Poll::Ready(())
     }
 
-    /// Ready once nobody wants the rest of the stream.
+    /// Ready once no reader wants the rest of the stream.
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Adds one event; `tally` is what the completion has produced up to it. Readers are not woken yet.
@@ -25,17 +25,17 @@ pub trait Append: Send + 'static {
     /// The stream has ended.
     fn append(&mut self, event: Batch, tally: impl FnOnce() -> Tally) -> Result<(), Fenced>;
 
-    /// Wakes the readers that wait for what was added: once for all that one read brought.
+    /// Wakes the readers that wait: once for all events of one read.
     fn wake(&mut self);
 
-    /// The stream is whole: its last event is the last there will be.
+    /// Ends the stream: it is complete.
     fn end(self, tally: Tally);
 
-    /// The stream breaks here.
+    /// Ends the stream with an error.
     fn fail(self, broken: Broken, tally: Tally);
 }
 
-/// Reads the source to its end, into the log. A stop drops the source, which cancels the upstream's completion and settles
+/// Reads the source to its end, into the log. A stop drops the source. This cancels the upstream's completion and settles
 /// the meter as for a client that leaves.
 pub async fn drive(mut source: impl Source, mut log: impl Append) {
     loop {
@@ -46,7 +46,7 @@ pub async fn drive(mut source: impl Source, mut log: impl Append) {
             };
             if polled.is_pending() {
                 log.wake();
-                // while there are events, appending them tells of a stop
+                // while there are events, `append` reports a stop
                 return log.poll_stopped(cx).map(|()| None);
             }
             polled.map(Some)
@@ -58,7 +58,7 @@ pub async fn drive(mut source: impl Source, mut log: impl Append) {
                 }
             }
             Some(Next::End) => return log.end(source.tally()),
-            // a shutdown is no part of the completion
+            // a shutdown is not part of the completion
             Some(Next::Broken(broken)) if broken.is_shutdown => return,
             Some(Next::Broken(broken)) => return log.fail(*broken, source.tally()),
             None => return,

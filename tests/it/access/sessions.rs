@@ -4,8 +4,9 @@ use http::Request;
 use serde_json::json;
 
 use super::{BOT, Guarded, bearer, from_page, key, token, with_all};
+use crate::support::answer::Answer;
 use crate::support::client::{RequestBody, empty, get, request};
-use crate::support::edge::{Answer, ORIGIN, Version, completion, post, whole};
+use crate::support::edge::{ORIGIN, Version, completion, post, whole};
 
 pub(super) fn log_in(token: &str) -> Request<RequestBody> {
     from_page(request("POST", "/v1/session", empty()), &[("authorization", &bearer(token))])

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use super::{EASY, Plan, Routing, asks, says};
 use crate::access::{bearer, token, with_all};
+use crate::support::answer::Answer;
 use crate::support::client::RequestBody;
-use crate::support::edge::{Answer, Version, completion};
+use crate::support::edge::{Version, completion};
 use crate::support::redis::{Redis, Reply, ScriptedRedis};
 use crate::support::soon;
 

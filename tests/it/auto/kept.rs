@@ -7,7 +7,8 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
 use super::{EASY, HARD, Plan, Routing, asks, says};
-use crate::support::edge::{Answer, Edge, Version, completion};
+use crate::support::answer::Answer;
+use crate::support::edge::{Edge, Version, completion};
 use crate::support::soon;
 
 const KEPT: &str = "[cache]\nenabled = true\n[cost]\nbaseline = \"strong\"";

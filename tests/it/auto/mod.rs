@@ -17,7 +17,8 @@ use demo_upstream::{Demo, Knobs};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::support::edge::{Answer, Edge, Setup, Version};
+use crate::support::answer::Answer;
+use crate::support::edge::{Edge, Setup, Version};
 
 /// A gateway before three upstreams. The model `cheap` is the easy one, `strong` the hard one, `judge` the classifier, and
 /// `spare` answers where `cheap` fails; it stands beside `strong`.

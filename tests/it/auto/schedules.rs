@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use super::{Plan, Routing, asks, says};
 use crate::access::with_all;
 use crate::fallback::schedules::{BEFORE, Fate, fate};
+use crate::support::answer::truncated;
 use crate::support::client::RequestBody;
-use crate::support::edge::{Version, completion, expected, truncated};
+use crate::support::edge::{Version, completion, expected};
 
 const MODELS: [&str; 3] = ["cheap", "spare", "strong"];
 

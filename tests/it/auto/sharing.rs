@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::{Plan, Routing, asks, says};
 use crate::access::{bearer, token, with_all};
+use crate::support::answer::Answer;
 use crate::support::client::{RequestBody, get};
-use crate::support::edge::{Answer, Version, completion, expected, post};
+use crate::support::edge::{Version, completion, expected, post};
 use crate::support::soon;
 
 const CACHE: &str = "[cache]\nenabled = true\n";

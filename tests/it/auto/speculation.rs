@@ -6,7 +6,8 @@ use demo_upstream::{Fault, Knobs};
 use futures_util::FutureExt;
 
 use super::{Plan, Routing, asks, says};
-use crate::support::edge::{Version, completion, expected, truncated};
+use crate::support::answer::truncated;
+use crate::support::edge::{Version, completion, expected};
 use crate::support::soon;
 
 fn held(at: u64, knobs: Knobs) -> Knobs {

@@ -4,7 +4,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{ask, assert_retold, keeping, text, told, with, with_cache};
-use crate::support::edge::{Edge, Setup, Version, completion, expected, streaming, truncated, whole};
+use crate::support::answer::truncated;
+use crate::support::edge::{Edge, Setup, Version, completion, expected, streaming, whole};
 use crate::support::soon;
 
 #[tokio::test]

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::Value;
 
+use crate::support::answer::Answer;
 use crate::support::client::RequestBody;
-use crate::support::edge::{Answer, Edge, Setup, Version, completion};
+use crate::support::edge::{Edge, Setup, Version, completion};
 
 /// A gateway that keeps answers, with further lines of `[cache]`.
 async fn keeping(lines: &str) -> Edge {

@@ -258,7 +258,7 @@ async fn only_a_head_that_could_not_be_read_is_answered_bare() {
         ("two lengths", head("content-length: 1\r\ncontent-length: 2\r\n"), 400),
         ("over 100 lines", head(&line.repeat(100)), 431),
         ("over 32 KiB", head(&format!("x-filler: {}\r\n", "x".repeat(40 << 10))), 431),
-        ("a target over 32 KiB", head("").replace("/healthz", &format!("/{}", "x".repeat(40 << 10))), 431),
+        ("a target over 32 KiB", head("").replace("/healthz", &format!("/{}", "x".repeat(40 << 10))), 414),
     ] {
         let mut stream = soon(child.target.raw_h1()).await;
         let answer = soon(exchange(&mut stream, sent.as_bytes())).await;

@@ -203,6 +203,8 @@ fn bad_requests(rows: &mut Vec<Row>) {
     many.headers.extend((0..120).map(|number| ("x-filler", number.to_string())));
     // over HTTP/1.1 hyper has the same bound
     rows.push(Row { only: Some(Protocol::H2), ..many });
+    let long: &'static str = Box::leak(format!("{COMPLETIONS}?{}", "x".repeat(9 << 10)).into_boxed_str());
+    rows.push(Row::error("too long a target", "POST", long, Code::UriTooLong).json(&good));
     // RFC 9113 §8.2.2 has no such header in HTTP/2
     let coded = post("a transfer coding", Code::InvalidRequest).header("transfer-encoding", "gzip, chunked");
     rows.push(Row { only: Some(Protocol::H1), ..coded.json(&good) });

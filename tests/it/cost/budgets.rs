@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{CHEAP, PRICED, cost, priced, usage};
-use crate::support::edge::{Answer, Edge, Setup, Version, completion, streaming, whole};
+use crate::support::answer::Answer;
+use crate::support::edge::{Edge, Setup, Version, completion, streaming, whole};
 use crate::support::redis::Redis;
 use crate::support::soon;
 

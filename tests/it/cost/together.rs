@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::PRICED;
 use super::budgets::{ask_as, bounded, nano, until_spent};
-use crate::support::edge::{Answer, Edge, Setup, streaming};
+use crate::support::answer::Answer;
+use crate::support::edge::{Edge, Setup, streaming};
 use crate::support::redis::{Redis, Reply, ScriptedRedis};
 use crate::support::soon;
 

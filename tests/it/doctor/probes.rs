@@ -145,7 +145,7 @@ async fn caching_doubled_lines_and_hidden_headers_are_found() {
     assert!(finding(&report, "vary-origin-missing")["seen"].as_array().is_some());
     assert_eq!(
         finding(&report, "cors-headers-doubled")["seen"],
-        json!(["access-control-expose-headers stands there 2 times"])
+        json!(["access-control-expose-headers appears 2 times"])
     );
     assert_eq!(finding(&report, "headers-hidden")["mend"], "access-control-expose-headers: x-request-id");
 }

@@ -10,7 +10,8 @@ use tokenway::price::Cost;
 
 use super::schedules::{BEFORE, Fate, fate, output};
 use super::{MODELS, Stage, estimated_prompt, price, request, usage};
-use crate::support::edge::{expected, truncated};
+use crate::support::answer::truncated;
+use crate::support::edge::expected;
 
 /// What each model does, and how many milliseconds later than at once.
 type Planned = (usize, Vec<(Fate, u64)>);

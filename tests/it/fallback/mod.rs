@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use tokenway::price::{Cost, Price};
 use tokio::net::TcpListener;
 
-use crate::support::edge::{Answer, Edge, Setup, Version, completion, is_usage_only, streaming};
+use crate::support::answer::Answer;
+use crate::support::edge::{Edge, Setup, Version, completion, is_usage_only, streaming};
 use crate::support::{log, soon};
 
 /// The models, with the price per million tokens of both directions, dearest first. Each falls back to the cheaper ones.

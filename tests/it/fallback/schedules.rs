@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use tokenway::price::Cost;
 
 use super::{MODELS, Stage, estimated_prompt, price, request, usage};
-use crate::support::edge::{expected, truncated};
+use crate::support::answer::truncated;
+use crate::support::edge::expected;
 
 /// How many of the upstream's events come before a stream breaks: the role, and two of output.
 pub const BEFORE: usize = 3;

@@ -9,6 +9,8 @@ use serde_json::json;
 use crate::support::client::RequestBody;
 use crate::support::edge::{Edge, Setup, Version, post, streaming};
 
+const BODY_BYTES: &str = "tokenway_request_body_bytes";
+
 /// A body without a length, in these pieces; with `stalls` it never ends.
 fn pieces(pieces: Vec<Bytes>, stalls: bool) -> RequestBody {
     let pieces = stream::iter(pieces).map(|piece| Ok(Frame::data(piece)));
@@ -45,6 +47,62 @@ async fn a_body_over_max_body_is_413_whether_its_length_is_declared_or_not() {
         }
     }
     assert_eq!(edge.first.counts().requests, 4);
+}
+
+#[tokio::test]
+async fn bodies_that_would_take_more_memory_than_there_is_are_503_until_others_are_gone() {
+    let server = "max_body = \"64KiB\"\nmax_body_memory = \"64KiB\"\nbody_timeout = \"60s\"";
+    let edge = Edge::start(Setup { server, ..Setup::default() }).await;
+    let mut whole = streaming("demo", json!({}));
+    whole["user"] = "u".repeat(40 << 10).into();
+    for version in Version::BOTH {
+        // this body takes 48 KiB and holds its last byte back
+        let mut held = post("/v1/chat/completions", "");
+        *held.body_mut() = pieces(vec![Bytes::from(vec![b' '; 48 << 10])], true);
+        let mut client = edge.client(version).await;
+        let waiting = tokio::spawn(async move { client.send(held).await.status() });
+        edge.until_metric(BODY_BYTES, |bytes| bytes >= 48.0 * 1024.0).await;
+        let refused = edge.client(version).await.send(post("/v1/chat/completions", whole.to_string())).await;
+        assert_eq!(refused.status(), 503);
+        assert_eq!(refused.header("retry-after"), "2");
+        assert_eq!(refused.error_code().await, "overloaded");
+        waiting.abort();
+        edge.until_metric(BODY_BYTES, |bytes| bytes == 0.0).await;
+        let answer = edge.client(version).await.send(post("/v1/chat/completions", whole.to_string())).await;
+        assert_eq!(answer.status(), 200);
+        answer.rest().await;
+        edge.until_metric(BODY_BYTES, |bytes| bytes == 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_caller_over_its_limits_is_refused_before_its_body_is_read() {
+    let limits = "requests_per_minute = 1\nburst = 1";
+    for version in Version::BOTH {
+        let edge = Edge::start(Setup { limits, server: "body_timeout = \"60s\"", ..Setup::default() }).await;
+        let first = post("/v1/chat/completions", streaming("demo", json!({})).to_string());
+        assert_eq!(edge.client(version).await.send(first).await.status(), 200);
+        // no byte of this body ever comes
+        let mut request = post("/v1/chat/completions", "");
+        *request.body_mut() = pieces(vec![], true);
+        let answer = edge.client(version).await.send(request).await;
+        assert_eq!(answer.status(), 429, "{version:?}");
+        assert_eq!(answer.header("ratelimit-remaining"), "0");
+        assert_eq!(answer.error_code().await, "rate_limited");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_header_is_refused_before_a_request_is_taken_from_the_limits() {
+    let edge = Edge::start(Setup { limits: "requests_per_minute = 1\nburst = 1", ..Setup::default() }).await;
+    let body = streaming("demo", json!({})).to_string();
+    for (name, value) in [("tokenway-resumable", "yes"), ("content-type", "text/plain")] {
+        let mut request = post("/v1/chat/completions", body.clone());
+        request.headers_mut().insert(name, value.parse().unwrap());
+        let status = edge.client(Version::Http2).await.send(request).await.status();
+        assert!(status == 400 || status == 415, "{status}");
+    }
+    assert_eq!(edge.client(Version::Http2).await.send(post("/v1/chat/completions", body)).await.status(), 200);
 }
 
 #[tokio::test]

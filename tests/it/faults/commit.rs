@@ -4,7 +4,8 @@ use clap::ValueEnum;
 use demo_upstream::{Fault, Knobs};
 use serde_json::json;
 
-use crate::support::edge::{Edge, Setup, Version, expected, streaming, truncated, whole};
+use crate::support::answer::truncated;
+use crate::support::edge::{Edge, Setup, Version, expected, streaming, whole};
 use crate::support::soon;
 
 const SOON: &str = "commit_after = \"50ms\"";

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::support::edge::{Edge, Setup, Version, expected, streaming, truncated, whole};
+use crate::support::answer::truncated;
+use crate::support::edge::{Edge, Setup, Version, expected, streaming, whole};
 use crate::support::soon;
 
 const HEARTBEAT: &[u8] = b": hb\n";
@@ -121,7 +122,11 @@ async fn max_duration_counts_from_the_request_also_before_the_commit_point() {
 
 #[tokio::test]
 async fn an_answer_in_one_piece_has_the_same_ends_of_patience() {
-    for (stream, fault) in [("idle_timeout = \"1s\"", "silent"), ("max_duration = \"1s\"", "never_finish")] {
+    for (stream, fault) in [
+        ("whole_timeout = \"1s\"", "silent"),
+        ("idle_timeout = \"1s\"\nwhole_timeout = \"1s\"", "headers_then_silent"),
+        ("max_duration = \"1s\"", "never_finish"),
+    ] {
         let edge = Edge::start(Setup { stream, ..Setup::default() }).await;
         for (round, version) in (1..).zip(Version::BOTH) {
             let answer = edge.client(version).await.ask(&whole("demo", json!({ "fault": fault }))).await;

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::edge::{Edge, Setup, Version, expected, streaming, truncated};
+use crate::support::answer::truncated;
+use crate::support::edge::{Edge, Setup, Version, expected, streaming};
 use crate::support::soon;
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::assert_nothing_leaks;
-use crate::support::edge::{Answer, Edge, Setup, Version, expected, streaming, truncated};
+use crate::support::answer::{Answer, truncated};
+use crate::support::edge::{Edge, Setup, Version, expected, streaming};
 use crate::support::soon;
 
 const STREAMS: u64 = 200;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use demo_upstream::{Fault, Knobs};
 use serde_json::json;
 
-use crate::support::edge::{Edge, Setup, Version, expected, streaming, truncated};
+use crate::support::answer::truncated;
+use crate::support::edge::{Edge, Setup, Version, expected, streaming};
 use crate::support::soon;
 
 /// Tokens of an answer of some 14 MB.

@@ -6,7 +6,8 @@ use demo_upstream::{Fault, expected_stream};
 use serde_json::{Value, json};
 
 use super::{assert_holds_no_secret, assert_nothing_leaks};
-use crate::support::edge::{Edge, Setup, Version, expected, streaming, truncated, whole};
+use crate::support::answer::truncated;
+use crate::support::edge::{Edge, Setup, Version, expected, streaming, whole};
 use crate::support::{log, soon};
 
 /// How many events go out before a fault that counts them: the role, and two with output.
@@ -67,11 +68,11 @@ fn whole_outcome(fault: Fault) -> Outcome {
 }
 
 /// Deadlines that are short where the fault runs into them, and else do not matter. An answer in one piece has no first
-/// event: its silence is bounded by `idle_timeout` alone.
+/// event: its silence is bounded by `whole_timeout` before its head, and by `idle_timeout` behind it.
 pub fn patience(fault: Fault, stream: bool) -> &'static str {
     match fault {
         Fault::Silent | Fault::HeadersThenSilent if stream => "first_event_timeout = \"1s\"",
-        Fault::Silent | Fault::HeadersThenSilent => "idle_timeout = \"1s\"",
+        Fault::Silent | Fault::HeadersThenSilent => "idle_timeout = \"1s\"\nwhole_timeout = \"1s\"",
         Fault::NeverFinish => "max_duration = \"2s\"",
         _ => "",
     }
@@ -119,7 +120,7 @@ async fn every_fault_of_a_stream_is_a_status_an_honest_end_or_no_difference() {
             match outcome(fault) {
                 Refused(expected, code) => {
                     let error = serde_json::from_slice(&body).unwrap();
-                    let code_seen = crate::support::edge::error_code(&error, &id);
+                    let code_seen = crate::support::answer::error_code(&error, &id);
                     assert_eq!((status, &*code_seen), (expected, code), "{fault}");
                     soon(edge.until_ended("demo", status, "upstream_failure", round)).await;
                 }
@@ -169,7 +170,7 @@ async fn every_fault_of_an_answer_in_one_piece_is_a_status_or_no_difference() {
             match whole_outcome(fault) {
                 Refused(expected, code) => {
                     let error = serde_json::from_slice(&body).unwrap();
-                    let code_seen = crate::support::edge::error_code(&error, &id);
+                    let code_seen = crate::support::answer::error_code(&error, &id);
                     assert_eq!((status, &*code_seen), (expected, code), "{fault}");
                     soon(edge.until_ended("demo", status, "upstream_failure", round)).await;
                 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use serde_json::json;
 
+use crate::support::answer::truncated;
 use crate::support::certs;
-use crate::support::edge::{Edge, FIRST_KEY, Setup, Version, expected, streaming, truncated, whole};
+use crate::support::edge::{Edge, FIRST_KEY, Setup, Version, expected, streaming, whole};
 use crate::support::{log, soon};
 
 /// A gateway whose first upstream speaks TLS; it is trusted or not.
@@ -69,8 +70,7 @@ async fn an_upstream_whose_certificate_is_not_trusted_never_sees_the_key() {
         let line =
             log::text().lines().find(|line| line.contains("attempt failed") && line.contains(id)).map(str::to_owned);
         let (line, place) = (line.unwrap(), edge.first.addr);
-        let cause =
-            format!("cause=\"127.0.0.1:{}: its certificate is signed by nobody who is trusted here", place.port());
+        let cause = format!("cause=\"127.0.0.1:{}: its certificate is not signed by a trusted authority", place.port());
         assert!(line.contains(&cause), "{line}");
         assert_eq!(edge.first.counts().requests, 0);
         assert_eq!(edge.metrics.fallbacks.with_label_values(&["careful", "spare", "tls"]).get(), 1);

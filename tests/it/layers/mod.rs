@@ -109,6 +109,13 @@ fn impurities(sources: &Sources) -> Vec<String> {
     found.into_iter().collect()
 }
 
+/// The modules that cut bytes into events.
+fn framers(sources: &Sources) -> Vec<&str> {
+    let frames = |path: &Vec<String>| is_in(&path.join("::"), "sse::framer");
+    let framers = sources.files.iter().filter(|(_, source)| source.says.paths.iter().any(frames));
+    framers.map(|(module, _)| module.as_str()).collect()
+}
+
 static GATEWAY: LazyLock<Sources> = LazyLock::new(|| {
     let sources = Sources::read(&root().join("src"));
     assert!(
@@ -128,6 +135,11 @@ fn leaves_import_no_room_and_rooms_only_those_above_them() {
 fn no_files_of_a_room_import_each_other() {
     let cycles = file_cycles(&GATEWAY);
     assert!(cycles.is_empty(), "{}", cycles.join("\n"));
+}
+
+#[test]
+fn events_are_framed_in_one_module_and_travel_as_values_from_there() {
+    assert_eq!(framers(&GATEWAY), ["stream::feed"]);
 }
 
 #[test]

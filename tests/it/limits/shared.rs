@@ -175,7 +175,7 @@ async fn over_tls_with_a_password_which_nobody_sees() {
 }
 
 #[tokio::test]
-async fn one_decision_is_one_round_trip() {
+async fn each_step_of_an_admission_is_one_round_trip() {
     let redis = Redis::start().await;
     let limits = "requests_per_minute = 1000\ntokens_per_minute = 1_000_000\nconcurrent_streams = 5\n\
                   [[limits.models]]\nname = \"demo\"\nrequests_per_minute = 1000\nconcurrent_streams = 5";
@@ -189,13 +189,13 @@ async fn one_decision_is_one_round_trip() {
         line.map_or(0, |rest| rest.split(',').next().unwrap().parse::<u64>().unwrap())
     };
     let until = async |count| soon(async { while scripts().await < count {} }).await;
-    until(2).await;
+    until(4).await;
     for _ in 0..10 {
         client.ask(&quick()).await.rest().await;
     }
-    // one to decide, and one to settle, which no request waits for
-    until(22).await;
-    assert_eq!(scripts().await, 22);
+    // two to decide, before and after the body, and two to settle, which no request waits for
+    until(44).await;
+    assert_eq!(scripts().await, 44);
     let stats: String = redis.command(&["INFO", "commandstats"]).await;
     assert!(!stats.contains("cmdstat_script"), "{stats}");
 }

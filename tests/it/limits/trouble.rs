@@ -46,7 +46,7 @@ async fn down_at_the_start_each_instance_counts_its_share_and_joins_when_it_come
     assert_eq!(passed(&edge).await, HALF);
     assert!(failures(&edge, "not_connected") >= HALF as f64 && failures(&edge, "connect") > 0.0);
     let place = format!(
-        "no answer from Redis: each instance goes by what it knows itself (limits: at redis.local_share) redis=\"127.0.0.1:{port}\""
+        "no answer from Redis: each instance counts for itself (limits: at redis.local_share) redis=\"127.0.0.1:{port}\""
     );
     assert!(log::text().contains(&place), "which Redis is not said");
 

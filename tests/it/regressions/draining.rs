@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::edge::{Edge, ORIGIN, Setup, Version, completion, streaming, truncated, whole};
+use crate::support::answer::truncated;
+use crate::support::edge::{Edge, ORIGIN, Setup, Version, completion, streaming, whole};
 use crate::support::soon;
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
 use super::{DONE, FINISH, OUTPUT};
-use crate::support::edge::{Edge, ORIGIN, Setup, Version, completion, expected, streaming, truncated, whole};
+use crate::support::answer::truncated;
+use crate::support::edge::{Edge, ORIGIN, Setup, Version, completion, expected, streaming, whole};
 use crate::support::scripted::{self, Scripted, read_request};
 use crate::support::soon;
 

@@ -7,8 +7,9 @@ use tokio::time::Instant;
 
 use super::{by_page, create, created, knobs, numbered, read, read_all, resumable, stop, text, until_finished, with};
 use super::{without_heartbeats, without_numbers};
+use crate::support::answer::truncated;
 use crate::support::client::get;
-use crate::support::edge::{Edge, Setup, Version, completion, expected, streaming, truncated, whole};
+use crate::support::edge::{Edge, Setup, Version, completion, expected, streaming, whole};
 use crate::support::soon;
 
 #[tokio::test]

@@ -9,7 +9,8 @@ use serde_json::json;
 use super::{created, read, read_all, resumable, until_finished, without_heartbeats, without_numbers};
 use crate::faults::table::{AT, Outcome, events, outcome, patience};
 use crate::faults::{assert_holds_no_secret, assert_nothing_leaks};
-use crate::support::edge::{Edge, Setup, Version, error_code, streaming, truncated};
+use crate::support::answer::{error_code, truncated};
+use crate::support::edge::{Edge, Setup, Version, streaming};
 use crate::support::soon;
 
 /// The upstream's own comments say nothing to a client, and are not kept.

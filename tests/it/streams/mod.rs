@@ -9,8 +9,9 @@ use http::Request;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::support::answer::Answer;
 use crate::support::client::{RequestBody, get, request};
-use crate::support::edge::{Answer, Edge, ORIGIN, Version, completion, post};
+use crate::support::edge::{Edge, ORIGIN, Version, completion, post};
 
 /// `POST /v1/streams` with this body, by the allowed page.
 fn create(body: &Value) -> Request<RequestBody> {

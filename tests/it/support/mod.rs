@@ -1,5 +1,6 @@
 //! What several tests need: certificates, clients, frames, and a bound on how long anything may take.
 
+pub mod answer;
 pub mod certs;
 pub mod child;
 pub mod client;

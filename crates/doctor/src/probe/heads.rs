@@ -73,7 +73,7 @@ pub fn doubled<'a>(responses: impl IntoIterator<Item = &'a ResponseHead>) -> Opt
             let all = response.headers.get_all(name).iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
             let twice = all.map(|member| member.trim_ascii()).any(|member| !members.insert(member));
             if lines > 1 {
-                seen.insert(format!("{name} stands there {lines} times"));
+                seen.insert(format!("{name} appears {lines} times"));
             } else if twice {
                 seen.insert(format!("{name} repeats a member"));
             }

@@ -1,4 +1,4 @@
-//! A whole answer, of a request that did not ask for a stream. Pure.
+//! The whole answer to a request without streaming. Pure.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -7,10 +7,10 @@ use super::contents::{self, Begin};
 use crate::answer::{Answer, NoAnswer};
 use crate::fault::{ErrorObject, Fault};
 
-/// Reads an answer.
+/// Parses an answer.
 ///
 /// # Errors
-/// The body is no chat completion.
+/// The body is not a chat completion.
 pub(super) fn read(body: &[u8]) -> Result<Answer, NoAnswer> {
     contents::read(body, Begin::Object, |contents| {
         let contents = contents.ok_or(NoAnswer::Malformed)?;
@@ -25,12 +25,12 @@ pub(super) fn read(body: &[u8]) -> Result<Answer, NoAnswer> {
     })
 }
 
-/// The answer of `POST /v1/chat`: `{"content","usage","model"}`.
+/// Writes the answer of `POST /v1/chat`: `{"content","usage","model"}`.
 ///
 /// `content` is the text of the first choice, its refusal if it refuses, or null; `usage` is the upstream's own, or null.
 ///
 /// # Errors
-/// The body is no chat completion.
+/// The body is not a chat completion.
 pub(super) fn to_short(body: &[u8], model: &str) -> Result<Vec<u8>, NoAnswer> {
     read(body)?;
     let completion: Completion<'_> = serde_json::from_slice(body).map_err(|_| NoAnswer::Malformed)?;
@@ -41,10 +41,10 @@ pub(super) fn to_short(body: &[u8], model: &str) -> Result<Vec<u8>, NoAnswer> {
     serde_json::to_vec(&short).map_err(|_| NoAnswer::Malformed)
 }
 
-/// The text of the first choice, if it has one.
+/// Returns the text of the first choice, if it has one.
 ///
 /// # Errors
-/// The body is no chat completion.
+/// The body is not a chat completion.
 pub fn text(body: &[u8]) -> Result<Option<String>, NoAnswer> {
     read(body)?;
     let completion: Completion<'_> = serde_json::from_slice(body).map_err(|_| NoAnswer::Malformed)?;

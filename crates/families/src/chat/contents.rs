@@ -1,30 +1,30 @@
-//! What a completion, or a chunk of one, holds: read in one pass, and without an allocation in the usual case. Pure.
+//! The contents of a completion, or of a chunk of one: read in one pass, and without an allocation in the usual case. Pure.
 //!
-//! Upstreams differ: members may be null, missing, doubled, of another type than OpenAI's, or unknown. All that is
-//! tolerated, and only what is understood is counted.
+//! Upstreams differ: members may be null, missing, duplicate, of another type than OpenAI's, or unknown. All of this is
+//! tolerated, and only known members are counted.
 
 use super::text;
 use crate::json::cursor::{Cursor, NotJson};
 use crate::usage::Usage;
 
-/// What a completion or a chunk holds.
+/// The contents of a completion or a chunk.
 #[derive(Debug, Default)]
 pub(super) struct Contents<'a> {
-    /// Some choice has output.
+    /// Whether a choice has output.
     pub(super) output: bool,
     /// UTF-8 bytes of all text in all choices.
     pub(super) text_bytes: u64,
-    /// Some choice has a finish reason.
+    /// Whether a choice has a finish reason.
     pub(super) finished: bool,
-    /// How many choices there are.
+    /// The number of choices.
     pub(super) choices: u64,
     /// The upstream's counts, if it gives any.
     pub(super) usage: Option<Usage>,
-    /// A top-level `error` that is not null, false, zero or empty text, as JSON: what OpenAI's SDKs raise on.
+    /// A top-level `error` that is not null, false, zero or empty text, as JSON: OpenAI's SDKs raise an exception for it.
     pub(super) error: Option<&'a str>,
 }
 
-/// Where the text begins that [`read`] gets.
+/// The position at which the text for [`read`] begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begin {
     /// At the beginning of the object.
@@ -33,9 +33,9 @@ pub(super) enum Begin {
     Choices,
 }
 
-/// Reads a JSON object; `None` if it is anything else.
+/// Reads a JSON object; returns `None` for any other value.
 ///
-/// Bytes that are not UTF-8 are read as the U+FFFD that a client sees in their place, which needs a copy: hence the closure.
+/// Bytes that are not UTF-8 are read as U+FFFD, as a client sees them. This needs a copy, hence the closure.
 pub(super) fn read<T>(json: &[u8], begin: Begin, then: impl FnOnce(Option<Contents<'_>>) -> T) -> T {
     match std::str::from_utf8(json) {
         Ok(json) => then(Contents::read(json, begin).ok()),
@@ -127,7 +127,7 @@ impl<'a> Contents<'a> {
         Ok(())
     }
 
-    /// Reads the one member of this name.
+    /// Reads the member of this name.
     fn read_detail(
         &mut self,
         cursor: &mut Cursor<'a>,
@@ -154,7 +154,7 @@ impl<'a> Contents<'a> {
     }
 }
 
-/// Whether JavaScript and Python take the value for true; on empty containers, which this takes for true, those two differ.
+/// Whether JavaScript and Python treat the value as true. Empty containers, for which the two differ, count as true.
 fn is_truthy(value: &str) -> bool {
     !matches!(value, "null" | "false" | "0" | "\"\"")
 }

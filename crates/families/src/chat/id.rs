@@ -1,11 +1,11 @@
-//! Where the id of a completion, or of a chunk of one, is. Pure.
+//! Finds the id in a completion, or in a chunk of one. Pure.
 
 use std::ops::Range;
 
 use crate::json::Kind;
 use crate::json::cursor::{Cursor, NotJson};
 
-/// Where the value of the first top-level member `id` is, if it is a string; quotation marks included.
+/// Returns the place of the value of the first top-level member `id`, if it is a string; quotation marks included.
 pub(super) fn place(json: &[u8]) -> Option<Range<usize>> {
     let json = std::str::from_utf8(json).ok()?;
     read(&mut Cursor::lenient(json)).ok()?

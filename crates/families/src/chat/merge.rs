@@ -1,12 +1,12 @@
-//! Joins the chunks of a stream to the completion that `stream: false` would have given, and the reverse. Pure.
+//! Joins the chunks of a stream to the completion of a request with `stream: false`, and splits such a completion. Pure.
 //!
-//! Pieces are joined as OpenAI's own SDKs join them: text is appended, lists grow by the `index` of what is in them, names
-//! and types stay. Members that are unknown here are joined by the same rules.
+//! Pieces are joined as OpenAI's own SDKs join them: text is appended, lists grow by the `index` of their members, names and
+//! types are not changed. Unknown members are joined by the same rules.
 
 use serde_json::{Map, Value, json};
 
-/// The completion of these chunks, each the data of one event. `None` where there is no choice in them, or where one
-/// cannot be read.
+/// Returns the completion of these chunks, each the data of one event. Returns `None` if they have no choice, or if one of
+/// them cannot be parsed.
 pub(super) fn completion<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
     let mut whole = Map::new();
     let mut choices: Vec<Choice> = Vec::new();
@@ -15,9 +15,10 @@ pub(super) fn completion<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Opti
         for (name, value) in chunk {
             match (name.as_str(), value) {
                 ("choices", Value::Array(parts)) => parts.into_iter().for_each(|part| add(&mut choices, part)),
-                // padding against eavesdroppers: of the stream, not of the answer
+                // padding against eavesdroppers belongs to the stream, not to the answer
                 ("choices" | "object" | "obfuscation", _) => {}
-                // some upstreams send counts with every chunk: of those the last ones hold, of all else the first
+                // some upstreams send counts with every chunk: of the counts the last ones count, of all other members the
+                // first
                 ("usage", value) => latest(&mut whole, name, value),
                 (_, value) if whole.get(&name).is_none_or(Value::is_null) => drop(whole.insert(name, value)),
                 _ => {}
@@ -65,7 +66,7 @@ impl Choice {
         message.entry("role").or_insert_with(|| "assistant".into());
         message.entry("refusal").or_insert(Value::Null);
         let empty = |value: &Value| value.as_str() == Some("");
-        // a stream begins with empty content whatever follows; a whole answer has null there
+        // a stream begins with empty content in any case; a whole answer has null there
         let only_calls = message.contains_key("tool_calls") || message.contains_key("function_call");
         if !message.contains_key("content") || only_calls && message.get("content").is_some_and(empty) {
             message.insert("content".into(), Value::Null);
@@ -124,8 +125,8 @@ fn join(whole: &mut Value, part: Value, name: &str) {
     }
 }
 
-/// The chunks of this completion: of each choice the role, its output, and its finish reason; at last the usage. `None` where it is
-/// no completion.
+/// Returns the chunks of this completion: of each choice the role, its output, and its finish reason; then the usage.
+/// Returns `None` if it is not a completion.
 pub(super) fn chunks(completion: &[u8]) -> Option<Vec<(Vec<u8>, Part)>> {
     let Value::Object(mut whole) = serde_json::from_slice(completion).ok()? else { return None };
     let Some(Value::Array(choices)) = whole.remove("choices") else { return None };
@@ -175,14 +176,14 @@ pub(super) fn chunks(completion: &[u8]) -> Option<Vec<(Vec<u8>, Part)>> {
     Some(out)
 }
 
-/// What a chunk is.
+/// The kind of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     /// No output.
     Role,
     /// Output.
     Output,
-    /// Nothing but the usage.
+    /// Only the usage.
     Usage,
 }
 

@@ -1,4 +1,4 @@
-//! The messages of a request: an array of objects with a role each, and content of a known type. Pure.
+//! Reads the messages of a request: an array of objects with a role each, and content of a known type. Pure.
 
 use super::shape::{Shape, missing};
 use super::text;
@@ -7,22 +7,22 @@ use crate::json::{Kind, Path};
 
 use Kind::{Array, Null, Object, String};
 
-/// What the messages are made of.
+/// A summary of the messages.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Messages {
-    /// How many messages there are.
+    /// The number of messages.
     pub(super) count: u64,
-    /// UTF-8 bytes of the text in them.
+    /// UTF-8 bytes of their text.
     pub(super) text_bytes: u64,
-    /// The first thing that is wrong with them: the sentence for the client.
+    /// The first mistake in them: the sentence for the client.
     pub(super) wrong: Option<std::string::String>,
 }
 
 impl Messages {
-    /// Reads the messages, which are the next value. Behind a wrong one all is checked as JSON only.
+    /// Reads the messages, which are the next value. After a mistake, the rest is checked as JSON only.
     ///
     /// # Errors
-    /// What is wrong with the JSON.
+    /// The defect in the JSON.
     pub(super) fn read(checker: &mut Checker<'_>, path: &Path<'_>) -> Result<Self, Defect> {
         let mut messages = Self::default();
         if checker.kind()? != Array {

@@ -25,8 +25,8 @@ use crate::request::{Invalid, Request};
 use self::merge::Part;
 use self::reader::Reader;
 
-/// What is sent to a client that has received nothing for a while: one comment line, without a blank line after it, so that a
-/// client that counts blocks sees none (WHATWG HTML §9.2.6).
+/// The heartbeat: one comment line without a blank line after it, so that a client that counts blocks sees none (WHATWG HTML
+/// §9.2.6).
 pub const HEARTBEAT: &[u8] = b": hb\n";
 
 /// The family of OpenAI's chat completions.

@@ -1,17 +1,17 @@
-//! What the router looks at in a request's body. Pure.
+//! Reads the parts of a request's body that the router needs. Pure.
 
 use crate::excerpt::Excerpt;
 use crate::json::Kind;
 use crate::json::cursor::{Cursor, NotJson, Value};
 use crate::prompt::Prompt;
 
-/// Bytes that are stored of either end of the last message.
+/// The number of bytes that are stored of either end of the last message.
 const END: usize = 8 * 1024;
 
-/// Reads a body that was checked: no name stands twice in an object.
+/// Reads a checked body: no object has a duplicate name.
 pub(super) fn read(body: &str) -> Prompt {
     let mut prompt = Prompt::default();
-    // a body that was checked is read to its end
+    // a checked body is valid to its end
     let _ = read_members(&mut Cursor::lenient(body), &mut prompt);
     prompt
 }
@@ -77,9 +77,9 @@ impl<'a> Message<'a> {
 /// The content of one message.
 #[derive(Default)]
 struct Content<'a> {
-    /// Each text in it: the content itself, or the member `text` of each part.
+    /// The texts in it: the content itself, or the member `text` of each part.
     texts: Vec<Value<'a>>,
-    /// Some part is an image, audio or a file.
+    /// Whether a part is an image, audio or a file.
     has_more_than_text: bool,
 }
 

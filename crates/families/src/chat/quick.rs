@@ -1,8 +1,9 @@
-//! The usual chunk, read without parsing it: one choice with some text or a finish reason, and nothing else that is read. Pure.
+//! Reads usual chunks without parsing them: one choice with some text or a finish reason, and no other relevant member.
+//! Pure.
 //!
-//! Nearly every event of a stream is such a chunk, and parsing it would cost more than all else that the gateway does with it.
-//! What is not quite usual is left to the parser: [`Quick::read`] may return nothing, but where it returns a meaning, and the chunk
-//! is a JSON object, the parser returns the same.
+//! Nearly every event of a stream is such a chunk, and parsing it would cost more than everything else that the gateway does
+//! with it. Unusual chunks are passed to the parser: [`Quick::read`] may return nothing, but if it returns a meaning, and
+//! the chunk is a JSON object, the parser returns the same.
 
 use std::sync::LazyLock;
 
@@ -16,23 +17,23 @@ static CHOICES_AGAIN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r
 static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""error""#));
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""usage""#));
 
-/// Most bytes of members that are stored, before and behind the choices each.
+/// The most bytes of members that are stored, before and after the choices each.
 const MOST_STORED: usize = 1024;
 
 /// Reads the chunks of one stream.
 ///
-/// What surrounds the choices is the same in nearly every chunk of a stream: it is looked through once, and only compared from
-/// then on.
+/// The members around the choices are the same in nearly every chunk of a stream: they are scanned once, and only compared
+/// from then on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Quick {
-    /// From the first brace up to the value of `choices`; holds nothing that is read.
+    /// The text from the first brace up to the value of `choices`; it has no relevant member.
     head: Box<[u8]>,
-    /// From the end of the choices; holds nothing that is read.
+    /// The text after the choices; it has no relevant member.
     tail: Box<[u8]>,
 }
 
 impl Quick {
-    /// What the chunk means, if it is a usual one.
+    /// Returns the meaning of the chunk, if it is a usual one.
     pub(super) fn read(&mut self, data: &[u8]) -> Option<Meaning> {
         let choice = data[self.choices(data)?..].strip_prefix(b"[{")?;
         // llama.cpp writes the finish reason first, all others write it last
@@ -58,13 +59,13 @@ impl Quick {
         Some(Meaning { output: length > 0, text_bytes: length as u64, finished, ..Meaning::default() })
     }
 
-    /// The chunk from the value of `choices` on, if what is before it was looked through. As with [`Quick::read`], this holds of a
-    /// chunk that is a JSON object: what is before the choices was not checked to be JSON.
+    /// Returns the chunk from the value of `choices` on, if the text before it is known. As with [`Quick::read`], the chunk
+    /// must be a JSON object: the text before the choices was not checked to be JSON.
     pub(super) fn after_head<'a>(&self, data: &'a [u8]) -> Option<&'a [u8]> {
         data.strip_prefix(&*self.head).filter(|_| !self.head.is_empty())
     }
 
-    /// Where the value of `choices` begins, if nothing before it is read.
+    /// Returns the position of the value of `choices`, if no relevant member is before it.
     fn choices(&mut self, data: &[u8]) -> Option<usize> {
         if self.after_head(data).is_some() {
             return Some(self.head.len());
@@ -82,7 +83,7 @@ fn store(place: &mut Box<[u8]>, members: &[u8]) {
     }
 }
 
-/// How long the text of a delta is, and what follows the delta.
+/// Returns the length of a delta's text, and the rest after the delta.
 fn read_delta(delta: &[u8]) -> Option<(usize, &[u8])> {
     const REFUSAL: &[u8] = br#","refusal":null"#;
     if let Some(after) = delta.strip_prefix(b"}") {
@@ -93,7 +94,7 @@ fn read_delta(delta: &[u8]) -> Option<(usize, &[u8])> {
     if let Some(after) = nothing {
         return Some((0, after));
     }
-    // the models that reason first write both, or the reasoning alone
+    // models that reason first write both members, or the reasoning only
     let delta = skip(delta, br#""content":null,"#);
     let text =
         [&br#""content":""#[..], br#""reasoning_content":""#].iter().find_map(|name| delta.strip_prefix(*name))?;
@@ -102,7 +103,7 @@ fn read_delta(delta: &[u8]) -> Option<(usize, &[u8])> {
     Some((length, skip(after, REFUSAL).strip_prefix(b"}")?))
 }
 
-/// Whether a finish reason is one, and what follows it.
+/// Returns whether there is a finish reason, and the rest after it.
 fn read_finish_reason(reason: &[u8]) -> Option<(bool, &[u8])> {
     if let Some(after) = reason.strip_prefix(b"null") {
         return Some((false, after));
@@ -116,8 +117,8 @@ fn skip<'a>(bytes: &'a [u8], prefix: &[u8]) -> &'a [u8] {
     bytes.strip_prefix(prefix).unwrap_or(bytes)
 }
 
-/// Whether these members beside the choices hold nothing that is read: no object is among them, no escape that could spell a
-/// name in another way, no error, no usage.
+/// Whether these members beside the choices are irrelevant: they have no object, no escape that could spell a name in
+/// another way, no error, no usage.
 fn holds_nothing(members: &[u8]) -> bool {
     memchr2(b'\\', b'{', members).is_none()
         && ERROR.find(members).is_none()
@@ -139,7 +140,7 @@ mod tests {
     use super::super::reader::parse;
     use super::*;
 
-    /// As OpenAI, vLLM and llama.cpp write them.
+    /// Chunks as OpenAI, vLLM and llama.cpp write them.
     const USUAL: [&str; 3] = [
         r#"{"id":"c-1","object":"chat.completion.chunk","created":1,"model":"gpt-4o","service_tier":"default","system_fingerprint":"fp","choices":[{"index":0,"delta":{"content":" day"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"x1"}"#,
         r#"{"id":"c-1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" day"},"logprobs":null,"finish_reason":null}]}"#,

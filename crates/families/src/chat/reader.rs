@@ -12,7 +12,7 @@ pub(super) struct Reader(Quick);
 
 impl EventReader for Reader {
     fn read(&mut self, name: Option<&[u8]>, data: &[u8]) -> Meaning {
-        // the SDKs look no further either
+        // the SDKs read no further either
         if data.starts_with(b"[DONE]") {
             return Meaning { terminal: true, ..Meaning::default() };
         }
@@ -31,7 +31,7 @@ impl EventReader for Reader {
 }
 
 impl Reader {
-    #[inline(never)] // the usual chunk does not come here, and should not pay for it
+    #[inline(never)] // usual chunks do not get here, and should not pay for it
     fn parse(&self, data: &[u8]) -> Meaning {
         match self.0.after_head(data) {
             Some(choices) => parse(choices, Begin::Choices),
@@ -40,7 +40,7 @@ impl Reader {
     }
 }
 
-/// Reads data that is not `[DONE]`, from where it begins on.
+/// Reads data that is not `[DONE]`, from this position on.
 pub(super) fn parse(data: &[u8], begin: Begin) -> Meaning {
     contents::read(data, begin, |contents| match contents {
         None => Meaning { malformed: true, ..Meaning::default() },
@@ -80,7 +80,7 @@ mod tests {
         Reader::default().read(name, data)
     }
 
-    /// What a chunk means.
+    /// Returns the meaning of a chunk.
     fn chunk(json: &str) -> Meaning {
         let meaning = read(None, json.as_bytes());
         assert!(!meaning.malformed && !meaning.terminal && meaning.fault.is_none(), "{meaning:?}: {json}");
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_from_its_absence_as_the_sdks_do() {
+    fn an_error_is_recognized_as_the_sdks_do() {
         for (json, fault) in [
             (r#"{"error":{"message":"secret","type":"rate_limit_error"}}"#, Fault::RateLimited),
             (r#"{"error":{"code":502,"message":"x"},"choices":[{"delta":{"content":"late"}}]}"#, Fault::Other),
@@ -234,7 +234,7 @@ mod tests {
         }
 
         #[test]
-        fn text_is_counted_wherever_it_stands(content: String, reasoning: String, noise: String, finish: Option<String>) {
+        fn text_is_counted_in_every_place(content: String, reasoning: String, noise: String, finish: Option<String>) {
             let json = json!({ &noise: [{ "content": noise }], "choices": [{
                 "logprobs": { "content": [{ "token": noise }] },
                 "delta": { "content": content, "reasoning_content": reasoning, "role": noise },

@@ -14,10 +14,10 @@ use crate::request::{Edit, Parsed};
 /// The members of the short form.
 const SHORT: [&str; 4] = ["messages", "model", "temperature", "stream"];
 
-/// Reads a body. Members that are unknown here are untouched; the short form refuses them.
+/// Reads a body. Unknown members are not changed; the short form refuses them.
 ///
 /// # Errors
-/// A sentence for the client, with the path of what is wrong and what was expected there.
+/// A sentence for the client, with the path of the mistake and the expected value.
 pub(super) fn parse(body: &[u8], form: Form) -> Result<Parsed, String> {
     let read = check(body, |checker| {
         if checker.kind()? != Kind::Object {
@@ -31,21 +31,21 @@ pub(super) fn parse(body: &[u8], form: Form) -> Result<Parsed, String> {
     read.map_err(|defect| defect.to_string())??.parsed(form)
 }
 
-/// The members that are read; null is the same as nothing where it may be.
+/// The relevant members. Null is the same as a missing member where null is allowed.
 #[derive(Default)]
 struct Members<'a> {
-    /// Behind the first brace.
+    /// The position after the first brace.
     inside: usize,
     model: Option<Value<'a>>,
     stream: Option<Value<'a>>,
     stream_options: Option<StreamOptions<'a>>,
-    /// Of `max_completion_tokens` and `max_tokens` the larger one, for upstreams differ in which of them they read.
+    /// The larger one of `max_completion_tokens` and `max_tokens`, because upstreams differ in which of them they read.
     max_tokens: Option<u64>,
     choices: Option<u64>,
-    /// How long the tools are, as they are spelled.
+    /// The length of the tools, as they are spelled.
     tool_bytes: usize,
     messages: Option<Messages>,
-    /// The first parameter that is wrong: the sentence for the client.
+    /// The first wrong parameter: the sentence for the client.
     wrong: Option<String>,
 }
 
@@ -142,7 +142,7 @@ impl<'a> StreamOptions<'a> {
     }
 }
 
-/// Whether `stream_options` asks for usage, and the edit after which it does. `here` is the place for another member.
+/// Returns whether `stream_options` asks for usage, and the edit that adds this. `here` is the place for another member.
 fn usage(
     options: Option<StreamOptions<'_>>,
     stream: bool,
@@ -157,7 +157,7 @@ fn usage(
         return Ok((false, edit(value.place(), r#"{"include_usage":true}"#)));
     }
     if !stream {
-        // OpenAI refuses it as well, and the upstream's own words would not reach the client
+        // OpenAI refuses it as well, and the upstream's own text would not reach the client
         return Err(format!("{path}: only a stream has options: set stream to true or leave them out"));
     }
     let Some(asked) = include_usage else {

@@ -1,10 +1,10 @@
-//! The types of OpenAI's request parameters: strict enough to name what is wrong, silent on what is unknown. Pure.
+//! The types of OpenAI's request parameters: strict for known parameters, without an opinion on unknown ones. Pure.
 
 use std::fmt;
 
 use crate::json::{Kind, Path};
 
-/// What a value must be.
+/// The expected type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     /// One of these types.
@@ -17,7 +17,8 @@ pub(super) enum Shape {
 
 use Kind::{Array, Boolean, Null, Number, Object, String};
 
-/// The shape of a top-level parameter whose type is the same everywhere. Others, and the providers' own, go through untouched.
+/// The type of a top-level parameter that all providers define alike. Others, and the providers' own, are passed on
+/// unchanged.
 fn of_parameter(name: &str) -> Option<Shape> {
     Some(match name {
         "model" => Shape::OneOf(&[String, Null]),
@@ -41,7 +42,7 @@ pub(super) fn check_parameter(path: &Path<'_>, name: &str, value: &str) -> Resul
     of_parameter(name).map_or(Ok(()), |shape| shape.check(path, value))
 }
 
-/// The sentence for a member that is not there.
+/// Returns the sentence for a missing member.
 pub(super) fn missing(path: &Path<'_>, expected: &str) -> std::string::String {
     format!("{path}: expected {expected}, found nothing")
 }
@@ -61,7 +62,7 @@ impl Shape {
         if fits {
             return Ok(());
         }
-        // a number of the wrong sort is better shown than named, unless it is absurdly long
+        // a number of the wrong kind is shown, unless it is very long
         let found = match (self, kind) {
             (Shape::Count | Shape::Whole, Number) if value.len() <= 24 => value.to_owned(),
             _ => kind.to_string(),

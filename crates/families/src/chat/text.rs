@@ -1,14 +1,14 @@
-//! How much text a JSON value holds, without a copy of it. Pure.
+//! Measures the text in a JSON value, without a copy of it. Pure.
 
 use memchr::memchr;
 
 use crate::json::Kind;
 use crate::json::cursor::{Cursor, NotJson};
 
-/// What [`measure`] found in a value.
+/// The result of [`measure`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Text {
-    /// The value is a string, an array or an object, and not empty.
+    /// Whether the value is a string, an array or an object, and not empty.
     pub(super) present: bool,
     /// UTF-8 bytes of its text, unescaped.
     pub(super) bytes: u64,
@@ -23,7 +23,7 @@ pub(super) fn measure(value: &str) -> Text {
         [b'"', escaped @ .., b'"'] => Text { present: !escaped.is_empty(), bytes: unescaped_len(escaped) },
         [b'[' | b'{', inside @ .., _] if !inside.trim_ascii().is_empty() => {
             let mut bytes = 0;
-            // what cannot be read, because it is nested too deeply, ends the count and has no other effect
+            // a value that is nested too deeply to be read ends the count and has no other effect
             let _ = count(&mut Cursor::lenient(value), &mut bytes);
             Text { present: true, bytes }
         }
@@ -31,7 +31,7 @@ pub(super) fn measure(value: &str) -> Text {
     }
 }
 
-/// Adds up the strings that are text: those in arrays, and those under the names that carry text.
+/// Adds up the strings that are text: those in arrays, and those under the names that have text.
 fn count(cursor: &mut Cursor<'_>, bytes: &mut u64) -> Result<(), NotJson> {
     match cursor.kind()? {
         Kind::String => *bytes += unescaped_len(cursor.string()?.as_bytes()),
@@ -56,7 +56,7 @@ fn count(cursor: &mut Cursor<'_>, bytes: &mut u64) -> Result<(), NotJson> {
     Ok(())
 }
 
-/// Whether a member of this name carries text that a model reads or writes, in the parts of OpenAI, Anthropic or Mistral.
+/// Whether a member of this name has text that a model reads or writes, in the parts of OpenAI, Anthropic or Mistral.
 fn carries_text(name: &str) -> bool {
     matches!(
         name,
@@ -74,7 +74,7 @@ fn carries_text(name: &str) -> bool {
     )
 }
 
-/// The length in UTF-8 of what is between the quotation marks of a JSON string (RFC 8259 §7).
+/// Returns the length in UTF-8 of the text between the quotation marks of a JSON string (RFC 8259 §7).
 fn unescaped_len(mut escaped: &[u8]) -> u64 {
     let mut len = 0;
     while let Some(at) = memchr(b'\\', escaped) {
@@ -88,7 +88,7 @@ fn unescaped_len(mut escaped: &[u8]) -> u64 {
     (len + escaped.len()) as u64
 }
 
-/// The length in UTF-8 of one `\uXXXX`. A surrogate pair is two of them and four bytes: two for each half.
+/// Returns the length in UTF-8 of one `\uXXXX`. A surrogate pair is two of them and four bytes: two for each half.
 fn utf8_len(hex: &[u8]) -> usize {
     let unit = hex.iter().fold(0, |unit, digit| unit << 4 | (*digit as char).to_digit(16).unwrap_or(0));
     match unit {

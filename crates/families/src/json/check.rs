@@ -1,6 +1,6 @@
-//! The body of a request, read strictly: each object has a name once, and nothing is nested too deeply. Pure.
+//! Reads the body of a request strictly: no object has a duplicate name, and nothing is nested too deeply. Pure.
 //!
-//! serde_json takes the last of two equal names, other readers take the first: the gateway and the upstream would see two
+//! serde_json takes the last of two equal names, other parsers take the first: the gateway and the upstream would see two
 //! different requests.
 
 use std::borrow::Cow;
@@ -12,11 +12,11 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use super::cursor::{Cursor, NotJson, Value};
 use super::{Kind, Path};
 
-/// How deep objects and arrays may be nested. It bounds the reader's stack; tool schemas, the deepest of what clients send,
-/// need a fraction of it.
+/// The deepest nesting of objects and arrays. It bounds the reader's stack; tool schemas, the deepest values that clients
+/// send, need a fraction of it.
 const MAX_DEPTH: usize = 64;
 
-/// Why a body is not acceptable as JSON. Its `Display` is for the client.
+/// Why a body is refused as JSON. Its `Display` is for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Defect {
     Empty,
@@ -39,7 +39,7 @@ impl fmt::Display for Defect {
             Defect::Empty => f.write_str("the body is empty: send a JSON object"),
             Defect::NotUtf8 { offset } => write!(f, "the body is not UTF-8 at byte {offset}: send JSON in UTF-8"),
             Defect::Syntax(what) => write!(f, "the body is not JSON: {what}"),
-            Defect::Duplicate { path } => write!(f, "{path}: this name stands twice in its object: send it once"),
+            Defect::Duplicate { path } => write!(f, "{path}: this name appears twice in its object: send it once"),
             Defect::TooDeep { path } => write!(f, "{path}: nested deeper than {MAX_DEPTH} levels"),
         }
     }
@@ -48,14 +48,14 @@ impl fmt::Display for Defect {
 /// Reads the body of a request forward, and checks all of it.
 pub(crate) struct Checker<'a> {
     cursor: Cursor<'a>,
-    /// How many objects and arrays surround the place.
+    /// The number of objects and arrays around the current place.
     depth: usize,
-    /// The names that the surrounding objects have had so far, those of the innermost one last. Of each object only the first
-    /// [`FEW`] are here.
+    /// The names that the surrounding objects have had so far, those of the innermost one last. Only the first [`FEW`] of
+    /// each object are here.
     names: Vec<Cow<'a, str>>,
 }
 
-/// Names of one object that are compared one by one.
+/// The number of names of one object that are compared one by one.
 const FEW: usize = 12;
 
 /// Checks that a body is one JSON value; `read` reads it.
@@ -77,17 +77,17 @@ pub(crate) fn check<'a, T>(
 }
 
 impl<'a> Checker<'a> {
-    /// The type of the next value.
+    /// Returns the type of the next value.
     pub(crate) fn kind(&mut self) -> Result<Kind, Defect> {
         self.step(Cursor::kind)
     }
 
-    /// Where the next value begins, in bytes.
+    /// Returns the position of the next value, in bytes.
     pub(crate) fn position(&mut self) -> usize {
         self.cursor.position()
     }
 
-    /// Reads the next value, whatever it is. `path` is its place.
+    /// Reads the next value, of any type. `path` is its place.
     pub(crate) fn value(&mut self, path: &Path<'_>) -> Result<Value<'a>, Defect> {
         match self.kind()? {
             Kind::Object => self.object(path, |checker, path, _| checker.value(path).map(drop)),
@@ -96,7 +96,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Reads the object that is the next value; `each` reads the value of each member, whose path and name it gets.
+    /// Reads the object that is the next value; `each` reads the value of each member, and gets its path and name.
     pub(crate) fn object(
         &mut self,
         path: &Path<'_>,
@@ -123,7 +123,7 @@ impl<'a> Checker<'a> {
         Ok(self.leave(start))
     }
 
-    /// Reads the array that is the next value; `each` reads each element, whose path it gets.
+    /// Reads the array that is the next value; `each` reads each element, and gets its path.
     pub(crate) fn array(
         &mut self,
         path: &Path<'_>,
@@ -157,14 +157,14 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// The defect of a text that is not JSON, in serde_json's words, with line and column.
+/// Returns the defect of a text that is not JSON, in serde_json's words, with line and column.
 #[cold]
 fn syntax(text: &str) -> Defect {
     let error = serde_json::from_str::<Discarded>(text).err();
     Defect::Syntax(error.map_or_else(|| "it cannot be read".to_owned(), |error| error.to_string()))
 }
 
-/// Any value, of which nothing is stored: unlike `IgnoredAny` it has its strings and numbers decoded.
+/// Any value, of which nothing is stored. Unlike `IgnoredAny`, it decodes strings and numbers.
 struct Discarded;
 
 impl<'de> Deserialize<'de> for Discarded {

@@ -1,26 +1,26 @@
-//! A pull reader of JSON (RFC 8259): one pass, and no allocation but for a name that has escapes. Pure.
+//! A pull parser of JSON (RFC 8259): one pass, and no allocation except for a name with escapes. Pure.
 //!
-//! The caller asks for what it expects next: a member's name, an element, a whole value. What it does not need is skipped,
-//! but always validated.
+//! The caller asks for the expected next item: a member's name, an element, a whole value. Values that it does not need are
+//! skipped, but always validated.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use super::Kind;
 
-/// How deep objects and arrays may be nested: serde_json's own limit.
+/// The deepest nesting of objects and arrays: serde_json's own limit.
 const MAX_DEPTH: usize = 128;
 
 /// The text is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotJson;
 
-/// A place in a JSON text, from which it is read forward.
+/// A position in a JSON text, from which it is read forward.
 #[derive(Debug, Clone)]
 pub(crate) struct Cursor<'a> {
     text: &'a str,
     at: usize,
-    /// How many objects and arrays surround the place.
+    /// The number of objects and arrays around the position.
     depth: usize,
     strict: bool,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Elements {
 pub(crate) struct Value<'a> {
     /// The value, without white space around it.
     pub(crate) text: &'a str,
-    /// Where it begins, in bytes from the beginning of the whole text.
+    /// Its position, in bytes from the beginning of the whole text.
     pub(crate) start: usize,
 }
 
@@ -63,12 +63,12 @@ impl<'a> Cursor<'a> {
         Self { strict: true, ..Self::lenient(text) }
     }
 
-    /// The whole text.
+    /// Returns the whole text.
     pub(crate) fn text(&self) -> &'a str {
         self.text
     }
 
-    /// The type of the next value, judged by its first byte.
+    /// Returns the type of the next value, by its first byte.
     pub(crate) fn kind(&mut self) -> Result<Kind, NotJson> {
         self.skip_space();
         match self.byte() {
@@ -82,7 +82,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Where the next value begins, in bytes.
+    /// Returns the position of the next value, in bytes.
     pub(crate) fn position(&mut self) -> usize {
         self.skip_space();
         self.at
@@ -114,7 +114,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Reads the string that is the next value: what is between its quotation marks, as it is spelled.
+    /// Reads the string that is the next value. Returns the text between its quotation marks, as it is spelled.
     pub(crate) fn string(&mut self) -> Result<&'a str, NotJson> {
         self.skip_space();
         let start = self.at + 1;
@@ -122,7 +122,7 @@ impl<'a> Cursor<'a> {
         Ok(&self.text[start..self.at - 1])
     }
 
-    /// Skips the next value, whatever it is.
+    /// Skips the next value, of any type.
     pub(crate) fn value(&mut self) -> Result<Value<'a>, NotJson> {
         let kind = self.kind()?;
         let start = self.at;
@@ -148,7 +148,7 @@ impl<'a> Cursor<'a> {
         Ok(self.since(start))
     }
 
-    /// The value that begins at `start` and was just read.
+    /// Returns the value that begins at `start` and was just read.
     pub(crate) fn since(&self, start: usize) -> Value<'a> {
         Value { text: &self.text[start..self.at], start }
     }
@@ -181,7 +181,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Reads what separates two members or elements, or what ends the last one: true if there is another.
+    /// Reads the separator of two members or elements, or the end of the last one. Returns true if there is another.
     fn is_followed(&mut self, begun: &mut bool, close: u8) -> Result<bool, NotJson> {
         self.skip_space();
         let is_first = !std::mem::replace(begun, true);
@@ -214,7 +214,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Skips the string that begins here: true if it has escapes. RFC 8259 §7.
+    /// Skips the string that begins here. Returns true if it has escapes. RFC 8259 §7.
     #[inline]
     fn skip_string(&mut self) -> Result<bool, NotJson> {
         self.eat(b'"')?;
@@ -247,7 +247,7 @@ impl<'a> Cursor<'a> {
         self.at += plain_len(&self.text.as_bytes()[self.at..]);
     }
 
-    /// RFC 8259 §6.
+    /// Skips a number. RFC 8259 §6.
     fn number(&mut self) -> Result<(), NotJson> {
         let start = self.at;
         if self.byte() == Some(b'-') {
@@ -276,7 +276,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// At least one digit.
+    /// Skips at least one digit.
     fn digits(&mut self) -> Result<(), NotJson> {
         let start = self.at;
         while let Some(b'0'..=b'9') = self.byte() {
@@ -285,7 +285,7 @@ impl<'a> Cursor<'a> {
         if self.at > start { Ok(()) } else { Err(NotJson) }
     }
 
-    /// RFC 8259 §7.
+    /// Skips an escape. RFC 8259 §7.
     fn escape(&mut self) -> Result<(), NotJson> {
         self.at += 2;
         match self.text.as_bytes().get(self.at - 1) {
@@ -313,7 +313,7 @@ impl<'a> Cursor<'a> {
 }
 
 impl Members {
-    /// The next member's name; its value is next. `None` behind the object's end.
+    /// Returns the next member's name; its value is next. Returns `None` behind the object's end.
     pub(crate) fn next<'a>(&mut self, cursor: &mut Cursor<'a>) -> Result<Option<Cow<'a, str>>, NotJson> {
         if !cursor.is_followed(&mut self.begun, b'}')? {
             return Ok(None);
@@ -329,37 +329,38 @@ impl Members {
 }
 
 impl Elements {
-    /// True if another element follows, which is the next value; false behind the array's end.
+    /// Returns true if another element follows, which is the next value, and false behind the array's end.
     pub(crate) fn next(&mut self, cursor: &mut Cursor<'_>) -> Result<bool, NotJson> {
         cursor.is_followed(&mut self.begun, b']')
     }
 }
 
 impl<'a> Value<'a> {
-    /// Its type.
+    /// Returns its type.
     pub(crate) fn kind(self) -> Kind {
         Kind::of(self.text)
     }
 
-    /// The string that it is; `None` where it is none.
+    /// Returns the string, or `None` if the value is not a string.
     pub(crate) fn string(self) -> Option<Cow<'a, str>> {
         let raw = self.text.strip_prefix('"')?.strip_suffix('"')?;
         Some(if raw.contains('\\') { unescaped(raw) } else { Cow::Borrowed(raw) })
     }
 
-    /// Its bytes in the whole text.
+    /// Returns its range in the whole text.
     pub(crate) fn place(self) -> Range<usize> {
         self.start..self.start + self.text.len()
     }
 }
 
-/// The string that is spelled so. Half of a surrogate pair means none: it stays as it is spelled.
+/// Decodes a string. Half of a surrogate pair has no meaning: it stays as it is spelled.
 #[cold]
 fn unescaped(raw: &str) -> Cow<'_, str> {
     serde_json::from_str(&format!("\"{raw}\"")).map_or(Cow::Borrowed(raw), Cow::Owned)
 }
 
-/// How many of these bytes come before the first quotation mark, reverse solidus or control character: eight bytes at a time.
+/// Returns how many of these bytes come before the first quotation mark, reverse solidus or control character: eight bytes
+/// at a time.
 #[inline]
 pub(crate) fn plain_len(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;

@@ -1,13 +1,13 @@
-//! JSON as the gateway reads it: events tolerantly, requests strictly. Pure.
+//! The JSON parsers: tolerant for events, strict for requests. Pure.
 //!
-//! [`cursor`] reads JSON forward; [`check`] reads a request's body with it, and names what is wrong by its place.
+//! [`cursor`] reads JSON forward; [`check`] reads a request's body with it, and names the place of a mistake.
 
 pub(crate) mod check;
 pub(crate) mod cursor;
 
 use std::fmt;
 
-/// A JSON value's type, as error messages name it.
+/// A JSON value's type, as in error messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Null,
@@ -19,7 +19,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The type of a JSON value without white space around it.
+    /// Returns the type of a JSON value without white space around it.
     pub(crate) fn of(value: &str) -> Self {
         match value.as_bytes().first() {
             Some(b'{') => Kind::Object,
@@ -54,7 +54,7 @@ pub(crate) enum Path<'a> {
 }
 
 impl Path<'_> {
-    /// The path as bounded text, because a client chooses the names.
+    /// Returns the path as bounded text, because a client chooses the names.
     pub(crate) fn written(&self) -> String {
         const LONGEST: usize = 200;
         let mut text = self.to_string();

@@ -37,8 +37,8 @@ fn what_is_not_json_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_name_that_stands_twice_is_refused_also_in_another_spelling() {
-    assert_eq!(refusal(br#"{"a":1,"b":2,"a":1}"#), "a: this name stands twice in its object: send it once");
+fn a_duplicate_name_is_refused_also_in_another_spelling() {
+    assert_eq!(refusal(br#"{"a":1,"b":2,"a":1}"#), "a: this name appears twice in its object: send it once");
     let deep = r#"{"messages":[{},{"content":[{"x y":{"role":1,"\u0072ole":2}}]}]}"#;
     assert!(
         refusal(deep.as_bytes()).starts_with("messages[1].content[0][\"x y\"].role: "),
@@ -49,13 +49,13 @@ fn a_name_that_stands_twice_is_refused_also_in_another_spelling() {
 }
 
 #[test]
-fn a_name_that_stands_twice_is_refused_also_among_many() {
+fn a_duplicate_name_is_refused_also_among_many() {
     let names = |count: usize| (0..count).map(|number| format!("\"{number}\":{{\"0\":0}},")).collect::<String>();
     for count in [1, 11, 12, 13, 14, 100] {
         let last = count - 1;
         for double in [0, last / 2, last] {
             let refused = refusal(format!("{{{}\"{double}\":0}}", names(count)).as_bytes());
-            assert_eq!(refused, format!("{double}: this name stands twice in its object: send it once"), "{count}");
+            assert_eq!(refused, format!("{double}: this name appears twice in its object: send it once"), "{count}");
         }
         assert!(check(format!("{{{}\"other\":0}}", names(count)).as_bytes()).is_ok());
     }

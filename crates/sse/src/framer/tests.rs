@@ -26,8 +26,8 @@ fn texts(chunks: &[&str]) -> Vec<Vec<String>> {
     events.into_iter().map(|events| events.into_iter().map(text).collect()).collect()
 }
 
-/// Where events end, byte by byte as §9.2.5's grammar says: a line end where a line begins. Offsets are those of the byte
-/// that completes the event, plus one; an LF that belongs to that CR is not counted.
+/// Returns where events end, byte by byte by the grammar of §9.2.5: a line end at the beginning of a line. Offsets are those
+/// of the byte that completes the event, plus one; an LF that belongs to that CR is not counted.
 fn ends(input: &[u8]) -> Vec<usize> {
     let (mut ends, mut line_start) = (Vec::new(), true);
     for (at, byte) in input.iter().enumerate() {
@@ -65,7 +65,7 @@ fn line() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Streams that look like streams, with every line end, also wild ones.
+/// Streams in the usual form, with every line end, also mixed.
 fn stream_text() -> impl Strategy<Value = String> {
     let end = prop_oneof![3 => Just("\n"), 2 => Just("\r\n"), 1 => Just("\r")];
     prop::collection::vec((line(), end), 0..24).prop_map(|lines| lines.into_iter().map(|(l, e)| l + e).collect())
@@ -78,14 +78,14 @@ fn uniform_text() -> impl Strategy<Value = (String, &'static str)> {
         .prop_map(|(lines, end)| (lines.into_iter().fold(format!(":{end}"), |text, line| text + &line + end), end))
 }
 
-/// What the reference reads. It waits for what follows a CR: one more comment line settles that.
+/// Returns what the reference reads. It waits for the byte after a CR, so one more comment line is added.
 fn reference(text: &str) -> Vec<eventsource_stream::Event> {
     let text = format!("{text}:\n");
     let events = EventStream::new(stream::iter([Ok::<_, ()>(text)])).collect::<Vec<_>>().now_or_never().unwrap();
     events.into_iter().map(|event| event.unwrap()).collect()
 }
 
-/// The events that are complete, and the same with a heartbeat after each chunk where one may be.
+/// Returns the complete events, and the same with a heartbeat after each chunk where one is allowed.
 fn with_heartbeats(text: &str, cuts: &[prop::sample::Index]) -> (String, String) {
     let (mut framer, mut plain, mut beating) = (Framer::new(1 << 20), Vec::new(), Vec::new());
     for chunk in cut(text.as_bytes(), cuts) {
@@ -100,7 +100,7 @@ fn with_heartbeats(text: &str, cuts: &[prop::sample::Index]) -> (String, String)
     (String::from_utf8(plain).unwrap(), String::from_utf8(beating).unwrap())
 }
 
-/// Bytes in which line ends and byte order marks are thick.
+/// Bytes with many line ends and byte order marks.
 fn raw_bytes() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![4 => Just(b'\n'), 4 => Just(b'\r'), 2 => Just(b'a'), 1 => Just(b':'), 1 => any::<u8>()];
     let mark = prop_oneof![2 => Just(vec![]), 1 => Just(BOM.to_vec()), 1 => Just(BOM[..2].to_vec())];
@@ -244,7 +244,7 @@ proptest! {
     fn heartbeats_make_no_blank_line_where_lines_end_alike((text, end) in uniform_text(), cuts in cuts()) {
         let (plain, beating) = with_heartbeats(&text, &cuts);
         prop_assert_eq!(ends(beating.as_bytes()).len(), ends(plain.as_bytes()).len());
-        // and only half a CRLF holds one up
+        // and only half of a CRLF delays one
         let mut framer = Framer::new(1 << 20);
         for chunk in cut(text.as_bytes(), &cuts) {
             let events = feed(&mut framer, &[chunk]).unwrap().concat();
@@ -271,7 +271,7 @@ proptest! {
         for chunk in cut(&input, &cuts) {
             arrived += chunk.len();
             for event in feed(&mut framer, &[chunk]).unwrap().concat() {
-                // an LF on its own is the rest of a CRLF, unless a blank line is due there
+                // an LF on its own is the rest of a CRLF, unless a blank line is expected there
                 complete += event.as_slice().len();
             }
             let last = ends.iter().copied().filter(|end| end + marked <= arrived).max().unwrap_or(0);
@@ -285,7 +285,7 @@ proptest! {
     fn events_are_the_same_however_the_stream_is_cut(input in raw_bytes(), cuts in cuts()) {
         let whole = feed(&mut Framer::new(1 << 20), &[&input]).unwrap().concat();
         let cut = feed(&mut Framer::new(1 << 20), &cut(&input, &cuts)).unwrap().concat();
-        // but for an LF that came later than its CR
+        // except for an LF that came later than its CR
         let said = |events: &[Event]| -> Vec<_> {
             let spoken = events.iter().filter(|event| event.fields().kind != Kind::Blank);
             spoken.map(|event| event.as_slice().strip_suffix(b"\r\n").map_or(event.as_slice().to_vec(), |e| [e, b"\r"].concat())).collect()

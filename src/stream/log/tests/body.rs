@@ -1,4 +1,4 @@
-//! The body that a reader is to its client.
+//! The response body of a reader.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +25,7 @@ fn numbered(registry: &Registry, metrics: &Arc<Metrics>, id: StreamId, place: u6
     Rendered::numbered(open(registry, id, place), meter(metrics), Some(EVERY))
 }
 
-/// What can be sent now, all of it; and whether the body has ended.
+/// Returns all that can be sent now, and whether the body has ended.
 fn flow(body: &mut Numbered) -> (String, bool) {
     let mut sent = Vec::new();
     let woken = Arc::new(Woken::default());
@@ -75,7 +75,7 @@ async fn the_end_is_known_with_the_last_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gap_is_told_without_a_number_and_what_is_left_follows_it() {
+async fn a_gap_is_sent_without_a_number_and_what_is_left_follows_it() {
     let (registry, metrics, _) = registry(Rules { max_stream_bytes: 20_000, ..rules() });
     let (id, mut writer) = create(&registry);
     let mut slow = numbered(&registry, &metrics, id, 0);
@@ -98,7 +98,7 @@ async fn a_gap_is_told_without_a_number_and_what_is_left_follows_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_request_that_made_the_stream_is_told_of_a_gap_as_of_every_other_end_before_its_time() {
+async fn the_request_that_created_the_stream_gets_an_error_event_for_a_gap() {
     let (registry, metrics, _) = registry(Rules { max_stream_bytes: 20_000, ..rules() });
     let (id, mut writer) = create(&registry);
     let mut own = Rendered::plain(open(&registry, id, 0), &metrics, None, Duration::ZERO);
@@ -160,7 +160,7 @@ async fn a_lost_stream_ends_with_an_event_that_has_no_number_and_so_keeps_the_pl
     assert!(ended && sent.contains("req_1") && !sent.contains("id: "), "{sent}");
     drop(body);
     assert_eq!(settled(&metrics, Outcome::Truncated), 1);
-    // the request that made the stream ends as every stream that a shutdown cuts
+    // the request that created the stream gets the same end as every stream that a shutdown cuts
     let (sent, ended) = flow(&mut own);
     assert!(ended && sent.starts_with("data: a\n\ndata: {\"error\":{") && sent.contains("draining"), "{sent}");
 }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::stream::log::coalescer::{Coalescer, CoalescingKey, Entered, Leader, Subscriber};
 use crate::stream::log::core::{Bounds, WINDOW};
+use crate::stream::log::reader::Taken;
 use crate::upstream::failure::Failure;
 
 const KEY: CoalescingKey = CoalescingKey([7; 32]);
@@ -16,7 +17,7 @@ const WIDE: Bounds = Bounds { one: 1 << 20, all: 1 << 30 };
 
 fn publish(leader: &mut Leader, text: &str) {
     let event = Batch::new(Bytes::copy_from_slice(text.as_bytes()), Instant::now(), Flags::DATA | Flags::OUTPUT);
-    leader.publish(&event, Tally::default).expect("it has a subscriber");
+    leader.publish(event, Tally::default).expect("it has a subscriber");
     leader.wake();
 }
 
@@ -31,7 +32,7 @@ fn is_recorded(leader: &Leader) -> bool {
     leader.recorded(|_| {})
 }
 
-/// What the subscriber gets without waiting, and how it ends, if it does.
+/// Returns what the subscriber gets without waiting, and how it ends, if it does.
 fn read(subscriber: &mut Subscriber) -> (String, Option<&'static str>) {
     let (mut text, mut cx) = (String::new(), Context::from_waker(Waker::noop()));
     loop {
@@ -72,7 +73,7 @@ fn who_joins_gets_everything_from_the_beginning() {
 }
 
 #[test]
-fn the_writer_is_told_when_the_last_reader_leaves_and_nobody_joins_any_more() {
+fn the_leader_is_woken_when_the_last_subscriber_leaves_and_no_request_joins_any_more() {
     let coalescer = Arc::new(Coalescer::default());
     let (mut leader, first) = lead(&coalescer, WIDE);
     let second = coalescer.join(KEY).unwrap();
@@ -80,14 +81,14 @@ fn the_writer_is_told_when_the_last_reader_leaves_and_nobody_joins_any_more() {
     assert!(!is_abandoned(&mut leader));
     drop(second);
     assert!(is_abandoned(&mut leader) && coalescer.join(KEY).is_none());
-    // the next one begins anew, and the end of the old one is not its end
+    // the next one begins anew, and the end of the old one does not end it
     let (_other, _subscriber) = lead(&coalescer, WIDE);
     drop(leader);
     assert!(coalescer.join(KEY).is_some());
 }
 
 #[test]
-fn a_writer_that_goes_without_an_end_leaves_readers_that_are_told() {
+fn subscribers_get_an_error_when_the_leader_is_dropped_before_the_end() {
     let coalescer = Arc::new(Coalescer::default());
     let (mut leader, mut subscriber) = lead(&coalescer, WIDE);
     publish(&mut leader, "a");
@@ -99,7 +100,7 @@ fn a_writer_that_goes_without_an_end_leaves_readers_that_are_told() {
 }
 
 #[test]
-fn a_log_beyond_its_bound_is_joined_by_nobody_kept_by_nobody_and_detaches_the_slowest() {
+fn a_log_beyond_its_bound_cannot_be_joined_or_cached_and_detaches_the_slowest() {
     let coalescer = Arc::new(Coalescer::default());
     let (mut leader, mut slow) = lead(&coalescer, Bounds { one: 4096, ..WIDE });
     let mut quick = coalescer.join(KEY).unwrap();
@@ -110,14 +111,14 @@ fn a_log_beyond_its_bound_is_joined_by_nobody_kept_by_nobody_and_detaches_the_sl
     publish(&mut leader, &block);
     assert!(!is_recorded(&leader) && coalescer.join(KEY).is_none());
     for _ in 0..100 {
-        assert!(has_room(&mut leader), "the slow one throttles nobody");
+        assert!(has_room(&mut leader), "the slow one does not throttle the leader");
         publish(&mut leader, &block);
         assert_eq!(read(&mut quick).1, None);
     }
     assert!(coalescer.held() < WINDOW as usize + 8192, "what only the slow one lacks is discarded");
     assert_eq!(read(&mut slow), (String::new(), Some("detached")));
     drop(slow);
-    // a single reader is waited for, as the client of a direct answer is
+    // the leader waits for a single reader, as for the client of a direct answer
     let mut published = 0;
     while has_room(&mut leader) {
         publish(&mut leader, &block);
@@ -203,7 +204,7 @@ fn act(longest: usize) -> impl Strategy<Value = Act> {
     ]
 }
 
-/// A subscriber, what it has, and whether it was told that it is detached.
+/// A subscriber, what it has read, and whether it was detached.
 struct Page {
     subscriber: Subscriber,
     has: String,
@@ -224,8 +225,8 @@ impl Page {
     }
 }
 
-/// Any order of events, joins, leaves and reads. Each reader has a beginning of what was published; all of it, unless it was
-/// detached. Returns how many were.
+/// Runs any order of events, joins, leaves and reads. Each reader has a prefix of what was published, or all of it, unless
+/// it was detached. Returns how many were detached.
 fn run(acts: Vec<Act>, one: usize) -> usize {
     let coalescer = Arc::new(Coalescer::default());
     let (mut leader, first) = lead(&coalescer, Bounds { one, ..WIDE });
@@ -267,14 +268,14 @@ fn run(acts: Vec<Act>, one: usize) -> usize {
         assert!(page.end == Some("detached") || page.has == published && page.end == Some("ended"), "{:?}", page.end);
     }
     let detached = pages.iter().filter(|page| page.end == Some("detached")).count();
-    assert!(detached < pages.len(), "somebody has all of it");
+    assert!(detached < pages.len(), "one reader has all of it");
     drop(pages);
     assert_eq!(coalescer.held(), 0);
     detached
 }
 
 proptest! {
-    /// Whatever the order of things, a reader has at any time a beginning of all that was written, and at the end all of it.
+    /// At any time a reader has a prefix of all that was written, and at the end all of it.
     #[test]
     fn every_reader_gets_every_event_once_and_in_order(acts in prop::collection::vec(act(400), 1..60), one in 500..5000_usize) {
         prop_assert_eq!(run(acts, one), 0, "they are all within the window");
@@ -291,4 +292,39 @@ fn the_orders_come_to_detached_readers() {
     let acts = (0..40).flat_map(|_| [Act::Push(5000), Act::Read(1)]);
     let acts = std::iter::once(Act::Join).chain(acts);
     assert_eq!(run(acts.collect(), 4096), 1);
+}
+
+/// What the subscriber takes: whether it is the latest event without a copy, and its text.
+fn take(subscriber: &mut Subscriber) -> Option<(bool, String)> {
+    let (mut copied, mut cx) = (Vec::new(), Context::from_waker(Waker::noop()));
+    match subscriber.poll_take(&mut cx, 500, |event| copied.extend_from_slice(event.bytes)) {
+        Poll::Ready(Taken::Latest(latest)) => Some((true, String::from_utf8(latest.bytes.to_vec()).unwrap())),
+        Poll::Ready(Taken::Read(Read::Events(_))) => Some((false, String::from_utf8(copied).unwrap())),
+        Poll::Ready(Taken::Read(other)) => panic!("{other:?}"),
+        Poll::Pending => None,
+    }
+}
+
+#[test]
+fn a_reader_that_waits_takes_the_latest_event_without_a_copy_and_one_that_is_behind_reads_copies() {
+    let coalescer = Arc::new(Coalescer::default());
+    let (mut leader, mut first) = lead(&coalescer, WIDE);
+    let mut second = coalescer.join(KEY).unwrap();
+    assert_eq!((take(&mut first), take(&mut second)), (None, None));
+    publish(&mut leader, "a");
+    assert_eq!(take(&mut first), Some((true, "a".into())));
+    assert_eq!(take(&mut first), None, "once");
+    publish(&mut leader, "b");
+    assert_eq!(take(&mut first), Some((true, "b".into())));
+    // the second one lacks two events
+    assert_eq!(take(&mut second), Some((false, "ab".into())));
+    // both have all: the event that only the first one waits for is the latest for both
+    assert_eq!(take(&mut first), None);
+    publish(&mut leader, "c");
+    assert_eq!(take(&mut second), Some((true, "c".into())));
+    assert_eq!(read(&mut first), ("c".into(), None), "as a copy, too");
+    publish(&mut leader, "d");
+    leader.end(Tally::default());
+    assert_eq!(take(&mut second), Some((false, "d".into())), "an ended log holds no buffer of its upstream");
+    assert_eq!(read(&mut first), ("d".into(), Some("ended")));
 }

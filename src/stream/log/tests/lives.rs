@@ -1,4 +1,4 @@
-//! How a stream begins, is read, ends and is forgotten.
+//! How a stream begins, is read, ends and is removed.
 
 use tokio::time::{Instant, advance};
 
@@ -17,11 +17,11 @@ async fn a_stream_exists_for_its_owner_alone() {
     let (registry, ..) = registry(rules());
     let (id, mut writer) = create(&registry);
     append(&mut writer, event(1, 5)).unwrap();
-    let nobody = Owner::of(&anyone(), &HeaderMap::new());
+    let without_origin = Owner::of(&anyone(), &HeaderMap::new());
     let named = Owner::Caller("key:bot".into());
-    for stranger in [owner("https://evil.example"), owner("https://app.example.com:444"), nobody, named] {
+    for stranger in [owner("https://evil.example"), owner("https://app.example.com:444"), without_origin, named] {
         assert_eq!(registry.open(id, &stranger, 0).err(), Some(Unopened::Unknown));
-        // and is not told by it that the place is wrong
+        // and does not learn that the place is wrong
         assert_eq!(registry.open(id, &stranger, 9).err(), Some(Unopened::Unknown));
         assert_eq!(registry.stop(id, &stranger), Err(Unknown));
     }
@@ -30,7 +30,7 @@ async fn a_stream_exists_for_its_owner_alone() {
 }
 
 #[test]
-fn whoever_has_shown_who_it_is_owns_its_streams_from_any_page_and_any_address() {
+fn a_caller_with_credentials_owns_its_streams_from_any_page_and_any_address() {
     let token =
         |subject: &str, address: &str| Caller::token(subject.into(), address.parse().unwrap(), Terms::default());
     let from = |origin: &'static str| HeaderMap::from_iter([(http::header::ORIGIN, HeaderValue::from_static(origin))]);
@@ -50,17 +50,17 @@ fn a_get_without_an_origin_is_of_the_gateway_s_own_page_where_the_browser_says_s
         Owner::of_get(&anyone(), &headers, here)
     };
     assert_eq!(get(&[("sec-fetch-site", "same-origin")]), owner("https://edge.example"));
-    let nobody = Owner::of(&anyone(), &HeaderMap::new());
+    let without_origin = Owner::of(&anyone(), &HeaderMap::new());
     // an image, a link, an address that was typed, curl
     for site in ["cross-site", "same-site", "none", "", "same-origin, same-origin"] {
-        assert_eq!(get(&[("sec-fetch-site", site)]), nobody, "{site}");
+        assert_eq!(get(&[("sec-fetch-site", site)]), without_origin, "{site}");
     }
-    assert_eq!(get(&[]), nobody);
-    assert_eq!(get(&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "same-origin")]), nobody);
-    // an origin counts, whatever stands beside it
+    assert_eq!(get(&[]), without_origin);
+    assert_eq!(get(&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "same-origin")]), without_origin);
+    // an origin has precedence over sec-fetch-site
     let elsewhere = [("origin", "https://evil.example"), ("sec-fetch-site", "same-origin")];
     assert_eq!(get(&elsewhere), owner("https://evil.example"));
-    // and credentials more than any page
+    // and credentials have precedence over any page
     let bot = Caller::token("bot".into(), [127, 0, 0, 1].into(), Terms::default());
     let headers = HeaderMap::from_iter([(SITE, HeaderValue::from_static("same-origin"))]);
     assert_eq!(Owner::of_get(&bot, &headers, here), Owner::of(&bot, &HeaderMap::new()));
@@ -88,7 +88,7 @@ async fn a_stream_without_a_reader_is_stopped_after_the_grace_time() {
     registry.sweep(Instant::now());
     assert_eq!(append(&mut writer, event(5, 5)), Err(Fenced));
     assert!(writer.poll_stopped(&mut Context::from_waker(Waker::noop())).is_ready());
-    // whoever comes late all the same is told
+    // a late reader still gets the reason
     let (read, seen) = look(&mut open(&registry, id, 4), 1000);
     assert_eq!(read, Poll::Ready(Read::Events(Then::End)));
     let last = String::from_utf8(seen[0].1.clone()).unwrap();
@@ -111,7 +111,7 @@ async fn while_the_process_shuts_down_there_is_no_grace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_has_ended_is_kept_for_its_retention() {
+async fn an_ended_stream_is_stored_for_its_retention() {
     let (registry, metrics, _) = registry(rules());
     let (id, mut writer) = create(&registry);
     append(&mut writer, event(1, 5)).unwrap();
@@ -125,7 +125,7 @@ async fn a_stream_that_has_ended_is_kept_for_its_retention() {
     registry.sweep(Instant::now());
     assert!(!is_known(&registry, id));
     assert_eq!((metrics.streams_resumable.get(), metrics.resumable_bytes.get()), (0, 0));
-    // who was reading it is not left in the dark
+    // its reader gets a gap
     assert_eq!(look(&mut reader, 100).0, Poll::Ready(Read::Gap { from: 1, to: 1 }));
     assert_eq!(look(&mut reader, 100).0, Poll::Ready(Read::Ended));
 }
@@ -149,11 +149,11 @@ async fn when_there_are_as_many_streams_as_there_may_be_the_one_that_ended_first
     assert!(!is_known(&registry, second));
     assert_eq!(metrics.streams_resumable.get(), 3);
     drop((one, fourth, fifth));
-    assert_eq!(metrics.streams_resumable.get(), 0, "a stream that never had an event is not kept");
+    assert_eq!(metrics.streams_resumable.get(), 0, "a stream that never had an event is removed");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_being_read_is_given_up_after_those_that_nobody_reads() {
+async fn a_stream_with_a_reader_is_removed_after_streams_without_readers() {
     let (registry, _, _) = registry(Rules { max_streams: 2, ..rules() });
     let mut ids = Vec::new();
     let mut reader = None;
@@ -171,7 +171,7 @@ async fn a_stream_that_is_being_read_is_given_up_after_those_that_nobody_reads()
     let (_, third) = create(&registry);
     assert_eq!([is_known(&registry, ids[0]), is_known(&registry, ids[1])], [true, false]);
     assert_eq!(look(&mut reader, 100).1.len(), 1, "it reads on to the end");
-    // but it is given up where there is nothing else
+    // but it is removed if there is no other
     let (_, fourth) = create(&registry);
     assert!(!is_known(&registry, ids[0]));
     drop((third, fourth));

@@ -74,12 +74,12 @@ fn end(writer: Writer) {
     writer.end(Tally::default());
 }
 
-/// An event of so many bytes, or a little more, that tells its number.
+/// Returns an event of about so many bytes, with its number in it.
 fn event(number: u64, bytes: usize) -> Vec<u8> {
     format!("data: {number} {}\n\n", "x".repeat(bytes)).into_bytes()
 }
 
-/// What a reader sees now, without waiting.
+/// Returns what a reader sees now, without waiting.
 fn look(reader: &mut Reader, limit: usize) -> (Poll<Read>, Vec<(u64, Vec<u8>)>) {
     let mut seen = Vec::new();
     let mut cx = Context::from_waker(Waker::noop());

@@ -1,4 +1,4 @@
-//! What readers cost: counts of wake-ups and of looks at the log, which depend on no clock.
+//! The cost of readers: counts of wake-ups and of polls, which do not depend on a clock.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
@@ -39,7 +39,7 @@ fn an_event_wakes_each_of_a_thousand_readers_once_and_each_reads_it_in_one_look(
     assert_eq!(look(&mut subscribers), READERS);
     for number in 1..=EVENTS {
         let event = Batch::new(Bytes::from(event(number as u64, 200)), Instant::now(), Flags::DATA);
-        leader.publish(&event, Tally::default).unwrap();
+        leader.publish(event, Tally::default).unwrap();
         leader.wake();
         assert_eq!(wakes.0.load(Ordering::Relaxed), number * READERS, "one wake-up a reader");
         assert_eq!(look(&mut subscribers), 0, "one look has the event");

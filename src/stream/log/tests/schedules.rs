@@ -1,5 +1,5 @@
 //! Any schedule of appends, reads, cuts, reconnects and evictions: each reader has exactly the writer's events, once and in
-//! order, or was told which it has not.
+//! order, or got a gap for the missing ones.
 
 use std::future::poll_fn;
 
@@ -42,10 +42,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What one page has of a stream, over all its connections.
+/// What one page has read of a stream, over all its connections.
 #[derive(Debug, Default)]
 struct Page {
-    /// The numbers that it has, or knows that it has not; without a hole.
+    /// The number up to which it has every event or a gap.
     place: u64,
     events: Vec<(u64, Vec<u8>)>,
     gaps: Vec<(u64, u64)>,
@@ -66,7 +66,7 @@ impl Page {
         }
     }
 
-    /// All is there, and is what was written.
+    /// Checks that all events are there and are what was written.
     fn check(&self, written: &[Vec<u8>]) {
         for (number, block) in &self.events {
             assert_eq!(*block, written[*number as usize - 1]);
@@ -76,7 +76,7 @@ impl Page {
     }
 }
 
-/// A reader that follows the stream in a task of its own, woken by nothing but the registry.
+/// Starts a reader that follows the stream in its own task. Only the registry wakes it.
 fn follow_live(mut reader: Reader) -> JoinHandle<Page> {
     tokio::spawn(async move {
         let mut page = Page::default();
@@ -143,7 +143,7 @@ async fn run(steps: Vec<Step>, whole: bool) -> (usize, usize) {
             }
             Step::Yield => tokio::task::yield_now().await,
         }
-        // the budget, but for the latest piece of the stream that runs
+        // within the budget, except for the latest segment of the running stream
         assert!(metrics.resumable_bytes.get() < 60_000 + 8192);
     }
     let writer = writer.take().unwrap();
@@ -161,7 +161,7 @@ async fn run(steps: Vec<Step>, whole: bool) -> (usize, usize) {
             Some(reader) => reader,
             None => match registry.open(id, &super::page(), page.place) {
                 Ok(Opened::Reader(reader)) => reader,
-                // it has all, or nothing was ever written
+                // it has all events, or nothing was ever written
                 Ok(Opened::AtEnd) | Err(Unopened::Unknown) => {
                     assert_eq!(page.place, written.len() as u64);
                     continue;

@@ -1,11 +1,11 @@
-//! The reader against a plain reading of the same JSON by `serde_json::Value`.
+//! Compares the reader with a simple reader of the same JSON, which uses `serde_json::Value`.
 
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
 
-/// What a chunk holds, as one would write it down first. It takes the last of two equal names.
+/// The contents of a chunk, by the simplest possible code. Of duplicate names, the last one counts.
 fn plain(json: &str) -> Option<(bool, u64, bool, u64, Option<Usage>, bool)> {
     let top: Value = serde_json::from_str(json).ok()?;
     let top = top.as_object()?;
@@ -130,7 +130,7 @@ fn chunk() -> impl Strategy<Value = Value> {
     prop::collection::vec(member, 0..5).prop_map(|members| Value::Object(members.into_iter().collect()))
 }
 
-/// The same text with each character of names and strings in ASCII spelled as an escape, now and then.
+/// Returns the same text with some ASCII characters of names and strings written as escapes.
 fn escaped(json: &str, every: usize) -> String {
     let (mut out, mut inside, mut after_escape, mut count) = (String::new(), false, false, 0);
     for character in json.chars() {

@@ -59,7 +59,7 @@ fn tool_calls_are_joined_by_their_index_and_lose_it() {
 }
 
 #[test]
-fn choices_are_kept_apart_and_their_logprobs_are_appended() {
+fn choices_are_joined_separately_and_their_logprobs_are_appended() {
     let said = |index: u64, text: &str, logprob: f64| {
         chunk(
             json!({"index": index, "delta": {"content": text}, "logprobs": {"content": [{"token": text, "logprob": logprob}]}}),
@@ -78,7 +78,7 @@ fn choices_are_kept_apart_and_their_logprobs_are_appended() {
 }
 
 #[test]
-fn what_tells_no_completion_makes_none() {
+fn events_without_a_completion_make_none() {
     assert_eq!(completion([]), None);
     assert_eq!(completion([&b"{\"choices\":[]}"[..]]), None);
     assert_eq!(completion([&b"[]"[..]]), None);
@@ -89,19 +89,19 @@ fn what_tells_no_completion_makes_none() {
 }
 
 #[test]
-fn a_completion_is_told_in_order() {
+fn a_completion_is_split_in_order() {
     let whole = json!({
         "id": "c", "object": "chat.completion", "created": 7, "model": "m",
         "choices": [{"index": 0, "finish_reason": "stop", "logprobs": null,
             "message": {"role": "assistant", "content": "Hi", "reasoning_content": "hm", "refusal": null}}],
         "usage": {"total_tokens": 3},
     });
-    let told = chunks(whole.to_string().as_bytes()).unwrap();
-    let parts: Vec<Part> = told.iter().map(|(_, part)| *part).collect();
+    let streamed = chunks(whole.to_string().as_bytes()).unwrap();
+    let parts: Vec<Part> = streamed.iter().map(|(_, part)| *part).collect();
     assert_eq!(parts, [Part::Role, Part::Output, Part::Output, Part::Role, Part::Usage]);
-    let told: Vec<Value> = told.iter().map(|(chunk, _)| serde_json::from_slice(chunk).unwrap()).collect();
-    assert!(told.iter().all(|chunk| chunk["id"] == "c" && chunk["object"] == "chat.completion.chunk"));
-    let deltas: Vec<&Value> = told.iter().map(|chunk| &chunk["choices"][0]["delta"]).collect();
+    let streamed: Vec<Value> = streamed.iter().map(|(chunk, _)| serde_json::from_slice(chunk).unwrap()).collect();
+    assert!(streamed.iter().all(|chunk| chunk["id"] == "c" && chunk["object"] == "chat.completion.chunk"));
+    let deltas: Vec<&Value> = streamed.iter().map(|chunk| &chunk["choices"][0]["delta"]).collect();
     assert_eq!(
         deltas,
         [
@@ -112,8 +112,8 @@ fn a_completion_is_told_in_order() {
             &Value::Null,
         ]
     );
-    assert_eq!(told[3]["choices"][0]["finish_reason"], "stop");
-    assert_eq!((&told[4]["choices"], &told[4]["usage"]), (&json!([]), &json!({"total_tokens": 3})));
+    assert_eq!(streamed[3]["choices"][0]["finish_reason"], "stop");
+    assert_eq!((&streamed[4]["choices"], &streamed[4]["usage"]), (&json!([]), &json!({"total_tokens": 3})));
 }
 
 fn message() -> impl Strategy<Value = Value> {
@@ -136,7 +136,7 @@ fn message() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn what_a_completion_is_told_as_is_that_completion(messages in prop::collection::vec(message(), 1..4), total: u64, logprob: f64) {
+    fn the_chunks_of_a_completion_join_to_that_completion(messages in prop::collection::vec(message(), 1..4), total: u64, logprob: f64) {
         let choices: Vec<Value> = messages.into_iter().enumerate().map(|(index, message)| {
             json!({"index": index, "message": message, "logprobs": {"content": [{"logprob": logprob}]}, "finish_reason": "stop"})
         }).collect();
@@ -144,8 +144,8 @@ proptest! {
             "id": "c", "object": "chat.completion", "created": 7, "model": "m", "system_fingerprint": "f", "choices": choices,
             "usage": {"total_tokens": total},
         });
-        let told = chunks(whole.to_string().as_bytes()).unwrap();
-        let again = completion(told.iter().map(|(chunk, _)| chunk.as_slice())).unwrap();
+        let streamed = chunks(whole.to_string().as_bytes()).unwrap();
+        let again = completion(streamed.iter().map(|(chunk, _)| chunk.as_slice())).unwrap();
         prop_assert_eq!(serde_json::from_slice::<Value>(&again).unwrap(), whole);
     }
 }

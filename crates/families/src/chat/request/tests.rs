@@ -37,7 +37,7 @@ fn a_request_says_what_it_asks_for() {
         (full.model(), full.stream(), full.wants_usage(), full.max_tokens(), full.choices()),
         (Some("gpt-4o"), true, true, Some(9), 3)
     );
-    // an upstream that knows one of the two names alone reads that
+    // an upstream that knows only one of the two names reads that one
     let crossed = request(&format!(r#"{HI},"max_tokens":900,"max_completion_tokens":1,"n":null"#));
     assert_eq!((crossed.max_tokens(), crossed.choices()), (Some(900), 1));
 }
@@ -99,7 +99,7 @@ fn what_is_wrong_is_named_by_its_path() {
             with(r#""stream_options":{"include_usage":true}"#),
             "stream_options: only a stream has options: set stream to true or leave them out",
         ),
-        (with(r#""x":{"a":[{"b":1,"b":2}]}"#), "x.a[0].b: this name stands twice in its object: send it once"),
+        (with(r#""x":{"a":[{"b":1,"b":2}]}"#), "x.a[0].b: this name appears twice in its object: send it once"),
     ] {
         assert_eq!(refusal(&body), refused, "{body}");
     }
@@ -235,7 +235,7 @@ fn message() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The text in a message, as one would count it first.
+/// The text in a message, by the simplest possible code.
 fn text_len(message: &Value) -> usize {
     let len = |value: &Value| value.as_str().map_or(0, str::len);
     let all =

@@ -1,4 +1,4 @@
-//! The bill that log lines tell.
+//! The bill that is computed from log lines.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -14,10 +14,10 @@ use tokenway::auth::key_file;
 use tokenway::config::Priced;
 use tokenway::price::Cost;
 
-/// Longer lines are cut: no line of Tokenway is.
+/// Longer lines are cut. No line of Tokenway is longer.
 const MAX_LINE: u64 = 64 << 10;
 
-/// Both bills, as a table or as JSON.
+/// Returns both bills, as a table or as JSON.
 pub(super) fn bill(args: &Args, table: &PriceTable, path: &Path) -> Result<String, Failure> {
     let strong = table.strong(args.strong.as_deref())?;
     let input: Box<dyn Read> = match path.as_os_str() == "-" {
@@ -41,7 +41,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::failed(format!("{} cannot be read: {error}", path.display()))
 }
 
-/// The next line, whatever bytes it holds, cut where it is too long; `None` at the end.
+/// Reads the next line, whatever bytes it has, and cuts it if it is too long. Returns `None` at the end.
 fn next_line(lines: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut text = Vec::new();
     if lines.by_ref().take(MAX_LINE).read_until(b'\n', &mut text)? == 0 {
@@ -60,12 +60,12 @@ fn notes(ledger: &Ledger, strong: &Priced, days: u64) -> Vec<String> {
             plural(ledger.requests, "request", "requests"),
             plural(ledger.free, "other", "others")
         ),
-        format!("{} skipped: no requests of Tokenway", plural(ledger.foreign, "line", "lines")),
+        format!("{} skipped: not requests of Tokenway", plural(ledger.foreign, "line", "lines")),
         format!(
             "{} without a known cost: nothing was charged, or a model has no price",
             plural(ledger.unknown, "request", "requests")
         ),
-        "costs are those that the log tells: the prices of that time".to_owned(),
+        "costs are those in the log, at the prices of that time".to_owned(),
         format!("naive: each answer's tokens at the prices of {}", strong.name),
     ];
     notes.push(match (ledger.span, ledger.in_days(ledger.total, days)) {
@@ -75,7 +75,7 @@ fn notes(ledger: &Ledger, strong: &Priced, days: u64) -> Vec<String> {
             key_file::format_time(first),
             key_file::format_time(last)
         ),
-        _ => "a month: not told, for the lines span less than an hour".to_owned(),
+        _ => "a month: not known, because the lines span less than an hour".to_owned(),
     });
     notes
 }

@@ -9,7 +9,7 @@ use tokenway::config::Priced;
 use tokenway::price::Cost;
 use tokenway::spend::workload::{Bills, Models, Part, Tokens, Workload};
 
-/// Both bills, as a table or as JSON.
+/// Returns both bills, as a table or as JSON.
 pub(super) fn bill(args: &Args, table: &PriceTable) -> Result<String, Failure> {
     let cheap = table.cheap(args.cheap.as_deref())?;
     let strong = table.strong(args.strong.as_deref())?;
