@@ -126,7 +126,7 @@ fn check(row: &Row, answer: &Answered) {
 async fn whole_table() {
     let plan = Plan {
         server: "body_timeout = \"3s\"\nmax_body = \"64KiB\"",
-        stream: "first_event_timeout = \"5s\"\nidle_timeout = \"5s\"",
+        stream: "first_event_timeout = \"5s\"\nidle_timeout = \"5s\"\nwhole_timeout = \"5s\"",
         ..Plan::default()
     };
     let child = Child::start(plan).await;

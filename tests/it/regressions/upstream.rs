@@ -18,7 +18,7 @@ use crate::support::soon;
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 /// How long silence is borne here.
-const PATIENCE: &str = "idle_timeout = \"2s\"\nfirst_event_timeout = \"2s\"";
+const PATIENCE: &str = "idle_timeout = \"2s\"\nfirst_event_timeout = \"2s\"\nwhole_timeout = \"2s\"";
 /// Between two comments of an upstream that is busy; a tenth of that.
 const BUSY: Duration = Duration::from_millis(200);
 /// So many comments last half as long again.

@@ -328,3 +328,41 @@ fn a_reader_that_waits_takes_the_latest_event_without_a_copy_and_one_that_is_beh
     assert_eq!(take(&mut second), Some((false, "d".into())), "an ended log holds no buffer of its upstream");
     assert_eq!(read(&mut first), ("d".into(), Some("ended")));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_and_its_last_subscriber_on_two_threads_miss_no_wake() {
+    for _ in 0..300 {
+        let coalescer = Arc::new(Coalescer::default());
+        let (mut leader, mut subscriber) = lead(&coalescer, WIDE);
+        let leading = tokio::spawn(async move {
+            for text in ["a", "b", "c"] {
+                publish(&mut leader, text);
+                // registers the waker, then looks without the lock
+                tokio::select! {
+                    biased;
+                    () = leader.abandoned() => {}
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+            leader.abandoned().await;
+        });
+        let reading = tokio::spawn(async move {
+            let mut seen = String::new();
+            while seen.len() < 3 {
+                let mut copied = String::new();
+                let taken = std::future::poll_fn(|cx| {
+                    subscriber.poll_take(cx, 500, |event| copied += std::str::from_utf8(event.bytes).unwrap())
+                });
+                if let Taken::Latest(latest) = taken.await {
+                    seen += std::str::from_utf8(&latest.bytes).unwrap();
+                }
+                seen += &copied;
+            }
+            // the subscriber is dropped here: the leader's task must be woken
+            seen
+        });
+        let patience = std::time::Duration::from_secs(60);
+        assert_eq!(tokio::time::timeout(patience, reading).await.expect("woken by each event").unwrap(), "abc");
+        tokio::time::timeout(patience, leading).await.expect("woken by the last subscriber that leaves").unwrap();
+    }
+}
