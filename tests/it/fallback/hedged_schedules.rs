@@ -92,6 +92,13 @@ async fn check(stage: &Stage, id: String, planned: &Planned) -> Result<(), TestC
         let paid: Vec<Cost> = possible.iter().map(|cost| *cost + prompt).collect();
         possible = if refuses { [possible, paid].concat() } else { paid };
     }
+    // an attempt that was given up while its request was under way pays its prompt, too, though the upstream has not read it
+    if attempts > asked.len() {
+        for (model, _) in MODELS.iter().filter(|(model, _)| !asked.iter().any(|asked| asked == model)) {
+            let prompt = price(model, estimated_prompt(&request), 0);
+            possible.extend(possible.clone().into_iter().map(|cost| cost + prompt));
+        }
+    }
     let logged = stage.logged_cost(&id).await.unwrap_or_else(|| Cost::default().to_string());
     prop_assert!(possible.iter().any(|cost| cost.to_string() == logged), "{} of {:?}", logged, possible);
     Ok(())
