@@ -2,6 +2,7 @@
 
 pub mod answer;
 mod contents;
+mod counts;
 mod id;
 mod merge;
 mod messages;
@@ -48,6 +49,10 @@ impl Family for Chat {
 
     fn upstream_path(&self) -> &'static str {
         "/chat/completions"
+    }
+
+    fn usage_members(&self) -> &'static [&'static str] {
+        &["stream_options", "include_usage"]
     }
 
     fn parse(&self, body: Bytes, form: Form) -> Result<Request, Invalid> {
