@@ -31,6 +31,11 @@ fn before_output(fault: Fault) -> Option<&'static str> {
         Fault::ResetAfterEvents | Fault::DisconnectMidEvent | Fault::CleanEofWithoutDone | Fault::BadChunk => "broken",
         Fault::EofNoEvents => "broken",
         Fault::EndlessLine | Fault::EndlessEvent | Fault::EndlessComments => "bad_body",
+        Fault::FinishErrorBeforeOutput => "other",
+        Fault::JsonRateLimit | Fault::RetryAfterFraction | Fault::RetryAfterMs => "rate_limited",
+        Fault::JsonErrorList => "overloaded",
+        Fault::InvalidKeyList => "credentials",
+        Fault::NoCredit => "quota_exhausted",
         _ => return None,
     })
 }
