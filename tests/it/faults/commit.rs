@@ -9,7 +9,7 @@ use crate::support::edge::{Edge, Setup, Version, expected, streaming, whole};
 use crate::support::soon;
 
 const SOON: &str = "commit_after = \"50ms\"";
-const HEARTBEAT: &[u8] = b": hb\n";
+const HEARTBEAT: &[u8] = b": hb\n\n";
 
 fn failing(fault: Fault, at: u64) -> Knobs {
     Knobs { fault: Some(fault), at, ..Knobs::default() }
