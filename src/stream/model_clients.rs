@@ -18,7 +18,6 @@ use crate::stream::feed::{Feed, Opened};
 use crate::stream::settings::Stream;
 use crate::upstream::client::{AnswerBody, Call, Client};
 use crate::upstream::failure::Failure;
-use crate::upstream::idempotency;
 use crate::upstream::settings::Upstream;
 use families::answer::Answer;
 use families::family::Family;
@@ -114,7 +113,7 @@ impl ModelClients {
             body: plan.request.to_upstream(&model.upstream_model),
             streaming,
             request_id: plan.request_id.clone(),
-            idempotency_key: self.idempotency_key(id, plan),
+            idempotency_key: plan.idempotency_key.as_ref().and_then(|key| key.for_model(&model.name)),
         };
         let (patience, silent) = match streaming {
             true => (self.rules.first_event_timeout, Failure::SilentBeforeFirstEvent),
@@ -129,12 +128,6 @@ impl ModelClients {
         let body = answer.unwrap_or(Err(silent)).inspect_err(|failure| attempt.failed(failure))?;
         attempt.answered();
         Ok(body)
-    }
-
-    fn idempotency_key(&self, id: ModelId, plan: &Plan) -> Option<HeaderValue> {
-        let key = plan.idempotency_key.as_ref()?;
-        let is_named = self.models.find(plan.request.model()) == Some(id);
-        if is_named { Some(key.clone()) } else { idempotency::key_for(key, &self.models.get(id).name) }
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Call {
     pub streaming: bool,
     /// Sent as `x-request-id`.
     pub request_id: HeaderValue,
-    /// The client's key, sent unchanged.
+    /// Derived from the client's key: see [`super::idempotency`].
     pub idempotency_key: Option<HeaderValue>,
 }
 
