@@ -22,7 +22,6 @@ use crate::stream::feed::{Feed, Opened};
 use crate::stream::settings::Stream;
 use crate::upstream::client::{AnswerBody, Call, Client, Format, Step};
 use crate::upstream::failure::Failure;
-use crate::upstream::idempotency;
 use crate::upstream::settings::Upstream;
 use families::answer::Answer;
 use families::family::Family;
@@ -167,7 +166,7 @@ impl ModelClients {
             body: request.to_upstream(&model.upstream_model, adds_usage),
             streaming: request.stream(),
             request_id: plan.request_id.clone(),
-            idempotency_key: self.idempotency_key(id, plan),
+            idempotency_key: plan.idempotency_key.as_ref().and_then(|key| key.for_model(&model.name)),
             api_key: turn.key(),
             added: if adds_usage { request.family().usage_members() } else { &[] },
         };
@@ -214,12 +213,6 @@ impl ModelClients {
                 "an API key is refused and rests: the request goes on with the next key"
             );
         }
-    }
-
-    fn idempotency_key(&self, id: ModelId, plan: &Plan) -> Option<HeaderValue> {
-        let key = plan.idempotency_key.as_ref()?;
-        let is_named = self.models.find(plan.request.model()) == Some(id);
-        if is_named { Some(key.clone()) } else { idempotency::key_for(key, &self.models.get(id).name) }
     }
 
     /// Reads a whole answer that came instead of a stream, and returns its events.
