@@ -3,6 +3,7 @@
 mod certificate;
 mod descriptors;
 mod shutdown;
+mod soak;
 mod stderr;
 
 use std::fs;
