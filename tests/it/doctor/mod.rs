@@ -6,6 +6,7 @@ mod command;
 mod gateway;
 mod mends;
 mod probes;
+mod redirects;
 mod server;
 mod tokenway_mend;
 

@@ -11,6 +11,7 @@ pub mod stream;
 use std::time::Duration;
 
 use super::client::{Client, HttpRequest};
+use super::jar::Jar;
 use super::plan::Plan;
 use super::report::{Finding, Severity};
 use super::transcript::{End, Event, Transcript, page_request};
@@ -53,7 +54,7 @@ impl ProbeResults {
 impl Context<'_> {
     /// The page's request as it is sent.
     fn page_request(&self) -> HttpRequest {
-        page_request(&self.fetch, self.plan)
+        page_request(&self.fetch, self.plan, &Jar::of(self.plan.cookie.as_ref(), &self.plan.page.url))
     }
 }
 
