@@ -3,6 +3,7 @@
 
 mod codes;
 mod command;
+mod event_source;
 mod gateway;
 mod mends;
 mod probes;

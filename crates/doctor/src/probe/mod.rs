@@ -15,6 +15,7 @@ use super::jar::Jar;
 use super::plan::Plan;
 use super::report::{Finding, Severity};
 use super::transcript::{End, Event, Transcript, page_request};
+use browser::block::Step;
 use browser::fetch::Fetch;
 use browser::mime;
 use browser::request::{Kind, Request, Tainting};
@@ -108,7 +109,15 @@ fn check_transcript(plan: &Plan, transcript: &Transcript, results: &mut ProbeRes
     let response = &exchange.response;
     let is_tls = exchange.url.scheme() == "https";
     results.record("http1-only", heads::protocol(exchange.version, is_tls, plan.wants_stream));
-    let End::Delivered { request, readable, body } = &transcript.end else { return };
+    let (request, readable, body) = match &transcript.end {
+        End::Delivered { request, readable, body } => (request, readable, body),
+        End::Blocked(block) => {
+            if block.step == Step::EVENT_SOURCE {
+                results.record(stream::GIVES_UP, stream::gives_up(response, plan.page.browser));
+            }
+            return;
+        }
+    };
     results.record("headers-hidden", heads::hidden(readable));
     results.record("answer-is-an-error", error_response(response.status, plan.wants_stream));
     if !plan.wants_stream {
@@ -125,7 +134,7 @@ fn check_transcript(plan: &Plan, transcript: &Transcript, results: &mut ProbeRes
         by_event_source: request.kind() == Kind::EventSource,
         browser: request.browser(),
     };
-    results.ids.extend(stream::IDS.iter().filter(|id| stream.by_event_source || **id != "event-source-gives-up"));
+    results.ids.extend(stream::IDS.iter().filter(|id| stream.by_event_source || **id != stream::GIVES_UP));
     results.findings.extend(stream::findings(stream));
 }
 
