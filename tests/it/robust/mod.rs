@@ -2,6 +2,7 @@
 
 mod certificate;
 mod descriptors;
+mod schedules;
 mod shutdown;
 mod soak;
 mod stderr;
