@@ -58,6 +58,11 @@ impl Completions {
         self.failover.candidates(first, request, caller)
     }
 
+    /// Returns the path of the first member of the request that this model's upstream refuses.
+    pub fn refused_member(&self, id: ModelId, request: &Request) -> Option<String> {
+        self.failover.refused_member(id, request)
+    }
+
     /// Closes upstream connections whose idle timeout is over.
     pub fn sweep(&self, now: Instant) {
         self.clients.sweep(now);

@@ -22,7 +22,6 @@ use crate::stream::feed::{Feed, Opened};
 use crate::stream::settings::Stream;
 use crate::upstream::client::{AnswerBody, Call, Client, Format, Step};
 use crate::upstream::failure::Failure;
-use crate::upstream::idempotency;
 use crate::upstream::settings::Upstream;
 use families::answer::Answer;
 use families::family::Family;
@@ -134,7 +133,19 @@ impl ModelClients {
 
     /// Sends the request and waits for the head of the answer, within a timeout.
     async fn send(&self, id: ModelId, plan: &Plan, attempt: &mut Attempt) -> Result<AnswerBody, Failure> {
+<<<<<<< HEAD
         let (patience, silent) = match plan.request.stream() {
+=======
+        let (model, streaming) = (self.models.get(id), plan.request.stream());
+        let call = Call {
+            path: plan.request.family().upstream_path(),
+            body: plan.request.to_upstream(&model.upstream_model),
+            streaming,
+            request_id: plan.request_id.clone(),
+            idempotency_key: plan.idempotency_key.as_ref().and_then(|key| key.for_model(&model.name)),
+        };
+        let (patience, silent) = match streaming {
+>>>>>>> s3-theirs
             true => (self.rules.first_event_timeout, Failure::SilentBeforeFirstEvent),
             // a whole answer has no events: the upstream is silent until it is complete
             false => (self.rules.whole_timeout, Failure::SilentBeforeWhole),
@@ -148,6 +159,7 @@ impl ModelClients {
         attempt.answered();
         Ok(body)
     }
+<<<<<<< HEAD
 
     /// Sends the request. If the upstream refuses its API key, or what the gateway has added, it is sent again with another
     /// key, or without the addition.
@@ -261,6 +273,8 @@ impl ModelClients {
             }
         }
     }
+=======
+>>>>>>> s3-theirs
 }
 
 /// Returns the failure with the time to wait that the head of the answer names.

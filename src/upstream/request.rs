@@ -17,7 +17,7 @@ pub struct Call {
     pub streaming: bool,
     /// Sent as `x-request-id`.
     pub request_id: HeaderValue,
-    /// The client's key, sent unchanged.
+    /// Derived from the client's key: see [`super::idempotency`].
     pub idempotency_key: Option<HeaderValue>,
     /// Which of the upstream's API keys is sent, from 0.
     pub api_key: usize,

@@ -8,7 +8,11 @@ use http::header::{self, HeaderName, HeaderValue};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+<<<<<<< HEAD
 use settings::{Entries, EnvName, Field, Mistake, Place, Resolver, Secret, Strings};
+=======
+use settings::{EnvName, Field, Mistake, Resolver, Secret, Strings};
+>>>>>>> s3-theirs
 
 use super::base_url::BaseUrl;
 use crate::models::names::{Name, Names, check_unique};
@@ -44,6 +48,9 @@ settings::section! {
         connect_timeout: Duration = "5s" in "1ms" ..= "24h";
         /// How long an unused connection to the provider stays open for the next request. "0s": it is closed at once.
         keep_alive: Duration = "30s" in "0s" ..= "24h";
+        /// Top-level members of a request that are refused with 400, in whatever case: those with which this provider takes
+        /// another model than the one that is billed, such as OpenRouter's "models".
+        refuse_members: Strings = [];
     }
 }
 
@@ -70,6 +77,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// How long an unused connection stays open for the next request.
     pub keep_alive: Duration,
+    /// Top-level members of a request that are refused, in whatever case.
+    pub refuse_members: Vec<String>,
 }
 
 /// Returns the providers, in the order of the file.
@@ -103,6 +112,7 @@ impl Written {
             stream_usage: self.stream_usage.value,
             connect_timeout: self.connect_timeout.value,
             keep_alive: self.keep_alive.value,
+            refuse_members: self.refuse_members.value.iter().map(|name| name.value.clone()).collect(),
         }
     }
 

@@ -322,3 +322,60 @@ proptest! {
         prop_assert!(refusal(&body.to_string()).starts_with(path));
     }
 }
+
+#[test]
+fn a_name_that_differs_from_a_parameter_only_in_case_is_refused_with_its_path() {
+    // encoding/json of Go folds case, U+017F and U+212A included, and takes the last of two such members
+    let with = |members: &str| format!("{{{HI},{members}}}");
+    let message = |member: &str| format!(r#"{{"messages":[{{"role":"user","content":"hi",{member}}}]}}"#);
+    for (body, path, meant) in [
+        (with(r#""model":"cheap","Model":"dear""#), "Model", "model"),
+        (with(r#""MODEL":"dear""#), "MODEL", "model"),
+        (with(r#""\u004dodel":"dear""#), "Model", "model"),
+        (with(r#""max_to\u212aens":9"#), "[\"max_to\u{212a}ens\"]", "max_tokens"),
+        (with("\"max_token\u{17f}\":9"), "[\"max_token\u{17f}\"]", "max_tokens"),
+        (with(r#""Service_Tier":"priority""#), "Service_Tier", "service_tier"),
+        (with(r#""Messages":[]"#), "Messages", "messages"),
+        (
+            with(r#""stream":true,"stream_options":{"Include_Usage":false}"#),
+            "stream_options.Include_Usage",
+            "include_usage",
+        ),
+        (message(r#""Content":"long""#), "messages[0].Content", "content"),
+    ] {
+        assert_eq!(
+            refusal(&body),
+            format!("{path}: write it `{meant}`: some servers read both names as one"),
+            "{body}"
+        );
+    }
+    for other in [r#""Vendor":1,"vendor":2"#, r#""modelo":1"#, r#""ſ":1"#, r#""metadata":{"Model":"x"}"#] {
+        request(&format!("{HI},{other}"));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_other_case_of_a_parameter_gets_through(upper in any::<u32>(), at in 0..4usize) {
+        let name = ["model", "max_tokens", "stream", "tools"][at];
+        let spelled: String = name.char_indices().map(|(i, letter)| match upper >> i & 1 {
+            0 => letter,
+            _ if letter == 's' => '\u{17f}',
+            _ if letter == 'k' => '\u{212a}',
+            _ => letter.to_ascii_uppercase(),
+        }).collect();
+        prop_assume!(spelled != name);
+        let body = format!(r#"{{{HI},"{spelled}":null}}"#);
+        let expected = format!("write it `{name}`");
+        prop_assert!(refusal(&body).contains(&expected));
+    }
+}
+
+#[test]
+fn marked_members_are_found_in_whatever_case() {
+    let mut request = request(&format!(r#"{HI},"Models":["dear"],"x":{{"route":1}}"#));
+    assert_eq!(request.marked_member(&["models".into()]), None);
+    request.mark_members(&["route".into(), "models".into()]);
+    assert_eq!(request.marked_member(&["models".into()]).as_deref(), Some("Models"));
+    assert_eq!(request.marked_member(&["route".into()]), None);
+}
