@@ -29,6 +29,8 @@ pub struct Failover {
     models: Table,
     /// The name of each model's upstream, in the order of the table.
     upstreams: Vec<String>,
+    /// `refuse_members` of each model's upstream, in the order of the table.
+    refused: Vec<Vec<String>>,
     /// The health of each model, in the order of the table.
     health: Vec<Arc<ModelHealth>>,
     registry: Arc<HealthRegistry>,
@@ -56,9 +58,11 @@ impl Failover {
     /// Makes the failover of this configuration. Unchanged models keep their health.
     pub fn new(upstreams: &[Upstream], models: &Table, rules: &Fallback, registry: Arc<HealthRegistry>) -> Self {
         let upstream = |model: &Model| upstreams[model.upstream.0].name.clone();
+        let refused = |model: &Model| upstreams[model.upstream.0].refuse_members.clone();
         Self {
             models: models.clone(),
             upstreams: models.models().iter().map(upstream).collect(),
+            refused: models.models().iter().map(refused).collect(),
             health: registry.adopt(upstreams, models),
             registry,
             rules: rules.clone(),
@@ -81,11 +85,17 @@ impl Failover {
     }
 
     /// Returns the candidates for this request, in order: `first`, then those of its `fallback` that the caller may use,
-    /// whose context is large enough and whose circuit is not open.
+    /// whose context is large enough, whose upstream refuses no member of it and whose circuit is not open.
     pub fn candidates(&self, first: ModelId, request: &Request, caller: &Caller) -> Vec<ModelId> {
         let now = Instant::now();
-        let usable = |id: ModelId| caller.may_use(self.name(id)) && self.health(id).is_available(now);
+        let takes = |id: ModelId| self.refused_member(id, request).is_none();
+        let usable = |id: ModelId| caller.may_use(self.name(id)) && takes(id) && self.health(id).is_available(now);
         self.models.candidates(first, request.least_context(), usable)
+    }
+
+    /// Returns the path of the first member of the request that this model's upstream refuses.
+    pub fn refused_member(&self, id: ModelId, request: &Request) -> Option<String> {
+        request.marked_member(&self.refused[id.0])
     }
 
     /// Returns the first answer, and the permit of its attempt.

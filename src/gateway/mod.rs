@@ -51,6 +51,8 @@ pub struct Gateway {
     router: Arc<Router>,
     /// By the place of the model: the part of the cache key that names it; empty without a cache.
     routes: Arc<[AnswerRoute]>,
+    /// `refuse_members` of all upstreams: what is looked for in each request.
+    refusable: Arc<[String]>,
     shared: Shared,
 }
 
@@ -75,7 +77,8 @@ impl Gateway {
         shared.streams.set_rules(config.resume.clone());
         shared.cache.set_rules(config.cache.as_ref());
         let routes = lookup::routes(&config);
-        Ok(Self { config, completions, router, routes, signatures: Signatures::default(), shared })
+        let refusable = config.upstreams.iter().flat_map(|upstream| upstream.refuse_members.iter().cloned()).collect();
+        Ok(Self { config, completions, router, routes, signatures: Signatures::default(), refusable, shared })
     }
 
     /// Closes upstream connections whose idle timeout is over, and ends and evicts resumable streams that are due.
@@ -101,7 +104,7 @@ pub fn completions(
     limiter: Arc<Limiter>,
 ) -> Result<Completions, String> {
     let Config { upstreams, models, stream, fallback, limits, .. } = config;
-    let clients = ModelClients::new(upstreams, models, stream)?;
+    let clients = ModelClients::new(upstreams, models, stream, fallback.cool_down)?;
     let failover = Failover::new(upstreams, models, fallback, health);
     Ok(Completions::new(clients, failover, router, (limiter, limits.clone())))
 }

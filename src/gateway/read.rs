@@ -1,10 +1,12 @@
 //! Stage 2: reads the body of a completion request and checks it, within bounds of size and time.
 
+use std::sync::Arc;
+
 use super::exchange::Exchange;
 use super::refusal::defect;
 use crate::error::{Code, Reject};
 use crate::offload;
-use families::request::Request;
+use families::request::{Invalid, Request};
 
 impl Exchange {
     /// Reads and checks the body.
@@ -21,8 +23,14 @@ impl Exchange {
         let body = self.gateway.shared.body_memory.begin(server.max_body_memory);
         let collect = self.upload.collect(server.max_body, body);
         let body = tokio::time::timeout(server.body_timeout, collect).await.unwrap_or_else(slow)?;
-        let (family, form) = (self.route.family(), self.route.form());
-        let request = offload::run(body.len(), move || family.parse(body, form)).await.map_err(|_| defect())??;
+        let (family, form, length) = (self.route.family(), self.route.form(), body.len());
+        let refusable = Arc::clone(&self.gateway.refusable);
+        let parse = move || {
+            let mut request = family.parse(body, form)?;
+            request.mark_members(&refusable);
+            Ok::<_, Invalid>(request)
+        };
+        let request = offload::run(length, parse).await.map_err(|_| defect())??;
         if self.resumable && !request.stream() {
             let message = "`tokenway-resumable`: only a stream can be resumed: set `stream` to true";
             return Err(Reject::new(Code::InvalidRequest, message));

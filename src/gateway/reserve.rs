@@ -113,7 +113,8 @@ impl Gateway {
         let tokens = request.least_context();
         let usable = (0..models.models().len()).map(ModelId).filter(|id| {
             let model = models.get(*id);
-            caller.may_use(&model.name) && model.context.is_none_or(|context| tokens <= context)
+            let takes = || self.completions.refused_member(*id, request).is_none();
+            caller.may_use(&model.name) && model.context.is_none_or(|context| tokens <= context) && takes()
         });
         usable.filter_map(|id| Some((id, self.estimate(id, request)?))).min_by_key(|(_, cost)| *cost)
     }

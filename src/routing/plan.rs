@@ -10,6 +10,7 @@ use crate::routing::auto::{Auto, Classifier};
 use crate::routing::classifier::Question;
 use crate::routing::verdict::Decision;
 use crate::spend::bill::Purpose;
+use crate::upstream::idempotency::IdempotencyKey;
 use families::chat::Chat;
 use families::family::{Family, Form};
 use families::prompt::Prompt;
@@ -29,9 +30,8 @@ pub struct Plan {
     pub candidates: Vec<ModelId>,
     /// Sent to the upstream as `x-request-id`.
     pub request_id: HeaderValue,
-    /// Sent unchanged to the model that the request names, and as a derived key to any other model: see
-    /// [`crate::upstream::idempotency::key_for`].
-    pub idempotency_key: Option<HeaderValue>,
+    /// The caller's `idempotency-key`; each model gets one that is derived from it.
+    pub idempotency_key: Option<IdempotencyKey>,
     /// The purpose of the answer.
     pub purpose: Purpose,
 }

@@ -111,6 +111,12 @@ impl Router {
         })
     }
 
+    /// Returns the models that a selection can lead to, without fallback.
+    pub fn possible(&self, selection: &Selection) -> impl Iterator<Item = ModelId> {
+        let hard = self.auto.as_ref().filter(|_| selection.is_pending()).map(|auto| auto.hard);
+        hard.into_iter().chain([selection.model])
+    }
+
     /// Returns the most expensive model that a selection can lead to.
     pub fn most_expensive(&self, selection: &Selection) -> ModelId {
         let hard = self.auto.as_ref().filter(|_| selection.is_pending()).map(|auto| auto.hard);

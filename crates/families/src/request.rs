@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::estimate;
 use crate::family::{Family, Form};
+use crate::json::{Path, fold};
 use crate::prompt::Prompt;
 
 /// A checked request. It holds the body unchanged; the body for the upstream differs from it only where necessary.
@@ -16,6 +17,8 @@ pub struct Request {
     form: Form,
     body: Bytes,
     parsed: Parsed,
+    /// See [`Request::mark_members`].
+    marked: Vec<String>,
 }
 
 /// The relevant values of a body. Each place is a range of bytes of the body.
@@ -56,7 +59,7 @@ pub struct Edit {
 impl Request {
     /// Makes a request of this family, whose parser has read `parsed` in the body.
     pub fn new(family: &'static dyn Family, form: Form, body: Bytes, parsed: Parsed) -> Self {
-        Self { family, form, body, parsed }
+        Self { family, form, body, parsed, marked: Vec::new() }
     }
 
     /// Returns the family of the request.
@@ -87,6 +90,20 @@ impl Request {
     /// Has events with only usage passed on, even if the client did not ask for them.
     pub fn keep_usage(&mut self) {
         self.parsed.wants_usage = true;
+    }
+
+    /// Notes which of these top-level members the body has, in whatever case. Reads the body once more.
+    pub fn mark_members(&mut self, names: &[String]) {
+        if !names.is_empty() {
+            // the parser has refused what is not UTF-8
+            self.marked = fold::members_among(std::str::from_utf8(&self.body).unwrap_or_default(), names);
+        }
+    }
+
+    /// Returns the path of the first marked member that has one of these names, in whatever case.
+    pub fn marked_member(&self, names: &[String]) -> Option<String> {
+        let is_named = |marked: &&String| names.iter().any(|name| fold::is_same(marked, name));
+        self.marked.iter().find(is_named).map(|marked| Path::Member(&Path::Top, marked).written())
     }
 
     /// Returns the unchanged body.
@@ -132,15 +149,21 @@ impl Request {
         self.body.len()
     }
 
+    /// Whether the body for the upstream asks for usage, which the client's does not.
+    pub fn adds_usage(&self) -> bool {
+        self.parsed.usage_edit.is_some()
+    }
+
     /// Returns the body for the upstream: the client's, byte for byte, except that it names `upstream_model`, and asks for a
-    /// stream and for usage if the answer is streamed.
-    pub fn to_upstream(&self, upstream_model: &str) -> Bytes {
+    /// stream if the answer is streamed, and for usage if `with_usage`.
+    pub fn to_upstream(&self, upstream_model: &str, with_usage: bool) -> Bytes {
         let Parsed { model_place, stream_edit, usage_edit, .. } = &self.parsed;
         let mut model = serde_json::Value::from(upstream_model).to_string();
         if model_place.is_empty() {
             model = format!("\"model\":{model},"); // other members follow in any case
         }
-        let [stream, usage] = [stream_edit, usage_edit].map(|edit| edit.as_ref().map(|e| (&e.place, e.text)));
+        let usage_edit = usage_edit.as_ref().filter(|_| with_usage);
+        let [stream, usage] = [stream_edit.as_ref(), usage_edit].map(|edit| edit.map(|e| (&e.place, e.text)));
         let mut edits = [Some((model_place, &model[..])), stream, usage];
         edits.sort_by_key(|edit| edit.map(|(place, _)| place.start));
         let mut out = Vec::with_capacity(self.body.len() + model.len() + 64);

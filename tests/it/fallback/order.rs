@@ -5,7 +5,8 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
 use super::{Stage, estimated_prompt, price, request, usage};
-use crate::support::edge::{Edge, Setup, Version, completion, expected, streaming};
+use crate::access::{bearer, token};
+use crate::support::edge::{Edge, ORIGIN, Setup, Version, completion, expected, streaming};
 use crate::support::scripted::{Scripted, read_request};
 
 #[tokio::test]
@@ -79,7 +80,7 @@ async fn a_storm_of_fallbacks_ends_with_its_budget() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_goes_up_as_it_came_to_the_model_that_was_named_and_as_another_to_the_next() {
+async fn each_caller_and_model_has_an_idempotency_key_of_its_own_and_none_is_the_client_s() {
     let stage = Stage::start("", "").await;
     let asked = request("dear", json!({ "dear": { "fault": "status_500" }, "middle": { "fault": "status_500" } }));
     for id in ["once", "again"] {
@@ -95,8 +96,48 @@ async fn an_idempotency_key_goes_up_as_it_came_to_the_model_that_was_named_and_a
         assert_eq!((keys.len(), &keys[0]), (2, &keys[1]), "a client that asks again is recognized");
         keys[0].clone()
     });
-    assert_eq!(keys[0], "once-7");
+    assert!(keys.iter().all(|key| *key != "once-7"), "callers share the provider's key");
     assert!(keys[1] != keys[0] && keys[2] != keys[0] && keys[1] != keys[2]);
+}
+
+#[tokio::test]
+async fn two_callers_with_one_idempotency_key_are_two_requests_upstream() {
+    let edge = Edge::start(Setup { more: "[access]\naccept = [\"token\"]", ..Setup::default() }).await;
+    let key = async |subject: &str| {
+        let mut request = completion(&streaming("demo", json!({})));
+        request.headers_mut().insert("idempotency-key", "once-7".parse().unwrap());
+        request.headers_mut().insert("authorization", bearer(&token(json!({ "sub": subject }))).parse().unwrap());
+        request.headers_mut().insert("origin", ORIGIN.parse().unwrap());
+        let answer = edge.client(Version::Http2).await.send(request).await;
+        assert_eq!(answer.status(), 200);
+        edge.first.requests().pop().unwrap().headers["idempotency-key"].clone()
+    };
+    let (alice, bob) = (key("alice").await, key("bob").await);
+    assert!(alice != bob && alice != "once-7");
+    assert_eq!(key("alice").await, alice);
+}
+
+#[tokio::test]
+async fn a_member_that_an_upstream_refuses_is_400_and_a_fallback_that_refuses_it_is_passed_over() {
+    let more = "[[upstreams]]\nname = \"router\"\nbase_url = \"http://127.0.0.1:9/v1\"\nrefuse_members = [\"models\", \"route\"]\n\
+                [[models]]\nname = \"routed\"\nupstream = \"router\"\n\
+                [[models]]\nname = \"open\"\nupstream = \"one\"\nfallback = [\"routed\", \"spare\"]\n";
+    let edge = Edge::start(Setup { more, ..Setup::default() }).await;
+    let mut client = edge.client(Version::Http2).await;
+    for member in ["models", "Models", "ROUTE"] {
+        let mut asked = streaming("routed", json!({}));
+        asked[member] = json!(["dear"]);
+        let answer = client.ask(&asked).await;
+        assert_eq!(answer.status(), 400, "{member}");
+        let error = answer.json().await;
+        assert_eq!(error["error"]["code"], "invalid_request");
+        assert!(error["error"]["message"].as_str().unwrap().starts_with(&format!("{member}: ")), "{error}");
+        asked["model"] = "open".into();
+        asked["demo"] = json!({ "models": { "open": { "fault": "status_500" } } });
+        let answer = client.ask(&asked).await;
+        assert_eq!((answer.status(), answer.header("tokenway-model")), (200, "spare"));
+    }
+    assert_eq!(edge.first.counts().requests, 3);
 }
 
 #[tokio::test]

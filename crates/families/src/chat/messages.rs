@@ -3,9 +3,12 @@
 use super::shape::{Shape, missing};
 use super::text;
 use crate::json::check::{Checker, Defect};
-use crate::json::{Kind, Path};
+use crate::json::{Kind, Path, fold};
 
 use Kind::{Array, Null, Object, String};
+
+/// The members of a message that have text, and its role.
+const MEMBERS: &[&str] = &["role", "content", "name", "tool_calls", "function_call", "refusal", "reasoning_content"];
 
 /// A summary of the messages.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,6 +51,9 @@ impl Messages {
         }
         let mut has_role = false;
         checker.object(path, |checker, path, name| {
+            if let (Some(known), None) = (fold::known_in_other_case(name, MEMBERS), &self.wrong) {
+                self.wrong = Some(fold::refusal(path, known));
+            }
             match name {
                 "content" => return self.read_content(checker, path),
                 "role" => {

@@ -8,7 +8,7 @@ use super::shape::{self, Shape};
 use crate::family::Form;
 use crate::json::check::{Checker, Defect, check};
 use crate::json::cursor::Value;
-use crate::json::{Kind, Path};
+use crate::json::{Kind, Path, fold};
 use crate::request::{Edit, Parsed};
 
 /// The members of the short form.
@@ -57,6 +57,9 @@ struct StreamOptions<'a> {
 
 impl<'a> Members<'a> {
     fn read(&mut self, checker: &mut Checker<'a>, path: &Path<'_>, name: &str, form: Form) -> Result<(), Defect> {
+        if let (Some(known), None) = (fold::known_in_other_case(name, shape::PARAMETERS), &self.wrong) {
+            self.wrong = Some(fold::refusal(path, known));
+        }
         if form == Form::Short && !SHORT.contains(&name) && self.wrong.is_none() {
             let (path, allowed) = (path.written(), SHORT.join(", "));
             self.wrong =
@@ -68,7 +71,8 @@ impl<'a> Members<'a> {
                 return Ok(());
             }
             "stream_options" => {
-                let options = StreamOptions::read(checker, path)?;
+                let (options, wrong) = StreamOptions::read(checker, path)?;
+                self.wrong = self.wrong.take().or(wrong);
                 self.stream_options.insert(options).value
             }
             _ => checker.value(path)?,
@@ -125,8 +129,9 @@ impl<'a> Members<'a> {
 }
 
 impl<'a> StreamOptions<'a> {
-    fn read(checker: &mut Checker<'a>, path: &Path<'_>) -> Result<Self, Defect> {
-        let (mut is_empty, mut include_usage) = (true, None);
+    /// Reads them, and returns the first mistake, too.
+    fn read(checker: &mut Checker<'a>, path: &Path<'_>) -> Result<(Self, Option<String>), Defect> {
+        let (mut is_empty, mut include_usage, mut wrong) = (true, None, None);
         let value = match checker.kind()? {
             Kind::Object => checker.object(path, |checker, path, name| {
                 let value = checker.value(path)?;
@@ -134,11 +139,14 @@ impl<'a> StreamOptions<'a> {
                 if name == "include_usage" {
                     include_usage = Some(value);
                 }
+                if let (Some(known), None) = (fold::known_in_other_case(name, &["include_usage"]), &wrong) {
+                    wrong = Some(fold::refusal(path, known));
+                }
                 Ok(())
             })?,
             _ => checker.value(path)?,
         };
-        Ok(Self { value, is_empty, include_usage })
+        Ok((Self { value, is_empty, include_usage }, wrong))
     }
 }
 

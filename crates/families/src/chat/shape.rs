@@ -17,6 +17,45 @@ pub(super) enum Shape {
 
 use Kind::{Array, Boolean, Null, Number, Object, String};
 
+/// The top-level parameters of OpenAI's API reference.
+pub(super) const PARAMETERS: &[&str] = &[
+    "messages",
+    "model",
+    "stream",
+    "stream_options",
+    "max_tokens",
+    "max_completion_tokens",
+    "n",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "functions",
+    "function_call",
+    "temperature",
+    "top_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "seed",
+    "stop",
+    "response_format",
+    "modalities",
+    "audio",
+    "prediction",
+    "reasoning_effort",
+    "verbosity",
+    "service_tier",
+    "web_search_options",
+    "store",
+    "metadata",
+    "user",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+];
+
 /// The type of a top-level parameter that all providers define alike. Others, and the providers' own, are passed on
 /// unchanged.
 fn of_parameter(name: &str) -> Option<Shape> {

@@ -1,9 +1,11 @@
 //! The JSON parsers: tolerant for events, strict for requests. Pure.
 //!
-//! [`cursor`] reads JSON forward; [`check`] reads a request's body with it, and names the place of a mistake.
+//! [`cursor`] reads JSON forward; [`check`] reads a request's body with it, and names the place of a mistake; [`fold`] compares names
+//! without regard to case.
 
 pub(crate) mod check;
 pub(crate) mod cursor;
+pub(crate) mod fold;
 
 use std::fmt;
 

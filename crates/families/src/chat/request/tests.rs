@@ -23,7 +23,7 @@ fn refusal(body: &str) -> String {
 }
 
 fn upstream(body: &str) -> String {
-    String::from_utf8(parse_text(body).unwrap().to_upstream("up").to_vec()).unwrap()
+    String::from_utf8(parse_text(body).unwrap().to_upstream("up", true).to_vec()).unwrap()
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn the_upstream_gets_the_client_s_bytes_with_its_own_model() {
     assert_eq!(upstream(body), body.replace("\"a\",", "\"up\","));
     assert_eq!(upstream(&format!(" {{ {HI}}}")), format!(" {{\"model\":\"up\", {HI}}}"));
     assert_eq!(upstream(&format!(r#"{{{HI},"model":null}}"#)), format!(r#"{{{HI},"model":"up"}}"#));
-    let quoted = request(HI).to_upstream("a\"b");
+    let quoted = request(HI).to_upstream("a\"b", true);
     assert!(quoted.starts_with(br#"{"model":"a\"b","#), "{quoted:?}");
 }
 
@@ -151,7 +151,7 @@ fn what_must_stream_asks_for_a_stream_whatever_the_body_says() {
     let upstream = |body: &str| {
         let request = Chat.parse(Bytes::copy_from_slice(body.as_bytes()), Form::Stream).unwrap();
         assert!(request.stream());
-        String::from_utf8(request.to_upstream("up").to_vec()).unwrap()
+        String::from_utf8(request.to_upstream("up", true).to_vec()).unwrap()
     };
     let usage = r#""stream_options":{"include_usage":true},"#;
     assert_eq!(upstream(&format!(r#"{{"model":"m",{HI}}}"#)), format!(r#"{{"stream":true,{usage}"model":"up",{HI}}}"#));
@@ -293,7 +293,7 @@ proptest! {
     #[test]
     fn the_upstream_reads_the_same_but_for_model_and_usage(body in body(), pretty: bool, model in ".{1,9}") {
         let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) }.unwrap();
-        let up = parse_text(&text).unwrap().to_upstream(&model);
+        let up = parse_text(&text).unwrap().to_upstream(&model, true);
 
         let mut expected: Value = serde_json::from_str(&text).unwrap(); // serde_json's floats are not exact on the way back
         expected["model"] = model.into();
@@ -321,4 +321,61 @@ proptest! {
         body[member] = match member { "stop" | "tools" | "messages" | "stream_options" => json!(7), _ => json!([{}]) };
         prop_assert!(refusal(&body.to_string()).starts_with(path));
     }
+}
+
+#[test]
+fn a_name_that_differs_from_a_parameter_only_in_case_is_refused_with_its_path() {
+    // encoding/json of Go folds case, U+017F and U+212A included, and takes the last of two such members
+    let with = |members: &str| format!("{{{HI},{members}}}");
+    let message = |member: &str| format!(r#"{{"messages":[{{"role":"user","content":"hi",{member}}}]}}"#);
+    for (body, path, meant) in [
+        (with(r#""model":"cheap","Model":"dear""#), "Model", "model"),
+        (with(r#""MODEL":"dear""#), "MODEL", "model"),
+        (with(r#""\u004dodel":"dear""#), "Model", "model"),
+        (with(r#""max_to\u212aens":9"#), "[\"max_to\u{212a}ens\"]", "max_tokens"),
+        (with("\"max_token\u{17f}\":9"), "[\"max_token\u{17f}\"]", "max_tokens"),
+        (with(r#""Service_Tier":"priority""#), "Service_Tier", "service_tier"),
+        (with(r#""Messages":[]"#), "Messages", "messages"),
+        (
+            with(r#""stream":true,"stream_options":{"Include_Usage":false}"#),
+            "stream_options.Include_Usage",
+            "include_usage",
+        ),
+        (message(r#""Content":"long""#), "messages[0].Content", "content"),
+    ] {
+        assert_eq!(
+            refusal(&body),
+            format!("{path}: write it `{meant}`: some servers read both names as one"),
+            "{body}"
+        );
+    }
+    for other in [r#""Vendor":1,"vendor":2"#, r#""modelo":1"#, r#""ſ":1"#, r#""metadata":{"Model":"x"}"#] {
+        request(&format!("{HI},{other}"));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_other_case_of_a_parameter_gets_through(upper in any::<u32>(), at in 0..4usize) {
+        let name = ["model", "max_tokens", "stream", "tools"][at];
+        let spelled: String = name.char_indices().map(|(i, letter)| match upper >> i & 1 {
+            0 => letter,
+            _ if letter == 's' => '\u{17f}',
+            _ if letter == 'k' => '\u{212a}',
+            _ => letter.to_ascii_uppercase(),
+        }).collect();
+        prop_assume!(spelled != name);
+        let body = format!(r#"{{{HI},"{spelled}":null}}"#);
+        let expected = format!("write it `{name}`");
+        prop_assert!(refusal(&body).contains(&expected));
+    }
+}
+
+#[test]
+fn marked_members_are_found_in_whatever_case() {
+    let mut request = request(&format!(r#"{HI},"Models":["dear"],"x":{{"route":1}}"#));
+    assert_eq!(request.marked_member(&["models".into()]), None);
+    request.mark_members(&["route".into(), "models".into()]);
+    assert_eq!(request.marked_member(&["models".into()]).as_deref(), Some("Models"));
+    assert_eq!(request.marked_member(&["route".into()]), None);
 }
