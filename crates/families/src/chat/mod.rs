@@ -3,6 +3,7 @@
 pub mod answer;
 mod contents;
 mod id;
+mod media;
 mod merge;
 mod messages;
 mod prompt;
