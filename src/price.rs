@@ -19,6 +19,8 @@ pub struct Prices {
     pub input: Price,
     /// The price of prompt tokens that the upstream had in its own cache.
     pub cached_input: Price,
+    /// The price of prompt tokens that the upstream writes into its own cache.
+    pub cache_write: Price,
     /// The price of completion tokens.
     pub output: Price,
     /// The price of completion tokens that are reasoning.
@@ -32,6 +34,8 @@ pub struct Count {
     pub input: u64,
     /// Part of `input`: tokens that the upstream had in its own cache.
     pub cached: u64,
+    /// Part of `input`: tokens that the upstream has written into its own cache.
+    pub cache_write: u64,
     /// Completion tokens, reasoning included.
     pub output: u64,
     /// Part of `output`: reasoning tokens.
@@ -50,8 +54,10 @@ impl Prices {
     /// separately.
     pub fn of(self, count: Count) -> Cost {
         let (cached, reasoning) = (count.cached.min(count.input), count.reasoning.min(count.output));
-        self.input.of(count.input - cached)
+        let written = count.cache_write.min(count.input - cached);
+        self.input.of(count.input - cached - written)
             + self.cached_input.of(cached)
+            + self.cache_write.of(written)
             + self.output.of(count.output - reasoning)
             + self.reasoning.of(reasoning)
     }
@@ -234,10 +240,11 @@ mod tests {
         #[test]
         fn parts_with_prices_of_their_own_add_up_to_the_whole(
             micro in 1u64..1_000_000, input in 0u64..1 << 40, cached in 0u64..1 << 41, output in 0u64..1 << 40, reasoning in 0u64..1 << 41,
+            cache_write in 0u64..1 << 41,
         ) {
             let price = Price(micro);
-            let count = Count { input, cached, output, reasoning };
-            let same = Prices { input: price, cached_input: price, output: price, reasoning: price };
+            let count = Count { input, cached, cache_write, output, reasoning };
+            let same = Prices { input: price, cached_input: price, cache_write: price, output: price, reasoning: price };
             prop_assert_eq!(same.of(count), price.of(input + output));
             let free = Price(0);
             let discounted = Prices { cached_input: free, reasoning: free, ..same }.of(count);

@@ -22,7 +22,7 @@ fuzz_target!(|body: &[u8]| {
         for form in [Form::Full, Form::Short, Form::Stream] {
             let Ok(request) = family.parse(Bytes::copy_from_slice(body), form) else { continue };
             let _ = request.prompt();
-            let upstream = request.to_upstream("the-model");
+            let upstream = request.to_upstream("the-model", true);
             if let Some(members) = others(body) {
                 let sent: Map<String, Value> = serde_json::from_slice(&upstream).expect("JSON goes upstream");
                 assert_eq!(sent["model"], "the-model");

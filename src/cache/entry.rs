@@ -15,7 +15,7 @@ use families::family::Family;
 use families::usage::Usage;
 
 /// The first bytes of a serialized entry: format and version.
-const MAGIC: &[u8; 8] = b"twcache2";
+const MAGIC: &[u8; 8] = b"twcache3";
 const HASH: usize = 32;
 /// About the bytes that an entry needs in addition to its text: the value itself and its slot in the store.
 const OVERHEAD: usize = 512;
@@ -92,7 +92,7 @@ impl Entry {
         out.put_u64(*output_bytes);
         out.put_u8(u8::from(*finished) | u8::from(*done) << 1 | u8::from(usage.is_some()) << 2);
         let usage = usage.unwrap_or_default();
-        [usage.prompt, usage.completion, usage.cached, usage.reasoning]
+        [usage.prompt, usage.completion, usage.cached, usage.cache_write, usage.reasoning]
             .into_iter()
             .for_each(|count| out.put_u64(count));
         match &self.answer {
@@ -126,8 +126,13 @@ impl Entry {
         let (output_events, output_bytes) = (input.u64()?, input.u64()?);
         let flags = input.u8()?;
         (flags < 8).then_some(())?;
-        let usage =
-            Usage { prompt: input.u64()?, completion: input.u64()?, cached: input.u64()?, reasoning: input.u64()? };
+        let usage = Usage {
+            prompt: input.u64()?,
+            completion: input.u64()?,
+            cached: input.u64()?,
+            cache_write: input.u64()?,
+            reasoning: input.u64()?,
+        };
         let tally = Tally {
             output_events,
             output_bytes,
@@ -163,13 +168,14 @@ mod tests {
             events().prop_map(|events| Answer::Streamed(collect(&events))),
             prop::collection::vec(any::<u8>(), 0..200).prop_map(|json| Answer::Whole(json.into())),
         ];
-        let usage = prop::option::of((any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()));
+        let usage = prop::option::of(any::<[u64; 5]>());
         (answer, usage, any::<u64>(), any::<(u64, u64, bool, bool)>()).prop_map(
             |(answer, usage, stored_at, (output_events, output_bytes, finished, done))| {
-                let usage = usage.map(|(prompt, completion, cached, reasoning)| Usage {
+                let usage = usage.map(|[prompt, completion, cached, cache_write, reasoning]| Usage {
                     prompt,
                     completion,
                     cached,
+                    cache_write,
                     reasoning,
                 });
                 let tally = Tally { output_events, output_bytes, usage, finished, done, ..Tally::default() };

@@ -37,7 +37,11 @@ Examples:
 
 What it sends: the request once, with a preflight if a browser would send one. Probes send preflights from other origins, \
 GETs without credentials, requests that cause errors (malformed JSON, 8 MiB of spaces, DELETE of an unknown path), and 20 \
-preflights in a row. Secrets are sent to the URL only, and never shown.";
+preflights in a row.
+
+Secrets are sent to the origin of the URL only, and never shown. After a redirect to another origin, cookies follow the rules of \
+a browser (host, domain, path, Secure, SameSite), and authorization is removed. A browser sends all other headers of the page \
+there, such as x-api-key; the doctor sends a placeholder instead of their secrets, and says so.";
 
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> ExitCode {

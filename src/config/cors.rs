@@ -12,6 +12,7 @@ settings::section! {
         ///   "https://app.example.com": this origin.
         ///   "https://*.preview.example.com": every subdomain, at any depth, but not preview.example.com itself.
         ///   "http://localhost:*": any port.
+        ///   "tauri://localhost", "chrome-extension://ID": an app or an extension, byte for byte.
         origins: Strings = [];
         /// true: pages may send cookies.
         credentials: bool = false;

@@ -65,7 +65,7 @@ mod tests {
         assert!(config.server.listen.ip().is_loopback() && config.server.admin.ip().is_loopback());
         assert_eq!(config.server.hosts.names, ["localhost"]);
         assert_eq!(config.upstreams[0].base.to_string(), "http://127.0.0.1:4000/v1");
-        assert!(config.upstreams[0].api_key.is_none());
+        assert!(config.upstreams[0].api_keys.is_empty());
         assert_eq!(config.models.models().len(), 5);
         assert!(config.models.find(None).is_some());
         assert!(!config.cors.is_closed());

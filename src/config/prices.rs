@@ -28,8 +28,13 @@ pub fn price_list(text: &str) -> Result<Vec<Priced>, Problems> {
     };
     let priced = |model: &Written| {
         let (input, output) = (model.input_price.value?, model.output_price.value?);
-        let cached_input = model.cached_input_price.value.unwrap_or(input);
-        let prices = Prices { input, cached_input, output, reasoning: model.reasoning_price.value.unwrap_or(output) };
+        let prices = Prices {
+            input,
+            cached_input: model.cached_input_price.value.unwrap_or(input),
+            cache_write: model.cache_write_price.value.unwrap_or(input),
+            output,
+            reasoning: model.reasoning_price.value.unwrap_or(output),
+        };
         Some(Priced { name: model.name.value.0.clone(), prices })
     };
     Ok(file.models.value.iter().filter_map(priced).collect())

@@ -6,6 +6,7 @@ pub mod circuit;
 pub mod health;
 pub mod health_registry;
 mod hedge;
+pub mod keys;
 mod latency;
 pub mod retry_budget;
 pub mod settings;

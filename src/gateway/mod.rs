@@ -105,7 +105,7 @@ pub fn completions(
     limiter: Arc<Limiter>,
 ) -> Result<Completions, String> {
     let Config { upstreams, models, stream, fallback, limits, .. } = config;
-    let clients = ModelClients::new(upstreams, models, stream)?;
+    let clients = ModelClients::new(upstreams, models, stream, fallback.cool_down)?;
     let failover = Failover::new(upstreams, models, fallback, health);
     Ok(Completions::new(clients, failover, router, (limiter, limits.clone())))
 }

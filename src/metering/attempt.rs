@@ -24,6 +24,7 @@ pub struct Attempt {
     /// Its upstream has still to say something.
     waiting: bool,
     stage: Stage,
+    upstream_request_id: Option<Box<str>>,
     tally: Tally,
     settled: bool,
 }
@@ -55,6 +56,7 @@ impl Attempt {
             asked,
             waiting: true,
             stage: Stage::Connecting,
+            upstream_request_id: None,
             tally: Tally::new(prompt_tokens),
             settled: false,
         }
@@ -73,6 +75,14 @@ impl Attempt {
     /// A head of success has come.
     pub fn answered(&mut self) {
         self.stage = Stage::Answered;
+    }
+
+    /// Sets the upstream's own id of the request.
+    pub fn upstream_request_id(&mut self, id: String) {
+        if self.purpose == Purpose::Answer {
+            self.meter.record().upstream_request_id(self.number, &id);
+        }
+        self.upstream_request_id = Some(id.into());
     }
 
     /// What ended it. Without a word of this it was cancelled.
@@ -101,6 +111,9 @@ impl Attempt {
         let mut record = self.meter.record();
         if self.purpose == Purpose::Answer {
             record.answers(self.number, &self.who);
+            if let Some(id) = &self.upstream_request_id {
+                record.upstream_request_id(self.number, id);
+            }
         }
         if std::mem::replace(&mut self.waiting, false) {
             record.wait_ended(now);

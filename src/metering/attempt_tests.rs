@@ -26,6 +26,7 @@ fn model(name: &str, dollars: &str) -> Model {
         input_price: Price::parse(dollars).ok(),
         output_price: Price::parse(dollars).ok(),
         cached_input_price: None,
+        cache_write_price: None,
         reasoning_price: None,
         context: None,
         fallback: Fallback::List(vec![]),
@@ -106,7 +107,7 @@ async fn an_attempt_is_billed_once_and_by_the_upstreams_own_count() {
     let mut attempt = begin(&meter, "a", Purpose::Answer);
     attempt.sent();
     attempt.answered();
-    let usage = Usage { prompt: 7, completion: 5, cached: 3, reasoning: 2 };
+    let usage = Usage { prompt: 7, completion: 5, cached: 3, cache_write: 1, reasoning: 2 };
     attempt.tally_mut().add(&Meaning { usage: Some(usage), ..output(400) });
     attempt.settle();
     attempt.settle();

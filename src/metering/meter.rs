@@ -3,6 +3,7 @@
 //!
 //! Dropping a meter unsettled means that the client has left: the connection was dropped with the response in it.
 
+mod answering;
 mod publish;
 
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use http::{HeaderValue, StatusCode};
 use prometheus::Histogram;
 use tokio::time::Instant;
 
+use self::answering::Answering;
 use crate::auth::caller::Caller;
 use crate::limits::fields::Fields;
 use crate::limits::limiter::Grant;
@@ -68,15 +70,6 @@ pub struct Record {
     limits: Option<Box<Fields>>,
     /// How it ended, and when.
     ending: Option<(Outcome, Instant)>,
-}
-
-/// Who answers, as far as one can know, and when its output was taken.
-struct Answering {
-    /// Which of the attempts it is.
-    number: u32,
-    who: Arc<Target>,
-    first_output: Option<Instant>,
-    last_output: Option<Instant>,
 }
 
 /// How long upstreams were waited for, one or several at a time.
@@ -200,7 +193,7 @@ impl Record {
     pub fn reuses(&mut self, model: &Model, upstream: &str) {
         let who = Arc::new(Target::new(model.clone(), upstream));
         let cause = if self.cached == Cached::Joined { Cause::Joining } else { Cause::Cache };
-        self.answering = Some(Answering { number: 0, who: Arc::clone(&who), first_output: None, last_output: None });
+        self.answering = Some(Answering::new(0, Arc::clone(&who)));
         self.reuse = Some(Box::new(Reuse { cause, who, tokens: None }));
     }
 
@@ -256,7 +249,14 @@ impl Record {
     pub(super) fn answers(&mut self, number: u32, who: &Arc<Target>) {
         let settled = |answering: &Answering| answering.number == number || answering.first_output.is_some();
         if !self.answering.as_ref().is_some_and(settled) {
-            self.answering = Some(Answering { number, who: Arc::clone(who), first_output: None, last_output: None });
+            self.answering = Some(Answering::new(number, Arc::clone(who)));
+        }
+    }
+
+    /// Sets the upstream's own id of the request, if this attempt is the one that answers.
+    pub(super) fn upstream_request_id(&mut self, number: u32, id: &str) {
+        if let Some(answering) = self.answering.as_mut().filter(|answering| answering.number == number) {
+            answering.upstream_request_id = Some(id.into());
         }
     }
 

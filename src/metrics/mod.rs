@@ -15,6 +15,8 @@ use prometheus::{
     TextEncoder,
 };
 
+use tokio::runtime::Handle;
+
 use crate::descriptors;
 use declare::metrics;
 
@@ -118,6 +120,8 @@ metrics! {
         "1 while the public listener accepts connections";
     task_restarts: IntCounterVec = "tokenway_task_restarts_total" {task},
         "Restarts of tasks that live as long as the process: accept, admin, playground, sweep, certificates, redis, logouts, leases";
+    tasks: IntGauge = "tokenway_tasks",
+        "Running tasks, such as one for each connection";
     log_lines_dropped: IntCounter = "tokenway_log_lines_dropped_total",
         "Log lines that were discarded, because stderr took none or could not be written";
     panics: IntCounter = "tokenway_panics_total",
@@ -146,6 +150,8 @@ impl Metrics {
         let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.max_descriptors.set(gauge(descriptors::limit()));
         self.open_descriptors.set(descriptors::open().map_or(0, gauge));
+        let tasks = Handle::try_current().map_or(0, |runtime| runtime.metrics().num_alive_tasks());
+        self.tasks.set(gauge(tasks as u64));
         let mut out = Vec::new();
         // writing to a Vec cannot fail, and the names were checked at registration
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);

@@ -41,6 +41,8 @@ pub struct Model {
     pub output_price: Option<Price>,
     /// US dollars per million prompt tokens from the upstream's own cache; `None` = the normal price.
     pub cached_input_price: Option<Price>,
+    /// US dollars per million prompt tokens that the upstream writes into its own cache; `None` = the normal price.
+    pub cache_write_price: Option<Price>,
     /// US dollars per million completion tokens that are reasoning; `None` = the normal price.
     pub reasoning_price: Option<Price>,
     /// Context window in tokens.
@@ -53,8 +55,13 @@ impl Model {
     /// Returns its prices, or `None` if none are configured.
     pub fn prices(&self) -> Option<Prices> {
         let (input, output) = (self.input_price?, self.output_price?);
-        let cached_input = self.cached_input_price.unwrap_or(input);
-        Some(Prices { input, cached_input, output, reasoning: self.reasoning_price.unwrap_or(output) })
+        Some(Prices {
+            input,
+            cached_input: self.cached_input_price.unwrap_or(input),
+            cache_write: self.cache_write_price.unwrap_or(input),
+            output,
+            reasoning: self.reasoning_price.unwrap_or(output),
+        })
     }
 }
 
@@ -148,6 +155,7 @@ mod tests {
             input_price: Price::parse(price).ok(),
             output_price: Price::parse(price).ok(),
             cached_input_price: None,
+            cache_write_price: None,
             reasoning_price: None,
             context: None,
             fallback,

@@ -22,6 +22,8 @@ settings::section! {
         output_price: Option<Price>, example 1.10;
         /// The price for prompt tokens from the provider's prompt cache. Default: input_price.
         cached_input_price: Option<Price>, commented 0.07;
+        /// The price for prompt tokens that the provider writes into its prompt cache. Default: input_price.
+        cache_write_price: Option<Price>, commented 0.34;
         /// The price for completion tokens that are reasoning. Default: output_price.
         reasoning_price: Option<Price>, commented 1.10;
         /// The context window in tokens.
@@ -87,6 +89,7 @@ pub fn resolve(models: &Field<Vec<Written>>, upstreams: &Names<'_>, resolver: &m
             input_price: model.input_price.value,
             output_price: model.output_price.value,
             cached_input_price: model.cached_input_price.value,
+            cache_write_price: model.cache_write_price.value,
             reasoning_price: model.reasoning_price.value,
             context: model.context.value,
             fallback: fallback(i, model, &names, resolver),
@@ -117,7 +120,7 @@ fn check_prices(model: &Written, resolver: &mut Resolver<'_>) {
             resolver.report(&missing.place, mistake);
         }
     }
-    for part in [&model.cached_input_price, &model.reasoning_price] {
+    for part in [&model.cached_input_price, &model.cache_write_price, &model.reasoning_price] {
         if part.is_written() && !(input.is_written() && output.is_written()) {
             let mistake = Mistake::new("is written without the two prices", "write input_price and output_price");
             resolver.report(&part.place, mistake);

@@ -128,6 +128,7 @@ mod tests {
             input_price: None,
             output_price: None,
             cached_input_price: None,
+            cache_write_price: None,
             reasoning_price: None,
             context,
             fallback: Fallback::List(Vec::new()),

@@ -111,6 +111,7 @@ mod tests {
             input_price: price,
             output_price: price,
             cached_input_price: None,
+            cache_write_price: None,
             reasoning_price: None,
             context: None,
             fallback: Fallback::Cheaper,

@@ -130,6 +130,7 @@ impl Tally {
                 count: Count {
                     input: usage.prompt,
                     cached: usage.cached,
+                    cache_write: usage.cache_write,
                     output: usage.completion,
                     reasoning: usage.reasoning,
                 },

@@ -190,7 +190,7 @@ mod tests {
 
     fn prices(input: &str, output: &str) -> Prices {
         let (input, output) = (Price::parse(input).unwrap(), Price::parse(output).unwrap());
-        Prices { input, cached_input: input, output, reasoning: output }
+        Prices { input, cached_input: input, cache_write: input, output, reasoning: output }
     }
 
     fn share(text: &str) -> Share {

@@ -104,9 +104,11 @@ impl Completions {
     pub(super) async fn open(self: Arc<Self>, mut plan: Plan, meter: Meter) -> Result<Opened, Failure> {
         plan.candidates.retain(|id| plan.caller.may_use(&self.models().get(*id).name));
         let candidates = self.bounds(&plan, &meter, true);
-        let ask = |id| -> Asking<'_, Opened> { Box::pin(self.clients.stream(id, &plan, &meter)) };
-        let (mut opened, mut permit) = self.failover.run(&candidates, ask).await?;
-        permit.first_output();
+        // with hedging, an earlier attempt may still be running
+        let last =
+            plan.candidates.last().filter(|_| plan.candidates.len() == 1 || self.failover.rules().hedge.is_none());
+        let ask = |id| -> Asking<'_, Opened> { Box::pin(self.clients.stream(id, &plan, &meter, last == Some(&id))) };
+        let (mut opened, permit) = self.failover.run(&candidates, ask).await?;
         opened.feed.judge_by(permit);
         Ok(opened)
     }

@@ -33,6 +33,8 @@ impl Flags {
     pub const UNENDED: Self = Self(1 << 4);
     /// The event proves that the stream is complete, and is the last one: `[DONE]`, in chat.
     pub const DONE: Self = Self(1 << 5);
+    /// The event reports the progress of the prompt.
+    pub const PROGRESS: Self = Self(1 << 6);
 
     /// Returns the bits of these flags.
     pub const fn bits(self) -> u8 {

@@ -126,8 +126,16 @@ impl Feed {
         &mut self.attempt
     }
 
-    /// Sets the permit: from now on, a failure is reported to the circuit breaker.
-    pub fn judge_by(&mut self, permit: AttemptPermit) {
+    /// Whether the answer has begun: it has output, or has ended properly without any.
+    pub fn is_answering(&self) -> bool {
+        self.tally().output_events > 0 || self.tally().finished
+    }
+
+    /// Sets the permit: from now on, the first output and a failure are reported to the circuit breaker.
+    pub fn judge_by(&mut self, mut permit: AttemptPermit) {
+        if self.is_answering() {
+            permit.first_output();
+        }
         self.permit = Some(permit);
     }
 
@@ -241,6 +249,13 @@ impl Feed {
             }
         }
         if self.tally().output_events > outputs {
+            // a stream that a report of progress has opened
+            if outputs == 0
+                && let Some(permit) = &mut self.permit
+            {
+                permit.first_output();
+                self.attempt.first_output_came();
+            }
             // the next event may be of this size, too, and be followed by as much
             self.allowance = self.max_event.saturating_mul(2);
             return;
@@ -271,6 +286,7 @@ impl Feed {
                 has_data
                     | Flags::OUTPUT.when(meaning.output)
                     | Flags::USAGE_ONLY.when(meaning.usage_only)
+                    | Flags::PROGRESS.when(meaning.progress)
                     | Flags::DONE.when(meaning.terminal),
             ),
         }

@@ -5,6 +5,7 @@
 pub mod body;
 mod classification;
 pub mod completions;
+mod conversion;
 pub mod upstream_source;
 pub mod deadlines;
 pub mod event;

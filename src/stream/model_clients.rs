@@ -2,12 +2,16 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use http::HeaderValue;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::conversion;
+use crate::failover::circuit::CoolDown;
+use crate::failover::keys::KeyPool;
 use crate::metering::attempt::Attempt;
 use crate::metering::meter::Meter;
 use crate::models::{Model, ModelId, Table, Target};
@@ -17,23 +21,34 @@ use crate::spend::tally::Most;
 use crate::stream::event::Flags;
 use crate::stream::feed::{Feed, Opened};
 use crate::stream::settings::Stream;
-use crate::upstream::client::{AnswerBody, Call, Client};
+use crate::upstream::client::{AnswerBody, Call, Client, Format, Step};
 use crate::upstream::failure::Failure;
 use crate::upstream::settings::Upstream;
 use families::answer::Answer;
 use families::family::Family;
+use families::refusal::Refusal;
 
 /// The most bytes of an answer that is not streamed.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
 /// The clients of all models.
 pub struct ModelClients {
-    /// The clients, indexed by [`crate::models::UpstreamId`], in the order of the configuration.
-    clients: Vec<Arc<Client>>,
+    /// Indexed by [`crate::models::UpstreamId`], in the order of the configuration.
+    providers: Vec<Provider>,
     /// The targets, indexed by [`ModelId`], in the order of the table.
     targets: Vec<Arc<Target>>,
+    /// Which models have refused to be asked for usage, indexed by [`ModelId`].
+    refuses_usage: Vec<AtomicBool>,
     models: Table,
     rules: Stream,
+}
+
+/// One upstream.
+struct Provider {
+    client: Arc<Client>,
+    keys: KeyPool,
+    /// Streams are asked for their usage.
+    stream_usage: bool,
 }
 
 /// A completion that was not streamed.
@@ -51,14 +66,17 @@ impl ModelClients {
     ///
     /// # Errors
     /// Names the upstream that cannot be used, and the reason.
-    pub fn new(upstreams: &[Upstream], models: &Table, rules: &Stream) -> Result<Self, String> {
-        let client = |upstream: &Upstream| {
-            Client::new(upstream).map(Arc::new).map_err(|error| format!("upstream `{}`: {error}", upstream.name))
+    pub fn new(upstreams: &[Upstream], models: &Table, rules: &Stream, cool_down: CoolDown) -> Result<Self, String> {
+        let provider = |upstream: &Upstream| {
+            let client = Client::new(upstream).map_err(|error| format!("upstream `{}`: {error}", upstream.name))?;
+            let keys = KeyPool::new(upstream.api_keys.len(), cool_down);
+            Ok(Provider { client: Arc::new(client), keys, stream_usage: upstream.stream_usage })
         };
-        let clients: Vec<_> = upstreams.iter().map(client).collect::<Result<_, _>>()?;
-        let target = |model: &Model| Arc::new(Target::new(model.clone(), clients[model.upstream.0].name()));
+        let providers: Vec<Provider> = upstreams.iter().map(provider).collect::<Result<_, String>>()?;
+        let target = |model: &Model| Arc::new(Target::new(model.clone(), providers[model.upstream.0].client.name()));
         let targets = models.models().iter().map(target).collect();
-        Ok(Self { clients, targets, models: models.clone(), rules: rules.clone() })
+        let refuses_usage = models.models().iter().map(|_| AtomicBool::default()).collect();
+        Ok(Self { providers, targets, refuses_usage, models: models.clone(), rules: rules.clone() })
     }
 
     /// Returns the bounds of each stream.
@@ -68,20 +86,28 @@ impl ModelClients {
 
     /// Closes connections whose idle timeout is over.
     pub fn sweep(&self, now: Instant) {
-        self.clients.iter().for_each(|client| client.sweep(now));
+        self.providers.iter().for_each(|provider| provider.client.sweep(now));
     }
 
-    /// Opens a stream, up to its first output.
+    /// Opens a stream, up to its first output. If it is the only attempt that is left (`is_last`), a report of progress, which
+    /// the client has asked for, opens it as well.
     ///
     /// # Errors
     /// The reason why there is no output.
-    pub async fn stream(&self, id: ModelId, plan: &Plan, meter: &Meter) -> Result<Opened, Failure> {
+    pub async fn stream(&self, id: ModelId, plan: &Plan, meter: &Meter, is_last: bool) -> Result<Opened, Failure> {
         let mut attempt = self.begin(id, plan, meter);
         let began = attempt.began();
-        let body = self.send(id, plan, &mut attempt).await?;
+        let mut body = self.send(id, plan, &mut attempt).await?;
+        if body.format == Format::Json {
+            // boxed, because it is rare and each request would carry its state
+            let events = Box::pin(self.take_events(&mut body, plan.request.family())).await;
+            body.replace(events.inspect_err(|failure| attempt.failed(failure))?);
+        }
         let feed = Box::new(Feed::new(body, self.rules.max_event, &plan.request, attempt));
-        let mut opened = first_output(feed, began, &self.rules).await?;
-        opened.feed.attempt_mut().first_output_came();
+        let mut opened = first_output(feed, began, &self.rules, is_last).await?;
+        if opened.feed.is_answering() {
+            opened.feed.attempt_mut().first_output_came();
+        }
         Ok(opened)
     }
 
@@ -92,7 +118,7 @@ impl ModelClients {
     pub async fn whole(&self, id: ModelId, plan: &Plan, meter: &Meter) -> Result<Whole, Failure> {
         let mut attempt = self.begin(id, plan, meter);
         let mut body = self.send(id, plan, &mut attempt).await?;
-        let whole = take_whole(&mut body, self.rules.idle_timeout, plan.request.family()).await;
+        let whole = self.take_whole(&mut body, plan.request.family()).await;
         let (bytes, answer) = whole.inspect_err(|failure| attempt.failed(failure))?;
         let tally = attempt.tally_mut();
         tally.report(answer.usage);
@@ -111,32 +137,147 @@ impl ModelClients {
 
     /// Sends the request and waits for the head of the answer, within a timeout.
     async fn send(&self, id: ModelId, plan: &Plan, attempt: &mut Attempt) -> Result<AnswerBody, Failure> {
-        let (model, streaming) = (self.models.get(id), plan.request.stream());
-        let call = Call {
-            path: plan.request.family().upstream_path(),
-            body: plan.request.to_upstream(&model.upstream_model),
-            streaming,
-            request_id: plan.request_id.clone(),
-            idempotency_key: plan.idempotency_key.as_ref().and_then(|key| key.for_model(&model.name)),
-        };
-        let (patience, silent) = match streaming {
+        let (patience, silent) = match plan.request.stream() {
             true => (self.rules.first_event_timeout, Failure::SilentBeforeFirstEvent),
             // a whole answer has no events: the upstream is silent until it is complete
             false => (self.rules.whole_timeout, Failure::SilentBeforeWhole),
         };
         let answer = {
             // pinned here: `timeout` would move it, and it has several kilobytes
-            let sending = pin!(self.clients[model.upstream.0].send(&call, || attempt.sent()));
+            let sending = pin!(self.send_until_accepted(id, plan, attempt));
             timeout(patience, sending).await
         };
         let body = answer.unwrap_or(Err(silent)).inspect_err(|failure| attempt.failed(failure))?;
         attempt.answered();
         Ok(body)
     }
+
+    /// Sends the request. If the upstream refuses its API key, or what the gateway has added, it is sent again with another
+    /// key, or without the addition.
+    async fn send_until_accepted(
+        &self,
+        id: ModelId,
+        plan: &Plan,
+        attempt: &mut Attempt,
+    ) -> Result<AnswerBody, Failure> {
+        let (model, request) = (self.models.get(id), &plan.request);
+        let provider = &self.providers[model.upstream.0];
+        let mut turn = provider.keys.begin();
+        let may_add = provider.stream_usage && !self.refuses_usage[id.0].load(Relaxed);
+        let mut adds_usage = may_add && request.adds_usage();
+        let mut call = Call {
+            path: request.family().upstream_path(),
+            body: request.to_upstream(&model.upstream_model, adds_usage),
+            streaming: request.stream(),
+            request_id: plan.request_id.clone(),
+            idempotency_key: plan.idempotency_key.as_ref().and_then(|key| key.for_model(&model.name)),
+            api_key: turn.key(),
+            added: if adds_usage { request.family().usage_members() } else { &[] },
+        };
+        loop {
+            let step = |step| match step {
+                Step::Sent => attempt.sent(),
+                Step::Head(id) => id.into_iter().for_each(|id| attempt.upstream_request_id(id)),
+            };
+            let refusal = match provider.client.send(&call, step).await {
+                Err(Failure::Refused(refusal)) => refusal,
+                answer => {
+                    if answer.is_ok() {
+                        turn.accepted();
+                        // a body that still names it was not the reason for the refusal
+                        let is_taken_back = may_add && request.adds_usage() && !adds_usage;
+                        self.refuses_usage[id.0].fetch_or(is_taken_back, Relaxed);
+                    }
+                    return answer;
+                }
+            };
+            if refusal.refuses_addition {
+                turn.accepted();
+                adds_usage = false;
+                call.added = &[];
+                call.body = request.to_upstream(&model.upstream_model, false);
+                tracing::info!(
+                    request_id = plan.request_id.to_str().unwrap_or_default(),
+                    model = model.name,
+                    upstream = provider.client.name(),
+                    "the upstream refuses stream_options: it is asked without them"
+                );
+                continue;
+            }
+            let refused = turn.key();
+            if !turn.refused(&refusal) {
+                return Err(Failure::Refused(refusal));
+            }
+            call.api_key = turn.key();
+            tracing::warn!(
+                request_id = plan.request_id.to_str().unwrap_or_default(),
+                upstream = provider.client.name(),
+                key = refused + 1,
+                reason = refusal.fault.as_str(),
+                "an API key is refused and rests: the request goes on with the next key"
+            );
+        }
+    }
+
+    /// Reads a whole answer that came instead of a stream, and returns its events.
+    async fn take_events(&self, body: &mut AnswerBody, family: &'static dyn Family) -> Result<Bytes, Failure> {
+        let bytes = self.collect(body).await?;
+        let events = offload::run(bytes.len(), move || conversion::to_events(family, &bytes)).await;
+        // a panic is a defect of the gateway, but only of this attempt: another model can still answer
+        events.unwrap_or(Err(Failure::BadBody("it cannot be read"))).map_err(|failure| with_wait(failure, body))
+    }
+
+    /// Reads an answer that is not streamed to its end, and parses it. An upstream may stream it nevertheless.
+    async fn take_whole(&self, body: &mut AnswerBody, family: &'static dyn Family) -> Result<(Bytes, Answer), Failure> {
+        let bytes = self.collect(body).await?;
+        let (format, length, max_event) = (body.format, bytes.len(), self.rules.max_event);
+        let read = move || match format {
+            Format::Json => family.read_answer(&bytes).map(|answer| (bytes, answer)).map_err(Failure::from),
+            Format::Events => conversion::to_whole(family, bytes, max_event),
+        };
+        let answer = offload::run(length, read).await;
+        answer.unwrap_or(Err(Failure::BadBody("it cannot be read"))).map_err(|failure| with_wait(failure, body))
+    }
+
+    /// Reads a body to its end. Some upstreams send white space while they work: the first other byte may take as long as a
+    /// head.
+    async fn collect(&self, body: &mut AnswerBody) -> Result<Bytes, Failure> {
+        let mut whole = Vec::new();
+        let mut patience = self.rules.whole_timeout;
+        loop {
+            let next = timeout(patience, body.next()).await;
+            match next.map_err(|_| Failure::SilentBetweenEvents)? {
+                Some(bytes) => whole.extend_from_slice(&bytes?),
+                None => return Ok(whole.into()),
+            }
+            if whole.len() > MAX_ANSWER {
+                return Err(Failure::BadBody("it is too large"));
+            }
+            if !whole.trim_ascii_start().is_empty() {
+                patience = self.rules.idle_timeout;
+            }
+        }
+    }
 }
 
-/// Holds events back until the first output, or until a completion without output has ended properly.
-async fn first_output(mut feed: Box<Feed>, mut silent_since: Instant, rules: &Stream) -> Result<Opened, Failure> {
+/// Returns the failure with the time to wait that the head of the answer names.
+fn with_wait(failure: Failure, body: &AnswerBody) -> Failure {
+    match (failure, body.retry_after) {
+        (Failure::InBody(fault), retry_after @ Some(_)) => {
+            Failure::Refused(Refusal { retry_after, ..Refusal::from(fault) })
+        }
+        (failure, _) => failure,
+    }
+}
+
+/// Holds events back until the first output, or until a completion without output has ended properly. If `is_last`, a report
+/// of progress is enough.
+async fn first_output(
+    mut feed: Box<Feed>,
+    mut silent_since: Instant,
+    rules: &Stream,
+    is_last: bool,
+) -> Result<Opened, Failure> {
     let mut held = Vec::new();
     loop {
         let (patience, silent) = match held.is_empty() {
@@ -155,38 +296,11 @@ async fn first_output(mut feed: Box<Feed>, mut silent_since: Instant, rules: &St
         let Some(batch) = next else {
             return if feed.tally().finished { Ok(Opened::new(held, feed)) } else { Err(Failure::Empty) };
         };
-        let output = batch.flags.has(Flags::OUTPUT);
+        let output = batch.flags.has(Flags::OUTPUT) || is_last && batch.flags.has(Flags::PROGRESS);
         held.push(batch);
         if output || feed.is_done() && feed.tally().finished {
             return Ok(Opened::new(held, feed));
         }
         silent_since = feed.heard();
-    }
-}
-
-/// Reads an answer that is not streamed to its end, and parses it.
-async fn take_whole(
-    body: &mut AnswerBody,
-    patience: Duration,
-    family: &'static dyn Family,
-) -> Result<(Bytes, Answer), Failure> {
-    let bytes = collect(body, patience).await?;
-    let input = bytes.clone();
-    let answer = offload::run(bytes.len(), move || family.read_answer(&input)).await;
-    // a panic is a defect of the gateway, but only of this attempt: another model can still answer
-    let answer = answer.map_err(|_| Failure::BadBody("it cannot be read"))??;
-    Ok((bytes, answer))
-}
-
-async fn collect(body: &mut AnswerBody, patience: Duration) -> Result<Bytes, Failure> {
-    let mut whole = Vec::new();
-    loop {
-        match timeout(patience, body.next()).await.map_err(|_| Failure::SilentBetweenEvents)? {
-            Some(bytes) => whole.extend_from_slice(&bytes?),
-            None => return Ok(whole.into()),
-        }
-        if whole.len() > MAX_ANSWER {
-            return Err(Failure::BadBody("it is too large"));
-        }
     }
 }

@@ -62,6 +62,8 @@ struct Core {
     /// Events that are sent before anything else.
     held: VecDeque<Batch>,
     broken: Option<Box<Broken>>,
+    /// An event with an `id` or a `retry` field was sent.
+    numbered: bool,
     sink: Sink,
     meter: Meter,
     deadlines: Deadlines,
@@ -88,11 +90,21 @@ impl UpstreamSource {
         let (phase, held) = match start {
             Start::Opened(Opened { held, feed }) => (Phase::Reading(feed), held.into()),
             Start::Opening(opening, _) => {
-                let first = streams.rules.heartbeat.filter(|_| sink == Sink::Body).map(|_| heartbeat(family));
+                let first = streams.rules.heartbeat.filter(|_| sink == Sink::Body).map(|_| heartbeat(family, false));
                 (Phase::Opening(opening), first.into_iter().collect())
             }
         };
-        let core = Core { family, phase, held, broken: None, sink, meter, deadlines, waker: Waker::noop().clone() };
+        let core = Core {
+            family,
+            phase,
+            held,
+            broken: None,
+            numbered: false,
+            sink,
+            meter,
+            deadlines,
+            waker: Waker::noop().clone(),
+        };
         let core = Arc::new(Mutex::new(core));
         let weak: Weak<Mutex<Core>> = Arc::downgrade(&core);
         Self { _ticket: streams.open.enter(weak), core }
@@ -121,8 +133,8 @@ impl Source for UpstreamSource {
     }
 }
 
-fn heartbeat(family: &dyn Family) -> Batch {
-    Batch::own(Bytes::from_static(family.heartbeat(false)), Flags::default())
+fn heartbeat(family: &dyn Family, numbered: bool) -> Batch {
+    Batch::own(Bytes::from_static(family.heartbeat(numbered)), Flags::default())
 }
 
 fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
@@ -183,6 +195,7 @@ impl Core {
         if self.sink == Sink::Body {
             self.join(&mut batch);
         }
+        self.numbered |= batch.flags.has(Flags::ID_OR_RETRY);
         let now = Instant::now();
         self.deadlines.sent(now);
         if let Some(complete) = batch.complete {
@@ -218,7 +231,7 @@ impl Core {
         };
         let may_write = || feed.as_ref().is_none_or(|feed| feed.is_between_events());
         let failure = match self.deadlines.poll(cx, feed.as_ref().map(|feed| feed.heard()), may_write) {
-            Poll::Ready(Due::Heartbeat) => return Poll::Ready(Next::Events(heartbeat(self.family))),
+            Poll::Ready(Due::Heartbeat) => return Poll::Ready(Next::Events(heartbeat(self.family, self.numbered))),
             Poll::Ready(Due::Idle) => Failure::SilentBetweenEvents,
             Poll::Ready(Due::End) => Failure::TooLong,
             Poll::Pending => {

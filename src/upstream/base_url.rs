@@ -45,7 +45,8 @@ impl BaseUrl {
             return Err(Mistake::new("holds credentials", mend));
         }
         if uri.query().is_some() {
-            let mend = "remove everything from the `?` on; a key goes into api_key_env or api_key_file";
+            let mend =
+                "write its parameters as query = { name = \"value\" }; a key goes into api_key_env or api_key_file";
             return Err(Mistake::new("has a query", mend));
         }
         let prefix = uri.path().trim_end_matches('/');

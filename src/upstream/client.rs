@@ -13,6 +13,8 @@ use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
+pub use super::announcement::Format;
+use super::announcement::{self, request_id, retry_after};
 use super::body::ResponseBody;
 use super::connect::{Connect, authority};
 use super::connection::Connection;
@@ -41,9 +43,23 @@ pub struct Client {
 pub struct AnswerBody {
     /// The answer's `vary`, to be merged into the gateway's own.
     pub vary: Option<HeaderValue>,
+    /// The format of the body.
+    pub format: Format,
+    /// The time to wait, if the body is an error.
+    pub retry_after: Option<Duration>,
+    /// Bytes that replace the body: see [`AnswerBody::replace`].
+    replacement: Option<Bytes>,
     /// `None` after a failure, or when the connection is back in the pool.
     body: Option<ResponseBody>,
     client: Arc<Client>,
+}
+
+/// How far a call is.
+pub enum Step {
+    /// There is a connection, and the request is sent: from now on the upstream may be working.
+    Sent,
+    /// The head of the answer has come, with the upstream's own id of the request, if it has one.
+    Head(Option<String>),
 }
 
 impl Client {
@@ -55,11 +71,7 @@ impl Client {
         Ok(Self {
             name: upstream.name.clone(),
             connect: Connect::new(upstream)?,
-            request_head: RequestHead::new(
-                &upstream.base.prefix,
-                &authority(&upstream.base),
-                upstream.api_key.as_ref(),
-            )?,
+            request_head: RequestHead::new(upstream, &authority(&upstream.base))?,
             pool: Pool::new(upstream.keep_alive),
         })
     }
@@ -69,14 +81,13 @@ impl Client {
         &self.name
     }
 
-    /// Sends a call and checks the head of its answer. `begun` is called as soon as there is a connection: from then on the
-    /// upstream may be working.
+    /// Sends a call and checks the head of its answer. `step` is called at each step.
     ///
     /// A request is sent again only if no byte of it was sent on an idle connection.
     ///
     /// # Errors
     /// There is no connection, no answer, or no usable answer.
-    pub async fn send(self: &Arc<Self>, call: &Call, mut begun: impl FnMut()) -> Result<AnswerBody, Failure> {
+    pub async fn send(self: &Arc<Self>, call: &Call, mut step: impl FnMut(Step)) -> Result<AnswerBody, Failure> {
         let request_head = self.request_head.write(call);
         loop {
             let idle = self.pool.take();
@@ -85,21 +96,35 @@ impl Client {
                 Some(connection) => connection,
                 None => Connection { transport: self.connect.open().await? },
             };
-            begun();
+            step(Step::Sent);
             match connection.exchange(&request_head, &call.body).await {
-                Ok((head, body)) => return self.check(&head, body, call.streaming).await,
+                Ok((head, body)) => {
+                    step(Step::Head(request_id(&head)));
+                    return self.check(&head, body, call.added).await;
+                }
                 Err(Unanswered::Unsent) if !is_new => {}
                 Err(_) => return Err(Failure::Broken),
             }
         }
     }
 
-    async fn check(self: &Arc<Self>, head: &Head, body: ResponseBody, streaming: bool) -> Result<AnswerBody, Failure> {
-        let body = AnswerBody { vary: joined(head, &header::VARY), body: Some(body), client: Arc::clone(self) };
+    async fn check(self: &Arc<Self>, head: &Head, body: ResponseBody, added: &[&str]) -> Result<AnswerBody, Failure> {
+        let format = match head.status {
+            StatusCode::OK => announcement::format(head)?,
+            _ => Format::Json,
+        };
+        let body = AnswerBody {
+            vary: joined(head, &header::VARY),
+            format,
+            retry_after: retry_after(head),
+            replacement: None,
+            body: Some(body),
+            client: Arc::clone(self),
+        };
         match head.status {
-            StatusCode::OK => usable(head, streaming).map(|()| body),
+            StatusCode::OK => Ok(body),
             // boxed, because it is rare and each request would carry its state
-            _ => Err(Box::pin(refused(head, body)).await),
+            status => Err(Box::pin(refused(status, body, added)).await),
         }
     }
 
@@ -110,11 +135,10 @@ impl Client {
 }
 
 /// Returns the failure of a status that is not a success.
-async fn refused(head: &Head, body: AnswerBody) -> Failure {
-    let wait = head.first(&header::RETRY_AFTER);
-    let retry_after = wait.and_then(|wait| refusal::asked_for(wait, head.first(&header::DATE)));
+async fn refused(status: StatusCode, body: AnswerBody, added: &[&str]) -> Failure {
+    let retry_after = body.retry_after;
     let text = body.read_rest().await;
-    Failure::Refused(refusal::classify(head.status.as_u16(), retry_after, &text))
+    Failure::Refused(refusal::classify(status.as_u16(), retry_after, &text, added))
 }
 
 /// Returns all lines of a list header as one (RFC 9110 §5.3).
@@ -123,34 +147,12 @@ fn joined(head: &Head, name: &HeaderName) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&lines.join(&b", "[..])).ok().filter(|value| !value.is_empty())
 }
 
-/// Checks that the head announces the requested form: an event stream or JSON, in UTF-8, without a coding.
-fn usable(head: &Head, streaming: bool) -> Result<(), Failure> {
-    let is_identity = |coding: &[u8]| coding.eq_ignore_ascii_case(b"identity");
-    if !head.all(&header::CONTENT_ENCODING).all(is_identity) {
-        return Err(Failure::BadHead("it is compressed, though identity was asked for"));
-    }
-    let mut parts = head.first(&header::CONTENT_TYPE).unwrap_or_default().split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default();
-    let expected = if streaming { "text/event-stream" } else { "application/json" };
-    if !essence.eq_ignore_ascii_case(expected) {
-        return Err(Failure::BadHead(match streaming {
-            true => "its content type is not text/event-stream",
-            false => "its content type is not application/json",
-        }));
-    }
-    let foreign = |parameter: &str| {
-        let charset = parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
-        charset.is_some_and(|(_, value)| !value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8"))
-    };
-    match parts.any(foreign) {
-        true => Err(Failure::BadHead("its charset is not UTF-8")),
-        false => Ok(()),
-    }
-}
-
 impl AnswerBody {
     /// Returns the next bytes, or `None` at the proper end.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+        if let Some(replacement) = self.replacement.take() {
+            return Poll::Ready(Some(Ok(replacement)));
+        }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let next = ready!(body.poll(cx));
         if let Some(Err(_)) = next {
@@ -166,7 +168,7 @@ impl AnswerBody {
 
     /// Whether bytes may still come.
     pub fn is_open(&self) -> bool {
-        self.body.as_ref().is_some_and(|body| !body.is_ended())
+        self.replacement.is_some() || self.body.as_ref().is_some_and(|body| !body.is_ended())
     }
 
     /// Releases the connection for the next request, if the body has ended properly. The reader of the body decides this: a
@@ -177,6 +179,13 @@ impl AnswerBody {
         {
             self.client.pool.return_idle(connection);
         }
+    }
+
+    /// Replaces a body that was read to its end, in another format. The connection is released.
+    pub fn replace(&mut self, body: Bytes) {
+        self.release();
+        self.body = None;
+        self.replacement = Some(body);
     }
 
     /// Reads the rest, within a bound of bytes and time, and releases the connection.

@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn the_message_of_every_failure_is_a_sentence() {
         let refusals = [400, 401, 402, 404, 408, 413, 422, 429, 500, 503].map(|status| {
-            let failure = families::refusal::classify(status, None, b"");
+            let failure = families::refusal::classify(status, None, b"", &[]);
             Failure::Refused(failure)
         });
         let faults = [Fault::ContextLengthExceeded, Fault::ContentPolicy, Fault::Unsupported].map(Failure::InBody);
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn every_failure_that_allows_a_fallback_counts_against_a_breaker_and_429_and_503_have_a_retry_after() {
-        let refused = |status| Failure::Refused(families::refusal::classify(status, None, b""));
+        let refused = |status| Failure::Refused(families::refusal::classify(status, None, b"", &[]));
         let all = [
             connect_error(Cause::Refused),
             connect_error(Cause::NotTls),

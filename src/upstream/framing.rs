@@ -16,6 +16,10 @@ pub(super) fn decoder(head: &Head) -> Result<Decoder, BadHead> {
     let mut codings = head.all(&header::TRANSFER_ENCODING);
     match (codings.next(), codings.next()) {
         (None, _) => Ok(content_length(head)?.map_or(Decoder::UntilClose, Decoder::Length)),
+        // the coding of RFC 2616 §3.6 that changes nothing; RFC 9112 has removed it, and some servers still send it
+        (Some(only), None) if only.eq_ignore_ascii_case(b"identity") => {
+            Ok(content_length(head)?.map_or(Decoder::UntilClose, Decoder::Length))
+        }
         // no other coding was requested (§7), and HTTP/1.0 has none (§6.1)
         (Some(only), None) if head.version == Version::HTTP_11 && only.eq_ignore_ascii_case(b"chunked") => {
             Ok(Decoder::chunked())
@@ -32,9 +36,11 @@ pub(super) fn is_persistent(head: &Head) -> bool {
     // with a length and a coding (§6.3), or either of them without a body (§6.1, RFC 9110 §8.6), another reader of the same
     // bytes may see another end
     let lengths = [header::TRANSFER_ENCODING, header::CONTENT_LENGTH].iter().filter(|name| head.has(name)).count();
+    let is_identity = head.all(&header::TRANSFER_ENCODING).any(|coding| coding.eq_ignore_ascii_case(b"identity"));
     head.version == Version::HTTP_11
         && head.status != StatusCode::SWITCHING_PROTOCOLS
         && lengths == usize::from(!is_bodiless(head.status))
+        && !is_identity
         && !head.all(&header::CONNECTION).any(closes)
 }
 
@@ -91,6 +97,15 @@ mod tests {
     }
 
     #[test]
+    fn the_coding_identity_changes_nothing_and_its_connection_is_not_reused() {
+        assert_eq!(of("transfer-encoding: identity\r\n"), Ok((Decoder::UntilClose, false)));
+        assert_eq!(of("transfer-encoding: Identity\r\nconnection: close\r\n"), Ok((Decoder::UntilClose, false)));
+        assert_eq!(of("transfer-encoding: identity\r\ncontent-length: 5\r\n"), Ok((Decoder::Length(5), false)));
+        assert_eq!(of("transfer-encoding: identity, chunked\r\n"), Err(BadHead));
+        assert_eq!(framing("HTTP/1.0 200 OK", "transfer-encoding: identity\r\n"), Ok((Decoder::UntilClose, false)));
+    }
+
+    #[test]
     fn lengths_that_agree_are_one_and_others_are_an_error() {
         assert_eq!(of("content-length: 5, 5\r\ncontent-length:05\r\n"), Ok((Decoder::Length(5), true)));
         for bad in [
@@ -113,9 +128,14 @@ mod tests {
 
     #[test]
     fn any_coding_but_chunked_alone_is_an_error() {
-        for bad in
-            ["gzip", "gzip, chunked", "chunked, chunked", "chunked\r\ntransfer-encoding: chunked", "identity", ""]
-        {
+        for bad in [
+            "gzip",
+            "gzip, chunked",
+            "chunked, chunked",
+            "chunked\r\ntransfer-encoding: chunked",
+            "identity, identity",
+            "",
+        ] {
             assert_eq!(of(&format!("transfer-encoding: {bad}\r\n")), Err(BadHead), "{bad}");
         }
         assert_eq!(framing("HTTP/1.0 200 OK", "transfer-encoding: chunked\r\n"), Err(BadHead));

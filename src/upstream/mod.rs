@@ -1,5 +1,6 @@
 //! Upstreams: connections, requests, and checked answers.
 
+mod announcement;
 pub mod base_url;
 mod body;
 pub mod client;

@@ -78,7 +78,7 @@ mod tests {
             (204, Code::UpstreamFailure, true),
             (999, Code::UpstreamFailure, true),
         ] {
-            let refusal = classify(status, None, b"<html>sk-secret</html>");
+            let refusal = classify(status, None, b"<html>sk-secret</html>", &[]);
             assert_eq!((reject(&refusal).code, refusal.is_retryable()), (code, retryable), "{status}");
         }
     }
@@ -87,17 +87,17 @@ mod tests {
     fn the_message_names_the_parameter_at_fault() {
         let body = br#"{"error":{"code":"unsupported_parameter","param":"logit_bias","message":"sk-secret"}}"#;
         assert_eq!(
-            reject(&classify(400, None, body)).message,
+            reject(&classify(400, None, body, &[])).message,
             "logit_bias: The upstream does not support this parameter or its value for this model."
         );
         let long = br#"{"error":{"code":"context_length_exceeded","param":"messages"}}"#;
-        assert!(reject(&classify(400, None, long)).message.starts_with("messages: The prompt"));
+        assert!(reject(&classify(400, None, long, &[])).message.starts_with("messages: The prompt"));
     }
 
     #[test]
     fn an_account_without_credit_is_no_rate_limit() {
         let refused =
-            reject(&classify(429, Some(Duration::from_secs(7)), br#"{"error":{"code":"insufficient_quota"}}"#));
+            reject(&classify(429, Some(Duration::from_secs(7)), br#"{"error":{"code":"insufficient_quota"}}"#, &[]));
         assert_eq!((refused.code, refused.retry_after), (Code::UpstreamFailure, None));
     }
 
@@ -106,10 +106,10 @@ mod tests {
         for (said, wait) in [(Some(7), 7), (None, 5)] {
             let said = said.map(Duration::from_secs);
             for status in [429, 503] {
-                assert_eq!(reject(&classify(status, said, b"")).retry_after, Some(Duration::from_secs(wait)));
+                assert_eq!(reject(&classify(status, said, b"", &[])).retry_after, Some(Duration::from_secs(wait)));
             }
             // without a `retry-after` of the upstream, none is reported
-            assert_eq!(classify(500, said, b"").retry_after, said);
+            assert_eq!(classify(500, said, b"", &[]).retry_after, said);
         }
     }
 
@@ -119,7 +119,7 @@ mod tests {
             let body = serde_json::json!({ "message": text, "error": {
                 "message": text, "type": text, "code": text, "param": text, "status": text, &text: text,
             }});
-            let refused = reject(&classify(status, None, body.to_string().as_bytes()));
+            let refused = reject(&classify(status, None, body.to_string().as_bytes(), &[]));
             prop_assert!(!refused.message.contains(&text));
         }
     }

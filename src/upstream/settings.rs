@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{self, HeaderName, HeaderValue};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use settings::{EnvName, Field, Mistake, Resolver, Secret, Strings};
+use settings::{Entries, EnvName, Field, Mistake, Place, Resolver, Secret, Strings};
 
 use super::base_url::BaseUrl;
 use crate::models::names::{Name, Names, check_unique};
@@ -25,6 +26,18 @@ settings::section! {
         api_key_env: Option<EnvName>, example "GLOBAL_API_KEY";
         /// Or a file that contains only the API key.
         api_key_file: Option<PathBuf>, commented "/run/secrets/global";
+        /// Or several environment variables with one API key each. A key that the provider refuses, or limits, rests for
+        /// fallback.cool_down, and the same request goes on with the next key.
+        api_keys_env: Strings = [], commented ["KEY_A", "KEY_B"];
+        /// The header with the API key. Default: authorization, with "Bearer" before the key.
+        api_key_header: Option<String>, commented "api-key";
+        /// Headers that are sent with each request.
+        headers: Entries = {}, commented { "http-referer" = "https://app.example.com" };
+        /// Query parameters that are sent with each request.
+        query: Entries = {}, commented { "api-version" = "2026-05-01" };
+        /// Ask each stream for its usage (stream_options.include_usage). Tokenway stops this by itself for a model that refuses
+        /// it. Without usage, tokens are estimated.
+        stream_usage: bool = true;
         /// A PEM file of certificate authorities, instead of the built-in ones for this upstream. Empty: the built-in ones.
         ca_file: PathBuf = "";
         /// The time limit for TCP and TLS together.
@@ -44,8 +57,16 @@ pub struct Upstream {
     pub name: String,
     /// Its address.
     pub base: BaseUrl,
-    /// The provider's key, sent as `authorization: Bearer`; `None` for a server without keys.
-    pub api_key: Option<Secret>,
+    /// The provider's keys, of which each request sends one; empty for a server without keys.
+    pub api_keys: Vec<Secret>,
+    /// The header with the key. In `authorization`, `Bearer` is before it.
+    pub api_key_header: HeaderName,
+    /// Headers of each request.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Query parameters of each request, not encoded.
+    pub query: Vec<(String, String)>,
+    /// Whether streams are asked for their usage.
+    pub stream_usage: bool,
     /// Trusted certificate authorities instead of the default ones.
     pub roots: Option<Arc<RootCertStore>>,
     /// The timeout of TCP and TLS together.
@@ -73,13 +94,18 @@ pub fn names(upstreams: &Field<Vec<Written>>) -> Names<'_> {
 
 impl Written {
     fn resolve(&self, resolver: &mut Resolver<'_>) -> Upstream {
-        let api_key = self.api_key(resolver);
+        let api_keys = self.api_keys(resolver);
+        let api_key_header = self.api_key_header(resolver);
         self.check_clear_text(resolver);
         Upstream {
             roots: self.roots(resolver),
             name: self.name.value.0.clone(),
             base: self.base_url.value.clone(),
-            api_key,
+            api_keys,
+            headers: self.headers(&api_key_header, resolver),
+            api_key_header,
+            query: self.query.value.0.iter().map(|(name, field)| (name.clone(), field.value.clone())).collect(),
+            stream_usage: self.stream_usage.value,
             connect_timeout: self.connect_timeout.value,
             keep_alive: self.keep_alive.value,
             refuse_members: self.refuse_members.value.iter().map(|name| name.value.clone()).collect(),
@@ -92,7 +118,7 @@ impl Written {
         if url.tls || url.is_loopback() || !url.is_readable() {
             return;
         }
-        if self.api_key_env.is_written() || self.api_key_file.is_written() {
+        if self.key_places().next().is_some() {
             let mistake = Mistake::new("would send the provider's key in clear text", "write https, or remove the key");
             resolver.report(&url.place, mistake);
         } else {
@@ -100,30 +126,77 @@ impl Written {
         }
     }
 
-    fn api_key(&self, resolver: &mut Resolver<'_>) -> Option<Secret> {
-        match (&self.api_key_env.value, &self.api_key_file.value) {
-            (None, None) => None,
-            (Some(name), None) => self.key_from_env(name, resolver),
-            (None, Some(path)) => {
-                let path = Field { value: path.clone(), place: self.api_key_file.place.clone() };
-                key_from_file(&path, resolver)
-            }
-            (Some(_), Some(_)) => {
-                let mistake = Mistake::new("cannot be used together with api_key_env", "keep one of the two");
-                resolver.report(&self.api_key_file.place, mistake);
-                None
-            }
-        }
+    /// Returns the keys that name an API key and are written.
+    fn key_places(&self) -> impl Iterator<Item = &Place> {
+        let written = |is_written, place| Some(place).filter(|_| is_written);
+        [
+            written(self.api_key_env.is_written(), &self.api_key_env.place),
+            written(self.api_key_file.is_written(), &self.api_key_file.place),
+            written(self.api_keys_env.is_written(), &self.api_keys_env.place),
+        ]
+        .into_iter()
+        .flatten()
     }
 
-    fn key_from_env(&self, name: &EnvName, resolver: &mut Resolver<'_>) -> Option<Secret> {
-        let shown = name.shown();
-        let key = match resolver.variable(name) {
-            None => Err(Mistake::new(format!("{shown} is not set"), "set it to the provider's key before starting")),
-            Some(key) => Secret::parse(key.as_bytes())
-                .map_err(|mistake| Mistake { reason: format!("{shown} {}", mistake.reason), ..mistake }),
+    fn api_keys(&self, resolver: &mut Resolver<'_>) -> Vec<Secret> {
+        let mut places = self.key_places();
+        if let (Some(first), Some(second)) = (places.next(), places.next()) {
+            let first = first.key.rsplit('.').next().unwrap_or_default();
+            let reason = format!("cannot be used together with {first}");
+            resolver.report(second, Mistake::new(reason, "keep one of the two"));
+            return Vec::new();
+        }
+        if let Some(name) = &self.api_key_env.value {
+            return key_from_env(name, &self.api_key_env.place, resolver).into_iter().collect();
+        }
+        if let Some(path) = &self.api_key_file.value {
+            let path = Field { value: path.clone(), place: self.api_key_file.place.clone() };
+            return key_from_file(&path, resolver).into_iter().collect();
+        }
+        if self.api_keys_env.is_written() && self.api_keys_env.is_readable() && self.api_keys_env.value.is_empty() {
+            let mistake = Mistake::new("is empty", "name an environment variable for each key, or remove the line");
+            resolver.report(&self.api_keys_env.place, mistake);
+        }
+        let read = |name: &Field<String>| key_from_env(&EnvName(name.value.clone()), &name.place, resolver);
+        self.api_keys_env.value.iter().filter(|name| name.is_readable()).filter_map(read).collect()
+    }
+
+    fn api_key_header(&self, resolver: &mut Resolver<'_>) -> HeaderName {
+        let Some(written) = &self.api_key_header.value else { return header::AUTHORIZATION };
+        let name = HeaderName::try_from(written.as_str()).ok();
+        let fault = match &name {
+            None => Some("is no header name"),
+            Some(name) if OWN_HEADERS.contains(&name.as_str()) => Some("is a header that Tokenway writes itself"),
+            Some(_) => None,
         };
-        key.map_err(|mistake| resolver.report(&self.api_key_env.place, mistake)).ok()
+        if let Some(reason) = fault {
+            let mend = "write the name of the provider's header for keys, such as \"api-key\" or \"x-api-key\"";
+            resolver.report(&self.api_key_header.place, Mistake::new(reason, mend));
+        }
+        name.unwrap_or(header::AUTHORIZATION)
+    }
+
+    fn headers(&self, api_key_header: &HeaderName, resolver: &mut Resolver<'_>) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
+        for (written, field) in &self.headers.value.0 {
+            let mut refuse = |reason: &str, mend: &str| resolver.report(&field.place, Mistake::new(reason, mend));
+            let Ok(name) = HeaderName::try_from(written.as_str()) else {
+                refuse("is no header name", "write a name of letters, digits and hyphens");
+                continue;
+            };
+            if OWN_HEADERS.contains(&name.as_str()) {
+                refuse("is a header that Tokenway writes itself", "remove it");
+            } else if name == *api_key_header || SECRET_HEADERS.contains(&name.as_str()) {
+                refuse("would put a key into the file", "name it with api_key_env, and its header with api_key_header");
+            } else if headers.iter().any(|(other, _)| *other == name) {
+                refuse("is written twice, with other capitals", "keep one of the two");
+            } else if let Ok(value) = HeaderValue::try_from(field.value.as_str()) {
+                headers.push((name, value));
+            } else {
+                refuse("has a value that a header cannot have", "write one line of visible characters");
+            }
+        }
+        headers
     }
 
     fn roots(&self, resolver: &mut Resolver<'_>) -> Option<Arc<RootCertStore>> {
@@ -151,6 +224,40 @@ impl Written {
     }
 }
 
+/// Headers that Tokenway writes itself, or that concern only its connection (RFC 9110 §7.6.1).
+const OWN_HEADERS: [&str; 16] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "idempotency-key",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-request-id",
+];
+
+/// Headers whose values are keys.
+const SECRET_HEADERS: [&str; 6] =
+    ["api-key", "authorization", "cookie", "proxy-authorization", "x-api-key", "x-goog-api-key"];
+
+fn key_from_env(name: &EnvName, place: &Place, resolver: &mut Resolver<'_>) -> Option<Secret> {
+    let shown = name.shown();
+    let key = match resolver.variable(name) {
+        None => Err(Mistake::new(format!("{shown} is not set"), "set it to the provider's key before starting")),
+        Some(key) => Secret::parse(key.as_bytes())
+            .map_err(|mistake| Mistake { reason: format!("{shown} {}", mistake.reason), ..mistake }),
+    };
+    key.map_err(|mistake| resolver.report(place, mistake)).ok()
+}
+
 fn key_from_file(path: &Field<PathBuf>, resolver: &mut Resolver<'_>) -> Option<Secret> {
     let content = resolver.file(path)?;
     resolver.warn_if_world_readable(path);
@@ -159,4 +266,23 @@ fn key_from_file(path: &Field<PathBuf>, resolver: &mut Resolver<'_>) -> Option<S
         resolver.report(&path.place, Mistake { reason, ..mistake });
     });
     key.ok()
+}
+
+impl Default for Upstream {
+    /// Makes an upstream without a name and an address.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            base: BaseUrl::default(),
+            api_keys: Vec::new(),
+            api_key_header: header::AUTHORIZATION,
+            headers: Vec::new(),
+            query: Vec::new(),
+            stream_usage: true,
+            refuse_members: Vec::new(),
+            roots: None,
+            connect_timeout: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(30),
+        }
+    }
 }

@@ -1,5 +1,6 @@
 // Makes a page in a real Chromium call many URLs. Reads one JSON array of calls a line, `[{id, interface, url, init}]`, and writes one
-// JSON object a line: by id, what the page got and what the network says of CORS. Ends with its input.
+// JSON object a line: by id, what the page got and what the network says of CORS; and the console's messages about EventSource, which
+// name no URL. Ends with its input.
 import { createInterface } from 'node:readline';
 import { Chromium } from './chromium.mjs';
 
@@ -12,8 +13,12 @@ try {
   const issues = [];
   page.on('Audits.issueAdded', ({ issue }) => issues.push(issue));
   await page.call('Audits.enable');
+  const console_ = [];
+  page.on('Log.entryAdded', ({ entry }) => console_.push(entry));
+  await page.call('Log.enable');
   for await (const line of createInterface({ input: process.stdin })) {
     page.requests.length = 0;
+    console_.length = 0;
     const outcomes = await page.evaluate(callAll, JSON.parse(line));
     await settled(page);
     for (const { url, failed } of page.requests) {
@@ -26,7 +31,8 @@ try {
       const outcome = outcomes[/\/case\/(\d+)\//.exec(request?.url)?.[1]];
       if (outcome?.raised) outcome.cors ??= corsErrorStatus.corsError;
     }
-    console.log(JSON.stringify(outcomes));
+    const messages = console_.map(({ text, url }) => ({ text, id: Number(/\/case\/(\d+)\//.exec(url)?.[1] ?? 0) }));
+    console.log(JSON.stringify({ outcomes, messages }));
   }
 } finally {
   await browser.close();

@@ -1,4 +1,4 @@
-//! Why a browser blocks a response: the step of the Fetch standard that fails, and Chromium's name for it.
+//! Why a browser blocks a response: the step of the Fetch or HTML standard that fails, and Chromium's name for it.
 
 use std::fmt;
 
@@ -47,7 +47,7 @@ impl Stage {
     }
 }
 
-/// A step of an algorithm of the Fetch standard.
+/// A step of an algorithm of a standard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Step {
     /// The section of the algorithm.
@@ -56,9 +56,20 @@ pub struct Step {
     pub step: &'static str,
 }
 
-/// A section of the standard, or a definition in one.
+/// A standard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Spec {
+    /// The Fetch standard.
+    Fetch,
+    /// The HTML standard.
+    Html,
+}
+
+/// A section of a standard, or a definition in one.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Section {
+    /// The standard.
+    pub spec: Spec,
     /// Its number, such as `4.10`.
     pub number: &'static str,
     /// Its name, such as `CORS check`.
@@ -70,44 +81,75 @@ pub struct Section {
 impl Step {
     /// The URL of the section.
     pub fn url(&self) -> String {
-        format!("https://fetch.spec.whatwg.org/#{}", self.section.anchor)
+        let page = match self.section.spec {
+            Spec::Fetch => "https://fetch.spec.whatwg.org/",
+            Spec::Html => "https://html.spec.whatwg.org/multipage/server-sent-events.html",
+        };
+        format!("{page}#{}", self.section.anchor)
     }
 
     pub(super) const fn main_fetch(step: &'static str) -> Self {
-        Self { section: &Section { number: "4.1", title: "main fetch", anchor: "main-fetch" }, step }
+        Self { section: &Section { spec: Spec::Fetch, number: "4.1", title: "main fetch", anchor: "main-fetch" }, step }
     }
 
     pub(super) const fn http_fetch(step: &'static str) -> Self {
-        Self { section: &Section { number: "4.4", title: "HTTP fetch", anchor: "http-fetch" }, step }
+        Self { section: &Section { spec: Spec::Fetch, number: "4.4", title: "HTTP fetch", anchor: "http-fetch" }, step }
     }
 
     pub(super) const fn redirect(step: &'static str) -> Self {
-        Self { section: &Section { number: "4.5", title: "HTTP-redirect fetch", anchor: "http-redirect-fetch" }, step }
+        Self {
+            section: &Section {
+                spec: Spec::Fetch,
+                number: "4.5",
+                title: "HTTP-redirect fetch",
+                anchor: "http-redirect-fetch",
+            },
+            step,
+        }
     }
 
     pub(super) const fn preflight(step: &'static str) -> Self {
         Self {
-            section: &Section { number: "4.8", title: "CORS-preflight fetch", anchor: "cors-preflight-fetch" },
+            section: &Section {
+                spec: Spec::Fetch,
+                number: "4.8",
+                title: "CORS-preflight fetch",
+                anchor: "cors-preflight-fetch",
+            },
             step,
         }
     }
 
     pub(super) const fn cors_check(step: &'static str) -> Self {
-        Self { section: &Section { number: "4.10", title: "CORS check", anchor: "cors-check" }, step }
+        Self {
+            section: &Section { spec: Spec::Fetch, number: "4.10", title: "CORS check", anchor: "cors-check" },
+            step,
+        }
     }
 
     pub(super) const fn request_constructor(step: &'static str) -> Self {
-        Self { section: &Section { number: "5.4", title: "new Request()", anchor: "dom-request" }, step }
+        Self {
+            section: &Section { spec: Spec::Fetch, number: "5.4", title: "new Request()", anchor: "dom-request" },
+            step,
+        }
     }
 
-    pub(super) const HEADERS_VALIDATE: Self =
-        Self { section: &Section { number: "5.1", title: "validate", anchor: "headers-validate" }, step: "1" };
+    pub(super) const HEADERS_VALIDATE: Self = Self {
+        section: &Section { spec: Spec::Fetch, number: "5.1", title: "validate", anchor: "headers-validate" },
+        step: "1",
+    };
     pub(super) const SAFELISTED_METHOD: Self = Self {
-        section: &Section { number: "2.2.1", title: "CORS-safelisted method", anchor: "cors-safelisted-method" },
+        section: &Section {
+            spec: Spec::Fetch,
+            number: "2.2.1",
+            title: "CORS-safelisted method",
+            anchor: "cors-safelisted-method",
+        },
         step: "",
     };
     pub(super) const SAFELISTED_HEADER: Self = Self {
         section: &Section {
+            spec: Spec::Fetch,
             number: "2.2.2",
             title: "CORS-safelisted request-header",
             anchor: "cors-safelisted-request-header",
@@ -116,19 +158,36 @@ impl Step {
     };
     pub(super) const UNSAFE_NAMES: Self = Self {
         section: &Section {
+            spec: Spec::Fetch,
             number: "2.2.2",
             title: "CORS-unsafe request-header names",
             anchor: "cors-unsafe-request-header-names",
         },
         step: "5",
     };
-    pub(super) const PORT_BLOCKING: Self =
-        Self { section: &Section { number: "2.9", title: "port blocking", anchor: "port-blocking" }, step: "" };
+    /// The response that `EventSource` announces or fails.
+    pub const EVENT_SOURCE: Self = Self {
+        section: &Section {
+            spec: Spec::Html,
+            number: "9.2.3",
+            title: "processing model of EventSource",
+            anchor: "sse-processing-model",
+        },
+        step: "",
+    };
+    pub(super) const PORT_BLOCKING: Self = Self {
+        section: &Section { spec: Spec::Fetch, number: "2.9", title: "port blocking", anchor: "port-blocking" },
+        step: "",
+    };
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fetch §{}, “{}”", self.section.number, self.section.title)?;
+        let spec = match self.section.spec {
+            Spec::Fetch => "Fetch",
+            Spec::Html => "HTML",
+        };
+        write!(f, "{spec} §{}, “{}”", self.section.number, self.section.title)?;
         if self.step.is_empty() { Ok(()) } else { write!(f, ", step {}", self.step) }
     }
 }

@@ -261,8 +261,8 @@ impl SetCookie {
 }
 
 impl Context<'_> {
-    /// Chromium and Firefox treat loopback addresses as secure.
-    fn is_secure(&self) -> bool {
+    /// Whether the URL counts as secure. Chromium and Firefox treat loopback addresses as secure.
+    pub fn is_secure(&self) -> bool {
         self.url.scheme() == "https" || self.browser != Browser::Safari && super::fetch::is_trustworthy(self.url)
     }
 

@@ -2,6 +2,7 @@
 
 use http::{StatusCode, header};
 
+use super::block::{Block, Stage, Step};
 use super::head::ResponseHead;
 use super::mime;
 use super::quirks::Browser;
@@ -24,6 +25,65 @@ pub enum ClosedReason {
     ContentType(Option<String>),
     /// The charset of the content type is not UTF-8. Only Chromium checks it.
     Charset(String),
+}
+
+impl ClosedReason {
+    /// Chromium's message in the console; `None` where it writes none.
+    pub fn console(&self) -> Option<String> {
+        let aborted = |what: &str, value: &str, wanted: &str| {
+            Some(format!(
+                "EventSource's response has a {what} (\"{value}\") that is not {wanted}. Aborting the connection."
+            ))
+        };
+        match self {
+            ClosedReason::Status(status) if status.is_client_error() || status.is_server_error() => {
+                let (code, phrase) = (status.as_u16(), status.canonical_reason().unwrap_or_default());
+                Some(format!("Failed to load resource: the server responded with a status of {code} ({phrase})"))
+            }
+            ClosedReason::Status(_) => None,
+            ClosedReason::ContentType(essence) => {
+                // without a type, Chromium guesses one from the body: text is text/plain
+                aborted("MIME type", essence.as_deref().unwrap_or("text/plain"), "\"text/event-stream\"")
+            }
+            ClosedReason::Charset(charset) => aborted("charset", charset, "UTF-8"),
+        }
+    }
+
+    /// The block: Chromium's message as the reason where Chromium decides and writes one, and else a sentence.
+    fn block(&self, browser: Browser, response: &ResponseHead) -> Block {
+        let console = self.console().filter(|_| browser == Browser::Chromium);
+        let reason = console.unwrap_or_else(|| format!("EventSource fails the connection for good: {self}."));
+        let content_type = response.get(header::CONTENT_TYPE);
+        let (received, needed) = match self {
+            ClosedReason::Status(status) => (format!("status {status}"), "status 200"),
+            ClosedReason::ContentType(_) | ClosedReason::Charset(_) => match content_type {
+                Some(value) => {
+                    let value: String = String::from_utf8_lossy(&value).chars().filter(|c| !c.is_control()).collect();
+                    (format!("content-type: {value}"), "content-type: text/event-stream")
+                }
+                None => (String::new(), "content-type: text/event-stream"),
+            },
+        };
+        Block {
+            code: None,
+            stage: Stage::Response,
+            step: Step::EVENT_SOURCE,
+            reason,
+            received: Some(received).filter(|line| !line.is_empty()).into_iter().collect(),
+            needed: needed.to_owned(),
+        }
+    }
+}
+
+/// HTML §9.2.3 as a step of the request.
+///
+/// # Errors
+/// The response fails the connection.
+pub(super) fn check(response: &ResponseHead, browser: Browser) -> Result<(), Block> {
+    match judge(response, browser) {
+        Verdict::Open => Ok(()),
+        Verdict::Closed(reason) => Err(reason.block(browser, response)),
+    }
 }
 
 impl std::fmt::Display for ClosedReason {

@@ -12,6 +12,7 @@ use url::Url;
 use super::block::{Block, Stage, Step};
 use super::check::cors_check;
 use super::code::Code;
+use super::event_source;
 use super::head::ResponseHead;
 use super::preflight::{self, Allowed, Preflight, Reason};
 use super::redirect::{self, Change};
@@ -169,16 +170,24 @@ impl Fetch {
             cors_check(request, response)?;
         }
         if !redirect::is_redirect(response.status) {
-            return Ok(Progress::Done(readable(request, response)));
+            return self.done(response);
         }
         match request.redirect {
             RedirectMode::Error => self.redirected_in_error(response),
             RedirectMode::Manual => Ok(Progress::OpaqueRedirect),
             RedirectMode::Follow => match redirect::follow(request, response)? {
-                None => Ok(Progress::Done(readable(request, response))),
+                None => self.done(response),
                 Some((next, changes)) => Ok(Progress::Redirected(Box::new(Self::started(next)?), changes)),
             },
         }
+    }
+
+    /// The page gets the response, unless `EventSource` refuses it.
+    fn done(&self, response: &ResponseHead) -> Result<Progress, Block> {
+        if self.request.kind == Kind::EventSource {
+            event_source::check(response, self.request.browser)?;
+        }
+        Ok(Progress::Done(readable(&self.request, response)))
     }
 
     fn redirected_in_error(&self, response: &ResponseHead) -> Result<Progress, Block> {

@@ -284,8 +284,8 @@ fn not_allowed(origin: &Origin<'_>) -> Refusal {
                 .to_owned()
         }
         Origin::Foreign(_) => format!(
-            "The origin `{origin}` may not call this server, because only http and https origins can be allowed: call from \
-             such a page, or from a server."
+            "The origin `{origin}` may not call this server: if this extension or app should, the server's operator adds its \
+             origin to `cors.origins`, byte for byte."
         ),
         Origin::Web(_) => format!(
             "The origin `{origin}` may not call this server: if its pages should, its operator adds it to `cors.origins`."

@@ -8,6 +8,9 @@ pub(super) enum Flaw {
     NoScheme,
     SchemeWildcard,
     Scheme,
+    MisspeltScheme,
+    AppWildcard,
+    AppHost,
     Space,
     Unicode,
     Userinfo,
@@ -25,7 +28,16 @@ pub(super) enum Flaw {
 impl Flaw {
     /// Whether a corrected spelling of the entry can be proposed.
     pub(super) fn is_spelling(self) -> bool {
-        !matches!(self, Flaw::Null | Flaw::File | Flaw::Scheme | Flaw::PublicSuffix)
+        !matches!(
+            self,
+            Flaw::Null
+                | Flaw::File
+                | Flaw::Scheme
+                | Flaw::MisspeltScheme
+                | Flaw::AppWildcard
+                | Flaw::AppHost
+                | Flaw::PublicSuffix
+        )
     }
 
     /// The clause after the entry in a sentence.
@@ -35,7 +47,10 @@ impl Flaw {
             Flaw::File => "has no origin of its own: browsers send `null` for every local file",
             Flaw::NoScheme => "has no scheme",
             Flaw::SchemeWildcard => "has a wildcard as its scheme",
-            Flaw::Scheme => "has another scheme than http and https",
+            Flaw::Scheme => "has a scheme whose pages have no origin of their own",
+            Flaw::MisspeltScheme => "has a scheme that looks like a misspelt https",
+            Flaw::AppWildcard => "has a wildcard, but origins of extensions and apps are compared byte for byte",
+            Flaw::AppHost => "is no origin that an extension or an app can have",
             Flaw::Space => "contains white space or a control character",
             Flaw::Unicode => "contains letters outside ASCII, which browsers never send in an origin",
             Flaw::Userinfo => "holds a user name or password, which no origin has",
@@ -60,7 +75,12 @@ impl Flaw {
                 "serve the page over http or https, on this machine for instance from http://localhost:3000, and name that \
                  origin"
             }
-            Flaw::Scheme => "remove it; a page needs an origin of http or https to call from",
+            Flaw::Scheme => "remove it; a page needs an origin of http, https, or of an extension or app to call from",
+            Flaw::MisspeltScheme => "write https:// or http://",
+            Flaw::AppWildcard => "write one entry for each extension or app",
+            Flaw::AppHost => {
+                "write what its requests send in `Origin`, such as tauri://localhost or chrome-extension://ID"
+            }
             Flaw::SchemeWildcard => "write one entry for https and, where needed, one for http",
             Flaw::Unicode => "write the host in punycode, as browsers send it: https://xn--bcher-kva.example",
             Flaw::Wildcard => {

@@ -1,8 +1,8 @@
 //! Header names: the built-in lists of allowed and exposed headers, and the names that browsers forbid. Pure.
 
 /// The request headers that every page of a policy may send: those of clients of LLM APIs, with the `x-stainless-*` names of
-/// openai-node 6 and openai-python 2, and of the gateway that this crate was made for. [`crate::policy::Spec`] adds further ones.
-pub const ALLOWED: [&str; 25] = [
+/// openai-node 6 and openai-python 2, those of Anthropic's SDKs, the trace headers of OpenTelemetry and Sentry, and those of the gateway that this crate was made for. [`crate::policy::Spec`] adds further ones.
+pub const ALLOWED: [&str; 34] = [
     "content-type",
     "authorization",
     "accept",
@@ -12,10 +12,19 @@ pub const ALLOWED: [&str; 25] = [
     "x-request-id",
     "idempotency-key",
     "tokenway-resumable",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "sentry-trace",
+    "x-api-key",
+    "anthropic-version",
+    "anthropic-beta",
+    "anthropic-dangerous-direct-browser-access",
     "x-stainless-arch",
     "x-stainless-async",
     "x-stainless-custom-event-handler",
     "x-stainless-custom-poll-interval",
+    "x-stainless-helper",
     "x-stainless-helper-method",
     "x-stainless-lang",
     "x-stainless-os",

@@ -1,17 +1,29 @@
-//! Patterns of allowed origins: exact, or with a leading `*.`, or with a final `:*`. Pure.
+//! Patterns of allowed origins: exact, or with a leading `*.`, or with a final `:*`; origins of apps only exact. Pure.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::flaw::Flaw;
-use super::origin::{Scheme, WebOrigin, canonical_ipv6, ends_in_a_number, is_host, parse_port, split_port};
+use super::origin::{Origin, Scheme, WebOrigin, canonical_ipv6, ends_in_a_number, is_host, parse_port, split_port};
 
 /// A checked entry of `Spec::origins`.
 ///
 /// Invariant: it matches only origins that its author can have intended. Its host is spelled as browsers spell it, and its
 /// wildcard is below one registrable domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern {
+pub struct Pattern(Kind);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Web(WebPattern),
+    /// The origin of a browser extension or of an app with a web view. No standard says how its host is spelled, so it is
+    /// compared byte for byte.
+    App(Box<str>),
+}
+
+/// A pattern of `http` or `https` origins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct WebPattern {
     scheme: Scheme,
     host: Host,
     port: Port,
@@ -53,8 +65,24 @@ impl Pattern {
         })
     }
 
-    /// Whether the pattern matches an origin. Both sides have one spelling, so bytes are compared.
-    pub fn matches(&self, origin: &WebOrigin<'_>) -> bool {
+    /// Whether the pattern matches an origin. `null` matches none.
+    pub fn matches(&self, origin: &Origin<'_>) -> bool {
+        match (&self.0, origin) {
+            (Kind::Web(pattern), Origin::Web(origin)) => pattern.matches(origin),
+            (Kind::App(exact), Origin::Foreign(origin)) => **exact == **origin,
+            _ => false,
+        }
+    }
+
+    /// Whether an attacker on the network can imitate a page of this origin: `http`, and no loopback host.
+    pub fn is_insecure(&self) -> bool {
+        matches!(&self.0, Kind::Web(pattern) if pattern.is_insecure())
+    }
+}
+
+impl WebPattern {
+    /// Both sides have one spelling, so bytes are compared.
+    fn matches(&self, origin: &WebOrigin<'_>) -> bool {
         let host = match &self.host {
             Host::Exactly(host) => **host == *origin.host,
             // a parsed host has no empty label, so at least one label precedes the dot of the suffix
@@ -67,8 +95,7 @@ impl Pattern {
         self.scheme == origin.scheme && host && port
     }
 
-    /// Whether an attacker on the network can imitate a page of this origin: `http`, and no loopback host.
-    pub fn is_insecure(&self) -> bool {
+    fn is_insecure(&self) -> bool {
         let loopback = match &self.host {
             Host::Below(suffix) => is_localhost(&suffix[1..]),
             Host::Exactly(host) => {
@@ -80,6 +107,15 @@ impl Pattern {
 }
 
 impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Web(pattern) => pattern.fmt(f),
+            Kind::App(exact) => f.write_str(exact),
+        }
+    }
+}
+
+impl fmt::Display for WebPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://", self.scheme)?;
         match &self.host {
@@ -112,7 +148,7 @@ fn read(text: &str) -> Result<Pattern, Flaw> {
         Some(known) if known.to_string() == scheme => known,
         Some(_) => return Err(Flaw::UpperCase),
         None if scheme.contains('*') => return Err(Flaw::SchemeWildcard),
-        None => return Err(Flaw::Scheme),
+        None => return read_app(text, scheme, rest),
     };
     let authority = authority(rest);
     if authority.contains('@') {
@@ -125,7 +161,33 @@ fn read(text: &str) -> Result<Pattern, Flaw> {
         return Err(Flaw::UpperCase);
     }
     let (host, port) = split_port(authority);
-    Ok(Pattern { scheme, host: read_host(host)?, port: read_port(port, scheme)? })
+    Ok(Pattern(Kind::Web(WebPattern { scheme, host: read_host(host)?, port: read_port(port, scheme)? })))
+}
+
+/// Schemes whose documents have the origin `null`, or that load no page at all.
+const WITHOUT_PAGES: [&str; 8] = ["about", "blob", "data", "filesystem", "ftp", "javascript", "ws", "wss"];
+
+fn read_app(text: &str, scheme: &str, rest: &str) -> Result<Pattern, Flaw> {
+    if scheme.starts_with("ht") {
+        return Err(Flaw::MisspeltScheme);
+    }
+    if WITHOUT_PAGES.iter().any(|other| other.eq_ignore_ascii_case(scheme)) {
+        return Err(Flaw::Scheme);
+    }
+    if rest.contains('@') {
+        return Err(Flaw::Userinfo);
+    }
+    if rest.contains('*') {
+        return Err(Flaw::AppWildcard);
+    }
+    if authority(rest).len() < rest.len() {
+        return Err(Flaw::Path);
+    }
+    match Origin::parse(text.as_bytes()) {
+        Ok(Origin::Foreign(_)) if !rest.is_empty() => Ok(Pattern(Kind::App(text.into()))),
+        _ if scheme.bytes().any(|b| b.is_ascii_uppercase()) => Err(Flaw::UpperCase),
+        _ => Err(Flaw::AppHost),
+    }
 }
 
 fn read_host(host: &str) -> Result<Host, Flaw> {
@@ -210,13 +272,34 @@ fn respelled(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::origin::Origin;
     use super::*;
     use proptest::prelude::*;
 
     fn matches(pattern: &str, origin: &str) -> bool {
         let pattern = Pattern::parse(pattern).unwrap();
-        matches!(Origin::parse(origin.as_bytes()), Ok(Origin::Web(web)) if pattern.matches(&web))
+        Origin::parse(origin.as_bytes()).is_ok_and(|origin| pattern.matches(&origin))
+    }
+
+    #[test]
+    fn the_origin_of_an_extension_or_an_app_matches_its_own_bytes_only() {
+        for app in [
+            "tauri://localhost",
+            "capacitor://localhost",
+            "ionic://localhost",
+            "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+            "moz-extension://6b0bd4c1-3c4f-4a8e-9c55-21e6f2c8a111",
+            "safari-web-extension://6B0BD4C1-3C4F-4A8E-9C55-21E6F2C8A111",
+            "app://obsidian.md",
+            "vscode-webview://1abcdefghij2klmnopqrstuvwxyz",
+        ] {
+            assert!(matches(app, app), "{app}");
+            assert_eq!(Pattern::parse(app).unwrap().to_string(), app);
+            assert!(!Pattern::parse(app).unwrap().is_insecure());
+            for other in [&app[..app.len() - 1], &format!("{app}x"), &format!("x{app}"), "https://localhost", "null"] {
+                assert!(!matches(app, other), "{app} {other}");
+            }
+            assert!(!matches("http://localhost", app) && !matches("https://*.localhost", app), "{app}");
+        }
     }
 
     #[test]
@@ -290,8 +373,14 @@ mod tests {
             ("*.example.com", "has no scheme", "write `https://*.example.com`"),
             ("*://app.example.com", "wildcard as its scheme", "one entry for https"),
             ("http*://app.example.com", "wildcard as its scheme", "one entry for https"),
-            ("chrome-extension://abc", "another scheme", "remove it"),
-            ("ws://app.example.com", "another scheme", "remove it"),
+            ("ws://app.example.com", "no origin of their own", "remove it"),
+            ("data://x", "no origin of their own", "remove it"),
+            ("htps://app.example.com", "misspelt", "write https://"),
+            ("chrome-extension://*", "compared byte for byte", "one entry for each"),
+            ("tauri://", "no origin that an extension or an app", "tauri://localhost"),
+            ("tauri://localhost/", "trailing slash", "write `tauri://localhost`"),
+            ("Tauri://localhost", "upper-case", "write `tauri://localhost`"),
+            ("tauri://a:b@localhost", "holds a user name", "write `tauri://localhost`"),
             (" https://app.example.com", "white space", "write `https://app.example.com`"),
             ("https://bücher.example", "outside ASCII", "punycode"),
             ("https://a:b@app.example.com", "`…@app.example.com` holds a user name", "write `https://app.example.com`"),

@@ -68,11 +68,11 @@ struct Checked {
 }
 
 #[derive(Debug)]
-enum Origins {
-    /// Every `http` and `https` page. Invariant: without credentials.
-    Any(Arc<str>),
+struct Origins {
+    /// `*`: every `http` and `https` page. Invariant: without credentials.
+    any: Option<Arc<str>>,
     /// Each pattern with its text. Invariant: with credentials, none of them is insecure.
-    Listed(Vec<(Pattern, Arc<str>)>),
+    listed: Vec<(Pattern, Arc<str>)>,
 }
 
 impl Policy {
@@ -104,18 +104,16 @@ impl Policy {
 
     /// Whether no origin is allowed.
     pub fn is_closed(&self) -> bool {
-        matches!(&self.0.origins, Origins::Listed(patterns) if patterns.is_empty())
+        self.0.origins.any.is_none() && self.0.origins.listed.is_empty()
     }
 
-    /// The origins and patterns as written; `*` if every origin is allowed.
+    /// The origins and patterns as written, `*` first.
     pub fn origins(&self) -> Vec<String> {
-        match &self.0.origins {
-            Origins::Any(written) => vec![(**written).to_owned()],
-            Origins::Listed(patterns) => patterns.iter().map(|(_, written)| (**written).to_owned()).collect(),
-        }
+        let Origins { any, listed } = &self.0.origins;
+        any.iter().chain(listed.iter().map(|(_, written)| written)).map(|written| (**written).to_owned()).collect()
     }
 
-    /// Whether this origin is allowed. `null` and foreign schemes never are.
+    /// Whether this origin is allowed. `null` never is, and the origin of an extension or app only if it is listed.
     pub fn allows(&self, origin: &Origin<'_>) -> bool {
         self.entry(origin).is_some()
     }
@@ -123,10 +121,9 @@ impl Policy {
     /// The entry of `Spec::origins` that matches this origin, as written.
     pub(super) fn entry(&self, origin: &Origin<'_>) -> Option<Arc<str>> {
         match (origin, &self.0.origins) {
-            (Origin::Null | Origin::Foreign(_), _) => None,
-            (Origin::Web(_), Origins::Any(written)) => Some(Arc::clone(written)),
-            (Origin::Web(web), Origins::Listed(patterns)) => {
-                patterns.iter().find(|(pattern, _)| pattern.matches(web)).map(|(_, written)| Arc::clone(written))
+            (Origin::Web(_), Origins { any: Some(written), .. }) => Some(Arc::clone(written)),
+            (origin, Origins { listed, .. }) => {
+                listed.iter().find(|(pattern, _)| pattern.matches(origin)).map(|(_, written)| Arc::clone(written))
             }
         }
     }
@@ -184,7 +181,7 @@ fn check_origins(spec: &Spec, errors: &mut Vec<PolicyError>) -> Origins {
             }
         }
     }
-    if any { Origins::Any("*".into()) } else { Origins::Listed(patterns) }
+    Origins { any: any.then(|| "*".into()), listed: patterns }
 }
 
 type Flaw = (&'static str, &'static str);

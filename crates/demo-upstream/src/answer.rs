@@ -160,7 +160,8 @@ impl Answer {
         json!({ "id": "call_demo0", "type": "function", "function": { "name": name, "arguments": arguments } })
     }
 
-    fn usage(&self) -> Value {
+    /// The usage of the whole answer.
+    pub(super) fn usage(&self) -> Value {
         let (prompt, completion) = (self.chat.prompt_tokens, self.outputs());
         let reasoning = if self.chat.knobs.script == Script::Reasoning { self.reasoning() } else { 0 };
         json!({

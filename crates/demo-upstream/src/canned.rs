@@ -5,9 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::chat::Chat;
 use super::edits;
 use super::fault::{CANARY, FAKE_KEY, Fault};
 use super::knobs::Knobs;
+use super::quirks;
 use super::steps::{Ending, Step};
 use super::wire::{Framing, Head};
 
@@ -15,7 +17,11 @@ use super::wire::{Framing, Head};
 pub(super) fn head(knobs: &Knobs, content_type: &str, framing: Framing, keep_alive: bool) -> Bytes {
     let fault = knobs.fault;
     let version = if fault == Some(Fault::Http10) { "HTTP/1.0" } else { "HTTP/1.1" };
-    let charset = if fault == Some(Fault::ContentTypeWithCharset) { "; charset=utf-8" } else { "" };
+    let charset = match fault {
+        Some(Fault::ContentTypeWithCharset) => "; charset=utf-8",
+        Some(Fault::CharsetUtf8) => "; charset=utf8",
+        _ => "",
+    };
     let content_type = format!("{content_type}{charset}");
     let named = [("content-type", content_type.as_str())];
     let named = if fault == Some(Fault::NoContentType) { &[][..] } else { &named };
@@ -23,6 +29,9 @@ pub(super) fn head(knobs: &Knobs, content_type: &str, framing: Framing, keep_ali
     let head = Head::new(version, 200).headers(named).headers(&common);
     let head = match fault {
         Some(Fault::Gzip) => head.header("content-encoding", "gzip"),
+        Some(Fault::ContentEncodingNone) => head.header("content-encoding", "none"),
+        Some(Fault::SpaceBeforeColon) => head.header("x-space ", "1"),
+        Some(Fault::TransferIdentity) => head.header("transfer-encoding", "identity"),
         Some(Fault::DuplicateHeaders) => head.headers(named).headers(&common),
         Some(Fault::ManyHeaders) => {
             (0..500).fold(head, |head, number| head.header(&format!("x-many-{number}"), CANARY))
@@ -90,9 +99,13 @@ pub(super) fn refusal(status: u16, code: &str, message: &str, keep_alive: bool) 
 }
 
 /// The response of a fault that replaces the whole response, due at the first-token time; `None` for the other faults.
-pub(super) fn replaced(fault: Fault, knobs: &Knobs, keep_alive: bool) -> Option<Vec<Step>> {
+pub(super) fn replaced(fault: Fault, chat: &Chat, keep_alive: bool) -> Option<Vec<Step>> {
+    let knobs = &chat.knobs;
     let due = knobs.first_token;
     let at = |status: u16, headers: &[(&str, &str)], body: Bytes| document(status, headers, due, body, keep_alive);
+    if let Some((status, headers, body)) = quirks::replaced(fault, chat.has_stream_options) {
+        return Some(at(status, headers, body.to_string().into()));
+    }
     if let Some(status) = fault.status() {
         let retry = [JSON, ("retry-after", "7")];
         let headers = if matches!(fault, Fault::Status429 | Fault::Status503) { &retry[..] } else { &retry[..1] };

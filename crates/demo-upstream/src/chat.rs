@@ -11,6 +11,7 @@ pub(super) struct Chat {
     pub(super) model: String,
     pub(super) stream: bool,
     pub(super) include_usage: bool,
+    pub(super) has_stream_options: bool,
     /// `max_completion_tokens`, else `max_tokens`.
     pub(super) max_tokens: Option<u64>,
     /// The text of the last message of the user.
@@ -59,6 +60,7 @@ impl Chat {
         Ok(Chat {
             model,
             stream: raw.stream.unwrap_or(false),
+            has_stream_options: raw.stream_options.is_some(),
             include_usage: raw.stream_options.and_then(|options| options.include_usage).unwrap_or(false),
             max_tokens,
             prompt: raw.messages.iter().rfind(|message| message.role == "user").map(Message::text).unwrap_or_default(),

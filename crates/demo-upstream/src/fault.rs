@@ -1,8 +1,10 @@
 //! The faults of an upstream, as a closed set of names.
 
+use std::ffi::OsStr;
 use std::fmt;
 
-use clap::ValueEnum;
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
+use clap::{Arg, Command, ValueEnum};
 use serde::de::{self, Deserialize, Deserializer};
 
 /// A string in every error body, error event and vendor header of the demo upstream. A gateway must never pass it on.
@@ -125,6 +127,64 @@ pub enum Fault {
     CorsHeaders,
     /// 103 Early Hints before the answer
     Informational,
+    /// Usage in the choice, as Moonshot sends it
+    UsageInChoice,
+    /// Usage in `x_groq`, as Groq sends it
+    UsageXGroq,
+    /// Reasoning tokens beside the completion tokens, only in the total, as xAI and Gemini count them
+    UsageBesideReasoning,
+    /// Usage with tokens that were written into the prompt cache, as OpenRouter sends it
+    UsageCacheWrite,
+    /// Usage together with timings, citations and the provider
+    UsageWithMore,
+    /// No usage, but llama.cpp's timings
+    UsageTimings,
+    /// 422 if the request has `stream_options`, as strict servers answer
+    RefusesStreamOptions,
+    /// A chunk with the finish reason `error` after `at` events, then `[DONE]`
+    FinishError,
+    /// The same after the role chunk, before any output
+    FinishErrorBeforeOutput,
+    /// The finish reason `content_filter`
+    FinishContentFilter,
+    /// 200 with a JSON error about the rate limit and `retry-after: 42.6`, also to a stream
+    JsonRateLimit,
+    /// 200 with a JSON error about the context length, also to a stream
+    JsonContextLength,
+    /// 200 with a list of JSON errors, also to a stream
+    JsonErrorList,
+    /// The whole answer as JSON, also to a stream
+    JsonCompletion,
+    /// An event stream, also without `stream`
+    StreamToWhole,
+    /// Blank lines before the JSON of a whole answer, as DeepSeek sends them
+    JsonAfterBlanks,
+    /// 400 with a list of errors about the API key, as Gemini answers
+    InvalidKeyList,
+    /// 400 with Anthropic's sentence about a long prompt
+    PromptTooLong,
+    /// 400 with Anthropic's sentence about the credit balance
+    NoCredit,
+    /// 429 with `retry-after: 42.6`
+    RetryAfterFraction,
+    /// 429 with `retry-after-ms: 42600`
+    RetryAfterMs,
+    /// The first output is a picture of 2.6 MB in `delta.images`
+    LargeImage,
+    /// NaN and Infinity in logprobs, as Python writes them
+    NanLogprobs,
+    /// Reports of the prompt's progress before the first output, as llama.cpp sends them
+    Progress,
+    /// Two parallel tool calls, both with index 0
+    CallsWithIndex0,
+    /// content-encoding: none
+    ContentEncodingNone,
+    /// charset=utf8 in the content type
+    CharsetUtf8,
+    /// A space before the colon of a header
+    SpaceBeforeColon,
+    /// transfer-encoding: identity, and the body ends with the connection
+    TransferIdentity,
 }
 
 impl Fault {
@@ -145,6 +205,23 @@ impl Fault {
     }
 }
 
+/// The parser of a fault's name on the command line. Hyphens are as good as underscores.
+#[derive(Debug, Clone)]
+pub(super) struct FaultParser;
+
+impl TypedValueParser for FaultParser {
+    type Value = Fault;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Fault, clap::Error> {
+        let name = value.to_string_lossy().replace('-', "_");
+        EnumValueParser::<Fault>::new().parse_ref(command, arg, OsStr::new(&name))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(Fault::value_variants().iter().filter_map(ValueEnum::to_possible_value)))
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // no variant is skipped, so every one has a name
@@ -155,7 +232,7 @@ impl fmt::Display for Fault {
 impl<'de> Deserialize<'de> for Fault {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        Fault::from_str(&name, false)
+        Fault::from_str(&name.replace('-', "_"), false)
             .map_err(|_| de::Error::custom("unknown fault; `tokenway demo-upstream --help` lists them all"))
     }
 }

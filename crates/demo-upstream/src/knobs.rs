@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use super::fault::Fault;
+use super::fault::{Fault, FaultParser};
 use flags::parse_duration;
 
 /// The discard port of this machine, on which no process listens.
@@ -45,7 +45,7 @@ pub struct Knobs {
     #[arg(long = "model", value_name = "NAME")]
     pub models: Vec<String>,
     /// The fault of every completion.
-    #[arg(long, value_enum, value_name = "KIND")]
+    #[arg(long, value_parser = FaultParser, value_name = "KIND")]
     pub fault: Option<Fault>,
     /// The number of events before a fault that counts them.
     #[arg(long, value_name = "NUMBER", default_value_t = 3)]

@@ -8,6 +8,7 @@ mod edits;
 mod fault;
 mod knobs;
 mod observe;
+mod quirks;
 mod request;
 mod steps;
 #[cfg(test)]
@@ -153,6 +154,16 @@ async fn connect(socket: TcpStream, tls: Option<TlsAcceptor>, knobs: Arc<Knobs>,
 /// The events of the streamed response to this request by a demo upstream with default knobs, byte for byte.
 pub fn expected_stream(request: &[u8]) -> Vec<Bytes> {
     Knobs::default().expected(request)
+}
+
+/// The events of the streamed response to this request with the fault of its knobs, byte for byte. For faults of providers
+/// only.
+pub fn quirky_stream(request: &[u8]) -> Vec<Bytes> {
+    let Ok(chat) = chat::Chat::parse(request, &Knobs::default()) else { return Vec::new() };
+    let knobs = chat.knobs.clone();
+    let answer = answer::Answer::new(chat);
+    let usage = answer.usage();
+    quirks::edited(answer.events(), &knobs, &usage).map(|event| event.bytes).collect()
 }
 
 impl Knobs {

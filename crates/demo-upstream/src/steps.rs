@@ -11,6 +11,7 @@ use super::chat::Chat;
 use super::edits::{Events, Pieces, edited, edited_document};
 use super::fault::Fault;
 use super::knobs::Knobs;
+use super::quirks;
 use super::request::Request;
 use super::wire::Framing;
 
@@ -77,15 +78,16 @@ const HEALTH: &str = "/health";
 
 fn completion(chat: Chat, request: &Request) -> Steps {
     let knobs = chat.knobs.clone();
-    if let Some(replaced) = knobs.fault.and_then(|fault| canned::replaced(fault, &knobs, request.keep_alive)) {
+    if let Some(replaced) = knobs.fault.and_then(|fault| canned::replaced(fault, &chat, request.keep_alive)) {
         return Box::new(replaced.into_iter());
     }
-    let stream = chat.stream;
-    let answer = Answer::new(chat);
+    let (stream, usage) = (is_streamed(&chat), chat.include_usage || !chat.stream);
+    let answer = Answer::new(Chat { include_usage: usage, ..chat });
     let (content_type, body, length) = if stream {
-        ("text/event-stream", edited(answer.events(), &knobs), None)
+        let usage = answer.usage();
+        ("text/event-stream", edited(quirks::edited(answer.events(), &knobs, &usage), &knobs), None)
     } else {
-        let document = answer.document();
+        let document = quirks::edited_document(answer.document(), &knobs);
         let length = document.bytes.len() as u64;
         ("application/json", edited_document(document, &knobs), Some(length))
     };
@@ -94,12 +96,21 @@ fn completion(chat: Chat, request: &Request) -> Steps {
         (None | Some(Fault::ResetAfterEvents | Fault::DisconnectMidEvent), Some(length)) => {
             (Framing::Length(length), body)
         }
-        (Some(Fault::Http10), _) => (Framing::UntilClose, body),
+        (Some(Fault::Http10 | Fault::TransferIdentity), _) => (Framing::UntilClose, body),
         (Some(Fault::ChunkExtensions), _) => (Framing::ChunkedExtended, body),
         _ if request.http10 => (Framing::UntilClose, body),
         _ => (Framing::Chunked, body),
     };
     script(content_type, body, framing, knobs, request.keep_alive)
+}
+
+/// Whether the answer is a stream: as the request asks, but for two quirks.
+pub(super) fn is_streamed(chat: &Chat) -> bool {
+    match chat.knobs.fault {
+        Some(Fault::JsonCompletion) => false,
+        Some(Fault::StreamToWhole) => true,
+        _ => chat.stream,
+    }
 }
 
 /// A length that exceeds the body.

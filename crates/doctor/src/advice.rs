@@ -1,6 +1,6 @@
 //! The advice for a blocked response, and whether a CORS policy of the server would help. Pure.
 
-use browser::block::Block;
+use browser::block::{Block, Step};
 use browser::code::Code;
 
 /// What to do about a block.
@@ -82,6 +82,29 @@ pub fn on(block: &Block, status: Option<u16>, location: Option<&str>) -> Advice 
             Code::DisallowedByMode => page("Remove `mode: \"same-origin\"` from the page's call.".to_owned()),
             Code::NoCorsRedirectModeNotFollow => page("Remove `mode: \"no-cors\"` from the page's call.".to_owned()),
         },
+        None if block.step == Step::EVENT_SOURCE => page(event_source(status).to_owned()),
         None => page(format!("Change the call or the server so that there is {}.", block.needed)),
+    }
+}
+
+/// What to do about a response that fails an `EventSource`.
+fn event_source(status: Option<u16>) -> &'static str {
+    match status {
+        Some(200) => {
+            "Answer with `content-type: text/event-stream`, in UTF-8, and send errors as events. For an answer in JSON, the page \
+             needs fetch()."
+        }
+        Some(204) => {
+            "204 tells an EventSource to stop. Answer 200 with `content-type: text/event-stream` if there are events."
+        }
+        Some(401 | 403) => {
+            "EventSource sends no headers of the page: authenticate by cookie, with `withCredentials: true`, or by a short-lived token \
+             in the URL. Or use fetch()."
+        }
+        Some(429 | 500..) => {
+            "EventSource does not try again after this status: let the page create a new one later. Or answer 200 with \
+             `content-type: text/event-stream` and a `retry:` line, and close the stream."
+        }
+        _ => "Answer 200 with `content-type: text/event-stream`; check the URL.",
     }
 }

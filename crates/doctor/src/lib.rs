@@ -4,6 +4,7 @@ pub mod advice;
 pub mod body;
 pub mod client;
 pub mod command;
+pub mod jar;
 pub mod mend;
 pub mod other_browsers;
 pub mod pasted;

@@ -45,7 +45,7 @@ pub struct Input {
     /// The method; the default is POST with --data, else GET
     #[arg(long, short = 'X', value_name = "METHOD")]
     pub method: Option<String>,
-    /// A header that the page sets; may be repeated. `cookie` sets the content of the browser's cookie jar
+    /// A header that the page sets; may be repeated. `cookie` sets the browser's cookies for the host of URL
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE")]
     pub headers: Vec<String>,
     /// The body

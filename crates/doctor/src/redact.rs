@@ -52,6 +52,11 @@ fn query(text: &str) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
+/// Whether a header of this name carries a secret: a credential, or a value that is named like one.
+pub fn is_secret(name: &str) -> bool {
+    matches!(kind(name), Kind::Scheme | Kind::Secret)
+}
+
 enum Kind {
     Open,
     /// `Bearer …`

@@ -7,7 +7,7 @@ use http::{HeaderMap, Version};
 use super::plan::Plan;
 use super::redact::{self, printable};
 use super::report::Step;
-use super::transcript::{End, Event, Exchange, Transcript};
+use super::transcript::{End, Event, Exchange, Secrets, Transcript};
 use browser::cookie::{Context, CookieOutcome, Rejection, SetCookie};
 use browser::preflight::{Allowed, Reason};
 use browser::quirks::Browser;
@@ -36,7 +36,7 @@ pub fn describe(plan: &Plan, transcript: &Transcript) -> Vec<Step> {
             Event::Preflighted(exchange) => steps.push(exchange_step("preflight", exchange)),
             Event::Allowed(allowed) => steps.push(allowed_step(allowed)),
             Event::Answered(exchange) => steps.push(exchange_step("request", exchange)),
-            Event::Redirected(url, changes) => steps.push(redirected(url, changes)),
+            Event::Redirected(url, changes, secrets) => steps.push(redirected(url, changes, secrets)),
         }
     }
     match &transcript.end {
@@ -178,7 +178,7 @@ pub(super) fn duration(seconds: u64) -> String {
     }
 }
 
-fn redirected(url: &url::Url, changes: &[Change]) -> Step {
+fn redirected(url: &url::Url, changes: &[Change], secrets: &Secrets) -> Step {
     let lines = changes.iter().map(|change| {
         match change {
             Change::ToGet => "the method becomes GET, without a body",
@@ -189,7 +189,20 @@ fn redirected(url: &url::Url, changes: &[Change]) -> Step {
         }
         .to_owned()
     });
-    Step::info("redirect", format!("redirected to {}", redact::url(url))).with_lines(lines.collect())
+    let mut lines: Vec<String> = lines.collect();
+    let host = printable(url.host_str().unwrap_or_default());
+    if !secrets.withheld.is_empty() {
+        let names: Vec<&str> = secrets.withheld.iter().map(http::HeaderName::as_str).collect();
+        lines.push(format!(
+            "a browser sends {} to {host}, too: of the page's headers it removes only authorization. The doctor sends a placeholder",
+            names.join(", ")
+        ));
+    }
+    if !secrets.cookies.is_empty() {
+        let names: Vec<String> = secrets.cookies.iter().map(|name| printable(name)).collect();
+        lines.push(format!("cookies that are not sent to this URL: {}", names.join(", ")));
+    }
+    Step::info("redirect", format!("redirected to {}", redact::url(url))).with_lines(lines)
 }
 
 fn response_passed(request: &Request, tainting: Tainting) -> Step {

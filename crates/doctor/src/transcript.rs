@@ -9,8 +9,11 @@ use url::Url;
 
 use super::body::ObservedBody;
 use super::client::{Client, HttpRequest, HttpResponse, Unreachable};
+use super::jar::Jar;
 use super::plan::Plan;
+use super::redact;
 use browser::block::Block;
+use browser::cookie::Context;
 use browser::fetch::{Fetch, Progress};
 use browser::head::ResponseHead;
 use browser::preflight::{Allowed, Preflight, Reason};
@@ -22,6 +25,9 @@ use browser::response::Readable;
 const USER_AGENT: &str = concat!("Mozilla/5.0 (compatible; tokenway-doctor/", env!("CARGO_PKG_VERSION"), ")");
 /// The encodings that browsers accept.
 const ENCODINGS: &str = "gzip, deflate, br, zstd";
+
+/// What the doctor sends to another origin in place of a secret that a browser would send there.
+const PLACEHOLDER: &str = "withheld-by-tokenway-doctor";
 
 /// Everything that a page's request caused.
 #[derive(Debug)]
@@ -49,7 +55,17 @@ pub enum Event {
     /// The request and its response.
     Answered(Exchange),
     /// The response passed, and is a redirect that the browser follows.
-    Redirected(Url, Vec<Change>),
+    Redirected(Url, Vec<Change>, Secrets),
+}
+
+/// What happens to the user's secrets at a redirect. A browser removes `authorization` at another origin, and sends all other headers of
+/// the page. The doctor sends secrets to the origin of its URL only.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Secrets {
+    /// Headers that a browser sends to the new URL, and for which the doctor sends a placeholder.
+    pub withheld: Vec<HeaderName>,
+    /// Cookies that neither a browser nor the doctor sends to the new URL.
+    pub cookies: Vec<String>,
 }
 
 /// A request and the head of its response.
@@ -125,6 +141,7 @@ impl Transcript {
 }
 
 async fn run(mut fetch: Fetch, plan: &Plan, client: &mut Client, events: &mut Vec<Event>) -> Result<End, Unreachable> {
+    let mut jar = Jar::of(plan.cookie.as_ref(), &plan.page.url);
     loop {
         let request = fetch.request().clone();
         events.push(Event::Preflight { reasons: fetch.preflight_reasons().to_vec(), request: request.clone() });
@@ -137,8 +154,9 @@ async fn run(mut fetch: Fetch, plan: &Plan, client: &mut Client, events: &mut Ve
                 Err(block) => return Ok(End::Blocked(block)),
             }
         }
-        let (exchange, response) = send(client, page_request(&fetch, plan)).await?;
+        let (exchange, response) = send(client, page_request(&fetch, plan, &jar)).await?;
         let progress = fetch.answered(&exchange.response);
+        jar.store(&exchange.response, &cookie_context(&request));
         events.push(Event::Answered(exchange));
         match progress {
             Err(block) => return Ok(End::Blocked(block)),
@@ -148,7 +166,12 @@ async fn run(mut fetch: Fetch, plan: &Plan, client: &mut Client, events: &mut Ve
             }
             Ok(Progress::OpaqueRedirect) => unreachable!("the doctor's pages follow redirects"),
             Ok(Progress::Redirected(next, changes)) => {
-                events.push(Event::Redirected(next.request().url().clone(), changes));
+                let next_request = next.request();
+                let secrets = Secrets {
+                    withheld: withheld(next_request, plan),
+                    cookies: jar.withheld(&cookie_context(next_request)),
+                };
+                events.push(Event::Redirected(next_request.url().clone(), changes, secrets));
                 fetch = *next;
             }
         }
@@ -168,15 +191,39 @@ pub fn preflight_request(preflight: &Preflight, request: &Request) -> HttpReques
     HttpRequest { url: preflight.url.clone(), method: Method::OPTIONS, headers, body: Bytes::new() }
 }
 
-/// The page's request, with the headers that browsers add, and with its cookies where a browser sends them.
-pub fn page_request(fetch: &Fetch, plan: &Plan) -> HttpRequest {
+/// The page's request, with the headers that browsers add, and with its cookies where a browser sends them. At another origin
+/// than the plan's, the page's secrets are replaced by a placeholder.
+pub fn page_request(fetch: &Fetch, plan: &Plan, jar: &Jar) -> HttpRequest {
     let outgoing = fetch.outgoing();
     let mut headers = with_browser_headers(outgoing.headers, fetch.request());
-    if let Some(cookie) = plan.cookie.as_ref().filter(|_| outgoing.credentials) {
-        headers.insert(header::COOKIE, cookie.clone());
+    for name in withheld(fetch.request(), plan) {
+        headers.insert(name, HeaderValue::from_static(PLACEHOLDER));
+    }
+    if let Some(cookie) = jar.header(&cookie_context(fetch.request())) {
+        headers.insert(header::COOKIE, cookie);
     }
     let body = if outgoing.body { plan.body.clone() } else { Bytes::new() };
     HttpRequest { url: outgoing.url, method: outgoing.method, headers, body }
+}
+
+/// The secrets among the page's headers that a browser sends with this request, but the doctor does not: the request goes to another origin
+/// than the plan's.
+fn withheld(request: &Request, plan: &Plan) -> Vec<HeaderName> {
+    if request.url().origin() == plan.page.url.origin() {
+        return Vec::new();
+    }
+    request.headers().keys().filter(|name| redact::is_secret(name.as_str())).cloned().collect()
+}
+
+/// The context of the cookies of a request.
+fn cookie_context(request: &Request) -> Context<'_> {
+    Context {
+        url: request.url(),
+        page: request.page_origin(),
+        credentials: request.sends_credentials(),
+        browser: request.browser(),
+        third_parties_blocked: false,
+    }
 }
 
 /// Adds the headers of every browser request, unless they are set.

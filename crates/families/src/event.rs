@@ -16,6 +16,8 @@ pub struct Meaning {
     pub usage: Option<Usage>,
     /// Whether it has only usage: the upstream sent it because usage was requested.
     pub usage_only: bool,
+    /// Whether it reports how far the upstream has read the prompt.
+    pub progress: bool,
     /// Whether the model has finished its answer: a stream that ends from here on is complete.
     pub finished: bool,
     /// Whether it proves that the stream is complete, and is its last event.

@@ -27,6 +27,11 @@ pub trait Family: fmt::Debug + Send + Sync {
     /// Returns the path of a request at the upstream, behind its base URL; begins with a slash.
     fn upstream_path(&self) -> &'static str;
 
+    /// Returns the names of the members by which a request asks for usage. The gateway adds them, and an upstream may refuse them.
+    fn usage_members(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Parses the body of a request.
     ///
     /// # Errors

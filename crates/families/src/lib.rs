@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod api_error;
 pub mod chat;
+mod error_object;
 pub mod estimate;
 pub mod event;
 pub mod excerpt;
@@ -19,6 +20,7 @@ pub mod prompt;
 pub mod refusal;
 pub mod request;
 pub mod usage;
+mod wording;
 
 use family::Family;
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::fault::{ErrorObject, Fault};
+use memchr::memmem;
+
+use crate::error_object::ErrorObject;
+use crate::fault::Fault;
 
 /// The meaning of an upstream's refusal for the client and for fallback.
 ///
@@ -13,8 +16,10 @@ pub struct Refusal {
     pub fault: Fault,
     /// The wrong parameter, if the body names one.
     pub param: Option<String>,
-    /// The upstream's `retry-after`: at most an hour.
+    /// The time to wait, by the upstream's header or body: at most an hour.
     pub retry_after: Option<Duration>,
+    /// Whether the upstream refuses something that the gateway has added to the request, and names it.
+    pub refuses_addition: bool,
 }
 
 impl Refusal {
@@ -25,8 +30,8 @@ impl Refusal {
 }
 
 /// Classifies an upstream's answer that is not a success by its status, by what [`asked_for`] has read in its head, and by its
-/// body.
-pub fn classify(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Refusal {
+/// body. `added` has the names of the members that the gateway itself has added to the request.
+pub fn classify(status: u16, retry_after: Option<Duration>, body: &[u8], added: &[&str]) -> Refusal {
     let object = ErrorObject::read(body);
     let fault = match (Fault::from_status(status), object.fault) {
         // the status names no reason, the body may name one
@@ -46,31 +51,53 @@ pub fn classify(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Refu
         (Fault::RateLimited, Some(Fault::QuotaExhausted)) => Fault::QuotaExhausted,
         (fault, _) => fault,
     };
-    Refusal { fault, param: object.param, retry_after }
+    let retry_after = retry_after.or(object.retry_after.map(bounded));
+    let is_named = |name: &&str| memmem::find(body, name.as_bytes()).is_some();
+    let refuses_addition = matches!(status, 400 | 422) && added.iter().any(|name| is_named(name));
+    Refusal { fault, param: object.param, retry_after, refuses_addition }
 }
 
 impl From<Fault> for Refusal {
     /// Makes the refusal of a fault that came inside a stream, or in an answer with a status of success.
     fn from(fault: Fault) -> Self {
-        Self { fault, param: None, retry_after: None }
+        Self { fault, param: None, retry_after: None, refuses_addition: false }
     }
 }
 
+/// The longest time to wait that is passed on.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 /// Returns the wait of a `retry-after` (RFC 9110 §10.2.3), from one second to one hour. The value is a number of seconds or
 /// a date. Of a date only the distance to the `date` of the same answer counts, because both come from the upstream's clock.
+/// Some upstreams write a fraction: it is rounded up.
 pub fn asked_for(retry_after: &str, date: Option<&str>) -> Option<Duration> {
-    const LONGEST: u64 = 3600;
     let value = retry_after.trim();
-    let seconds = match value.bytes().all(|byte| byte.is_ascii_digit()) {
-        true if value.is_empty() => return None,
-        // more digits than a number can have are a long wait
-        true => value.parse().unwrap_or(LONGEST),
-        false => {
-            let (then, now) = (httpdate::parse_http_date(value).ok()?, httpdate::parse_http_date(date?.trim()).ok()?);
-            then.duration_since(now).unwrap_or_default().as_secs()
-        }
-    };
-    Some(Duration::from_secs(seconds.clamp(1, LONGEST)))
+    if let Some(wait) = decimal(value) {
+        return Some(bounded(wait));
+    }
+    let (then, now) = (httpdate::parse_http_date(value).ok()?, httpdate::parse_http_date(date?.trim()).ok()?);
+    Some(bounded(then.duration_since(now).unwrap_or_default()))
+}
+
+/// Returns the wait of a `retry-after-ms`, a number of milliseconds: OpenAI and Azure send it, and their SDKs prefer it.
+pub fn asked_for_in_milliseconds(retry_after_ms: &str) -> Option<Duration> {
+    decimal(retry_after_ms.trim()).map(|wait| bounded(wait / 1000))
+}
+
+/// Reads a number of seconds in plain decimal notation. A longer one than a [`Duration`] can have is the longest one.
+fn decimal(value: &str) -> Option<Duration> {
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number(whole) && is_number(fraction)).then_some(())?;
+    let seconds = value.parse().ok()?;
+    Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+}
+
+/// Rounds up to whole seconds, from one second to one hour.
+fn bounded(wait: Duration) -> Duration {
+    let wait = wait.min(LONGEST);
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    Duration::from_secs(seconds.max(1))
 }
 
 #[cfg(test)]
@@ -81,17 +108,17 @@ mod tests {
     #[test]
     fn the_body_says_why_a_request_was_refused() {
         let body = br#"{"error":{"code":"unsupported_parameter","param":"logit_bias","message":"sk-secret"}}"#;
-        let refusal = classify(400, None, body);
+        let refusal = classify(400, None, body, &[]);
         assert_eq!((refusal.fault, refusal.param.as_deref()), (Fault::Unsupported, Some("logit_bias")));
         let long = br#"{"error":{"code":"context_length_exceeded","param":"messages"}}"#;
-        assert!(!classify(400, None, long).is_retryable());
+        assert!(!classify(400, None, long, &[]).is_retryable());
     }
 
     #[test]
     fn the_body_cannot_make_a_failure_of_the_upstream_the_client_s() {
         let body = br#"{"error":{"code":"context_length_exceeded"}}"#;
-        assert_eq!(classify(500, None, body).fault, Fault::Other);
-        assert_eq!(classify(503, None, body).fault, Fault::Overloaded);
+        assert_eq!(classify(500, None, body, &[]).fault, Fault::Other);
+        assert_eq!(classify(503, None, body, &[]).fault, Fault::Overloaded);
     }
 
     #[test]
@@ -104,7 +131,13 @@ mod tests {
             ("86400", None, Some(3600)),
             ("99999999999999999999999", None, Some(3600)),
             ("-1", DATE, None),
-            ("1.5", DATE, None),
+            ("42.6", None, Some(43)),
+            ("0.2", None, Some(1)),
+            ("1.", None, None),
+            (".5", None, None),
+            ("1.5s", DATE, None),
+            ("1e3", DATE, None),
+            ("inf", DATE, None),
             ("", DATE, None),
             ("Wed, 21 Oct 2015 07:28:30 GMT", DATE, Some(30)),
             ("Wednesday, 21-Oct-15 07:29:00 GMT", DATE, Some(60)),
@@ -121,10 +154,38 @@ mod tests {
         }
     }
 
+    #[test]
+    fn milliseconds_are_rounded_up_to_seconds() {
+        for (header, seconds) in
+            [("42600", Some(43)), ("1", Some(1)), ("1000", Some(1)), ("0.5", Some(1)), ("x", None), ("", None)]
+        {
+            assert_eq!(asked_for_in_milliseconds(header), seconds.map(Duration::from_secs), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_body_can_name_the_time_to_wait() {
+        let body = br#"[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"retryDelay":"42.6s"}]}}]"#;
+        assert_eq!(classify(429, None, body, &[]).retry_after, Some(Duration::from_secs(43)));
+        let header = Some(Duration::from_secs(5));
+        assert_eq!(classify(429, header, body, &[]).retry_after, header, "the header is for this");
+    }
+
+    #[test]
+    fn a_refusal_of_what_the_gateway_has_added_is_recognized() {
+        let body = br#"{"detail":[{"loc":["body","stream_options"],"msg":"Extra inputs are not permitted"}]}"#;
+        let added = ["stream_options", "include_usage"];
+        assert!(classify(422, None, body, &added).refuses_addition);
+        assert!(classify(400, None, b"include_usage is not supported", &added).refuses_addition);
+        assert!(!classify(422, None, body, &[]).refuses_addition, "the client wrote it");
+        assert!(!classify(500, None, body, &added).refuses_addition);
+        assert!(!classify(422, None, b"temperature", &added).refuses_addition);
+    }
+
     proptest! {
         #[test]
         fn any_answer_can_be_classified(status: u16, body: Vec<u8>) {
-            classify(status, None, &body);
+            classify(status, None, &body, &[]);
         }
 
         #[test]

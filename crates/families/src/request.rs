@@ -164,15 +164,21 @@ impl Request {
         self.body.len()
     }
 
+    /// Whether the body for the upstream asks for usage, which the client's does not.
+    pub fn adds_usage(&self) -> bool {
+        self.parsed.usage_edit.is_some()
+    }
+
     /// Returns the body for the upstream: the client's, byte for byte, except that it names `upstream_model`, and asks for a
-    /// stream and for usage if the answer is streamed.
-    pub fn to_upstream(&self, upstream_model: &str) -> Bytes {
+    /// stream if the answer is streamed, and for usage if `with_usage`.
+    pub fn to_upstream(&self, upstream_model: &str, with_usage: bool) -> Bytes {
         let Parsed { model_place, stream_edit, usage_edit, .. } = &self.parsed;
         let mut model = serde_json::Value::from(upstream_model).to_string();
         if model_place.is_empty() {
             model = format!("\"model\":{model},"); // other members follow in any case
         }
-        let [stream, usage] = [stream_edit, usage_edit].map(|edit| edit.as_ref().map(|e| (&e.place, e.text)));
+        let usage_edit = usage_edit.as_ref().filter(|_| with_usage);
+        let [stream, usage] = [stream_edit.as_ref(), usage_edit].map(|edit| edit.map(|e| (&e.place, e.text)));
         let mut edits = [Some((model_place, &model[..])), stream, usage];
         edits.sort_by_key(|edit| edit.map(|(place, _)| place.start));
         let mut out = Vec::with_capacity(self.body.len() + model.len() + 64);

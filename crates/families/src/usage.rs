@@ -9,6 +9,8 @@ pub struct Usage {
     pub completion: u64,
     /// `prompt_tokens_details.cached_tokens`, or DeepSeek's `prompt_cache_hit_tokens`: part of `prompt`.
     pub cached: u64,
+    /// `prompt_tokens_details.cache_write_tokens`: part of `prompt`.
+    pub cache_write: u64,
     /// `completion_tokens_details.reasoning_tokens`: part of `completion`.
     pub reasoning: u64,
 }

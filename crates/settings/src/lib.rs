@@ -24,7 +24,7 @@ pub use section::{Section, document};
 pub use serde_json::Value as Json;
 pub use toml::de::DeValue as Toml;
 pub use units::{format_duration, format_size, parse_duration, parse_size};
-pub use value::{At, Bounded, EnvName, Size, Strings, Value, kind, number, string};
+pub use value::{At, Bounded, Entries, EnvName, Size, Strings, Value, kind, number, string};
 
 #[cfg(test)]
 mod tests;

@@ -51,6 +51,10 @@ pub struct At<'a> {
 /// A list of strings, each with its own place.
 pub type Strings = Vec<Field<String>>;
 
+/// A table of strings under names that the user chooses, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Entries(pub Vec<(String, Field<String>)>);
+
 /// A number of bytes, written `"4MiB"` or as a plain integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub usize);
@@ -164,6 +168,43 @@ impl Value for Strings {
     fn schema() -> Json {
         json!({ "type": "array", "items": { "type": "string" } })
     }
+}
+
+impl Value for Entries {
+    const TYPE: &'static str = "table of strings";
+
+    fn read(value: &Toml<'_>) -> Result<Self, Mistake> {
+        Self::read_parts(value, &mut At { text: "", place: &Place::nowhere(), problems: &mut Problems::default() })
+    }
+
+    fn read_parts(value: &Toml<'_>, at: &mut At<'_>) -> Result<Self, Mistake> {
+        let Toml::Table(members) = value else {
+            let reason = format!("must be a table, not {}", kind(value));
+            return Err(Mistake::new(reason, "write it in braces, such as { \"name\" = \"value\" }"));
+        };
+        let mut members: Vec<_> = members.iter().collect();
+        members.sort_by_key(|(name, _)| name.span().start);
+        let read = |(name, item): (&toml::Spanned<_>, &toml::Spanned<Toml<'_>>)| {
+            let name: &str = AsRef::<str>::as_ref(name.get_ref());
+            let place = written(at.text, format!("{}.{}", at.place.key, quoted_if_needed(name)), item);
+            let field = match String::read(item.get_ref()) {
+                Ok(value) => Field { value, place },
+                Err(mistake) => Field { value: String::new(), place: at.problems.unreadable(place, mistake) },
+            };
+            (name.to_owned(), field)
+        };
+        Ok(Self(members.into_iter().map(read).collect()))
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "object", "additionalProperties": { "type": "string" } })
+    }
+}
+
+/// Returns a name as it is written in a key path (TOML 1.0, keys).
+fn quoted_if_needed(name: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if !name.is_empty() && name.bytes().all(is_bare) { name.to_owned() } else { format!("{name:?}") }
 }
 
 impl Value for PathBuf {

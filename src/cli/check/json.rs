@@ -16,7 +16,7 @@ use tokenway::price::Cost;
 pub(super) fn summary(config: &Config) -> Value {
     let server = &config.server;
     let upstreams = config.upstreams.iter().map(|upstream| {
-        json!({ "name": upstream.name, "base_url": upstream.base.to_string(), "key": upstream.api_key.is_some() })
+        json!({ "name": upstream.name, "base_url": upstream.base.to_string(), "key": !upstream.api_keys.is_empty() })
     });
     let fallbacks: Map<String, Value> =
         fallbacks(config).map(|(model, next)| (model.to_owned(), next.into())).collect();

@@ -71,7 +71,11 @@ fn believed(config: &Config) -> Option<String> {
 }
 
 fn asked(upstream: &Upstream) -> String {
-    let key = if upstream.api_key.is_some() { "with a key" } else { "without a key" };
+    let key = match upstream.api_keys.len() {
+        0 => "without a key".to_owned(),
+        1 => "with a key".to_owned(),
+        keys => format!("with {keys} keys"),
+    };
     format!("{}: {}, {key}", upstream.name, upstream.base)
 }
 

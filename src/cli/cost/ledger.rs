@@ -106,7 +106,7 @@ mod tests {
 
     fn strong() -> Prices {
         let (input, output) = (Price::parse("2.50").unwrap(), Price::parse("10").unwrap());
-        Prices { input, cached_input: input, output, reasoning: output }
+        Prices { input, cached_input: input, cache_write: input, output, reasoning: output }
     }
 
     fn request(rest: &str) -> String {

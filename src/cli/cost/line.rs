@@ -62,6 +62,7 @@ pub(super) fn read(line: &str) -> Kind {
         input,
         output,
         cached: number("cached_tokens").unwrap_or_default(),
+        cache_write: number("cache_write_tokens").unwrap_or_default(),
         reasoning: number("reasoning_tokens").unwrap_or_default(),
     });
     Kind::Paid(Line {

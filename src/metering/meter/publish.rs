@@ -5,10 +5,10 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::{Answering, Record};
+use super::Record;
 use crate::address;
 use crate::auth::caller::Caller;
-use crate::metrics::{Cached, Metrics, Outcome};
+use crate::metrics::Outcome;
 use crate::routing::verdict::Decision;
 use crate::spend::savings::{self, Cause, Difference, Savings};
 use crate::spend::tally::Tokens;
@@ -60,9 +60,10 @@ impl Record {
         let also = self.bill.beside(answering.number);
         tracing::info!(
             target: "tokenway::request", request_id, client, caller = caller_id, origin, route, auto, model, upstream,
+            upstream_request_id = answering.upstream_request_id.as_deref(),
             status, outcome = outcome_name, error, cache = self.cached.as_str(), attempts = self.attempts, ttft_ms = facts.first_token_ms,
             input_tokens = facts.input, output_tokens = facts.output, tokens_from = facts.source,
-            cached_tokens = facts.cached, reasoning_tokens = facts.reasoning,
+            cached_tokens = facts.cached, cache_write_tokens = facts.cache_write, reasoning_tokens = facts.reasoning,
             tokens_per_second = facts.tokens_per_second, cost, also, duration_ms,
         );
     }
@@ -100,47 +101,6 @@ impl Record {
     }
 }
 
-/// What the log line says of an answer; what is not known is left out.
-#[derive(Default)]
-struct Facts {
-    first_token_ms: Option<f64>,
-    input: Option<u64>,
-    output: Option<u64>,
-    source: Option<&'static str>,
-    cached: Option<u64>,
-    reasoning: Option<u64>,
-    tokens_per_second: Option<f64>,
-}
-
-impl Answering {
-    fn publish(&self, metrics: &Metrics, started: Instant, cached: Cached, tokens: Option<Tokens>) -> Facts {
-        let first = self.first_output.map(|first| milliseconds(first.saturating_duration_since(started)));
-        let Some(tokens) = tokens else { return Facts { first_token_ms: first, ..Facts::default() } };
-        let span = match (self.first_output, self.last_output) {
-            (Some(first), Some(last)) => last.duration_since(first).as_secs_f64(),
-            _ => 0.0,
-        };
-        // the first token has no time of its own: n tokens span n − 1 intervals
-        let output = tokens.count.output;
-        // the speed of a cached answer says nothing about the model
-        let per_second = (output > 1 && span > 0.0 && cached != Cached::Hit).then(|| (output - 1) as f64 / span);
-        if let Some(rate) = per_second {
-            let model = self.who.model.name.as_str();
-            metrics.output_tokens_per_second.with_label_values(&[model]).observe(rate);
-            metrics.time_per_output_token.with_label_values(&[model]).observe(1.0 / rate);
-        }
-        Facts {
-            first_token_ms: first,
-            input: Some(tokens.count.input),
-            output: Some(output),
-            source: Some(tokens.source.as_str()),
-            cached: Some(tokens.count.cached).filter(|tokens| *tokens > 0),
-            reasoning: Some(tokens.count.reasoning).filter(|tokens| *tokens > 0),
-            tokens_per_second: per_second.map(|rate| (rate * 10.0).round() / 10.0),
-        }
-    }
-}
-
 /// Whether the client has got these tokens: an attempt that has only read the prompt is charged for, and is no answer.
 fn is_answer(outcome: Outcome, tokens: &Tokens) -> bool {
     match outcome {
@@ -150,6 +110,6 @@ fn is_answer(outcome: Outcome, tokens: &Tokens) -> bool {
     }
 }
 
-fn milliseconds(duration: Duration) -> f64 {
+pub(super) fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }

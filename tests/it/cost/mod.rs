@@ -1,6 +1,6 @@
 //! What is told of money, against what the upstreams themselves have counted.
 
-mod budgets;
+pub mod budgets;
 mod log;
 mod parts;
 mod together;

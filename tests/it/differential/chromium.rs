@@ -18,6 +18,18 @@ pub struct Chromium {
     output: Lines<BufReader<ChildStdout>>,
 }
 
+#[derive(serde::Deserialize)]
+struct Answered {
+    outcomes: HashMap<u64, Value>,
+    messages: Vec<Message>,
+}
+
+#[derive(serde::Deserialize)]
+struct Message {
+    id: u64,
+    text: String,
+}
+
 /// Whether the user has cookies of other sites blocked. Distributions differ in what is the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ThirdParties {
@@ -42,13 +54,19 @@ impl Chromium {
         Self { process, input, output: BufReader::new(output).lines() }
     }
 
-    /// What the page gets in each case, and the network's own name for a failure.
-    pub async fn run(&mut self, cases: &[(u64, &Case)], sites: &Sites) -> HashMap<u64, (Outcome, Option<String>)> {
+    /// What the page gets in each case, and the network's own name for a failure; and the messages in the console, each with
+    /// the number of the case whose URL it names, or 0.
+    pub async fn run(
+        &mut self,
+        cases: &[(u64, &Case)],
+        sites: &Sites,
+    ) -> (HashMap<u64, (Outcome, Option<String>)>, Vec<(u64, String)>) {
         let calls: Vec<Value> = cases.iter().map(|(id, case)| call(*id, case, sites)).collect();
         self.input.write_all(format!("{}\n", json!(calls)).as_bytes()).await.unwrap();
         let line = self.output.next_line().await.unwrap().expect("the browser has ended");
-        let outcomes: HashMap<u64, Value> = serde_json::from_str(&line).unwrap();
-        outcomes.into_iter().map(|(id, seen)| (id, outcome(&seen))).collect()
+        let Answered { outcomes, messages } = serde_json::from_str(&line).unwrap();
+        let messages = messages.into_iter().map(|message| (message.id, message.text));
+        (outcomes.into_iter().map(|(id, seen)| (id, outcome(&seen))).collect(), messages.collect())
     }
 
     pub async fn close(self) {

@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use browser::block::Block;
+use browser::block::{Block, Step};
 use case::Case;
 use chromium::{Chromium, ThirdParties};
 use predicted::{Outcome, predict};
@@ -60,8 +60,10 @@ async fn a_real_browser_does_what_is_predicted() {
     for tree in failures.into_iter().take(MOST_SHOWN) {
         shown += &format!("\n{}\n", bench.shrunk(tree).await);
     }
+    let other_messages = std::mem::take(&mut bench.other_messages);
     bench.close().await;
     assert!(failed == 0, "seed {seed}: {failed} of {cases} cases are different; the first, shrunk:{shown}");
+    assert!(other_messages.is_empty(), "seed {seed}: {}", other_messages.join("\n"));
     tally.assert_breadth();
 }
 
@@ -80,6 +82,8 @@ struct Bench {
     stage: Stage,
     chromium: Chromium,
     last_id: u64,
+    /// Batches in which the console's messages about `EventSource` are others than predicted.
+    other_messages: Vec<String>,
 }
 
 /// One case with its predicted and its actual outcome.
@@ -124,7 +128,7 @@ impl Bench {
     async fn open(third_parties: ThirdParties) -> Self {
         let stage = Stage::open().await;
         let chromium = Chromium::start(stage.sites.of(case::Site::Own), third_parties);
-        Self { stage, chromium, last_id: 0 }
+        Self { stage, chromium, last_id: 0, other_messages: Vec::new() }
     }
 
     async fn compare(&mut self, cases: &[Case]) -> Vec<Comparison> {
@@ -135,14 +139,45 @@ impl Bench {
             running.push((self.last_id, case));
         }
         let run = self.chromium.run(&running, &self.stage.sites);
-        let mut outcomes = tokio::time::timeout(PATIENCE, run).await.expect("the browser does not answer");
+        let (mut outcomes, messages) = tokio::time::timeout(PATIENCE, run).await.expect("the browser does not answer");
         let compared = running.into_iter().map(|(id, case)| {
             let (predicted, predicted_requests, because) = predict(case, id, &self.stage.sites);
             let (actual, net_error) = outcomes.remove(&id).unwrap();
             let seen_requests = self.stage.take_off(id);
             Comparison { case: case.clone(), predicted, actual, predicted_requests, seen_requests, net_error, because }
         });
-        compared.collect()
+        let compared: Vec<Comparison> = compared.collect();
+        self.compare_messages(&compared, messages);
+        compared
+    }
+
+    /// Compares the console with the reasons of the blocks: the messages without a URL all together, the others by case.
+    fn compare_messages(&mut self, compared: &[Comparison], messages: Vec<(u64, String)>) {
+        let first = self.last_id + 1 - compared.len() as u64;
+        let refused = (first..).zip(compared).filter_map(|(id, comparison)| {
+            let block = comparison.because.as_ref().filter(|block| block.step == Step::EVENT_SOURCE)?;
+            Some((id, block.reason.clone()))
+        });
+        let refused: Vec<(u64, String)> = refused.collect();
+        let (mut named, mut aborted): (Vec<_>, Vec<_>) = messages.into_iter().partition(|(id, _)| *id != 0);
+        named.retain(|(id, text)| {
+            text.starts_with("Failed to load resource: the server responded")
+                && refused.iter().any(|(own, _)| own == id)
+        });
+        aborted.retain(|(_, text)| text.starts_with("EventSource's response"));
+        let predicted = |start: &str| {
+            let own = refused.iter().filter(|(_, reason)| reason.starts_with(start));
+            own.map(|(_, reason)| reason.clone()).collect::<Vec<_>>()
+        };
+        let seen = [named, aborted].map(|messages| messages.into_iter().map(|(_, text)| text).collect::<Vec<_>>());
+        for (start, mut seen) in ["Failed to load", "EventSource's response"].into_iter().zip(seen) {
+            let mut predicted = predicted(start);
+            predicted.sort();
+            seen.sort();
+            if predicted != seen {
+                self.other_messages.push(format!("predicted {predicted:#?}\nin the console {seen:#?}"));
+            }
+        }
     }
 
     /// The smallest case found from this one that comes out otherwise, too.

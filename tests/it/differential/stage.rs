@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use http::StatusCode;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -144,7 +145,8 @@ impl Stage {
     pub fn put_on(&self, id: u64, case: &Case) {
         let bytes = |hop, preflight| {
             let (status, lines) = self.sites.lines(case, id, hop, preflight);
-            let mut head = format!("HTTP/1.1 {status} X\r\n").into_bytes();
+            let phrase = StatusCode::from_u16(status).unwrap().canonical_reason().unwrap_or_default();
+            let mut head = format!("HTTP/1.1 {status} {phrase}\r\n").into_bytes();
             for (name, value) in lines {
                 head.extend(format!("{name}: ").bytes());
                 head.extend(latin1(&value));

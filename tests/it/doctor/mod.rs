@@ -3,9 +3,11 @@
 
 mod codes;
 mod command;
+mod event_source;
 mod gateway;
 mod mends;
 mod probes;
+mod redirects;
 mod server;
 mod tokenway_mend;
 

@@ -147,5 +147,5 @@ async fn a_hedge_after_commit_after_stitches_nothing() {
     let answer = stage.ask("committed", &slow).await;
     let told = answer.rest().await;
     let wanted = expected(&request("middle", json!({}))).concat();
-    assert_eq!(told.strip_prefix(b": hb\n").unwrap(), wanted);
+    assert_eq!(told.strip_prefix(b": hb\n\n").unwrap(), wanted);
 }

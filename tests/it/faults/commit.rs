@@ -9,7 +9,7 @@ use crate::support::edge::{Edge, Setup, Version, expected, streaming, whole};
 use crate::support::soon;
 
 const SOON: &str = "commit_after = \"50ms\"";
-const HEARTBEAT: &[u8] = b": hb\n";
+const HEARTBEAT: &[u8] = b": hb\n\n";
 
 fn failing(fault: Fault, at: u64) -> Knobs {
     Knobs { fault: Some(fault), at, ..Knobs::default() }
@@ -31,6 +31,11 @@ fn before_output(fault: Fault) -> Option<&'static str> {
         Fault::ResetAfterEvents | Fault::DisconnectMidEvent | Fault::CleanEofWithoutDone | Fault::BadChunk => "broken",
         Fault::EofNoEvents => "broken",
         Fault::EndlessLine | Fault::EndlessEvent | Fault::EndlessComments => "bad_body",
+        Fault::FinishErrorBeforeOutput => "other",
+        Fault::JsonRateLimit | Fault::RetryAfterFraction | Fault::RetryAfterMs => "rate_limited",
+        Fault::JsonErrorList => "overloaded",
+        Fault::InvalidKeyList => "credentials",
+        Fault::NoCredit => "quota_exhausted",
         _ => return None,
     })
 }

@@ -7,7 +7,7 @@ use crate::support::answer::truncated;
 use crate::support::edge::{Edge, Setup, Version, expected, streaming, whole};
 use crate::support::soon;
 
-const HEARTBEAT: &[u8] = b": hb\n";
+const HEARTBEAT: &[u8] = b": hb\n\n";
 
 /// Takes heartbeats out of a stream, from where they may be: between events. Gives back how many there were.
 fn heartbeats_between(mut body: &[u8], events: &[Bytes]) -> usize {

@@ -11,6 +11,7 @@ mod many;
 mod odd;
 mod pool;
 mod pressure;
+mod providers;
 pub mod table;
 mod tls;
 

@@ -124,7 +124,7 @@ async fn a_client_that_pipelines_and_resets_cancels_its_upstream_request_before_
 
 #[tokio::test]
 async fn a_client_that_pipelines_and_stays_gets_all_of_its_streams() {
-    let heartbeat = ": hb\n";
+    let heartbeat = ": hb\n\n";
     let request = streaming("demo", json!({ "hold": 4 }));
     let events = expected(&request);
     let begun = events[..4].concat();

@@ -223,8 +223,20 @@ async fn an_upstream_of_any_line_end_has_heartbeats_in_its_silence() {
         let edge = Edge::start(Setup { upstream: Some(upstream.address), stream, ..Setup::default() }).await;
         for version in Version::BOTH {
             let mut answer = edge.client(version).await.ask(&streaming("demo", json!({}))).await;
-            let expected = format!("{event}: hb\n: hb\n");
+            let expected = format!("{event}: hb\n\n: hb\n\n");
             assert_eq!(answer.take(expected.len()).await, expected, "{version:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_heartbeat_behind_an_id_has_no_blank_line() {
+    let event = format!("id: 7\n{OUTPUT}");
+    let upstream = saying(format!("{HEAD}{event}")).await;
+    let stream = "heartbeat = \"40ms\"";
+    let edge = Edge::start(Setup { upstream: Some(upstream.address), stream, ..Setup::default() }).await;
+    let mut answer = edge.client(Version::Http1).await.ask(&streaming("demo", json!({}))).await;
+    // a blank line would make openai-python dispatch an empty event
+    let expected = format!("{event}: hb\n: hb\n");
+    assert_eq!(answer.take(expected.len()).await, expected);
 }

@@ -2,7 +2,9 @@
 
 mod certificate;
 mod descriptors;
+mod schedules;
 mod shutdown;
+mod soak;
 mod stderr;
 
 use std::fs;

@@ -204,7 +204,7 @@ async fn a_completion_that_is_slow_to_begin_has_heartbeats_and_is_resumable_all_
     let edge = Edge::start(Setup { stream: "commit_after = \"50ms\"", ..Setup::default() }).await;
     let request = streaming("demo", knobs(9, Some(1)));
     let mut answer = edge.client(Version::Http2).await.send(resumable(&request)).await;
-    assert_eq!(answer.take(5).await, ": hb\n");
+    assert_eq!(answer.take(6).await, ": hb\n\n");
     let id = answer.header("tokenway-stream-id").to_owned();
     edge.first.release(1);
     assert_eq!(without_heartbeats(&text(answer).await).as_bytes(), expected(&request).concat());

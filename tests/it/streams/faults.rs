@@ -1,13 +1,10 @@
 //! Every fault of the upstream, through a log: the request that made the stream sees what it sees without, and a reader
 //! sees the same with numbers.
 
-use clap::ValueEnum;
-use demo_upstream::Fault;
-
 use serde_json::json;
 
 use super::{created, read, read_all, resumable, until_finished, without_heartbeats, without_numbers};
-use crate::faults::table::{AT, Outcome, events, outcome, patience};
+use crate::faults::table::{AT, Outcome, all, events, outcome, patience};
 use crate::faults::{assert_holds_no_secret, assert_nothing_leaks};
 use crate::support::answer::{error_code, truncated};
 use crate::support::edge::{Edge, Setup, Version, streaming};
@@ -20,7 +17,7 @@ fn without_comments(text: &str) -> String {
 
 #[tokio::test]
 async fn every_fault_looks_the_same_through_a_log() {
-    for &fault in Fault::value_variants() {
+    for (fault, outcome) in all(outcome) {
         let edge = Edge::start(Setup { stream: patience(fault, true), ..Setup::default() }).await;
         for version in Version::BOTH {
             eprintln!("{fault} over {version:?}");
@@ -32,7 +29,7 @@ async fn every_fault_looks_the_same_through_a_log() {
             let body = answer.rest().await;
             assert_nothing_leaks(&head, &body);
             let good = without_comments(std::str::from_utf8(&events(fault, &request).concat()).unwrap());
-            match outcome(fault) {
+            match outcome {
                 Outcome::Refused(expected, code) => {
                     let seen = error_code(&serde_json::from_slice(&body).unwrap(), &request_id);
                     assert_eq!((status, &*seen, &*stream), (expected, code, ""), "{fault}");

@@ -76,7 +76,7 @@ fn numbered(events: &[bytes::Bytes], after: usize) -> String {
 
 /// Without heartbeats, which come where there is nothing to send.
 fn without_heartbeats(text: &str) -> String {
-    text.replace(": hb\n", "")
+    text.replace(": hb\n\n", "").replace(": hb\n", "")
 }
 
 /// The same events without the fields that a log adds.

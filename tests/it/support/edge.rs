@@ -49,6 +49,8 @@ pub struct Setup<'a> {
     pub cors: &'a str,
     /// Whole sections. `[access]` finds its secrets in the variables that it names by default.
     pub more: &'a str,
+    /// More lines of the first upstream.
+    pub one: &'a str,
     /// Instead of a demo upstream, this one stands behind the model `demo`.
     pub upstream: Option<std::net::SocketAddr>,
     /// Clients reach the gateway without TLS.
@@ -115,7 +117,8 @@ origins = ["{ORIGIN}"]
 [[upstreams]]
 name = "one"
 base_url = "{scheme}://{one}/v1"
-api_key_env = "FIRST_KEY"
+{first_key}
+{first}
 [[upstreams]]
 name = "two"
 base_url = "http://{two}/v1"
@@ -140,6 +143,8 @@ upstream = "two"
             redis = setup.redis,
             cors = setup.cors,
             more = setup.more,
+            first_key = if setup.one.contains("api_keys_env") { "" } else { "api_key_env = \"FIRST_KEY\"" },
+            first = setup.one,
             one = setup.upstream.unwrap_or(first.addr),
             two = second.addr,
         );

@@ -8,6 +8,7 @@ pub mod cutting;
 pub mod edge;
 pub mod frames;
 pub mod gateway;
+pub mod keys;
 pub mod log;
 pub mod metrics;
 pub mod patient;

@@ -137,6 +137,22 @@ fn a_refused_origin_is_answered_403_without_any_cors_header() {
 }
 
 #[test]
+fn the_origin_of_an_app_is_echoed_if_it_is_listed() {
+    for credentials in [false, true] {
+        let spec = Spec { credentials, ..spec(&["tauri://localhost"]) };
+        let policy = Policy::new(&spec).unwrap();
+        let allowed = applied(&actual(&policy, "tauri://localhost"));
+        assert_eq!(allowed[header::ACCESS_CONTROL_ALLOW_ORIGIN], "tauri://localhost");
+        for other in ["tauri://localhost2", "tauri://tauri.localhost", "https://localhost", "null"] {
+            assert_eq!(labels(&actual(&policy, other)), ("actual", "origin_not_allowed"), "{other}");
+        }
+    }
+    let both = policy(&["*", "app://obsidian.md"]);
+    assert_eq!(applied(&actual(&both, "app://obsidian.md"))[header::ACCESS_CONTROL_ALLOW_ORIGIN], "app://obsidian.md");
+    assert_eq!(both.origins(), ["*", "app://obsidian.md"]);
+}
+
+#[test]
 fn a_star_allows_every_web_page_by_its_own_origin_and_nothing_else() {
     let policy = policy(&["*"]);
     for origin in [APP, "http://localhost:3000", "http://[::1]"] {

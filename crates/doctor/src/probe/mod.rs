@@ -11,9 +11,11 @@ pub mod stream;
 use std::time::Duration;
 
 use super::client::{Client, HttpRequest};
+use super::jar::Jar;
 use super::plan::Plan;
 use super::report::{Finding, Severity};
 use super::transcript::{End, Event, Transcript, page_request};
+use browser::block::Step;
 use browser::fetch::Fetch;
 use browser::mime;
 use browser::request::{Kind, Request, Tainting};
@@ -53,7 +55,7 @@ impl ProbeResults {
 impl Context<'_> {
     /// The page's request as it is sent.
     fn page_request(&self) -> HttpRequest {
-        page_request(&self.fetch, self.plan)
+        page_request(&self.fetch, self.plan, &Jar::of(self.plan.cookie.as_ref(), &self.plan.page.url))
     }
 }
 
@@ -107,7 +109,15 @@ fn check_transcript(plan: &Plan, transcript: &Transcript, results: &mut ProbeRes
     let response = &exchange.response;
     let is_tls = exchange.url.scheme() == "https";
     results.record("http1-only", heads::protocol(exchange.version, is_tls, plan.wants_stream));
-    let End::Delivered { request, readable, body } = &transcript.end else { return };
+    let (request, readable, body) = match &transcript.end {
+        End::Delivered { request, readable, body } => (request, readable, body),
+        End::Blocked(block) => {
+            if block.step == Step::EVENT_SOURCE {
+                results.record(stream::GIVES_UP, stream::gives_up(response, plan.page.browser));
+            }
+            return;
+        }
+    };
     results.record("headers-hidden", heads::hidden(readable));
     results.record("answer-is-an-error", error_response(response.status, plan.wants_stream));
     if !plan.wants_stream {
@@ -124,7 +134,7 @@ fn check_transcript(plan: &Plan, transcript: &Transcript, results: &mut ProbeRes
         by_event_source: request.kind() == Kind::EventSource,
         browser: request.browser(),
     };
-    results.ids.extend(stream::IDS.iter().filter(|id| stream.by_event_source || **id != "event-source-gives-up"));
+    results.ids.extend(stream::IDS.iter().filter(|id| stream.by_event_source || **id != stream::GIVES_UP));
     results.findings.extend(stream::findings(stream));
 }
 

@@ -20,9 +20,11 @@ const LONG: Duration = Duration::from_millis(500);
 /// Proxies cut idle connections after 30 to 60 s. A stream should not be silent for half of that.
 const SILENCE: Duration = Duration::from_secs(15);
 
+/// The id of the finding that `EventSource` fails the connection.
+pub const GIVES_UP: &str = "event-source-gives-up";
 /// The ids of all findings.
 pub const IDS: [&str; 7] = [
-    "event-source-gives-up",
+    GIVES_UP,
     "stream-not-sse",
     "stream-compressed",
     "stream-has-length",
@@ -49,16 +51,8 @@ pub struct Stream<'a> {
 /// The findings of a stream.
 pub fn findings(stream: Stream<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if stream.by_event_source
-        && let Verdict::Closed(reason) = event_source::judge(stream.response, stream.browser)
-    {
-        findings.push(Finding {
-            id: "event-source-gives-up",
-            severity: Severity::Error,
-            title: "EventSource fails the connection: it delivers no events and never connects again.",
-            seen: vec![reason.to_string()],
-            mend: "Answer 200 with `content-type: text/event-stream`; send errors as events, and 204 to stop.".into(),
-        });
+    if stream.by_event_source {
+        findings.extend(gives_up(stream.response, stream.browser));
     }
     if !stream.response.status.is_success() {
         return findings;
@@ -75,6 +69,18 @@ pub fn findings(stream: Stream<'_>) -> Vec<Finding> {
             .flatten(),
     );
     findings
+}
+
+/// A response for which `EventSource` fails the connection.
+pub fn gives_up(response: &ResponseHead, browser: Browser) -> Option<Finding> {
+    let Verdict::Closed(reason) = event_source::judge(response, browser) else { return None };
+    Some(Finding {
+        id: GIVES_UP,
+        severity: Severity::Error,
+        title: "EventSource fails the connection: it delivers no events and never connects again.",
+        seen: vec![reason.to_string()],
+        mend: "Answer 200 with `content-type: text/event-stream`; send errors as events, and 204 to stop.".into(),
+    })
 }
 
 fn not_a_stream(content_type: Option<&str>) -> Option<Finding> {

@@ -5,7 +5,8 @@ use serde_json::value::RawValue;
 
 use super::contents::{self, Begin};
 use crate::answer::{Answer, NoAnswer};
-use crate::fault::{ErrorObject, Fault};
+use crate::error_object::ErrorObject;
+use crate::fault::Fault;
 
 /// Parses an answer.
 ///
@@ -13,15 +14,20 @@ use crate::fault::{ErrorObject, Fault};
 /// The body is not a chat completion.
 pub(super) fn read(body: &[u8]) -> Result<Answer, NoAnswer> {
     contents::read(body, Begin::Object, |contents| {
-        let contents = contents.ok_or(NoAnswer::Malformed)?;
+        // an error without the member `error`, or a list of errors
+        let other = || ErrorObject::read(body).fault.map_or(NoAnswer::Malformed, NoAnswer::Error);
+        let contents = contents.ok_or_else(other)?;
         if let Some(error) = contents.error {
             return Err(NoAnswer::Error(ErrorObject::read(error.as_bytes()).fault.unwrap_or(Fault::Other)));
         }
-        if contents.choices == 0 {
-            return Err(NoAnswer::Malformed);
+        if let Some(fault) = contents.failure {
+            return Err(NoAnswer::Error(fault));
         }
-        let contents::Contents { usage, output, text_bytes, finished, .. } = contents;
-        Ok(Answer { usage, output, text_bytes, finished })
+        if contents.choices == 0 {
+            return Err(other());
+        }
+        let contents::Contents { output, text_bytes, finished, .. } = contents;
+        Ok(Answer { usage: contents.counts.usage(), output, text_bytes, finished })
     })
 }
 
@@ -111,6 +117,13 @@ mod tests {
     #[test]
     fn an_error_with_a_status_of_success_is_no_answer() {
         assert_eq!(read(br#"{"error":{"code":"insufficient_quota"}}"#), Err(NoAnswer::Error(Fault::QuotaExhausted)));
+        assert_eq!(
+            read(br#"[{"error":{"code":400,"status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}]"#),
+            Err(NoAnswer::Error(Fault::Credentials))
+        );
+        assert_eq!(read(br#"{"object":"error","message":"m","code":503}"#), Err(NoAnswer::Error(Fault::Overloaded)));
+        let failed = br#"{"choices":[{"message":{"content":""},"finish_reason":"error","error":{"code":502}}]}"#;
+        assert_eq!(read(failed), Err(NoAnswer::Error(Fault::Other)));
         for body in ["", "<html>", "[]", "null", "{}", r#"{"choices":[]}"#, r#"{"choices":null}"#] {
             assert_eq!(read(body.as_bytes()), Err(NoAnswer::Malformed), "{body}");
         }

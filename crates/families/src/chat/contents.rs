@@ -3,9 +3,12 @@
 //! Upstreams differ: members may be null, missing, duplicate, of another type than OpenAI's, or unknown. All of this is
 //! tolerated, and only known members are counted.
 
+use super::counts::Counts;
 use super::text;
-use crate::json::cursor::{Cursor, NotJson};
-use crate::usage::Usage;
+use crate::error_object::ErrorObject;
+use crate::fault::Fault;
+use crate::json::Kind;
+use crate::json::cursor::{Cursor, NotJson, Value};
 
 /// The contents of a completion or a chunk.
 #[derive(Debug, Default)]
@@ -16,10 +19,16 @@ pub(super) struct Contents<'a> {
     pub(super) text_bytes: u64,
     /// Whether a choice has a finish reason.
     pub(super) finished: bool,
+    /// The failure that a finish reason reports.
+    pub(super) failure: Option<Fault>,
     /// The number of choices.
     pub(super) choices: u64,
     /// The upstream's counts, if it gives any.
-    pub(super) usage: Option<Usage>,
+    pub(super) counts: Counts,
+    /// Whether it reports the progress of the prompt, as llama.cpp does with `return_progress`.
+    pub(super) progress: bool,
+    /// Whether it has a member, not null, that a chunk with only the usage does not have. `choices` is not one of them.
+    pub(super) more: bool,
     /// A top-level `error` that is not null, false, zero or empty text, as JSON: OpenAI's SDKs raise an exception for it.
     pub(super) error: Option<&'a str>,
 }
@@ -61,9 +70,23 @@ impl<'a> Contents<'a> {
         while let Some(name) = members.next(&mut cursor)? {
             match &*name {
                 "choices" => contents.read_choices(&mut cursor)?,
-                "usage" => contents.read_usage(&mut cursor)?,
+                "usage" => contents.counts.read_usage(&mut cursor)?,
+                "cached_tokens" => contents.counts.read_cached(&mut cursor)?,
+                // Groq, beside its `usage` and before it had one
+                "x_groq" => contents.counts.read_within(&mut cursor)?,
                 "error" => contents.error = Some(cursor.value()?.text).filter(|error| is_truthy(error)),
-                _ => drop(cursor.value()?),
+                "id" | "object" | "created" | "model" | "service_tier" | "system_fingerprint" | "obfuscation" => {
+                    cursor.value()?;
+                }
+                name => {
+                    let (is_timings, is_progress) = (name == "timings", name == "prompt_progress");
+                    let value = match is_timings {
+                        true => contents.counts.read_timings(&mut cursor)?,
+                        false => cursor.value()?,
+                    };
+                    contents.progress |= is_progress && value.kind() == Kind::Object;
+                    contents.more |= value.kind() != Kind::Null;
+                }
             }
         }
         cursor.end()?;
@@ -75,12 +98,25 @@ impl<'a> Contents<'a> {
         while choices.next(cursor)? {
             self.choices += 1;
             let Some(mut members) = cursor.object_or_skip()? else { continue };
+            let (mut failure, mut error) = (None, None);
             while let Some(name) = members.next(cursor)? {
                 match &*name {
                     "delta" | "message" => self.read_delta(cursor)?,
-                    "finish_reason" => self.finished |= is_truthy(cursor.value()?.text),
+                    "finish_reason" => {
+                        let reason = cursor.value()?;
+                        self.finished |= is_truthy(reason.text);
+                        failure = failed(reason);
+                    }
+                    // OpenRouter
+                    "error" => error = Some(cursor.value()?.text),
+                    // Moonshot
+                    "usage" => self.counts.read_usage(cursor)?,
                     _ => drop(cursor.value()?),
                 }
+            }
+            if let Some(failure) = failure {
+                let named = error.and_then(|error| ErrorObject::read(error.as_bytes()).fault);
+                self.failure = Some(named.unwrap_or(failure));
             }
         }
         Ok(())
@@ -90,67 +126,27 @@ impl<'a> Contents<'a> {
         let Some(mut members) = cursor.object_or_skip()? else { return Ok(()) };
         while let Some(name) = members.next(cursor)? {
             let value = cursor.value()?;
-            let is_output = matches!(
-                &*name,
-                "content"
-                    | "reasoning_content"
-                    | "reasoning"
-                    | "reasoning_details"
-                    | "refusal"
-                    | "tool_calls"
-                    | "function_call"
-                    | "audio"
-            );
-            if is_output {
+            if name != "role" {
                 let text = text::measure(value.text);
                 self.output |= text.present;
-                self.text_bytes += text.bytes;
-            }
-        }
-        Ok(())
-    }
-
-    fn read_usage(&mut self, cursor: &mut Cursor<'a>) -> Result<(), NotJson> {
-        let Some(mut members) = cursor.object_or_skip()? else { return Ok(()) };
-        while let Some(name) = members.next(cursor)? {
-            match &*name {
-                "prompt_tokens" => self.read_count(cursor, |usage| &mut usage.prompt)?,
-                "completion_tokens" => self.read_count(cursor, |usage| &mut usage.completion)?,
-                "prompt_cache_hit_tokens" => self.read_count(cursor, |usage| &mut usage.cached)?,
-                "prompt_tokens_details" => self.read_detail(cursor, "cached_tokens", |usage| &mut usage.cached)?,
-                "completion_tokens_details" => {
-                    self.read_detail(cursor, "reasoning_tokens", |usage| &mut usage.reasoning)?;
+                // text under any other name may as well be a picture in base64
+                if text::is_text(&name) {
+                    self.text_bytes += text.bytes;
                 }
-                _ => drop(cursor.value()?),
             }
         }
         Ok(())
     }
+}
 
-    /// Reads the member of this name.
-    fn read_detail(
-        &mut self,
-        cursor: &mut Cursor<'a>,
-        wanted: &str,
-        count: impl Fn(&mut Usage) -> &mut u64,
-    ) -> Result<(), NotJson> {
-        let Some(mut members) = cursor.object_or_skip()? else { return Ok(()) };
-        while let Some(name) = members.next(cursor)? {
-            match name == wanted {
-                true => self.read_count(cursor, &count)?,
-                false => drop(cursor.value()?),
-            }
-        }
-        Ok(())
-    }
-
-    fn read_count(&mut self, cursor: &mut Cursor<'a>, count: impl Fn(&mut Usage) -> &mut u64) -> Result<(), NotJson> {
-        let number = cursor.value()?.text;
-        // some servers write 12.0
-        if let Ok(number) = number.strip_suffix(".0").unwrap_or(number).parse() {
-            *count(self.usage.get_or_insert_default()) = number;
-        }
-        Ok(())
+/// Returns the failure that a finish reason reports, or `None` for a reason of success and for an unknown one.
+fn failed(reason: Value<'_>) -> Option<Fault> {
+    match &*reason.string()? {
+        // Mistral and OpenRouter; vLLM and SGLang; Zhipu
+        "error" | "abort" | "network_error" => Some(Fault::Other),
+        // DeepSeek
+        "insufficient_system_resource" => Some(Fault::Overloaded),
+        _ => None,
     }
 }
 

@@ -5,8 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
-/// Returns the completion of these chunks, each the data of one event. Returns `None` if they have no choice, or if one of
-/// them cannot be parsed.
+/// Returns the completion of these chunks, each the data of one event. Returns `None` if they have no choice, if one of them
+/// cannot be parsed, or if it is not certain which parts belong to the same tool call.
 pub(super) fn completion<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
     let mut whole = Map::new();
     let mut choices: Vec<Choice> = Vec::new();
@@ -26,6 +26,9 @@ pub(super) fn completion<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Opti
         }
     }
     if choices.is_empty() {
+        return None;
+    }
+    if !choices.iter().all(Choice::is_certain) {
         return None;
     }
     choices.sort_by_key(|choice| choice.index);
@@ -61,6 +64,15 @@ fn add(choices: &mut Vec<Choice>, part: Value) {
 }
 
 impl Choice {
+    /// Whether each tool call has its own name: a call without one is a part of another call that was not found.
+    fn is_certain(&self) -> bool {
+        let calls = self.message.get("tool_calls").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        calls.iter().all(|call| {
+            // OpenAI's kinds of tools: each has an object of its own name
+            ["function", "custom"].iter().any(|kind| call[kind]["name"].as_str().is_some_and(|name| !name.is_empty()))
+        })
+    }
+
     fn finish(mut self) -> Value {
         let message = &mut self.message;
         message.entry("role").or_insert_with(|| "assistant".into());
@@ -114,8 +126,9 @@ fn join(whole: &mut Value, part: Value, name: &str) {
         (Value::Array(whole), Value::Array(parts)) => {
             for part in parts {
                 let index = part.get("index").filter(|index| index.is_u64());
-                let same = index.and_then(|index| whole.iter().position(|other| other.get("index") == Some(index)));
-                match same {
+                // the last one: some upstreams write index 0 in all of several calls, which differ only in their ids
+                let same = index.and_then(|index| whole.iter().rposition(|other| other.get("index") == Some(index)));
+                match same.filter(|at| !have_different_ids(&whole[*at], &part)) {
                     Some(at) => join(&mut whole[at], part, name),
                     None => whole.push(part),
                 }
@@ -123,6 +136,12 @@ fn join(whole: &mut Value, part: Value, name: &str) {
         }
         (whole, part) => *whole = part,
     }
+}
+
+fn have_different_ids(one: &Value, other: &Value) -> bool {
+    let id = |value: &Value| value.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (one, other) = (id(one), id(other));
+    !one.is_empty() && !other.is_empty() && one != other
 }
 
 /// Returns the chunks of this completion: of each choice the role, its output, and its finish reason; then the usage.

@@ -2,6 +2,7 @@
 
 pub mod answer;
 mod contents;
+mod counts;
 mod id;
 mod media;
 mod merge;
@@ -26,9 +27,12 @@ use crate::request::{Invalid, Request};
 use self::merge::Part;
 use self::reader::Reader;
 
-/// The heartbeat: one comment line without a blank line after it, so that a client that counts blocks sees none (WHATWG HTML
-/// §9.2.6).
-pub const HEARTBEAT: &[u8] = b": hb\n";
+/// The heartbeat: a comment and a blank line, so that it is a block of its own (WHATWG HTML §9.2.6). Some clients split a stream
+/// at blank lines and look only at the first line of each block: without the blank line they would lose the next event.
+const HEARTBEAT: &[u8] = b": hb\n\n";
+
+/// The heartbeat behind an `id:` field: without the blank line, at which openai-python would dispatch an empty event.
+const NUMBERED_HEARTBEAT: &[u8] = b": hb\n";
 
 /// The family of OpenAI's chat completions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,10 @@ impl Family for Chat {
 
     fn upstream_path(&self) -> &'static str {
         "/chat/completions"
+    }
+
+    fn usage_members(&self) -> &'static [&'static str] {
+        &["stream_options", "include_usage"]
     }
 
     fn parse(&self, body: Bytes, form: Form) -> Result<Request, Invalid> {
@@ -89,8 +97,8 @@ impl Family for Chat {
         Some(merge::chunks(answer)?.into_iter().map(piece).chain([done]).collect())
     }
 
-    fn heartbeat(&self, _numbered: bool) -> &'static [u8] {
-        HEARTBEAT
+    fn heartbeat(&self, numbered: bool) -> &'static [u8] {
+        if numbered { NUMBERED_HEARTBEAT } else { HEARTBEAT }
     }
 
     fn answer_id(&self, json: &[u8]) -> Option<Range<usize>> {

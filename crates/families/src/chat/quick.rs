@@ -103,14 +103,15 @@ fn read_delta(delta: &[u8]) -> Option<(usize, &[u8])> {
     Some((length, skip(after, REFUSAL).strip_prefix(b"}")?))
 }
 
-/// Returns whether there is a finish reason, and the rest after it.
+/// Returns whether there is a finish reason, and the rest after it. Reasons that may report a failure are passed to the parser.
 fn read_finish_reason(reason: &[u8]) -> Option<(bool, &[u8])> {
     if let Some(after) = reason.strip_prefix(b"null") {
         return Some((false, after));
     }
     let text = reason.strip_prefix(b"\"")?;
     let length = memchr2(b'"', b'\\', text)?;
-    Some((length > 0, text[length..].strip_prefix(b"\"")?))
+    let is_usual = matches!(&text[..length], b"" | b"stop" | b"length" | b"tool_calls" | b"content_filter");
+    is_usual.then_some((length > 0, text[length..].strip_prefix(b"\"")?))
 }
 
 fn skip<'a>(bytes: &'a [u8], prefix: &[u8]) -> &'a [u8] {

@@ -3,8 +3,9 @@
 use super::contents::{self, Begin};
 use super::quick::Quick;
 use crate::api_error::ApiError;
+use crate::error_object::ErrorObject;
 use crate::event::{EventReader, Meaning};
-use crate::fault::{ErrorObject, Fault};
+use crate::fault::Fault;
 
 /// Reads the events of one stream.
 #[derive(Debug, Clone, Default)]
@@ -44,17 +45,22 @@ impl Reader {
 pub(super) fn parse(data: &[u8], begin: Begin) -> Meaning {
     contents::read(data, begin, |contents| match contents {
         None => Meaning { malformed: true, ..Meaning::default() },
-        Some(contents) => match contents.error {
-            Some(error) => Meaning::failed(ErrorObject::read(error.as_bytes()).fault.unwrap_or(Fault::Other)),
-            None => Meaning {
-                output: contents.output,
-                text_bytes: contents.text_bytes,
-                finished: contents.finished,
-                usage: contents.usage,
-                usage_only: contents.choices == 0 && contents.usage.is_some(),
-                ..Meaning::default()
-            },
-        },
+        Some(contents) => {
+            let usage = contents.counts.usage();
+            let named = |error: &str| ErrorObject::read(error.as_bytes()).fault.unwrap_or(Fault::Other);
+            match contents.error.map(named).or(contents.failure) {
+                Some(fault) => Meaning { usage, ..Meaning::failed(fault) },
+                None => Meaning {
+                    output: contents.output,
+                    text_bytes: contents.text_bytes,
+                    finished: contents.finished,
+                    usage,
+                    usage_only: usage.is_some() && contents.choices == 0 && !contents.more,
+                    progress: contents.progress,
+                    ..Meaning::default()
+                },
+            }
+        }
     })
 }
 
@@ -71,6 +77,7 @@ mod tests {
         text_bytes: 0,
         usage: None,
         usage_only: false,
+        progress: false,
         finished: false,
         terminal: false,
         fault: None,
@@ -106,6 +113,9 @@ mod tests {
             (r#"{"tool_calls":[{"index":0,"function":{"arguments":""}}]}"#, 0),
             (r#"{"function_call":{"name":"f"}}"#, 1),
             (r#"{"audio":{"transcript":"la"}}"#, 2),
+            (r#"{"images":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]}"#, 0),
+            (r#"{"annotations":[{"type":"url_citation","url_citation":{"url":"https://a.example"}}]}"#, 0),
+            (r#"{"role":"assistant","new_modality":"AAAA"}"#, 0),
         ];
         for (inner, text_bytes) in output {
             assert_eq!(with_delta(inner), Meaning { output: true, text_bytes, ..Meaning::default() }, "{inner}");
@@ -139,15 +149,136 @@ mod tests {
     fn usage_is_read_in_each_provider_s_spelling() {
         let openai = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":5,"total_tokens":14,
             "prompt_tokens_details":{"cached_tokens":4,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":3}}}"#;
-        let usage = Usage { prompt: 9, completion: 5, cached: 4, reasoning: 3 };
+        let usage = Usage { prompt: 9, completion: 5, cached: 4, reasoning: 3, ..Usage::default() };
         assert_eq!(chunk(openai), Meaning { usage: Some(usage), usage_only: true, ..Meaning::default() });
         let deepseek = r#"{"choices":[{"delta":{"content":""},"finish_reason":"stop"}],
             "usage":{"prompt_tokens":9,"completion_tokens":5,"prompt_cache_hit_tokens":8}}"#;
-        let usage = Usage { prompt: 9, completion: 5, cached: 8, reasoning: 0 };
+        let usage = Usage { prompt: 9, completion: 5, cached: 8, ..Usage::default() };
         assert_eq!(chunk(deepseek), Meaning { usage: Some(usage), finished: true, ..Meaning::default() });
         let floats = r#"{"choices":[],"usage":{"prompt_tokens":9.0,"completion_tokens":50.0}}"#;
         let usage = Usage { prompt: 9, completion: 50, ..Usage::default() };
         assert_eq!(chunk(floats), Meaning { usage: Some(usage), usage_only: true, ..Meaning::default() });
+    }
+
+    #[test]
+    fn usage_is_read_wherever_an_upstream_writes_it() {
+        let usage = |prompt, completion| Usage { prompt, completion, ..Usage::default() };
+        for (what, json, expected) in [
+            (
+                "Moonshot, in the choice",
+                r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop","usage":{"prompt_tokens":9,"completion_tokens":5,"total_tokens":14,"cached_tokens":4}}]}"#,
+                Usage { cached: 4, ..usage(9, 5) },
+            ),
+            (
+                "Groq",
+                r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"x_groq":{"id":"req_1","usage":{"prompt_tokens":9,"completion_tokens":5}}}"#,
+                usage(9, 5),
+            ),
+            (
+                "OpenRouter, which writes into a prompt cache",
+                r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":1,"cache_write_tokens":6}}}"#,
+                Usage { cached: 1, cache_write: 6, ..usage(9, 5) },
+            ),
+            (
+                "a count of cached tokens at the top",
+                r#"{"choices":[],"cached_tokens":4,"usage":{"prompt_tokens":9,"completion_tokens":5}}"#,
+                Usage { cached: 4, ..usage(9, 5) },
+            ),
+            (
+                "Anthropic's names",
+                r#"{"choices":[],"usage":{"input_tokens":9,"output_tokens":5,"cache_read_input_tokens":2,"cache_creation_input_tokens":3}}"#,
+                Usage { cached: 2, cache_write: 3, ..usage(9, 5) },
+            ),
+            (
+                "llama.cpp without usage",
+                r#"{"choices":[{"finish_reason":"stop","index":0,"delta":{}}],"timings":{"cache_n":236,"prompt_n":1,"prompt_ms":30.9,"predicted_n":35,"predicted_ms":661.0}}"#,
+                usage(237, 35),
+            ),
+            (
+                "zeros at the usual place",
+                r#"{"usage":{"prompt_tokens":0,"completion_tokens":0},"choices":[{"usage":{"prompt_tokens":9,"completion_tokens":5}}]}"#,
+                usage(9, 5),
+            ),
+        ] {
+            assert_eq!(chunk(json).usage, Some(expected), "{what}");
+        }
+        let without_cache = r#"{"choices":[{"delta":{}}],"timings":{"prompt_n":1,"predicted_n":35}}"#;
+        assert_eq!(chunk(without_cache).usage, None, "the prompt is not known");
+    }
+
+    #[test]
+    fn reasoning_beside_the_completion_is_output_and_reasoning_inside_it_is_not_counted_twice() {
+        let beside = r#"{"choices":[],"usage":{"prompt_tokens":10120,"completion_tokens":1499,"total_tokens":14428,"completion_tokens_details":{"reasoning_tokens":2809}}}"#;
+        let usage = Usage { prompt: 10120, completion: 4308, reasoning: 2809, ..Usage::default() };
+        assert_eq!(chunk(beside).usage, Some(usage), "xAI and Gemini");
+        let inside = r#"{"choices":[],"usage":{"prompt_tokens":10120,"completion_tokens":4308,"total_tokens":14428,"completion_tokens_details":{"reasoning_tokens":2809}}}"#;
+        assert_eq!(chunk(inside).usage, Some(usage), "OpenAI");
+        let unsummed = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":5,"total_tokens":0}}"#;
+        assert_eq!(chunk(unsummed).usage, Some(Usage { prompt: 9, completion: 5, ..Usage::default() }));
+    }
+
+    #[test]
+    fn a_count_that_no_completion_can_have_is_not_believed() {
+        for count in ["18446744073709551615", "1099511627777", "-1", "1.5", "\"9\"", "1e3"] {
+            let json = format!(r#"{{"choices":[],"usage":{{"prompt_tokens":{count},"completion_tokens":5}}}}"#);
+            assert_eq!(chunk(&json).usage, Some(Usage { completion: 5, ..Usage::default() }), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_with_usage_and_more_is_not_usage_only() {
+        for more in [
+            r#""timings":{"prompt_n":1}"#,
+            r#""citations":["https://a.example"]"#,
+            r#""provider":"Google""#,
+            r#""x_other":0"#,
+        ] {
+            let json = format!(r#"{{"id":"c","choices":[],"usage":{{"prompt_tokens":1}},{more}}}"#);
+            assert!(!chunk(&json).usage_only, "{more}");
+        }
+        let usual = r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","service_tier":"default","system_fingerprint":null,
+            "choices":[],"usage":{"prompt_tokens":1},"obfuscation":"x","x_groq":{"id":"req"},"provider":null}"#;
+        assert!(chunk(usual).usage_only);
+    }
+
+    #[test]
+    fn a_finish_reason_of_failure_is_a_failure() {
+        for (choice, fault) in [
+            (r#"{"index":0,"delta":{"content":""},"finish_reason":"error"}"#, Fault::Other),
+            (r#"{"finish_reason":"error","index":0,"delta":{}}"#, Fault::Other),
+            (r#"{"index":0,"delta":{},"finish_reason":"err\u006fr"}"#, Fault::Other),
+            (r#"{"index":0,"delta":{},"finish_reason":"error","error":{"code":502,"message":"x"}}"#, Fault::Other),
+            (r#"{"index":0,"delta":{},"finish_reason":"error","error":{"code":429}}"#, Fault::RateLimited),
+            (r#"{"index":0,"delta":{},"finish_reason":"insufficient_system_resource"}"#, Fault::Overloaded),
+            (r#"{"index":0,"delta":{},"finish_reason":"network_error"}"#, Fault::Other),
+            (r#"{"index":0,"delta":{},"finish_reason":"abort"}"#, Fault::Other),
+        ] {
+            let json = format!(r#"{{"choices":[{choice}],"usage":{{"prompt_tokens":1}}}}"#);
+            let meaning = read(None, json.as_bytes());
+            let usage = Some(Usage { prompt: 1, ..Usage::default() });
+            assert_eq!(meaning, Meaning { usage, ..Meaning::failed(fault) }, "{choice}");
+        }
+        for reason in ["content_filter", "stop", "length", "tool_calls", "sensitive", "eos", "model_length", "unknown"]
+        {
+            let json = format!(r#"{{"choices":[{{"index":0,"delta":{{}},"finish_reason":"{reason}"}}]}}"#);
+            assert_eq!(chunk(&json), Meaning { finished: true, ..Meaning::default() }, "{reason}");
+        }
+    }
+
+    #[test]
+    fn progress_of_the_prompt_is_no_output() {
+        let json = r#"{"choices":[{"finish_reason":null,"index":0,"delta":{"role":"assistant","content":null}}],
+            "prompt_progress":{"total":2000,"cache":0,"processed":512,"time_ms":80}}"#;
+        assert_eq!(chunk(json), Meaning { progress: true, ..Meaning::default() });
+    }
+
+    #[test]
+    fn numbers_that_only_python_writes_are_read() {
+        let json = r#"{"choices":[{"index":0,"delta":{"content":"hi"},"logprobs":{"content":[{"token":"hi","logprob":-Infinity},NaN,Infinity]}}]}"#;
+        assert_eq!(chunk(json), Meaning { output: true, text_bytes: 2, ..Meaning::default() });
+        for broken in ["NaNs", "-NaN", "Inf", "infinity", "-"] {
+            assert_eq!(read(None, format!(r#"{{"a":{broken}}}"#).as_bytes()), MALFORMED, "{broken}");
+        }
     }
 
     #[test]

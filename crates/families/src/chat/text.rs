@@ -44,7 +44,7 @@ fn count(cursor: &mut Cursor<'_>, bytes: &mut u64) -> Result<(), NotJson> {
         Kind::Object => {
             let mut members = cursor.object()?;
             while let Some(name) = members.next(cursor)? {
-                if carries_text(&name) {
+                if is_text(&name) {
                     count(cursor, bytes)?;
                 } else {
                     cursor.value()?;
@@ -56,8 +56,9 @@ fn count(cursor: &mut Cursor<'_>, bytes: &mut u64) -> Result<(), NotJson> {
     Ok(())
 }
 
-/// Whether a member of this name has text that a model reads or writes, in the parts of OpenAI, Anthropic or Mistral.
-fn carries_text(name: &str) -> bool {
+/// Whether a member of this name has text that a model reads or writes, in the messages and parts of OpenAI, Anthropic or
+/// Mistral.
+pub(super) fn is_text(name: &str) -> bool {
     matches!(
         name,
         "text"
@@ -65,11 +66,15 @@ fn carries_text(name: &str) -> bool {
             | "name"
             | "arguments"
             | "function"
+            | "function_call"
+            | "tool_calls"
             | "refusal"
             | "reasoning"
             | "reasoning_content"
+            | "reasoning_details"
             | "summary"
             | "thinking"
+            | "audio"
             | "transcript"
     )
 }

@@ -48,7 +48,7 @@ pub(crate) struct Value<'a> {
 
 impl<'a> Cursor<'a> {
     /// Starts at the beginning of a text. It accepts what `serde_json::value::RawValue` accepts: also half of a surrogate pair,
-    /// and numbers beyond the range of a double.
+    /// and numbers beyond the range of a double. It also accepts `NaN`, `Infinity` and `-Infinity`, which Python writes by default.
     pub(crate) fn lenient(text: &'a str) -> Self {
         Self { text, at: 0, depth: 0, strict: false }
     }
@@ -78,6 +78,7 @@ impl<'a> Cursor<'a> {
             Some(b't' | b'f') => Ok(Kind::Boolean),
             Some(b'n') => Ok(Kind::Null),
             Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
+            Some(b'N' | b'I') if !self.strict => Ok(Kind::Number),
             _ => Err(NotJson),
         }
     }
@@ -255,6 +256,8 @@ impl<'a> Cursor<'a> {
         }
         match self.byte() {
             Some(b'0') => self.at += 1,
+            Some(b'I') if !self.strict => return self.literal("Infinity"),
+            Some(b'N') if !self.strict && self.at == start => return self.literal("NaN"),
             _ => self.digits()?,
         }
         if self.byte() == Some(b'.') {

@@ -4,73 +4,126 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::usage::Usage;
+
+/// What the reader reads, in a form that can be compared.
+#[derive(Debug, PartialEq, Default)]
+struct Plain {
+    output: bool,
+    text_bytes: u64,
+    finished: bool,
+    failure: Option<Fault>,
+    choices: u64,
+    usage: Option<Usage>,
+    progress: bool,
+    more: bool,
+    error: bool,
+}
 
 /// The contents of a chunk, by the simplest possible code. Of duplicate names, the last one counts.
-fn plain(json: &str) -> Option<(bool, u64, bool, u64, Option<Usage>, bool)> {
+fn plain(json: &str) -> Option<Plain> {
     let top: Value = serde_json::from_str(json).ok()?;
     let top = top.as_object()?;
     let truthy = |value: &Value| !matches!(value.to_string().as_str(), "null" | "false" | "0" | "\"\"");
-    let (mut output, mut text_bytes, mut finished) = (false, 0, false);
+    let mut plain = Plain::default();
     let choices = top.get("choices").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     for choice in choices {
-        finished |= choice.get("finish_reason").is_some_and(truthy);
+        let reason = choice.get("finish_reason").unwrap_or(&Value::Null);
+        plain.finished |= truthy(reason);
+        let failed = match reason.as_str() {
+            Some("error" | "abort" | "network_error") => Some(Fault::Other),
+            Some("insufficient_system_resource") => Some(Fault::Overloaded),
+            _ => None,
+        };
+        let named = choice.get("error").and_then(|error| ErrorObject::read(error.to_string().as_bytes()).fault);
+        plain.failure = failed.map(|failed| named.unwrap_or(failed)).or(plain.failure);
         for delta in ["delta", "message"].into_iter().filter_map(|name| choice.get(name)?.as_object()) {
-            for (name, value) in delta {
-                const OUTPUT: [&str; 8] = [
-                    "content",
-                    "reasoning_content",
-                    "reasoning",
-                    "reasoning_details",
-                    "refusal",
-                    "tool_calls",
-                    "function_call",
-                    "audio",
-                ];
-                if OUTPUT.contains(&name.as_str()) {
-                    output |= match value {
-                        Value::String(text) => !text.is_empty(),
-                        Value::Array(elements) => !elements.is_empty(),
-                        Value::Object(members) => !members.is_empty(),
-                        _ => false,
-                    };
-                    text_bytes += text_len(value);
-                }
+            for (name, value) in delta.iter().filter(|(name, _)| *name != "role") {
+                plain.output |= match value {
+                    Value::String(text) => !text.is_empty(),
+                    Value::Array(elements) => !elements.is_empty(),
+                    Value::Object(members) => !members.is_empty(),
+                    _ => false,
+                };
+                plain.text_bytes += if TEXT.contains(&name.as_str()) { text_len(value) } else { 0 };
             }
         }
     }
-    let mut usage = None;
-    if let Some(counts) = top.get("usage").and_then(Value::as_object) {
-        let count = |value: Option<&Value>| {
-            let number = value?.as_number()?;
-            number.as_u64().or_else(|| number.to_string().strip_suffix(".0")?.parse().ok())
-        };
-        let detail = |of: &str, name: &str| count(counts.get(of)?.get(name));
-        let mut set = |number: Option<u64>, place: fn(&mut Usage) -> &mut u64| {
-            number.into_iter().for_each(|number| *place(usage.get_or_insert_default()) = number);
-        };
-        set(count(counts.get("prompt_tokens")), |usage| &mut usage.prompt);
-        set(count(counts.get("completion_tokens")), |usage| &mut usage.completion);
-        set(count(counts.get("prompt_cache_hit_tokens")), |usage| &mut usage.cached);
-        set(detail("prompt_tokens_details", "cached_tokens"), |usage| &mut usage.cached);
-        set(detail("completion_tokens_details", "reasoning_tokens"), |usage| &mut usage.reasoning);
-    }
-    Some((output, text_bytes, finished, choices.len() as u64, usage, top.get("error").is_some_and(truthy)))
+    let usages = choices.iter().chain(top.get("x_groq")).map(|object| object.get("usage")).chain([top.get("usage")]);
+    let usages: Vec<&Value> = usages.flatten().collect();
+    let count = |value: &Value| {
+        let number = value.as_number()?;
+        let number = number.as_u64().or_else(|| number.to_string().strip_suffix(".0")?.parse().ok())?;
+        Some(number).filter(|number| *number <= 1 << 40)
+    };
+    let largest = |paths: &[&str]| {
+        let found = paths.iter().flat_map(|path| usages.iter().filter_map(|usage| usage.pointer(path)));
+        found.filter_map(count).max()
+    };
+    let prompt = largest(&["/prompt_tokens", "/input_tokens"]);
+    let completion = largest(&["/completion_tokens", "/output_tokens"]);
+    let details = ["/prompt_tokens_details", "/completion_tokens_details"];
+    let detailed = |name: &str, others: &[&str]| {
+        let inside = details.map(|object| format!("{object}/{name}"));
+        largest(&[&[inside[0].as_str(), inside[1].as_str()], others].concat())
+    };
+    let cached = detailed("cached_tokens", &["/prompt_cache_hit_tokens", "/cached_tokens", "/cache_read_input_tokens"]);
+    let cached = cached.max(top.get("cached_tokens").and_then(count));
+    let cache_write = detailed("cache_write_tokens", &["/cache_write_tokens", "/cache_creation_input_tokens"]);
+    let reasoning = detailed("reasoning_tokens", &["/reasoning_tokens"]);
+    let total = largest(&["/total_tokens"]);
+    let timing = |name: &str| top.get("timings")?.get(name).and_then(count);
+    plain.usage = if [prompt, completion, cached, cache_write, reasoning].iter().any(Option::is_some) {
+        let mut completion = completion.unwrap_or(0);
+        if let (Some(prompt), Some(total)) = (prompt, total)
+            && total > prompt + completion
+        {
+            completion = total - prompt;
+        }
+        Some(Usage {
+            prompt: prompt.unwrap_or(0),
+            completion,
+            cached: cached.unwrap_or(0),
+            cache_write: cache_write.unwrap_or(0),
+            reasoning: reasoning.unwrap_or(0),
+        })
+    } else if let (Some(new), Some(cached), Some(said)) = (timing("prompt_n"), timing("cache_n"), timing("predicted_n"))
+    {
+        Some(Usage { prompt: new + cached, completion: said, ..Usage::default() })
+    } else {
+        None
+    };
+    plain.choices = choices.len() as u64;
+    plain.error = top.get("error").is_some_and(truthy);
+    plain.progress = top.get("prompt_progress").is_some_and(Value::is_object);
+    const READ: [&str; 5] = ["choices", "usage", "cached_tokens", "x_groq", "error"];
+    const USUAL: [&str; 7] = ["id", "object", "created", "model", "service_tier", "system_fingerprint", "obfuscation"];
+    let more = |(name, value): (&String, &Value)| {
+        !READ.contains(&name.as_str()) && !USUAL.contains(&name.as_str()) && !value.is_null()
+    };
+    plain.more = top.iter().any(more);
+    Some(plain)
 }
 
+const TEXT: [&str; 15] = [
+    "text",
+    "content",
+    "name",
+    "arguments",
+    "function",
+    "function_call",
+    "tool_calls",
+    "refusal",
+    "reasoning",
+    "reasoning_content",
+    "reasoning_details",
+    "summary",
+    "thinking",
+    "audio",
+    "transcript",
+];
+
 fn text_len(value: &Value) -> u64 {
-    const TEXT: [&str; 11] = [
-        "text",
-        "content",
-        "name",
-        "arguments",
-        "function",
-        "refusal",
-        "reasoning",
-        "reasoning_content",
-        "summary",
-        "thinking",
-        "transcript",
-    ];
     match value {
         Value::String(text) => text.len() as u64,
         Value::Array(elements) => elements.iter().map(text_len).sum(),
@@ -81,10 +134,11 @@ fn text_len(value: &Value) -> u64 {
     }
 }
 
-fn read_here(json: &str) -> Option<(bool, u64, bool, u64, Option<Usage>, bool)> {
+fn read_here(json: &str) -> Option<Plain> {
     read(json.as_bytes(), Begin::Object, |contents| {
-        let Contents { output, text_bytes, finished, choices, usage, error } = contents?;
-        Some((output, text_bytes, finished, choices, usage, error.is_some()))
+        let Contents { output, text_bytes, finished, failure, choices, counts, progress, more, error } = contents?;
+        let (usage, error) = (counts.usage(), error.is_some());
+        Some(Plain { output, text_bytes, finished, failure, choices, usage, progress, more, error })
     })
 }
 
@@ -97,10 +151,11 @@ fn value() -> impl Strategy<Value = Value> {
         (0..9_u8).prop_map(|number| Value::from(f64::from(number))),
         any::<f64>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
-        "|stop|[a-z\\\\\"é\u{1}]{1,5}".prop_map(Value::from),
+        "|stop|error|abort|insufficient_system_resource|[a-z\\\\\"é\u{1}]{1,5}".prop_map(Value::from),
     ];
     let name = "delta|message|finish_reason|content|reasoning|tool_calls|audio|text|arguments|function|prompt_tokens|\
-                completion_tokens|prompt_cache_hit_tokens|cached_tokens|reasoning_tokens|.{0,4}";
+                completion_tokens|prompt_cache_hit_tokens|cached_tokens|reasoning_tokens|usage|error|role|images|input_tokens|\
+                cache_write_tokens|total_tokens|prompt_n|cache_n|predicted_n|code|.{0,4}";
     leaf.prop_recursive(5, 40, 5, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
@@ -112,12 +167,13 @@ fn value() -> impl Strategy<Value = Value> {
 
 /// Objects with some of the members that are read at the top.
 fn chunk() -> impl Strategy<Value = Value> {
-    let usage = (value(), value(), value(), value()).prop_map(|(prompt, completion, prompt_details, details)| {
-        serde_json::json!({
-            "prompt_tokens": prompt, "completion_tokens": completion,
-            "prompt_tokens_details": prompt_details, "completion_tokens_details": details,
-        })
-    });
+    let usage =
+        (value(), value(), value(), value(), value()).prop_map(|(prompt, completion, total, of_prompt, rest)| {
+            serde_json::json!({
+                "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total,
+                "prompt_tokens_details": of_prompt, "completion_tokens_details": rest,
+            })
+        });
     let choices = prop::collection::vec(value(), 0..3).prop_map(Value::from);
     let member = prop_oneof![
         3 => (Just("choices".to_owned()), choices),
@@ -125,6 +181,7 @@ fn chunk() -> impl Strategy<Value = Value> {
         2 => (Just("usage".to_owned()), usage),
         1 => (Just("usage".to_owned()), value()),
         1 => (Just("error".to_owned()), value()),
+        2 => ("x_groq|timings|cached_tokens|prompt_progress|created|provider", value()),
         2 => (".{0,5}".prop_map(String::from), value()),
     ];
     prop::collection::vec(member, 0..5).prop_map(|members| Value::Object(members.into_iter().collect()))

@@ -149,3 +149,32 @@ proptest! {
         prop_assert_eq!(serde_json::from_slice::<Value>(&again).unwrap(), whole);
     }
 }
+
+#[test]
+fn calls_that_all_have_index_0_are_told_apart_by_their_ids() {
+    let calls = |calls: Value| chunk(json!({"index": 0, "delta": {"tool_calls": calls}}));
+    let whole = merged(&[
+        calls(json!([{"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": "{\"x\""}}])),
+        calls(json!([{"index": 0, "function": {"arguments": ":1}"}}])),
+        calls(json!([{"index": 0, "id": "b", "type": "function", "function": {"name": "f", "arguments": "{"}}])),
+        calls(json!([{"index": 0, "id": "", "function": {"arguments": "}"}}])),
+    ]);
+    assert_eq!(
+        whole["choices"][0]["message"]["tool_calls"],
+        json!([
+            {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{\"x\":1}"}},
+            {"id": "b", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+        ])
+    );
+}
+
+#[test]
+fn parts_of_a_call_that_cannot_be_assigned_make_no_completion() {
+    let calls = |calls: Value| chunk(json!({"index": 0, "delta": {"tool_calls": calls}})).to_string();
+    let named = calls(json!([{"id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}]));
+    assert!(completion([named.as_bytes()]).is_some(), "a whole call needs no index");
+    let part = calls(json!([{"function": {"arguments": "{}"}}]));
+    assert_eq!(completion([named.as_bytes(), part.as_bytes()]), None, "which call it belongs to is not certain");
+    let custom = calls(json!([{"index": 0, "id": "a", "type": "custom", "custom": {"name": "f", "input": "x"}}]));
+    assert!(completion([custom.as_bytes()]).is_some());
+}

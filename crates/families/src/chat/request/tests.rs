@@ -23,7 +23,7 @@ fn refusal(body: &str) -> String {
 }
 
 fn upstream(body: &str) -> String {
-    String::from_utf8(parse_text(body).unwrap().to_upstream("up").to_vec()).unwrap()
+    String::from_utf8(parse_text(body).unwrap().to_upstream("up", true).to_vec()).unwrap()
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn the_upstream_gets_the_client_s_bytes_with_its_own_model() {
     assert_eq!(upstream(body), body.replace("\"a\",", "\"up\","));
     assert_eq!(upstream(&format!(" {{ {HI}}}")), format!(" {{\"model\":\"up\", {HI}}}"));
     assert_eq!(upstream(&format!(r#"{{{HI},"model":null}}"#)), format!(r#"{{{HI},"model":"up"}}"#));
-    let quoted = request(HI).to_upstream("a\"b");
+    let quoted = request(HI).to_upstream("a\"b", true);
     assert!(quoted.starts_with(br#"{"model":"a\"b","#), "{quoted:?}");
 }
 
@@ -151,7 +151,7 @@ fn what_must_stream_asks_for_a_stream_whatever_the_body_says() {
     let upstream = |body: &str| {
         let request = Chat.parse(Bytes::copy_from_slice(body.as_bytes()), Form::Stream).unwrap();
         assert!(request.stream());
-        String::from_utf8(request.to_upstream("up").to_vec()).unwrap()
+        String::from_utf8(request.to_upstream("up", true).to_vec()).unwrap()
     };
     let usage = r#""stream_options":{"include_usage":true},"#;
     assert_eq!(upstream(&format!(r#"{{"model":"m",{HI}}}"#)), format!(r#"{{"stream":true,{usage}"model":"up",{HI}}}"#));
@@ -293,7 +293,7 @@ proptest! {
     #[test]
     fn the_upstream_reads_the_same_but_for_model_and_usage(body in body(), pretty: bool, model in ".{1,9}") {
         let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) }.unwrap();
-        let up = parse_text(&text).unwrap().to_upstream(&model);
+        let up = parse_text(&text).unwrap().to_upstream(&model, true);
 
         let mut expected: Value = serde_json::from_str(&text).unwrap(); // serde_json's floats are not exact on the way back
         expected["model"] = model.into();
