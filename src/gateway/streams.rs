@@ -23,6 +23,7 @@ use crate::stream::log::registry::{Opened, Unopened, Writer};
 use crate::stream::log::render::Rendered;
 use crate::stream::log::writer::drive;
 use crate::stream::upstream_source::Sink;
+use crate::supervise;
 
 const TOKENWAY_RESUMABLE: HeaderName = HeaderName::from_static("tokenway-resumable");
 const TOKENWAY_STREAM_ID: HeaderName = HeaderName::from_static("tokenway-stream-id");
@@ -58,7 +59,7 @@ impl Exchange {
         self.meter.record().outlive_answer();
         let origin = self.source(plan, reuse).await?;
         let (source, _) = self.open(origin, Sink::Log, Commit::Now).await?;
-        tokio::spawn(drive(source, log));
+        supervise::spawn_answer(&self.gateway.shared.metrics.panics, drive(source, log));
         Ok(created(stream, &self.public_base()))
     }
 
@@ -73,7 +74,7 @@ impl Exchange {
         let Ok(Opened::Reader(reader)) = shared.streams.open(stream, &owner, 0) else {
             return Err(no_such_stream());
         };
-        tokio::spawn(drive(source, log));
+        supervise::spawn_answer(&shared.metrics.panics, drive(source, log));
         let every = self.gateway.completions.rules().heartbeat;
         let body = Rendered::plain(reader, &shared.metrics, every, head.first_heartbeat(every));
         let mut response = head.response(Box::pin(body), &self.meter);
