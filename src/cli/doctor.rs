@@ -39,9 +39,9 @@ What it sends: the request once, with a preflight if a browser would send one. P
 GETs without credentials, requests that cause errors (malformed JSON, 8 MiB of spaces, DELETE of an unknown path), and 20 \
 preflights in a row.
 
-Secrets are sent to the origin of the URL only, and never shown. After a redirect to another origin, cookies follow the rules of \
-a browser (host, domain, path, Secure, SameSite), and authorization is removed. A browser sends all other headers of the page \
-there, such as x-api-key; the doctor sends a placeholder instead of their secrets, and says so.";
+Secrets are never shown. Headers with secrets are sent to the origin of the URL only. After a redirect to another origin, a \
+browser removes authorization and sends all other headers of the page, such as x-api-key; the doctor sends a placeholder \
+instead, and says so. Cookies follow the rules of a browser: host, domain, path, Secure, SameSite.";
 
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> ExitCode {

@@ -34,6 +34,10 @@ const SWEEP: Duration = Duration::from_secs(1);
 const LAST_TASKS: Duration = Duration::from_secs(2);
 /// How long the end of the process waits until the log is written.
 const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long the end of the process waits until the last streams have settled, and until what they used is written to Redis.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+/// How often this is looked at.
+const LOOK: Duration = Duration::from_millis(5);
 /// How long new requests are still accepted after the listener has closed, at most. It closes at once, as a rule.
 const LAST_CONNECTIONS: Duration = Duration::from_millis(1500);
 /// How often the certificate is checked for its expiry.
@@ -236,7 +240,10 @@ async fn serve(
     tokio::select! {
         () = stopped_again => Ok(()),
         // the last connection has ended
-        ended = &mut served => if drain.closing.is_cancelled() { Ok(()) } else { Err(unexpected_end(ended)) },
+        ended = &mut served => {
+            let _ = tokio::time::timeout(LAST_WRITES, settled(&shared)).await;
+            if drain.closing.is_cancelled() { Ok(()) } else { Err(unexpected_end(ended)) }
+        }
         () = shut_down(&live, &drain, &open, shared.metrics.streams_active.get()) => Ok(()),
     }
 }
@@ -257,6 +264,21 @@ async fn shut_down(live: &Live, drain: &Drain, open: &OpenStreams, streams: i64)
     open.cut();
     drain.over.cancel();
     std::future::pending().await
+}
+
+/// Returns once no stream is open and nothing is left to write to Redis. Tasks that end with the runtime could not write what
+/// their requests used: budgets and limits would stay reserved.
+async fn settled(shared: &Shared) {
+    let is_busy = || {
+        let writes = shared.link.as_ref().is_some_and(|link| link.is_writing());
+        writes || shared.metrics.streams_active.get() > 0
+    };
+    // a stream counts as ended shortly before it is settled: twice in a row
+    let mut calm = 0;
+    while calm < 2 {
+        tokio::time::sleep(LOOK).await;
+        calm = if is_busy() { 0 } else { calm + 1 };
+    }
 }
 
 fn listen_configured(key: &'static str, address: SocketAddr, reuse_port: bool) -> Result<TcpListener, AnyError> {

@@ -47,6 +47,8 @@ pub struct Shared {
     pub cache: Arc<ResponseCache>,
     /// Sessions that were logged out.
     pub revocations: Arc<dyn Revocations>,
+    /// The Redis of limits and budgets.
+    pub link: Option<Arc<Connection>>,
     /// The shutdown.
     pub drain: Drain,
 }
@@ -70,10 +72,10 @@ impl Shared {
         let body_memory = BodyMemory::new(metrics.body_memory.clone());
         let store = Arc::new(Store::nowhere(Arc::clone(&metrics)));
         let cache = ResponseCache::new(config.cache.as_ref(), Arc::clone(&store));
-        let (limiter, budgets, revocations): (_, _, Arc<dyn Revocations>) = match &config.redis {
+        let (limiter, budgets, revocations, link): (_, _, Arc<dyn Revocations>, _) = match &config.redis {
             None => {
                 let limiter = Limiter::local(config.max_callers, Arc::clone(&metrics));
-                (limiter, Budgets::local(config.max_callers), Arc::new(LocalRevocations::default()))
+                (limiter, Budgets::local(config.max_callers), Arc::new(LocalRevocations::default()), None)
             }
             Some(redis) => {
                 let link = Arc::new(Connection::start(redis, "limits", Arc::clone(&metrics))?);
@@ -81,8 +83,8 @@ impl Shared {
                 join!(link.is_ready_within(FIRST_CONNECTION), store.is_ready_within(FIRST_CONNECTION));
                 let revocations = SharedRevocations::start(Arc::clone(&link), Arc::clone(&metrics));
                 let budgets = Budgets::shared(config.max_callers, Arc::clone(&link), redis.local_share);
-                let limiter = Limiter::shared(config.max_callers, link, redis, Arc::clone(&metrics))?;
-                (limiter, budgets, revocations)
+                let limiter = Limiter::shared(config.max_callers, Arc::clone(&link), redis, Arc::clone(&metrics))?;
+                (limiter, budgets, revocations, Some(link))
             }
         };
         Ok(Self {
@@ -97,6 +99,7 @@ impl Shared {
             store,
             cache,
             revocations,
+            link,
             drain,
         })
     }

@@ -107,7 +107,7 @@ impl Shared {
             return;
         }
         let shared = Arc::clone(self);
-        self.link.runtime().spawn(async move {
+        self.link.write_later(async move {
             // the connection logs and counts errors; a lease ends by itself, and a reservation stays
             let _ = shared.link.run(&shared.scripts.settle, &keys, &arguments).await;
         });

@@ -38,6 +38,8 @@ const QUIET: Duration = Duration::from_secs(10);
 pub struct Connection {
     inner: Arc<Inner>,
     connecting: JoinHandle<()>,
+    /// Each write in the background holds a clone.
+    pending: Arc<()>,
 }
 
 struct Inner {
@@ -100,7 +102,7 @@ impl Connection {
         let (restarts, kept) = (inner.metrics.task_restarts.clone(), Arc::clone(&inner));
         let keep_connected = move || Arc::clone(&kept).keep_connected();
         let connecting = tokio::spawn(supervise::keep_always("redis", restarts, keep_connected));
-        Ok(Self { inner, connecting })
+        Ok(Self { inner, connecting, pending: Arc::default() })
     }
 
     /// Waits for the connection within this time. Returns false if there is none then.
@@ -117,6 +119,20 @@ impl Connection {
     /// The runtime for work in the background.
     pub fn runtime(&self) -> &Handle {
         &self.inner.runtime
+    }
+
+    /// Runs a write in the background.
+    pub fn write_later(&self, write: impl Future<Output = ()> + Send + 'static) {
+        let pending = Arc::clone(&self.pending);
+        self.inner.runtime.spawn(async move {
+            write.await;
+            drop(pending);
+        });
+    }
+
+    /// Whether a write is still in the background.
+    pub fn is_writing(&self) -> bool {
+        Arc::strong_count(&self.pending) > 1
     }
 
     /// Returns the number of the connection: another one may lead to another server.

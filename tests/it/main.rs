@@ -8,6 +8,7 @@ mod auto;
 mod bench;
 mod browser;
 mod cache;
+mod check_live;
 mod cors_table;
 mod cost;
 mod dial;

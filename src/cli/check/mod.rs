@@ -3,6 +3,7 @@
 
 mod json;
 mod live;
+mod quirks;
 mod text;
 
 #[cfg(test)]
@@ -44,7 +45,7 @@ pub(crate) struct Args {
     /// Write one JSON object to stdout instead of text
     #[arg(long)]
     pub json: bool,
-    /// Then send a short request to each model: does its key work, does it stream, how fast? This costs some tokens
+    /// Then send a short request to each model: does its key work, does it stream, how fast, what is special about it? Asks for 16 tokens each
     #[arg(long)]
     pub live: bool,
 }
@@ -70,7 +71,7 @@ fn check(args: &Args, env: Env<'_>, out: &mut impl Write, err: &mut impl Write) 
         .map(|()| 0);
     };
     let failure = match Config::load(file, env) {
-        Ok(config) if args.json => for_machines(&config, args.live, out)?,
+        Ok(config) if args.json => for_machines(&config, args.live, out, err)?,
         Ok(config) => for_people(&config, args.live, out)?,
         Err(problems) => return refuse(args, file, &problems, out, err),
     };
@@ -96,16 +97,33 @@ fn for_people(config: &Config, ask: bool, out: &mut impl Write) -> io::Result<Op
     if !ask {
         return Ok(None);
     }
-    Ok(live::ask_all(config, |answer| writeln!(out, "live      {answer}")).err())
+    let report = |progress: live::Progress<'_>| match progress {
+        // the beginning of the line, while the model works
+        live::Progress::Asking(model, upstream) => {
+            write!(out, "live      {model}: {upstream} ")?;
+            out.flush()
+        }
+        live::Progress::Answered(answer) => {
+            writeln!(out, "{answer}")?;
+            answer.quirks().try_for_each(|quirk| writeln!(out, "quirk     {quirk}"))
+        }
+    };
+    Ok(live::ask_all(config, report).err())
 }
 
-fn for_machines(config: &Config, ask: bool, out: &mut impl Write) -> io::Result<Option<Failure>> {
+fn for_machines(config: &Config, ask: bool, out: &mut impl Write, err: &mut impl Write) -> io::Result<Option<Failure>> {
     let mut summary = json::summary(config);
     let mut failure = None;
     if ask {
         let mut answers = Vec::new();
-        let report = |answer: &live::Answer<'_>| {
-            answers.push(answer.as_json());
+        let report = |progress: live::Progress<'_>| {
+            match progress {
+                live::Progress::Asking(model, upstream) => {
+                    // stdout is for the document alone, and a closed stderr is no reason to stop
+                    let _ = writeln!(err, "tokenway: asking {model} at {upstream}");
+                }
+                live::Progress::Answered(answer) => answers.push(answer.as_json()),
+            }
             Ok(())
         };
         failure = live::ask_all(config, report).err();

@@ -40,7 +40,7 @@ impl Shared {
         }
         let (shared, key) = (Arc::clone(self), key(claim));
         let arguments = [day.to_string(), taken.min(MOST).to_string(), used.min(MOST).to_string()];
-        self.link.runtime().spawn(async move {
+        self.link.write_later(async move {
             // the connection logs and counts errors; the estimate stays reserved
             let _ = shared.link.run(&shared.settle, &[key], &arguments).await;
         });

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod descriptors;
+mod last_writes;
 mod schedules;
 mod shutdown;
 mod soak;

@@ -172,7 +172,7 @@ async fn logged(child: &Child, answered: &[Ended]) -> Result<Cost, String> {
 }
 
 /// In Redis, what was spent is what was charged, nothing is reserved, and no lease of a permit is left.
-async fn settled(redis: &Redis, nano: u64) -> Result<(), String> {
+pub async fn settled(redis: &Redis, nano: u64) -> Result<(), String> {
     let mut spent = 0;
     for key in redis.command::<Vec<String>>(&["KEYS", "tokenway:*"]).await {
         let kind: String = redis.command(&["TYPE", &key]).await;
