@@ -6,6 +6,7 @@ mod example;
 mod files;
 mod generated;
 mod properties;
+mod providers;
 mod validator;
 
 use std::path::Path;
