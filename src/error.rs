@@ -180,6 +180,11 @@ impl Reject {
         Self { code, message: message.into(), retry_after: None, allow: None }
     }
 
+    /// Makes the refusal for a panic.
+    pub fn defect() -> Self {
+        Self::new(Code::InternalError, "The gateway failed: this is a defect of it.")
+    }
+
     /// Adds a time after which the client may retry.
     pub fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);

@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use prometheus::IntCounterVec;
+use prometheus::{IntCounter, IntCounterVec};
 use tokio::time::{Instant, sleep};
 
 /// A task that is given up.
@@ -44,6 +44,16 @@ pub async fn keep<F: Future<Output = ()>>(
         sleep(wait).await;
     }
     Ok(())
+}
+
+/// Spawns the task of one answer, which is not restarted. A panic is counted in `panics`.
+pub fn spawn_answer(panics: &IntCounter, task: impl Future<Output = ()> + Send + 'static) {
+    let panics = panics.clone();
+    tokio::spawn(async move {
+        if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+            panics.inc();
+        }
+    });
 }
 
 /// Runs a task that the gateway can do without for a while. It is restarted after each panic, at most once in ten seconds if it

@@ -156,17 +156,13 @@ fn fresh() -> Result<Fresh, Reject> {
     let mut fresh = Fresh { id: [0; 16], nonce: [0; 12] };
     // a seal needs randomness
     let filled = getrandom::fill(&mut fresh.id).and_then(|()| getrandom::fill(&mut fresh.nonce));
-    filled.map(|()| fresh).map_err(|_| defect())
+    filled.map(|()| fresh).map_err(|_| Reject::defect())
 }
 
 fn set_cookie(line: &str) -> Result<HeaderValue, Reject> {
-    let mut value = HeaderValue::from_str(line).map_err(|_| defect())?;
+    let mut value = HeaderValue::from_str(line).map_err(|_| Reject::defect())?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-fn defect() -> Reject {
-    Reject::new(Code::InternalError, "The gateway failed: this is a defect of it.")
 }
 
 /// Returns the `www-authenticate` of a 401 (RFC 9110 §11.6.1, RFC 6750 §3).

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 
 use super::Gateway;
 use super::exchange::Exchange;
-use super::refusal::{defect, draining, refuse};
+use super::refusal::{draining, refuse};
 use super::routes::{Route, no_such_method, no_such_route};
 use super::{head, response};
 use crate::body::Body;
@@ -46,7 +46,7 @@ impl Exchange {
             biased;
             answer = AssertUnwindSafe(answer).catch_unwind() => answer.unwrap_or_else(|_| {
                 gateway.shared.metrics.panics.inc();
-                Err(defect())
+                Err(Reject::defect())
             }),
             // a request without a response by then gets this one while its connection is still there
             () = gateway.shared.drain.over.cancelled() => Err(draining()),
@@ -66,10 +66,11 @@ impl Exchange {
             (Route::Session, &Method::POST) => self.log_in(),
             (Route::Session, &Method::DELETE) => self.log_out().await,
             (Route::Models, &Method::GET | &Method::HEAD) => self.models(),
+            (Route::Model, &Method::GET | &Method::HEAD) => self.model(),
             (Route::Healthz, &Method::GET | &Method::HEAD) => {
                 Ok(response::json(Bytes::from_static(b"{\"status\":\"ok\"}")))
             }
-            (Route::Other, _) => Err(no_such_route()),
+            (Route::Other, _) => Err(no_such_route(self.parts.uri.path(), self.gateway.shared.families)),
             (route, _) => Err(no_such_method(route)),
         }
     }

@@ -1,14 +1,16 @@
-//! `GET /v1/models`: OpenAI's list of the models that this caller may name, with price and context beside each.
+//! `GET /v1/models` and `GET /v1/models/{id}`: the models that this caller may name, in OpenAI's form, with price and context.
 
 use http::Response;
-use serde_json::json;
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
 
 use super::exchange::Exchange;
 use super::response;
+use super::routes::model_id;
 use crate::auth::caller::Caller;
 use crate::body::Body;
 use crate::config::Config;
-use crate::error::Reject;
+use crate::error::{Code, Reject};
 use crate::models::Model;
 use crate::models::names::AUTO;
 use crate::price::Price;
@@ -16,11 +18,26 @@ use crate::price::Price;
 impl Exchange {
     /// The list for this request's caller.
     pub(super) fn models(&self) -> Result<Response<Body>, Reject> {
-        Ok(list(&self.gateway.config, &self.authenticate()?))
+        let data = objects(&self.gateway.config, &self.authenticate()?);
+        Ok(response::json(json!({ "object": "list", "data": data }).to_string()))
+    }
+
+    /// One model of that list.
+    ///
+    /// # Errors
+    /// 404 `model_not_found`, also for a model that the caller may not use.
+    pub(super) fn model(&self) -> Result<Response<Body>, Reject> {
+        let objects = objects(&self.gateway.config, &self.authenticate()?);
+        let written = model_id(self.parts.uri.path()).unwrap_or_default();
+        let name = percent_decode_str(written).decode_utf8_lossy();
+        let found = objects.into_iter().find(|model| model["id"] == *name);
+        let missing =
+            || Reject::new(Code::ModelNotFound, "There is no such model for this caller: see GET /v1/models.");
+        found.map(|model| response::json(model.to_string())).ok_or_else(missing)
     }
 }
 
-fn list(config: &Config, caller: &Caller) -> Response<Body> {
+fn objects(config: &Config, caller: &Caller) -> Vec<Value> {
     let price = |price: Option<Price>| price.map(|price| price.to_string());
     let model = |model: &Model| {
         json!({
@@ -44,6 +61,5 @@ fn list(config: &Config, caller: &Caller) -> Response<Body> {
             "context": context, "input_price": null, "output_price": null,
         }))
     });
-    let data: Vec<_> = usable.map(model).chain(auto).collect();
-    response::json(json!({ "object": "list", "data": data }).to_string())
+    usable.map(model).chain(auto).collect()
 }

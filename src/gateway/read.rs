@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::exchange::Exchange;
-use super::refusal::defect;
 use crate::error::{Code, Reject};
 use crate::offload;
 use families::request::{Invalid, Request};
@@ -32,7 +31,7 @@ impl Exchange {
             request.set_tokens_per_image(tokens_per_image);
             Ok::<_, Invalid>(request)
         };
-        let request = offload::run(length, parse).await.map_err(|_| defect())??;
+        let request = offload::run(length, parse).await.map_err(|_| Reject::defect())??;
         if self.resumable && !request.stream() {
             let message = "`tokenway-resumable`: only a stream can be resumed: set `stream` to true";
             return Err(Reject::new(Code::InvalidRequest, message));

@@ -8,7 +8,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use super::response::{add_cost, describe, json};
 use crate::auth::authenticate::challenge;
 use crate::body::Body;
-use crate::error::{Code, Reject};
+use crate::error::Reject;
 use crate::metering::meter::Meter;
 use crate::metrics::Outcome;
 use crate::request_id::RequestId;
@@ -66,9 +66,4 @@ pub(super) fn failed(failure: &Failure, meter: &Meter) -> Reject {
 /// 503: the gateway shuts down and begins nothing new.
 pub(super) fn draining() -> Reject {
     Failure::Draining.reject()
-}
-
-/// 500: a defect of the gateway.
-pub(super) fn defect() -> Reject {
-    Reject::new(Code::InternalError, "The gateway failed: this is a defect of it.")
 }

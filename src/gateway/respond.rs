@@ -10,7 +10,7 @@ use http::{Response, StatusCode};
 use tokio::time::timeout;
 
 use super::exchange::Exchange;
-use super::refusal::{defect, failed};
+use super::refusal::failed;
 use super::response::{self, add_cost, describe, json};
 use super::routes::Route;
 use super::source::{AnswerSource, Commit, Origin, Role, splicer};
@@ -97,7 +97,7 @@ impl Exchange {
                 return Ok((AnswerSource::Upstream(source), head));
             }
             Origin::Cached(plan, entry, age) => {
-                let replay = Replay::instant(entry, self.route.family()).ok_or_else(defect)?;
+                let replay = Replay::instant(entry, self.route.family()).ok_or_else(Reject::defect)?;
                 let paced = gateway.config.cache.as_ref().is_some_and(|rules| rules.paced);
                 let replay = match paced && commit == Commit::FirstOutput {
                     true => replay.paced(&gateway.shared.drain.begun),
@@ -153,7 +153,7 @@ impl Exchange {
             }
             Origin::Cached(plan, entry, age) => {
                 let family = self.route.family();
-                let body = splicer(family).completion(&entry.completion(family).ok_or_else(defect)?);
+                let body = splicer(family).completion(&entry.completion(family).ok_or_else(Reject::defect)?);
                 self.reuses(plan.selection.model);
                 self.reused(&plan, &entry.tally);
                 let mut response = whole_response(self.route, body, None, meter)?;

@@ -14,6 +14,8 @@ pub enum Route {
     Session,
     /// `/v1/models`
     Models,
+    /// `/v1/models/{id}`
+    Model,
     /// `/healthz`
     Healthz,
     /// Any other path.
@@ -21,13 +23,14 @@ pub enum Route {
 }
 
 impl Route {
-    /// The route of a path; exact, for a path that is nearly right is a mistake that should be seen.
+    /// The route of a path; exact, as at OpenAI's own server: a path that is nearly right is a mistake that should be seen.
     pub fn of(path: &str, families: &'static [&'static dyn Family]) -> Self {
         match path {
             "/v1/session" => Route::Session,
             "/v1/models" => Route::Models,
             "/healthz" => Route::Healthz,
             _ if stream_id(path).is_some() => Route::Stream,
+            _ if model_id(path).is_some() => Route::Model,
             _ => {
                 let endpoint = |family: &'static dyn Family| Some((family, family.endpoint(path)?));
                 let found = families.iter().find_map(|family| endpoint(*family));
@@ -43,6 +46,7 @@ impl Route {
             Route::Stream => "stream",
             Route::Session => "session",
             Route::Models => "models",
+            Route::Model => "model",
             Route::Healthz => "healthz",
             Route::Other => "other",
         }
@@ -55,7 +59,7 @@ impl Route {
             Route::Completion(..) => "POST, OPTIONS",
             Route::Stream => "GET, DELETE, OPTIONS",
             Route::Session => "POST, DELETE, OPTIONS",
-            Route::Models | Route::Healthz => "GET, HEAD, OPTIONS",
+            Route::Models | Route::Model | Route::Healthz => "GET, HEAD, OPTIONS",
             Route::Other => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
         }
     }
@@ -82,10 +86,21 @@ pub fn stream_id(path: &str) -> Option<&str> {
     path.strip_prefix("/v1/streams/").filter(|id| !id.is_empty() && !id.contains('/'))
 }
 
-/// 404: no such route.
-pub fn no_such_route() -> Reject {
+/// The name in `/v1/models/{id}`, still percent-encoded; it may hold slashes. `None` for another path.
+pub fn model_id(path: &str) -> Option<&str> {
+    path.strip_prefix("/v1/models/").filter(|id| !id.is_empty())
+}
+
+/// 404: no such route. It names the route that was probably meant: with a doubled or a trailing slash, or without `/v1`.
+pub fn no_such_route(path: &str, families: &'static [&'static dyn Family]) -> Reject {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let candidates = [format!("/{}", parts.join("/")), format!("/v1/{}", parts.join("/"))];
+    let is_route = |meant: &&String| **meant != path && !matches!(Route::of(meant, families), Route::Other);
+    if let Some(meant) = candidates.iter().find(is_route) {
+        return Reject::new(Code::NotFound, format!("No such route: did you mean {meant}?"));
+    }
     let message = "No such route. There are POST /v1/chat/completions, POST /v1/chat, POST /v1/streams, \
-                   GET and DELETE /v1/streams/{id}, GET /v1/models and GET /healthz; and, where sessions are taken, \
+                   GET and DELETE /v1/streams/{id}, GET /v1/models, GET /v1/models/{id} and GET /healthz; and, where sessions are taken, \
                    POST and DELETE /v1/session.";
     Reject::new(Code::NotFound, message)
 }

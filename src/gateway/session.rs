@@ -32,7 +32,12 @@ impl Exchange {
 
     /// Without `[access.sessions]` there is no such route.
     fn sessions(&self) -> Result<&Sessions, Reject> {
-        self.gateway.config.access.sessions.as_ref().ok_or_else(no_such_route)
+        self.gateway
+            .config
+            .access
+            .sessions
+            .as_ref()
+            .ok_or_else(|| no_such_route(self.parts.uri.path(), self.gateway.shared.families))
     }
 }
 

@@ -20,6 +20,7 @@ use crate::spend::tally::Tally;
 use crate::stream::log::coalescer::{Leader, Subscriber};
 use crate::stream::source::{Next, Source};
 use crate::stream::upstream_source::{Sink, Start, Streams, UpstreamSource};
+use crate::supervise;
 use families::family::Family;
 
 /// When the head goes out.
@@ -127,10 +128,10 @@ impl Exchange {
                 }
             }
         };
-        let completions = Arc::clone(&gateway.completions);
+        let (completions, panics) = (Arc::clone(&gateway.completions), gateway.shared.metrics.panics.clone());
         if !plan.request.stream() {
             let asking = completions.whole(plan, meter.clone());
-            tokio::spawn(lead::whole(leader, asking, meter, cache));
+            supervise::spawn_answer(&panics, lead::whole(leader, asking, meter, cache));
             return;
         }
         // a later request may ask for the usage
@@ -140,7 +141,7 @@ impl Exchange {
             let start = Start::Opened(opened);
             (UpstreamSource::new(start, Sink::Log, meter.clone(), gateway.streams()), meter)
         };
-        tokio::spawn(lead::streamed(leader, opening, source, cache));
+        supervise::spawn_answer(&panics, lead::streamed(leader, opening, source, cache));
     }
 
     /// The way into a coalesced answer. A subscriber learns how `auto` was decided, and passes its own limits at the model

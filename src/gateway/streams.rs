@@ -24,6 +24,7 @@ use crate::stream::log::registry::{NoRoom, Opened, Unopened};
 use crate::stream::log::render::Rendered;
 use crate::stream::log::writer::drive;
 use crate::stream::upstream_source::Sink;
+use crate::supervise;
 
 const TOKENWAY_RESUMABLE: HeaderName = HeaderName::from_static("tokenway-resumable");
 const TOKENWAY_STREAM_ID: HeaderName = HeaderName::from_static("tokenway-stream-id");
@@ -59,7 +60,7 @@ impl Exchange {
         self.meter.record().outlive_answer();
         let origin = self.source(plan, reuse).await?;
         let (source, _) = self.open(origin, Sink::Log, Commit::Now).await?;
-        tokio::spawn(drive(source, log));
+        supervise::spawn_answer(&self.gateway.shared.metrics.panics, drive(source, log));
         Ok(created(stream, &self.public_base()))
     }
 
@@ -72,7 +73,7 @@ impl Exchange {
         let (stream, log, reader) = shared.streams.create_read(owner, self.author(&plan.caller)).map_err(no_room)?;
         let origin = self.source(plan, reuse).await?;
         let (source, head) = self.open(origin, Sink::Log, Commit::FirstOutput).await?;
-        tokio::spawn(drive(source, log));
+        supervise::spawn_answer(&shared.metrics.panics, drive(source, log));
         let every = self.gateway.completions.rules().heartbeat;
         let body = Rendered::plain(reader, &shared.metrics, every, head.first_heartbeat(every));
         let mut response = head.response(Box::pin(body), &self.meter);

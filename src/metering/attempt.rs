@@ -172,5 +172,6 @@ fn is_refusal(failure: &Failure, stage: Stage) -> bool {
         Failure::SilentBeforeFirstEvent | Failure::SilentBeforeWhole | Failure::SilentBetweenEvents => false,
         Failure::TooLong | Failure::Deadline => false,
         Failure::BadBody(_) | Failure::Empty | Failure::Limited(_) | Failure::Draining => false,
+        Failure::Defect => false,
     }
 }

@@ -1,8 +1,8 @@
 //! One supervised connection to Redis or to a Redis cluster.
 //!
 //! A call uses the connection that is open, and fails after its timeout. A caller never connects, and never waits for
-//! another call: commands are pipelined. A connection is closed after a reply that came too late, so that a reply is never
-//! taken for that of another call.
+//! another call: commands are pipelined, and replies come in their order. After a reply that is late, the connection is
+//! tested: meanwhile calls fail at once, and the late reply is dropped when it comes. If none comes, the connection is closed.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,13 +23,14 @@ use tokio::time::{Instant, timeout};
 
 use crate::metrics::Metrics;
 use crate::redis::error::RedisError;
+use crate::redis::health::Health;
 use crate::redis::settings::Redis;
 use crate::supervise;
 
 /// The timeout of a connection attempt, with TLS and authentication.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The time between two connection attempts: the first, and the longest.
-const BACK_OFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+/// The time in which a connection with a late reply must answer `PING`.
+const TEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// One kind of error is logged once in this time.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -57,8 +58,9 @@ struct State {
     connection: Option<Multiplexed>,
     /// The number of connections so far, so that an error of an old one does not close its successor.
     generation: u64,
-    /// Failures since the last reply.
-    in_a_row: u32,
+    /// A reply is late, and the connection is tested.
+    tested: bool,
+    health: Health,
     logged: [Option<Instant>; RedisError::ALL.len()],
 }
 
@@ -136,7 +138,9 @@ impl Connection {
                 reply => reply,
             }
         };
-        self.inner.within(self.inner.budget, generation, reply).await
+        let answer = self.inner.within(self.inner.budget, generation, reply).await;
+        self.inner.test_if_late(&answer, generation, connection);
+        answer
     }
 
     /// Runs one command within this timeout instead of `redis.timeout`.
@@ -145,7 +149,9 @@ impl Connection {
     /// Returns the error, which is already counted and logged.
     pub async fn call(&self, command: &Cmd, budget: Duration) -> Result<Value, RedisError> {
         let (generation, mut connection) = self.inner.connection()?;
-        self.inner.within(budget, generation, connection.send(command)).await
+        let answer = self.inner.within(budget, generation, connection.send(command)).await;
+        self.inner.test_if_late(&answer, generation, connection);
+        answer
     }
 
     /// Counts and logs a reply with a wrong form.
@@ -165,7 +171,7 @@ impl Inner {
     /// Returns the open connection and its number.
     fn connection(&self) -> Result<(u64, Multiplexed), RedisError> {
         let state = self.state();
-        match &state.connection {
+        match state.connection.as_ref().filter(|_| !state.tested) {
             Some(connection) => Ok((state.generation, connection.clone())),
             None => {
                 drop(state);
@@ -182,7 +188,7 @@ impl Inner {
     ) -> Result<Value, RedisError> {
         match timeout(budget, reply).await {
             Ok(Ok(value)) => {
-                self.state().in_a_row = 0;
+                self.state().health.replied();
                 Ok(value)
             }
             Ok(Err(error)) => Err(self.failed_over(generation, RedisError::of(&error))),
@@ -193,9 +199,9 @@ impl Inner {
     async fn keep_connected(self: Arc<Self>) {
         let mut connected = self.connected.subscribe();
         while connected.wait_for(|connected| !connected).await.is_ok() {
-            let in_a_row = self.state().in_a_row;
-            if in_a_row > 0 {
-                tokio::time::sleep(back_off(in_a_row, jitter())).await;
+            let back_off = self.state().health.back_off(jitter());
+            if !back_off.is_zero() {
+                tokio::time::sleep(back_off).await;
             }
             let opened = async {
                 let mut connection = self.target.connect().await?;
@@ -208,6 +214,8 @@ impl Inner {
                 Ok(Ok(connection)) => {
                     let mut state = self.state();
                     state.connection = Some(connection);
+                    state.tested = false;
+                    state.health.connected();
                     state.generation += 1;
                     // under the lock, because the connection may be closed in the next moment
                     self.connected.send_replace(true);
@@ -224,20 +232,55 @@ impl Inner {
     }
 
     fn not_connected(&self, error: RedisError) {
-        let mut state = self.state();
-        state.in_a_row = state.in_a_row.saturating_add(1);
-        drop(state);
+        self.state().health.not_connected();
         self.failed(error);
+    }
+
+    /// Tests the connection after a late reply, unless it is tested already. Replies come in order, so the reply to the test
+    /// follows the late one.
+    fn test_if_late(
+        self: &Arc<Self>,
+        answer: &Result<Value, RedisError>,
+        generation: u64,
+        mut connection: Multiplexed,
+    ) {
+        if *answer != Err(RedisError::Slow) {
+            return;
+        }
+        let mut state = self.state();
+        if state.generation != generation || std::mem::replace(&mut state.tested, true) {
+            return;
+        }
+        drop(state);
+        let inner = Arc::clone(self);
+        self.runtime.spawn(async move {
+            let ping = redis::cmd("PING");
+            let answers = matches!(timeout(TEST_TIMEOUT, connection.send(&ping)).await, Ok(Ok(_)));
+            let mut state = inner.state();
+            if state.generation != generation {
+                return;
+            }
+            match answers {
+                true => state.tested = false,
+                false => inner.close(&mut state),
+            }
+        });
+    }
+
+    fn close(&self, state: &mut State) {
+        if state.connection.take().is_some() {
+            state.health.closed();
+            self.connected.send_replace(false);
+        }
     }
 
     /// Handles an error of this connection, and closes it if necessary.
     fn failed_over(&self, generation: u64, error: RedisError) -> RedisError {
         let mut state = self.state();
-        state.in_a_row = if error.is_a_refusal() { 0 } else { state.in_a_row.saturating_add(1) };
         let cluster = matches!(state.connection, Some(Multiplexed::Cluster(_)));
-        let ended = state.generation == generation && error.ends_the_connection(cluster, state.in_a_row);
-        if ended && state.connection.take().is_some() {
-            self.connected.send_replace(false);
+        // an error of an old connection says nothing about its successor
+        if state.generation == generation && state.health.failed(error, cluster) {
+            self.close(&mut state);
         }
         drop(state);
         self.failed(error)
@@ -268,13 +311,6 @@ impl Inner {
     }
 }
 
-/// The back-off doubles after each failure, with jitter, so that several instances do not reconnect at the same moment.
-fn back_off(in_a_row: u32, jitter: u8) -> Duration {
-    let [first, most] = BACK_OFF;
-    let full = first.saturating_mul(1 << in_a_row.saturating_sub(1).min(16)).min(most);
-    full.mul_f64(0.75 + f64::from(jitter) / 512.0)
-}
-
 fn jitter() -> u8 {
     let mut byte = [0];
     // without randomness there is no jitter
@@ -294,7 +330,7 @@ impl Target {
         }
         let mut builder = ClusterClient::builder([info])
             .connection_timeout(CONNECT_TIMEOUT)
-            // the timeout is enforced here, because a late reply must be recognized
+            // the timeout is enforced here
             .response_timeout(CONNECT_TIMEOUT)
             .retries(3)
             .min_retry_wait(1)
@@ -359,18 +395,5 @@ impl Script {
         command.arg(if name == "EVAL" { self.text } else { &self.hash }).arg(keys.len());
         command.arg(keys).arg(arguments);
         command
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attempts_to_connect_become_rare_and_never_cease() {
-        assert_eq!(back_off(1, 128), BACK_OFF[0]);
-        assert_eq!(back_off(2, 128), BACK_OFF[0] * 2);
-        assert_eq!(back_off(u32::MAX, 128), BACK_OFF[1]);
-        assert!(back_off(1, 0) < back_off(1, 255) && back_off(9, 255) < BACK_OFF[1] * 5 / 4);
     }
 }

@@ -99,17 +99,4 @@ impl RedisError {
     pub(super) fn is_a_refusal(self) -> bool {
         matches!(self, Self::OutOfMemory | Self::WrongType | Self::Denied | Self::Other)
     }
-
-    /// Whether the connection is closed because of it.
-    ///
-    /// A late reply could be taken for another one; after a failover the address may lead to another server. The connection
-    /// to a cluster reconnects to single nodes by itself, and is closed only if that does not help.
-    pub(super) fn ends_the_connection(self, cluster: bool, in_a_row: u32) -> bool {
-        match self {
-            Self::Slow | Self::Reply | Self::Loading | Self::ReadOnly => true,
-            Self::Io | Self::Cluster => !cluster || in_a_row >= 3,
-            Self::OutOfMemory | Self::WrongType | Self::Denied | Self::Other => false,
-            Self::NotConnected | Self::Connect => false,
-        }
-    }
 }

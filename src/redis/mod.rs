@@ -6,5 +6,6 @@
 mod address;
 pub mod connection;
 pub mod error;
+mod health;
 pub mod settings;
 pub mod store;

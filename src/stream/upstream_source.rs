@@ -18,7 +18,7 @@ use super::feed::{Feed, Opened, Opening};
 use super::open::{Cut, OpenStreams, Ticket};
 use super::settings::Stream;
 use super::source::{Broken, Next, Source};
-use crate::error::{Code, Reject};
+use crate::error::Reject;
 use crate::metering::meter::Meter;
 use crate::metrics::Outcome;
 use crate::spend::tally::Tally;
@@ -270,8 +270,7 @@ impl Core {
             return Next::End;
         }
         self.meter.record().metrics().panics.inc();
-        let reject = Reject::new(Code::InternalError, "The gateway failed: this is a defect of it.");
-        Next::Broken(self.break_off(reject, "panic"))
+        Next::Broken(self.break_off(Reject::defect(), "panic"))
     }
 
     /// Releases the upstream and settles the meter.

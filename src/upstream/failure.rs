@@ -43,6 +43,8 @@ pub enum Failure {
     Limited(Box<Reject>),
     /// The gateway is shutting down and `server.drain` is over.
     Draining,
+    /// The task that led the answer for several requests panicked.
+    Defect,
 }
 
 /// Which circuit breaker a failure counts against.
@@ -71,7 +73,7 @@ impl Failure {
         match self {
             Failure::Refused(refusal) => refusal.is_retryable(),
             Failure::InBody(fault) => fault.is_retryable(),
-            Failure::TooLong | Failure::Deadline | Failure::Limited(_) | Failure::Draining => false,
+            Failure::TooLong | Failure::Deadline | Failure::Limited(_) | Failure::Draining | Failure::Defect => false,
             _ => true,
         }
     }
@@ -81,7 +83,7 @@ impl Failure {
         match self {
             Failure::NoConnection(_) => Blame::Upstream,
             Failure::Refused(_) | Failure::InBody(_) if !self.is_retryable() => Blame::Neither,
-            Failure::TooLong | Failure::Limited(_) | Failure::Draining => Blame::Neither,
+            Failure::TooLong | Failure::Limited(_) | Failure::Draining | Failure::Defect => Blame::Neither,
             _ => Blame::Model,
         }
     }
@@ -115,6 +117,7 @@ impl Failure {
             Failure::Empty => "empty",
             Failure::Limited(_) => "rate_limited",
             Failure::Draining => "draining",
+            Failure::Defect => "panic",
         }
     }
 
@@ -159,6 +162,7 @@ impl Failure {
             Failure::Limited(reject) => (**reject).clone(),
             Failure::Draining => Reject::new(Code::Draining, "The gateway is shutting down: ask again.")
                 .retry_after(RETRY_WHILE_DRAINING),
+            Failure::Defect => Reject::defect(),
         }
     }
 }

@@ -38,6 +38,63 @@ async fn models_are_listed_with_price_and_context() {
 }
 
 #[tokio::test]
+async fn one_model_is_an_object_of_the_list_and_its_name_may_hold_slashes() {
+    let more = "[[models]]\nname = \"org/model\"\nupstream = \"demo\"\n";
+    let child = Child::start(Plan { more, ..Plan::default() }).await;
+    let mut client = soon(child.target.h2()).await;
+    let mut ask = async |method: &'static str, path: &str| {
+        let response = soon(client.send_request(request(method, path, empty()))).await.unwrap();
+        (response.status().as_u16(), text(response).await)
+    };
+    let (status, list) = ask("GET", "/v1/models").await;
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(status, 200);
+    for (path, at) in [("/v1/models/demo", 0), ("/v1/models/org/model", 1), ("/v1/models/org%2Fmodel", 1)] {
+        let (status, model) = ask("GET", path).await;
+        assert_eq!((status, serde_json::from_str::<Value>(&model).unwrap()), (200, list["data"][at].clone()), "{path}");
+    }
+    assert_eq!(ask("HEAD", "/v1/models/demo").await, (200, String::new()));
+    for path in ["/v1/models/none", "/v1/models/demo/", "/v1/models/%ff"] {
+        let (status, body) = ask("GET", path).await;
+        assert!(status == 404 && body.contains("model_not_found"), "{path}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_is_nearly_right_is_404_and_the_error_names_the_route() {
+    let child = Child::start(Plan::default()).await;
+    let mut client = soon(child.target.h2()).await;
+    for path in ["/v1/chat/completions/", "/v1//chat/completions", "//v1/chat/completions", "/chat/completions"] {
+        let asked = request("POST", path, full(chat(false, json!({})).to_string()));
+        let response = soon(client.send_request(asked)).await.unwrap();
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
+        let body = text(response).await;
+        assert!(body.contains("did you mean /v1/chat/completions?"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_doubled_content_type_is_json_if_each_of_its_values_is() {
+    let child = Child::start(Plan::default()).await;
+    let mut client = soon(child.target.h2()).await;
+    for (types, status) in [
+        (&["application/json, application/json"][..], 200),
+        (&["application/json", "application/json; charset=utf-8"], 200),
+        (&["application/json, text/plain"], 415),
+        (&["application/json", "text/plain"], 415),
+        (&["application/json,"], 415),
+        (&[], 415),
+    ] {
+        let mut asked = request("POST", "/v1/chat/completions", full(chat(false, json!({})).to_string()));
+        for value in types {
+            asked.headers_mut().append("content-type", value.parse().unwrap());
+        }
+        let response = soon(client.send_request(asked)).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{types:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_short_form_answers_briefly() {
     let child = Child::start(Plan::default()).await;
     let mut client = soon(child.target.h2()).await;

@@ -193,6 +193,12 @@ impl Request {
     }
 }
 
+/// Returns the body without a byte order mark before its JSON, which a parser may ignore (RFC 8259 §8.1). Some editors and shells
+/// write one. It is not sent to the upstream, which may refuse it.
+pub fn without_byte_order_mark(body: Bytes) -> Bytes {
+    if body.starts_with(b"\xef\xbb\xbf") { body.slice(3..) } else { body }
+}
+
 /// A mistake in a request: the JSON path, the expected and the actual value, in one sentence for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid(pub String);

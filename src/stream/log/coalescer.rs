@@ -16,6 +16,7 @@ use super::core::{Bounds, Fenced, Log, Phase};
 use super::marked::Event;
 use super::reader::{Read, Reader, Taken};
 use super::writer::Append;
+use crate::error::Reject;
 use crate::routing::verdict::Decision;
 use crate::spend::tally::Tally;
 use crate::stream::event::Batch;
@@ -250,7 +251,13 @@ impl Append for Leader {
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        self.finish(Phase::Lost);
+        let phase = match std::thread::panicking() {
+            false => Phase::Lost,
+            // an error event can follow only a head
+            true if self.answer.head().is_some() => Phase::Broken(Reject::defect()),
+            true => Phase::Failed(Failure::Defect),
+        };
+        self.finish(phase);
         self.wake();
     }
 }

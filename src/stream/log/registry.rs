@@ -387,7 +387,11 @@ impl Append for Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.wake();
-        let Some(resized) = self.log.finish(Phase::Lost, None) else { return };
+        let finished = match std::thread::panicking() {
+            false => self.log.finish(Phase::Lost, None),
+            true => self.log.finish(Phase::Ended, Some(&self.log.author.failure(&Reject::defect()))),
+        };
+        let Some(resized) = finished else { return };
         let shared = &self.registry.0;
         if self.log.is_empty() {
             // it never had an event

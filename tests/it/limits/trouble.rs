@@ -165,7 +165,33 @@ async fn every_reply_that_is_none_is_decided_here_and_named() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_reply_was_given_up_is_never_used_again() {
+async fn a_late_reply_is_dropped_and_the_connection_is_used_again() {
+    // a little later than the timeout of one second
+    let late = Reply::After(Duration::from_millis(1300), "*3\r\n:1\r\n:1790000000000000\r\n:1790000600000000\r\n");
+    let redis = ScriptedRedis::start(late).await;
+    let edge = instance(&redis.url(), LIMITS).await;
+    let mut client = edge.client(Version::Http2).await;
+    assert_eq!(client.ask(&quick()).await.status(), 200);
+    assert_eq!(failures(&edge, "timeout"), 1.0);
+    // none of ten is used: the reply to this question differs from the late one
+    redis.answer(Reply::Now("*3\r\n:1\r\n:0\r\n:0\r\n"));
+    let scripts = || redis.seen()[0].iter().filter(|name| *name == "EVALSHA").count();
+    let remaining = soon(async {
+        loop {
+            let before = scripts();
+            let answer = client.ask(&quick()).await;
+            if scripts() > before {
+                return answer.header("ratelimit-remaining").to_owned();
+            }
+        }
+    })
+    .await;
+    assert_eq!(remaining, "9");
+    assert_eq!(redis.seen().len(), 1, "no other connection was made: {:?}", redis.seen());
+}
+
+#[tokio::test]
+async fn a_connection_that_stays_silent_is_closed_and_never_used_again() {
     let redis = ScriptedRedis::start(Reply::Never).await;
     let edge = instance(&redis.url(), LIMITS).await;
     let mut client = edge.client(Version::Http2).await;

@@ -162,6 +162,8 @@ pub async fn cluster() -> Vec<Redis> {
 pub enum Reply {
     /// These bytes.
     Now(&'static str),
+    /// These bytes, after this time.
+    After(Duration, &'static str),
     /// None, ever: neither to this command nor to a later one of the connection.
     Never,
     /// It closes the connection.
@@ -237,6 +239,10 @@ async fn serve(socket: TcpStream, number: usize, seen: Arc<Mutex<Vec<Vec<String>
             // it would be taken for the reply that is owed
             Reply::Now(_) if silent => {}
             Reply::Now(bytes) => socket.write_all(bytes.as_bytes()).await.unwrap(),
+            Reply::After(time, bytes) => {
+                tokio::time::sleep(time).await;
+                socket.write_all(bytes.as_bytes()).await.unwrap();
+            }
             Reply::Never => silent = true,
             Reply::Close => break,
         }

@@ -22,7 +22,7 @@ use crate::answer::{Answer, NoAnswer, Piece};
 use crate::event::EventReader;
 use crate::family::{Endpoint, Family, Form};
 use crate::prompt::Prompt;
-use crate::request::{Invalid, Request};
+use crate::request::{Invalid, Request, without_byte_order_mark};
 
 use self::merge::Part;
 use self::reader::Reader;
@@ -60,6 +60,7 @@ impl Family for Chat {
     }
 
     fn parse(&self, body: Bytes, form: Form) -> Result<Request, Invalid> {
+        let body = without_byte_order_mark(body);
         let parsed = request::parse(&body, form).map_err(Invalid)?;
         Ok(Request::new(&Self, form, body, parsed))
     }

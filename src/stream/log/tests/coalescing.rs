@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::*;
-use crate::stream::log::coalescer::{Coalescer, CoalescingKey, Entered, Leader, Subscriber};
+use crate::stream::log::coalescer::{Coalescer, CoalescingKey, Entered, Head, Leader, Subscriber};
 use crate::stream::log::core::{Bounds, WINDOW};
 use crate::stream::log::reader::Taken;
 use crate::upstream::failure::Failure;
@@ -365,4 +365,25 @@ async fn a_leader_and_its_last_subscriber_on_two_threads_miss_no_wake() {
         assert_eq!(tokio::time::timeout(patience, reading).await.expect("woken by each event").unwrap(), "abc");
         tokio::time::timeout(patience, leading).await.expect("woken by the last subscriber that leaves").unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_leader_that_panics_is_counted_and_its_subscribers_get_an_internal_error() {
+    let (coalescer, metrics) = (Arc::new(Coalescer::default()), Metrics::new().unwrap());
+    let (leader, mut before) = lead(&coalescer, WIDE);
+    supervise::spawn_answer(&metrics.panics, async move {
+        let _leader = leader;
+        panic!("a defect, before any output");
+    });
+    assert_eq!(before.head().await.err(), Some(Failure::Defect));
+
+    let (mut leader, mut after) = lead(&coalescer, WIDE);
+    let head = Head { model: "m".into(), upstream: "u".into(), route: None, vary: None, whole: None };
+    leader.open(head, Tally::default());
+    publish(&mut leader, "a");
+    supervise::spawn_answer(&metrics.panics, drive(Defective { has_event: false }, leader));
+    while metrics.panics.get() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(read(&mut after), ("a".into(), Some("broken")));
 }

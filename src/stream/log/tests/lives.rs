@@ -230,6 +230,22 @@ async fn a_writer_that_goes_without_an_end_leaves_a_lost_stream() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_writer_that_panics_is_counted_and_its_readers_get_an_internal_error() {
+    let (registry, metrics, _) = registry(rules());
+    let (id, writer) = create(&registry);
+    supervise::spawn_answer(&metrics.panics, drive(Defective { has_event: true }, writer));
+    while metrics.panics.get() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut text = String::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    let read =
+        open(&registry, id, 0).poll_read(&mut cx, 1000, |event| text += std::str::from_utf8(event.bytes).unwrap());
+    assert_eq!(read, Poll::Ready(Read::Events(Then::End)));
+    assert!(text.starts_with("data: a\n\ndata: {\"error\":{") && text.contains("internal_error"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_wins_over_the_end_that_comes_after_it() {
     let (registry, ..) = registry(rules());
     let (id, mut writer) = create(&registry);

@@ -20,7 +20,7 @@ use super::id::StreamId;
 use super::owner::Owner;
 use super::reader::{Read, Reader, Then};
 use super::registry::{Opened, Registry, Unopened, Writer};
-use super::writer::Append;
+use super::writer::{Append, drive};
 use crate::auth::caller::Caller;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
@@ -28,6 +28,20 @@ use crate::percent::Percent;
 use crate::spend::tally::Tally;
 use crate::stream::event::{Batch, Flags};
 use crate::stream::log::settings::Resume as Rules;
+use crate::stream::source::{Next, Source};
+use crate::supervise;
+
+/// A source that has one event, and then a defect.
+struct Defective {
+    has_event: bool,
+}
+
+impl Source for Defective {
+    fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Next> {
+        assert!(std::mem::replace(&mut self.has_event, false), "a defect");
+        Poll::Ready(Next::Events(Batch::own(Bytes::from_static(b"data: a\n\n"), Flags::DATA)))
+    }
+}
 
 const GRACE: Duration = Duration::from_secs(30);
 const RETENTION: Duration = Duration::from_secs(300);

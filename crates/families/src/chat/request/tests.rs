@@ -379,3 +379,11 @@ fn marked_members_are_found_in_whatever_case() {
     assert_eq!(request.marked_member(&["models".into()]).as_deref(), Some("Models"));
     assert_eq!(request.marked_member(&["route".into()]), None);
 }
+
+#[test]
+fn a_byte_order_mark_is_ignored_and_not_sent_on() {
+    let request = parse_text(&format!("\u{feff}{{{HI}}}")).unwrap();
+    assert!(request.body().starts_with(b"{"));
+    assert!(request.to_upstream("up", true).starts_with(br#"{"model":"up","#));
+    assert!(parse_text(&format!("\u{feff}\u{feff}{{{HI}}}")).is_err(), "only one");
+}
