@@ -226,7 +226,7 @@ async fn a_client_that_waits_for_the_first_output_is_a_reader_when_the_drain_beg
             edge.streams.sweep(Instant::now() + Duration::from_secs(1));
         });
         assert_eq!(answer.status(), 200);
-        assert_eq!(answer.take(5).await, ": hb\n");
+        assert_eq!(answer.take(6).await, ": hb\n\n");
         edge.first.release(1);
         assert!(without_heartbeats(&text(answer).await).as_bytes() == expected(&request).concat());
     }
