@@ -66,7 +66,8 @@ impl Most {
     }
 
     fn allows(self, usage: &Usage) -> bool {
-        usage.prompt.max(usage.cached) <= self.input && usage.completion.max(usage.reasoning) <= self.output
+        usage.prompt.max(usage.cached).max(usage.cache_write) <= self.input
+            && usage.completion.max(usage.reasoning) <= self.output
     }
 }
 

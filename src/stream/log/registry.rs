@@ -8,8 +8,7 @@
 //! - **Expiry.** A stream without readers is stopped after `resume.grace`; one that has ended is removed after
 //!   `resume.retention`, or earlier where memory is short, the one that ended first before the others.
 //! - **Owner.** To anybody but its owner a stream does not exist.
-//! - **Share.** One caller has at most `resume.max_share` of the streams and of the memory. Beyond it, the caller's own ended
-//!   streams are removed, then a stream evicts its own oldest events; a new stream is refused.
+//! - **Share.** A caller above `resume.max_share` loses its own ended streams, then its oldest events; new streams are refused.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,7 +78,7 @@ pub struct Unknown;
 pub enum NoRoom {
     /// There is no room for another stream, and no stream can be removed.
     Full,
-    /// The caller has its share of the streams, or of their memory, and none of its own streams can be removed.
+    /// The caller has its share of the streams or of their memory, and none of its own can be removed.
     OverShare,
 }
 
@@ -106,9 +105,8 @@ impl Stop {
 impl Registry {
     /// Makes an empty registry under these rules.
     pub fn new(rules: Rules, metrics: Arc<Metrics>, drain: Drain) -> Self {
-        let (budget, share) = (AtomicUsize::new(rules.max_bytes), AtomicUsize::new(rules.bytes_of_caller()));
-        let (streams, used) = (Mutex::new(Streams::new(rules)), AtomicUsize::new(0));
-        Self(Arc::new(Shared { streams, used, budget, share, metrics, drain }))
+        let [used, budget, share] = [0, rules.max_bytes, rules.bytes_of_caller()].map(AtomicUsize::new);
+        Self(Arc::new(Shared { streams: Mutex::new(Streams::new(rules)), used, budget, share, metrics, drain }))
     }
 
     /// Replaces the rules. An existing stream keeps its own bound of memory; all other rules apply to it as well.
@@ -120,8 +118,7 @@ impl Registry {
     }
 
     /// Stops streams without a reader for the grace time, and removes streams that ended a retention ago. While the process
-    /// shuts down there is no grace, because a client that has left cannot reconnect; what ends then ends as all streams do that
-    /// the shutdown cuts.
+    /// shuts down there is no grace, because a client that has left cannot reconnect, and what ends then says `draining`.
     pub fn sweep(&self, now: Instant) {
         let shared = &self.0;
         let mut streams = shared.streams();
@@ -240,7 +237,7 @@ impl Shared {
         }
     }
 
-    /// Stops a stream because of the shutdown: whoever comes back for it reads `draining`.
+    /// Stops a stream because of the shutdown: its next reader gets `draining`.
     fn lose(&self, id: StreamId, log: &Log) {
         if let Some(resized) = log.finish(Phase::Lost, None) {
             self.ended(id, resized);
@@ -265,8 +262,7 @@ impl Shared {
         self.count(streams);
     }
 
-    /// Removes streams that have ended, in the order of [`Streams::take_expendable`], until the budget holds or none is
-    /// left.
+    /// Removes ended streams, in the order of [`Streams::take_expendable`], until the budget holds or none is left.
     fn make_room(&self) {
         if !self.is_over_budget() {
             return;
