@@ -26,8 +26,22 @@ fn the_configuration_of_each_provider_can_be_used() {
         names.insert(config.upstreams[0].name.clone());
     }
     let known = [
-        "openai", "azure", "anthropic", "gemini", "xai", "mistral", "deepseek", "moonshot", "groq", "openrouter", "together",
-        "vllm", "sglang", "llama", "ollama", "lmstudio",
+        "openai",
+        "azure",
+        "anthropic",
+        "gemini",
+        "xai",
+        "mistral",
+        "deepseek",
+        "moonshot",
+        "groq",
+        "openrouter",
+        "together",
+        "vllm",
+        "sglang",
+        "llama",
+        "ollama",
+        "lmstudio",
     ];
     assert_eq!(names, known.map(str::to_owned).into());
 }

@@ -2,12 +2,10 @@
 //!
 //! OpenAI's place is `usage`. Groq also writes `x_groq.usage`, Moonshot writes `choices[0].usage`, llama.cpp writes `timings`
 //! if nobody asks for usage. If several places have a count, the largest one is used: they are counts of the same completion.
+//! Counts that cannot be true are returned as well: the reader of the usage knows how many tokens the request can have used.
 
 use crate::json::cursor::{Cursor, NotJson, Value};
 use crate::usage::Usage;
-
-/// A larger count is not believed: no completion has so many tokens.
-const MOST_TOKENS: u64 = 1 << 40;
 
 /// The counts as the upstream writes them; `None` where it writes none.
 #[derive(Debug, Clone, Copy, Default)]
@@ -91,7 +89,10 @@ impl Counts {
                 _ => {}
             }
         }
-        self.timings = prompt.zip(cached).zip(completion).map(|((new, cached), completion)| (new + cached, completion));
+        self.timings = prompt
+            .zip(cached)
+            .zip(completion)
+            .map(|((new, cached), completion)| (u64::saturating_add(new, cached), completion));
         Ok(cursor.since(start))
     }
 
@@ -130,9 +131,7 @@ impl Counts {
 fn raise(count: &mut Option<u64>, value: Value<'_>) {
     let number = value.text;
     // some servers write 12.0
-    if let Ok(number) = number.strip_suffix(".0").unwrap_or(number).parse()
-        && number <= MOST_TOKENS
-    {
+    if let Ok(number) = number.strip_suffix(".0").unwrap_or(number).parse() {
         *count = (*count).max(Some(number));
     }
 }

@@ -53,8 +53,7 @@ fn plain(json: &str) -> Option<Plain> {
     let usages: Vec<&Value> = usages.flatten().collect();
     let count = |value: &Value| {
         let number = value.as_number()?;
-        let number = number.as_u64().or_else(|| number.to_string().strip_suffix(".0")?.parse().ok())?;
-        Some(number).filter(|number| *number <= 1 << 40)
+        number.as_u64().or_else(|| number.to_string().strip_suffix(".0")?.parse().ok())
     };
     let largest = |paths: &[&str]| {
         let found = paths.iter().flat_map(|path| usages.iter().filter_map(|usage| usage.pointer(path)));
@@ -76,7 +75,7 @@ fn plain(json: &str) -> Option<Plain> {
     plain.usage = if [prompt, completion, cached, cache_write, reasoning].iter().any(Option::is_some) {
         let mut completion = completion.unwrap_or(0);
         if let (Some(prompt), Some(total)) = (prompt, total)
-            && total > prompt + completion
+            && total.saturating_sub(prompt) > completion
         {
             completion = total - prompt;
         }
@@ -89,7 +88,7 @@ fn plain(json: &str) -> Option<Plain> {
         })
     } else if let (Some(new), Some(cached), Some(said)) = (timing("prompt_n"), timing("cache_n"), timing("predicted_n"))
     {
-        Some(Usage { prompt: new + cached, completion: said, ..Usage::default() })
+        Some(Usage { prompt: u64::saturating_add(new, cached), completion: said, ..Usage::default() })
     } else {
         None
     };
