@@ -3,9 +3,11 @@
 use std::mem;
 use std::ops::Range;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncRead;
+use tokio::time::Instant;
 
 use super::connect::Transport;
 use super::connection::{Connection, poll_read};
@@ -16,6 +18,8 @@ use super::transfer::Decoder;
 /// A response body that is being read. Dropping it closes the connection.
 pub(super) struct ResponseBody<T = Transport> {
     transport: T,
+    /// When the connection was opened.
+    opened: Instant,
     progress: Progress,
 }
 
@@ -26,6 +30,8 @@ pub(super) struct Progress {
     early: Bytes,
     /// Another request may follow on the connection.
     persistent: bool,
+    /// How long the connection stays open until then.
+    keep_alive: Option<Duration>,
     /// The connection has ended. This ends a body that has no other end.
     closed: bool,
 }
@@ -42,7 +48,8 @@ impl Progress {
     pub(super) fn begin(head: &Head, behind: &mut [u8]) -> Result<Self, BadHead> {
         let decoder = framing::decoder(head)?;
         let persistent = framing::is_persistent(head);
-        let mut progress = Self { decoder, early: Bytes::new(), persistent, closed: false };
+        let keep_alive = framing::keep_alive(head);
+        let mut progress = Self { decoder, early: Bytes::new(), persistent, keep_alive, closed: false };
         let content = progress.take_in(behind);
         progress.early = Bytes::copy_from_slice(&behind[content]);
         Ok(progress)
@@ -60,14 +67,14 @@ impl Progress {
 impl<T: AsyncRead + Unpin> ResponseBody<T> {
     /// Makes a body that continues with the bytes of the transport. If `sent` is false, a part of the request was not sent,
     /// and the connection cannot be reused.
-    pub(super) fn new(transport: T, mut progress: Progress, sent: bool) -> Self {
+    pub(super) fn new(transport: T, opened: Instant, mut progress: Progress, sent: bool) -> Self {
         progress.persistent &= sent;
-        Self { transport, progress }
+        Self { transport, opened, progress }
     }
 
     /// Returns the next bytes of the content, or `None` at its proper end.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
-        let Self { transport, progress } = self;
+        let Self { transport, progress, .. } = self;
         if !progress.early.is_empty() {
             return Poll::Ready(Some(Ok(mem::take(&mut progress.early))));
         }
@@ -91,7 +98,9 @@ impl<T: AsyncRead + Unpin> ResponseBody<T> {
 
     /// Returns the connection for another request, or `None` if it cannot be reused.
     pub(super) fn into_connection(self) -> Option<Connection<T>> {
-        (self.progress.persistent && self.is_ended()).then_some(Connection { transport: self.transport })
+        let is_reusable = self.progress.persistent && self.is_ended();
+        let Self { transport, opened, progress: Progress { keep_alive, .. } } = self;
+        is_reusable.then_some(Connection { transport, opened, keep_alive })
     }
 }
 

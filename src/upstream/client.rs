@@ -72,7 +72,7 @@ impl Client {
             name: upstream.name.clone(),
             connect: Connect::new(upstream)?,
             request_head: RequestHead::new(upstream, &authority(&upstream.base))?,
-            pool: Pool::new(upstream.keep_alive),
+            pool: Pool::new(upstream.keep_alive, upstream.max_connection_age),
         })
     }
 
@@ -83,18 +83,20 @@ impl Client {
 
     /// Sends a call and checks the head of its answer. `step` is called at each step.
     ///
-    /// A request is sent again only if no byte of it was sent on an idle connection.
+    /// A request is sent again only if a reused connection gave no byte of an answer: once, on a new connection, or as often as
+    /// no byte of the request was sent.
     ///
     /// # Errors
     /// There is no connection, no answer, or no usable answer.
     pub async fn send(self: &Arc<Self>, call: &Call, mut step: impl FnMut(Step)) -> Result<AnswerBody, Failure> {
         let request_head = self.request_head.write(call);
+        let mut may_reuse = true;
         loop {
-            let idle = self.pool.take();
+            let idle = if may_reuse { self.pool.take() } else { None };
             let is_new = idle.is_none();
             let connection = match idle {
                 Some(connection) => connection,
-                None => Connection { transport: self.connect.open().await? },
+                None => Connection::new(self.connect.open().await?),
             };
             step(Step::Sent);
             match connection.exchange(&request_head, &call.body).await {
@@ -103,6 +105,7 @@ impl Client {
                     return self.check(&head, body, call.added).await;
                 }
                 Err(Unanswered::Unsent) if !is_new => {}
+                Err(Unanswered::NoByte) if !is_new => may_reuse = false,
                 Err(_) => return Err(Failure::Broken),
             }
         }

@@ -1,11 +1,15 @@
 //! A connection to an upstream between two exchanges, and how all connections are read.
 
 use std::cell::RefCell;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::task::coop::unconstrained;
+use tokio::time::Instant;
 
 use super::connect::Transport;
 
@@ -20,13 +24,24 @@ thread_local! {
 /// A connection that is ready for a request.
 pub(super) struct Connection<T = Transport> {
     pub(super) transport: T,
+    pub(super) opened: Instant,
+    /// How long the upstream keeps it open while it is idle, by its last answer, less a second.
+    pub(super) keep_alive: Option<Duration>,
+}
+
+impl<T> Connection<T> {
+    /// Makes a new connection.
+    pub(super) fn new(transport: T) -> Self {
+        Self { transport, opened: Instant::now(), keep_alive: None }
+    }
 }
 
 impl<T: AsyncRead + Unpin> Connection<T> {
     /// Whether another request can be sent: the connection is open, and has no unrequested bytes.
     pub(super) fn is_reusable(&mut self) -> bool {
-        let mut no_task = Context::from_waker(Waker::noop());
-        poll_read(&mut self.transport, &mut no_task, |_| ()).is_pending()
+        // without the cooperative budget of the task: when that is used up, a closed connection would read as an open one
+        let probe = pin!(unconstrained(poll_fn(|cx| poll_read(&mut self.transport, cx, |_| ()))));
+        probe.poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 }
 

@@ -76,7 +76,7 @@ const BODY: &[u8] = b"body";
 
 /// Returns what this reader sees; `None` without a response, refused or pending.
 fn read_here(steps: Vec<Step>) -> Option<Response> {
-    let connection = Connection { transport: Script::new(1, steps) };
+    let connection = Connection::new(Script::new(1, steps));
     let (head, mut body) = drive(pin!(connection.exchange(HEAD, BODY)))?.ok()?;
     let mut response = Response::new(head.status.as_u16(), head.version);
     head.fields().for_each(|(name, value)| response.add(name, value));

@@ -20,7 +20,10 @@ use super::head::{BadHead, Head, HeadReader};
 pub(super) enum Unanswered {
     /// No byte of the request was sent, so it is safe to send it again elsewhere.
     Unsent,
-    /// The connection broke, or the response was not HTTP.
+    /// The connection ended before the first byte of an answer. On a reused connection, the upstream had most likely closed it
+    /// before the request came in.
+    NoByte,
+    /// The connection broke within the head, or the response was not HTTP.
     Broken,
 }
 
@@ -31,6 +34,8 @@ struct Exchange<'a, T> {
     body: &'a [u8],
     sending: Sending,
     reader: HeadReader,
+    /// A byte of the answer has come.
+    answered: bool,
     response: Option<(Head, Progress)>,
 }
 
@@ -51,10 +56,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     /// the request; after a refusal it is not sent, and the connection is not reused.
     pub(super) async fn exchange(self, head: &[u8], body: &[u8]) -> Result<(Head, ResponseBody<T>), Unanswered> {
         let (transport, sending, reader) = (self.transport, Sending::Underway(0), HeadReader::default());
-        let mut exchange = Exchange { transport, head, body, sending, reader, response: None };
+        let opened = self.opened;
+        let mut exchange = Exchange { transport, head, body, sending, reader, answered: false, response: None };
         let (head, progress) = poll_fn(|cx| exchange.poll(cx)).await?;
         let sent = exchange.sending == Sending::Complete;
-        Ok((head, ResponseBody::new(exchange.transport, progress, sent)))
+        Ok((head, ResponseBody::new(exchange.transport, opened, progress, sent)))
     }
 }
 
@@ -80,8 +86,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Exchange<'_, T> {
     /// Reads up to the end of the head.
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Head, Progress), Unanswered>> {
         loop {
-            let reader = &mut self.reader;
-            let read = ready!(poll_read(&mut self.transport, cx, |bytes| take_head(reader, bytes)));
+            let (reader, answered) = (&mut self.reader, &mut self.answered);
+            let read = ready!(poll_read(&mut self.transport, cx, |bytes| {
+                *answered |= !bytes.is_empty();
+                take_head(reader, bytes)
+            }));
             // no response belongs to a request that was not sent: the connection was already unusable
             if self.sending == Sending::Underway(0) {
                 return Poll::Ready(Err(Unanswered::Unsent));
@@ -89,6 +98,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Exchange<'_, T> {
             match read {
                 Ok(Ok(None)) => {}
                 Ok(Ok(Some(response))) => return Poll::Ready(Ok(response)),
+                Ok(Err(BadHead)) | Err(_) if !self.answered => return Poll::Ready(Err(Unanswered::NoByte)),
                 Ok(Err(BadHead)) | Err(_) => return Poll::Ready(Err(Unanswered::Broken)),
             }
         }

@@ -23,7 +23,7 @@ fn bytes(text: &str) -> Step {
 
 /// Returns how an exchange ends, or `None` if it still waits.
 fn exchange(script: &Script) -> Option<Result<(Head, ResponseBody<Script>), Unanswered>> {
-    let connection = Connection { transport: script.clone() };
+    let connection = Connection::new(script.clone());
     drive(pin!(connection.exchange(HEAD, BODY)))
 }
 
@@ -74,10 +74,10 @@ fn a_connection_that_ended_or_was_not_silent_before_the_request_gets_none_of_it(
         let script = Script::new(0, [before.clone()]);
         assert_eq!(exchange(&script).unwrap().err(), Some(Unanswered::Unsent), "{before:?}");
         assert_eq!(script.written(), (vec![], 0), "{before:?}");
-        assert!(!Connection { transport: Script::new(0, [before.clone()]) }.is_reusable(), "{before:?}");
+        assert!(!Connection::new(Script::new(0, [before.clone()])).is_reusable(), "{before:?}");
     }
     let silent = Script::new(0, []);
-    assert!(Connection { transport: silent.clone() }.is_reusable());
+    assert!(Connection::new(silent.clone()).is_reusable());
     assert!(exchange(&silent).is_none());
 }
 

@@ -1,6 +1,9 @@
 //! The framing of a response body and the persistence of its connection (RFC 9112 §6.3 and §9.3). Pure.
 
-use http::{StatusCode, Version, header};
+use std::time::Duration;
+
+use http::header::{self, HeaderName};
+use http::{StatusCode, Version};
 
 use super::head::{BadHead, Head};
 use super::transfer::Decoder;
@@ -42,6 +45,19 @@ pub(super) fn is_persistent(head: &Head) -> bool {
         && lengths == usize::from(!is_bodiless(head.status))
         && !is_identity
         && !head.all(&header::CONNECTION).any(closes)
+}
+
+/// Returns how long the upstream keeps the connection open while it is idle, less a second, so that no request is sent in the
+/// moment of its closing. It is the parameter `timeout` of `keep-alive`, which most servers with such a timeout send.
+pub(super) fn keep_alive(head: &Head) -> Option<Duration> {
+    let name = HeaderName::from_static("keep-alive");
+    let parameters = head.all(&name).flat_map(|line| line.split(|byte| matches!(byte, b',' | b';')));
+    let seconds = parameters.filter_map(|parameter| {
+        let at = parameter.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = (&parameter[..at], &parameter[at + 1..]);
+        name.trim_ascii().eq_ignore_ascii_case(b"timeout").then(|| digits(value.trim_ascii()))?
+    });
+    seconds.min().map(|seconds| Duration::from_secs(seconds.saturating_sub(1)))
 }
 
 /// Whether a response with this status ends with its head.
@@ -94,6 +110,23 @@ mod tests {
         assert_eq!(of("Transfer-Encoding: Chunked\r\n"), Ok((Decoder::chunked(), true)));
         assert_eq!(of(""), Ok((Decoder::UntilClose, false)));
         assert_eq!(of("content-length: 18446744073709551615\r\n"), Ok((Decoder::Length(u64::MAX), true)));
+    }
+
+    #[test]
+    fn the_timeout_of_an_idle_connection_is_honoured_less_a_second() {
+        for (fields, seconds) in [
+            ("", None),
+            ("keep-alive: timeout=5\r\n", Some(4)),
+            ("Keep-Alive: max=100, Timeout = 5\r\n", Some(4)),
+            ("keep-alive: timeout=5; max=100\r\nkeep-alive: timeout=3\r\n", Some(2)),
+            ("keep-alive: timeout=1\r\n", Some(0)),
+            ("keep-alive: timeout=0\r\n", Some(0)),
+            ("keep-alive: timeout=-1\r\n", None),
+            ("keep-alive: timeout\r\n", None),
+        ] {
+            let head = head("HTTP/1.1 200 OK", fields);
+            assert_eq!(keep_alive(&head), seconds.map(Duration::from_secs), "{fields}");
+        }
     }
 
     #[test]

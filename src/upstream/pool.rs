@@ -16,13 +16,14 @@ const MAX_IDLE: usize = 256;
 /// Idle connections; the most recently used one is at the back.
 pub(super) struct Pool<T = Transport> {
     keep_alive: Duration,
+    max_age: Duration,
     idle: Mutex<VecDeque<(Connection<T>, Instant)>>,
 }
 
 impl<T: AsyncRead + Unpin> Pool<T> {
-    /// Makes an empty pool, which closes a connection that was not used for `keep_alive`.
-    pub(super) fn new(keep_alive: Duration) -> Self {
-        Self { keep_alive, idle: Mutex::new(VecDeque::new()) }
+    /// Makes an empty pool, which closes a connection that was not used for `keep_alive`, or that is older than `max_age`.
+    pub(super) fn new(keep_alive: Duration, max_age: Duration) -> Self {
+        Self { keep_alive, max_age, idle: Mutex::new(VecDeque::new()) }
     }
 
     /// Takes the most recently used connection, because the upstream is least likely to close it.
@@ -30,7 +31,7 @@ impl<T: AsyncRead + Unpin> Pool<T> {
         let now = Instant::now();
         loop {
             let (mut connection, since) = self.idle().pop_back()?;
-            if now.duration_since(since) < self.keep_alive && connection.is_reusable() {
+            if self.is_young(&connection, since, now) && connection.is_reusable() {
                 return Some(connection);
             }
         }
@@ -39,13 +40,13 @@ impl<T: AsyncRead + Unpin> Pool<T> {
     /// Returns a connection to the pool, if it is still open. The oldest one is closed if there are too many, or if it is
     /// too old.
     pub(super) fn return_idle(&self, mut connection: Connection<T>) {
-        if !connection.is_reusable() {
+        let now = Instant::now();
+        if !self.is_young(&connection, now, now) || !connection.is_reusable() {
             return;
         }
-        let now = Instant::now();
         let mut idle = self.idle();
         idle.push_back((connection, now));
-        let stale = idle.front().is_some_and(|(_, since)| now.duration_since(*since) >= self.keep_alive);
+        let stale = idle.front().is_some_and(|(connection, since)| !self.is_young(connection, *since, now));
         if stale || idle.len() > MAX_IDLE {
             idle.pop_front();
         }
@@ -53,11 +54,16 @@ impl<T: AsyncRead + Unpin> Pool<T> {
 
     /// Closes connections that were not used for `keep_alive`, or that the upstream has closed.
     pub(super) fn sweep(&self, now: Instant) {
-        let keep_alive = self.keep_alive;
         let is_usable = |(connection, since): &mut (Connection<T>, Instant)| {
-            now.duration_since(*since) < keep_alive && connection.is_reusable()
+            self.is_young(connection, *since, now) && connection.is_reusable()
         };
         self.idle().retain_mut(is_usable);
+    }
+
+    /// Whether a connection that is idle `since` may still be used: by its age, and by both sides' idle timeouts.
+    fn is_young(&self, connection: &Connection<T>, since: Instant, now: Instant) -> bool {
+        let keep_alive = connection.keep_alive.map_or(self.keep_alive, |theirs| theirs.min(self.keep_alive));
+        now.duration_since(since) < keep_alive && now.duration_since(connection.opened) < self.max_age
     }
 
     fn idle(&self) -> MutexGuard<'_, VecDeque<(Connection<T>, Instant)>> {
@@ -73,15 +79,16 @@ mod tests {
     use super::*;
 
     const KEEP_ALIVE: Duration = Duration::from_secs(5);
+    const MAX_AGE: Duration = Duration::from_secs(60);
     const MOMENT: Duration = Duration::from_millis(1);
 
     fn pool() -> Pool<Script> {
-        Pool::new(KEEP_ALIVE)
+        Pool::new(KEEP_ALIVE, MAX_AGE)
     }
 
     fn return_idle(pool: &Pool<Script>) -> Script {
         let transport = Script::new(0, []);
-        pool.return_idle(Connection { transport: transport.clone() });
+        pool.return_idle(Connection::new(transport.clone()));
         transport
     }
 
@@ -108,10 +115,44 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_upstream_s_own_idle_timeout_and_the_age_of_a_connection_bound_its_use() {
+        let pool = pool();
+        let second = Duration::from_secs(1);
+        for (keep_alive, idle, used) in [
+            (Some(second * 2), second, true),
+            (Some(second * 2), second * 2, false),
+            (Some(Duration::ZERO), Duration::ZERO, false),
+        ] {
+            pool.return_idle(Connection { keep_alive, ..Connection::new(Script::new(0, [])) });
+            advance(idle).await;
+            assert_eq!(pool.take().is_some(), used, "{keep_alive:?} {idle:?}");
+        }
+        let mut connection = Connection::new(Script::new(0, []));
+        for _ in 0..59 {
+            advance(second).await;
+            pool.return_idle(connection);
+            connection = pool.take().expect("it is younger than a minute");
+        }
+        advance(second).await;
+        pool.return_idle(connection);
+        assert!(pool.take().is_none() && pool.idle().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_cooperative_budget_a_closed_connection_is_closed() {
+        let mut closed = Connection::new(Script::new(0, [Step::End]));
+        // the budget of this task is used up: tokio's own resources would return pending
+        while tokio::task::coop::has_budget_remaining() {
+            tokio::task::coop::consume_budget().await;
+        }
+        assert!(!closed.is_reusable());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_connection_that_is_closed_or_was_not_silent_is_never_taken() {
         for step in [Step::End, Step::Break, Step::Bytes(b"x".to_vec())] {
             let pool = pool();
-            pool.return_idle(Connection { transport: Script::new(0, [step.clone()]) });
+            pool.return_idle(Connection::new(Script::new(0, [step.clone()])));
             assert_eq!(pool.idle().len(), 0, "{step:?}");
             let connection = return_idle(&pool);
             connection.then(step.clone());

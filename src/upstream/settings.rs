@@ -44,6 +44,9 @@ settings::section! {
         connect_timeout: Duration = "5s" in "1ms" ..= "24h";
         /// How long an unused connection to the provider stays open for the next request. "0s": it is closed at once.
         keep_alive: Duration = "30s" in "0s" ..= "24h";
+        /// The maximum age of a connection to the provider: an older one gets no further request, so that the provider's name is
+        /// resolved again.
+        max_connection_age: Duration = "10m" in "1s" ..= "24h";
         /// Top-level members of a request that are refused with 400, in whatever case: those with which this provider takes
         /// another model than the one that is billed, such as OpenRouter's "models".
         refuse_members: Strings = [];
@@ -73,6 +76,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// How long an unused connection stays open for the next request.
     pub keep_alive: Duration,
+    /// The age from which a connection gets no further request.
+    pub max_connection_age: Duration,
     /// Top-level members of a request that are refused, in whatever case.
     pub refuse_members: Vec<String>,
 }
@@ -108,6 +113,7 @@ impl Written {
             stream_usage: self.stream_usage.value,
             connect_timeout: self.connect_timeout.value,
             keep_alive: self.keep_alive.value,
+            max_connection_age: self.max_connection_age.value,
             refuse_members: self.refuse_members.value.iter().map(|name| name.value.clone()).collect(),
         }
     }
@@ -283,6 +289,7 @@ impl Default for Upstream {
             roots: None,
             connect_timeout: Duration::from_secs(5),
             keep_alive: Duration::from_secs(30),
+            max_connection_age: Duration::from_secs(600),
         }
     }
 }
