@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use settings::{Mistake, Resolver, Size, format_size};
+use settings::{EnvName, Mistake, Resolver, Secret, Size, format_size};
 
 settings::section! {
     /// Response cache and request coalescing: identical requests get the same answer, and share an answer that is still
@@ -25,8 +25,14 @@ settings::section! {
         replay: Replay = "instant";
         /// With [redis], instances share cached answers. A request waits for Redis for at most this time.
         redis_timeout: Duration = "10ms" in "1ms" ..= "1s";
+        /// The environment variable with a secret of 32 bytes or more, the same for all instances. It authenticates what they
+        /// cache in Redis. Without it, whoever can write to Redis can answer requests.
+        redis_secret_env: Option<EnvName>, commented "TOKENWAY_CACHE_SECRET";
     }
 }
+
+/// The least bytes of `redis_secret_env`: those of a tag (RFC 2104 §3).
+const LEAST_SECRET: usize = 32;
 
 /// `cache.scope`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,11 +71,13 @@ pub struct Cache {
     pub paced: bool,
     /// The longest time that a request waits for Redis.
     pub redis_timeout: Duration,
+    /// Authenticates what is cached in Redis; `None` = Redis is trusted.
+    pub redis_secret: Option<Secret>,
 }
 
 impl Written {
-    /// Returns the checked section, or `None` if nothing is cached.
-    pub fn resolve(&self, resolver: &mut Resolver<'_>) -> Option<Cache> {
+    /// Returns the checked section, or `None` if nothing is cached. `has_redis`: instances share what is cached.
+    pub fn resolve(&self, has_redis: bool, resolver: &mut Resolver<'_>) -> Option<Cache> {
         let (all, one) = (self.max_bytes.value.0, self.max_entry.value.0);
         if one > all {
             // reported at the key that is written; if both are written, either one can be changed
@@ -92,6 +100,36 @@ impl Written {
             shared,
             paced: self.replay.value == Replay::Paced,
             redis_timeout: self.redis_timeout.value,
+            redis_secret: self.redis_secret(has_redis, resolver),
         })
+    }
+
+    fn redis_secret(&self, has_redis: bool, resolver: &mut Resolver<'_>) -> Option<Secret> {
+        let place = &self.redis_secret_env.place;
+        let Some(name) = &self.redis_secret_env.value else {
+            if has_redis {
+                let what = "is not set: Redis is trusted, and whoever can write to it can answer requests";
+                resolver.warn("cache.redis_secret_env", what);
+            }
+            return None;
+        };
+        if !has_redis {
+            let mistake = Mistake::new("is not used: redis.url is empty", "write redis.url, or remove this key");
+            resolver.report(place, mistake);
+            return None;
+        }
+        let mend = "put 32 random bytes or more there, such as those of `openssl rand -hex 32`";
+        let secret = resolver.variable(name).map(|value| Secret::parse(value.as_bytes()));
+        match secret {
+            Some(Ok(secret)) if secret.expose().len() >= LEAST_SECRET => Some(secret),
+            Some(_) => {
+                resolver.report(place, Mistake::new("names a variable that holds no secret of 32 bytes or more", mend));
+                None
+            }
+            None => {
+                resolver.report(place, Mistake::new("names a variable that is not set", mend));
+                None
+            }
+        }
     }
 }

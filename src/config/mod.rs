@@ -128,7 +128,7 @@ impl Config {
         let limits = file.limits.resolve(&model_names, resolver);
         let costs = file.cost.resolve(&model_names, &models, resolver);
         let redis = file.redis.resolve(resolver);
-        let cache = file.cache.resolve(resolver);
+        let cache = file.cache.resolve(redis.is_some(), resolver);
         Some(Self {
             server,
             cors: cors?,

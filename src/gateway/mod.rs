@@ -74,6 +74,7 @@ impl Gateway {
         let completions = Arc::new(completions(&config, Arc::clone(&router), health_registry, limiter)?);
         // nothing fails from here on: what outlives a reload follows the new configuration
         shared.store.move_to(place);
+        shared.store.set_secret(config.cache.as_ref().and_then(|cache| cache.redis_secret.as_ref()));
         shared.streams.set_rules(config.resume.clone());
         shared.cache.set_rules(config.cache.as_ref());
         let routes = lookup::routes(&config);

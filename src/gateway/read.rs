@@ -23,10 +23,12 @@ impl Exchange {
         let collect = self.upload.collect(server.max_body, body);
         let body = tokio::time::timeout(server.body_timeout, collect).await.unwrap_or_else(slow)?;
         let (family, form, length) = (self.route.family(), self.route.form(), body.len());
+        let tokens_per_image = self.gateway.config.costs.tokens_per_image;
         let refusable = Arc::clone(&self.gateway.refusable);
         let parse = move || {
             let mut request = family.parse(body, form)?;
             request.mark_members(&refusable);
+            request.set_tokens_per_image(tokens_per_image);
             Ok::<_, Invalid>(request)
         };
         let request = offload::run(length, parse).await.map_err(|_| Reject::defect())??;

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::exchange::Exchange;
 use super::source::Commit;
+use crate::auth::caller::Caller;
 use crate::body::Body;
 use crate::cache::response_cache::Reuse;
 use crate::error::{Code, Reject};
@@ -19,7 +20,7 @@ use crate::stream::log::core::Author;
 use crate::stream::log::cursor;
 use crate::stream::log::id::StreamId;
 use crate::stream::log::owner::Owner;
-use crate::stream::log::registry::{Opened, Unopened, Writer};
+use crate::stream::log::registry::{NoRoom, Opened, Unopened};
 use crate::stream::log::render::Rendered;
 use crate::stream::log::writer::drive;
 use crate::stream::upstream_source::Sink;
@@ -55,7 +56,7 @@ impl Exchange {
         let request = self.read().await?;
         let mut plan = self.plan(caller, request).await?;
         let reuse = self.reserve(&mut plan).await?;
-        let (stream, log) = self.open_log(owner)?;
+        let (stream, log) = self.gateway.shared.streams.create(owner, self.author(&plan.caller)).map_err(no_room)?;
         self.meter.record().outlive_answer();
         let origin = self.source(plan, reuse).await?;
         let (source, _) = self.open(origin, Sink::Log, Commit::Now).await?;
@@ -67,13 +68,11 @@ impl Exchange {
     pub(super) async fn respond_resumable(&self, plan: Plan, reuse: Option<Reuse>) -> Result<Response<Body>, Reject> {
         // first of all: without room no upstream is asked
         let owner = Owner::of(&plan.caller, &self.parts.headers);
-        let (stream, log) = self.open_log(owner.clone())?;
+        let shared = &self.gateway.shared;
+        // the reader exists from the start: while it waits for the first output, the stream has a client
+        let (stream, log, reader) = shared.streams.create_read(owner, self.author(&plan.caller)).map_err(no_room)?;
         let origin = self.source(plan, reuse).await?;
         let (source, head) = self.open(origin, Sink::Log, Commit::FirstOutput).await?;
-        let shared = &self.gateway.shared;
-        let Ok(Opened::Reader(reader)) = shared.streams.open(stream, &owner, 0) else {
-            return Err(no_such_stream());
-        };
         supervise::spawn_answer(&shared.metrics.panics, drive(source, log));
         let every = self.gateway.completions.rules().heartbeat;
         let body = Rendered::plain(reader, &shared.metrics, every, head.first_heartbeat(every));
@@ -100,6 +99,7 @@ impl Exchange {
             Ok(Opened::AtEnd) => Ok(empty(StatusCode::NO_CONTENT)),
             Err(Unopened::Unknown) => Err(no_such_stream()),
             Err(Unopened::TooLarge { last }) => Err(cursor::too_large(place, last)),
+            Err(Unopened::TooManyReaders) => Err(too_many_readers()),
         }
     }
 
@@ -111,9 +111,9 @@ impl Exchange {
         Ok(empty(StatusCode::NO_CONTENT))
     }
 
-    fn open_log(&self, owner: Owner) -> Result<(StreamId, Writer), Reject> {
-        let author = Author { request_id: self.meter.record().request_id().into(), family: self.route.family() };
-        self.gateway.shared.streams.create(owner, author).map_err(|_| no_room())
+    fn author(&self, caller: &Caller) -> Author {
+        let request_id = self.meter.record().request_id().into();
+        Author { request_id, caller: caller.id().into(), family: self.route.family() }
     }
 
     /// Where the client has reached this gateway: `https://host:port`.
@@ -161,8 +161,25 @@ fn no_such_stream() -> Reject {
     Reject::new(Code::StreamNotFound, message)
 }
 
-/// 503: as many resumable streams are running as there may be.
-fn no_room() -> Reject {
-    let message = "No room for another resumable stream now: try again, or ask without tokenway-resumable.";
+/// 503: as many resumable streams are running as there may be; 429: as many of this caller.
+fn no_room(why: NoRoom) -> Reject {
+    let (code, message) = match why {
+        NoRoom::Full => (
+            Code::Overloaded,
+            "No room for another resumable stream now: try again, or ask without tokenway-resumable.",
+        ),
+        NoRoom::OverShare => (
+            Code::RateLimited,
+            "You have as many resumable streams as one caller may have (resume.max_share): let one end, or ask without \
+             tokenway-resumable.",
+        ),
+    };
+    Reject::new(code, message).retry_after(RETRY_WHILE_FULL)
+}
+
+/// 503: the stream has as many readers as it may have.
+fn too_many_readers() -> Reject {
+    let message =
+        "This stream has as many readers as one stream may have (resume.max_readers): close one, or try again.";
     Reject::new(Code::Overloaded, message).retry_after(RETRY_WHILE_FULL)
 }

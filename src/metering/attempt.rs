@@ -139,6 +139,10 @@ impl Attempt {
         if std::mem::replace(&mut self.waiting, false) {
             record.wait_ended(Instant::now());
         }
+        if self.tally.implausible {
+            let labels = [self.who.model.name.as_str()];
+            record.metrics().usage_implausible.with_label_values(&labels).inc();
+        }
         if self.is_billed() {
             record.charge(Charge { number: self.number, who: Arc::clone(&self.who), tokens: self.tally.tokens() });
         }

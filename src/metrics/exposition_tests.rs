@@ -51,6 +51,7 @@ fn populated() -> Metrics {
     count(&metrics.redis_failures, &["timeout"]);
     count(&metrics.reloads, &["ok"]);
     count(&metrics.task_restarts, &["sweep"]);
+    count(&metrics.usage_implausible, &["a"]);
     metrics.model_health.with_label_values(&["a", "up"]).set(2);
     metrics.certificate_expiry.with_label_values(&["localhost"]).set(3);
     metrics.upstream_health.with_label_values(&["up"]).set(1);
@@ -72,6 +73,7 @@ fn populated() -> Metrics {
     metrics.stream_resumes.inc();
     metrics.stream_gaps.inc_by(2);
     metrics.panics.inc_by(3);
+    metrics.cache_unverified.inc_by(5);
     metrics.log_lines_dropped.inc_by(4);
     let amount = Price::parse("0.27").unwrap().of(1);
     let add = |dollars: &Dollars, values: &[&str]| dollars.add(values, amount);

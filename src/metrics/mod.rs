@@ -46,6 +46,8 @@ metrics! {
         "Output tokens per second, per stream";
     tokens: IntCounterVec = "tokenway_tokens_total" {model, direction, source},
         "Tokens, from usage or estimated";
+    usage_implausible: IntCounterVec = "tokenway_usage_implausible_total" {model},
+        "Completions whose upstream reported more tokens than the request can have used; they are estimated";
     cost_dollars: Dollars = "tokenway_cost_dollars_total" {model, source},
         "Cost in US dollars";
     caller_cost_dollars: Dollars = "tokenway_caller_cost_dollars_total" {caller},
@@ -102,6 +104,8 @@ metrics! {
         "Requests beyond their caller's budget of the day, and what was done: refused, cheap";
     cache: IntCounterVec = "tokenway_cache_total" {result},
         "Completions by what the cache had to do with them: hit, miss, joined, off";
+    cache_unverified: IntCounter = "tokenway_cache_unverified_total",
+        "Values in Redis that cache.redis_secret_env did not authenticate: each was a miss";
     redis_failures: IntCounterVec = "tokenway_redis_failures_total" {reason},
         "Times that Redis gave no answer that could be used, or no connection";
     reloads: IntCounterVec = "tokenway_config_reloads_total" {result},

@@ -17,6 +17,9 @@ settings::section! {
         budget_per_day: Dollars = 0;
         /// A request above the budget: "refuse" (429 until midnight), or "cheap" (the cheapest model that the caller may use).
         over_budget: OverBudget = "refuse";
+        /// The tokens of one image of a request in limits and budgets, and on the bill if the upstream reports no usage. Audio and
+        /// files count by their bytes.
+        tokens_per_image: usize = 1105 in 0 ..= 1_000_000;
     }
 }
 
@@ -42,6 +45,8 @@ pub struct Costs {
     pub baseline: Option<Prices>,
     /// What each caller may spend.
     pub budget: Budget,
+    /// The estimate for one image.
+    pub tokens_per_image: u64,
 }
 
 /// What one caller may spend, and what happens beyond it.
@@ -105,7 +110,11 @@ impl Written {
             let mistake = Mistake::new("is \"cheap\", and no model has a price", "write prices, or \"refuse\"");
             resolver.report(&self.over_budget.place, mistake);
         }
-        Costs { baseline: self.baseline(names, table, resolver), budget: Budget { per_day, cheapest_when_over } }
+        Costs {
+            baseline: self.baseline(names, table, resolver),
+            budget: Budget { per_day, cheapest_when_over },
+            tokens_per_image: self.tokens_per_image.value as u64,
+        }
     }
 
     fn baseline(&self, names: &Names<'_>, table: &Table, resolver: &mut Resolver<'_>) -> Option<Prices> {

@@ -17,6 +17,7 @@ use crate::metering::meter::Meter;
 use crate::models::{Model, ModelId, Table, Target};
 use crate::offload;
 use crate::routing::plan::Plan;
+use crate::spend::tally::Most;
 use crate::stream::event::Flags;
 use crate::stream::feed::{Feed, Opened};
 use crate::stream::settings::Stream;
@@ -120,7 +121,7 @@ impl ModelClients {
         let whole = self.take_whole(&mut body, plan.request.family()).await;
         let (bytes, answer) = whole.inspect_err(|failure| attempt.failed(failure))?;
         let tally = attempt.tally_mut();
-        tally.usage = answer.usage;
+        tally.report(answer.usage);
         tally.output_bytes = answer.text_bytes;
         attempt.answers();
         body.release();
@@ -128,7 +129,10 @@ impl ModelClients {
     }
 
     fn begin(&self, id: ModelId, plan: &Plan, meter: &Meter) -> Attempt {
-        Attempt::begin(meter, &self.targets[id.0], plan.request.estimated_prompt_tokens(), plan.purpose)
+        let target = &self.targets[id.0];
+        let mut attempt = Attempt::begin(meter, target, plan.request.estimated_prompt_tokens(), plan.purpose);
+        attempt.tally_mut().most = Most::of(&plan.request, target.model.context);
+        attempt
     }
 
     /// Sends the request and waits for the head of the answer, within a timeout.

@@ -11,8 +11,8 @@ const BYTES_PER_TOKEN: u64 = 4;
 const TOKENS_PER_MESSAGE: u64 = 3;
 const TOKENS_OF_PRIMING: u64 = 3;
 
-/// Returns the tokens of a prompt of `messages` messages with `bytes` bytes of text in all. Images and audio are not
-/// counted.
+/// Returns the tokens of a prompt of `messages` messages with `bytes` bytes of text in all. Images, audio and files
+/// come on top: see [`crate::media`].
 pub fn prompt_tokens(bytes: u64, messages: u64) -> u64 {
     let around = messages.saturating_mul(TOKENS_PER_MESSAGE).saturating_add(TOKENS_OF_PRIMING);
     bytes.div_ceil(BYTES_PER_TOKEN).saturating_add(around)

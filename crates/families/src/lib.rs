@@ -15,6 +15,7 @@ pub mod excerpt;
 pub mod family;
 pub mod fault;
 mod json;
+pub mod media;
 pub mod prompt;
 pub mod refusal;
 pub mod request;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::estimate;
 use crate::family::{Family, Form};
 use crate::json::{Path, fold};
+use crate::media::{Media, TOKENS_PER_IMAGE};
 use crate::prompt::Prompt;
 
 /// A checked request. It holds the body unchanged; the body for the upstream differs from it only where necessary.
@@ -19,6 +20,7 @@ pub struct Request {
     parsed: Parsed,
     /// See [`Request::mark_members`].
     marked: Vec<String>,
+    tokens_per_image: u64,
 }
 
 /// The relevant values of a body. Each place is a range of bytes of the body.
@@ -38,6 +40,8 @@ pub struct Parsed {
     pub prompt_bytes: u64,
     /// The number of messages that the model reads.
     pub messages: u64,
+    /// The images, audio and files that the model reads.
+    pub media: Media,
     /// The place of the model's name: the range of the old one, or an empty range right behind the first brace of an object
     /// that has other members.
     pub model_place: Range<usize>,
@@ -59,7 +63,7 @@ pub struct Edit {
 impl Request {
     /// Makes a request of this family, whose parser has read `parsed` in the body.
     pub fn new(family: &'static dyn Family, form: Form, body: Bytes, parsed: Parsed) -> Self {
-        Self { family, form, body, parsed, marked: Vec::new() }
+        Self { family, form, body, parsed, marked: Vec::new(), tokens_per_image: TOKENS_PER_IMAGE }
     }
 
     /// Returns the family of the request.
@@ -126,9 +130,20 @@ impl Request {
         self.parsed.prompt_bytes
     }
 
-    /// Returns the tokens of the input, by [`estimate::prompt_tokens`].
+    /// Returns the tokens of the input, by [`estimate::prompt_tokens`] and [`Request::media_tokens`].
     pub fn estimated_prompt_tokens(&self) -> u64 {
-        estimate::prompt_tokens(self.parsed.prompt_bytes, self.parsed.messages)
+        let text = estimate::prompt_tokens(self.parsed.prompt_bytes, self.parsed.messages);
+        text.saturating_add(self.media_tokens())
+    }
+
+    /// Sets the estimate for one image.
+    pub fn set_tokens_per_image(&mut self, tokens: u64) {
+        self.tokens_per_image = tokens;
+    }
+
+    /// Returns the tokens of images, audio and files, by [`Media::tokens`].
+    pub fn media_tokens(&self) -> u64 {
+        self.parsed.media.tokens(self.tokens_per_image)
     }
 
     /// Returns the estimated context that a model needs for it, in tokens: the prompt and one choice of the answer.

@@ -45,6 +45,13 @@ pub enum Verdict {
 }
 
 impl Spent {
+    /// The day on which a request is counted that comes in on `day` by the clock. The day of a caller never goes back: if the
+    /// clock was set back over midnight, the later day goes on. A day that is further ahead is the work of a wrong clock, and
+    /// does not hold.
+    pub fn day_from(self, day: u64) -> u64 {
+        if self.day == day + 1 { self.day } else { day }
+    }
+
     /// The amount of this day.
     pub fn on(self, day: u64) -> u64 {
         if self.day == day { self.nano } else { 0 }
@@ -60,8 +67,9 @@ impl Spent {
 }
 
 impl Claim {
-    /// The verdict on this day, and what the caller has spent after it.
+    /// The verdict on this day by the clock, and what the caller has spent after it.
     pub fn admit(&self, spent: Spent, day: u64) -> (Verdict, Spent) {
+        let day = spent.day_from(day);
         let so_far = spent.on(day);
         let after = |nano: u64| Spent { day, nano: so_far.saturating_add(nano).min(MOST) };
         if so_far.saturating_add(self.estimate) <= self.budget {
@@ -83,9 +91,9 @@ impl Claim {
     }
 }
 
-/// Seconds until the next day begins.
-pub fn until_midnight(now: u64) -> u64 {
-    DAY - now % DAY
+/// Seconds until this day ends; it is the day of `now`, or the one after it.
+pub fn until_end_of(day: u64, now: u64) -> u64 {
+    (day + 1).saturating_mul(DAY).saturating_sub(now)
 }
 
 #[cfg(test)]
@@ -115,7 +123,25 @@ mod tests {
 
     #[test]
     fn midnight_is_ahead() {
-        assert_eq!((until_midnight(0), until_midnight(DAY - 1), until_midnight(3 * DAY + 5)), (DAY, 1, DAY - 5));
+        assert_eq!((until_end_of(0, 0), until_end_of(0, DAY - 1), until_end_of(3, 3 * DAY + 5)), (DAY, 1, DAY - 5));
+        assert_eq!(until_end_of(1, DAY - 1), DAY + 1);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_over_midnight_restores_no_budget_and_doubles_none() {
+        // yesterday, midnight, back to yesterday, midnight again
+        let full = Spent { day: 7, nano: 100 };
+        let (verdict, today) = claim(100, 60, None).admit(full, 8);
+        assert_eq!((verdict, today), (Verdict::Within, Spent { day: 8, nano: 60 }));
+        let (verdict, back) = claim(100, 60, None).admit(today, 7);
+        assert_eq!((verdict, back), (Verdict::Exceeded, today));
+        let (verdict, again) = claim(100, 40, None).admit(back, 7);
+        assert_eq!((verdict, again), (Verdict::Within, Spent { day: 8, nano: 100 }));
+        assert_eq!(again.settled(8, 40, 10), Spent { day: 8, nano: 70 });
+        assert_eq!(claim(100, 1, None).admit(again, 8), (Verdict::Exceeded, again));
+        // a clock that was far ahead for a moment does not lock anyone out
+        let ahead = Spent { day: 3000, nano: 100 };
+        assert_eq!(claim(100, 1, None).admit(ahead, 8), (Verdict::Within, Spent { day: 8, nano: 1 }));
     }
 
     proptest! {

@@ -13,13 +13,13 @@ impl Table {
         Self(BoundedTable::new(callers))
     }
 
-    /// Decides a claim on this day, and reserves.
-    pub(super) fn admit(&self, claim: &Claim, day: u64) -> Verdict {
+    /// Decides a claim on this day by the clock, and reserves. Returns the day on which it is counted, too.
+    pub(super) fn admit(&self, claim: &Claim, day: u64) -> (Verdict, u64) {
         let mut set = self.0.lock(self.0.set_of(claim.key));
         let spent = set.find(claim.key).copied().unwrap_or_default();
         let (verdict, spent) = claim.admit(spent, day);
-        set.write(claim.key, spent, |spent| spent.on(day));
-        verdict
+        set.write(claim.key, spent, |other| other.on(other.day_from(day)));
+        (verdict, spent.day)
     }
 
     /// Settles a request with its real cost. An evicted caller stays evicted.
@@ -42,23 +42,23 @@ mod tests {
     #[test]
     fn callers_spend_apart_and_are_settled() {
         let table = Table::new(1000);
-        assert_eq!(table.admit(&claim("a", 60), 1), Verdict::Within);
-        assert_eq!(table.admit(&claim("a", 60), 1), Verdict::Exceeded);
-        assert_eq!(table.admit(&claim("b", 60), 1), Verdict::Within);
+        assert_eq!(table.admit(&claim("a", 60), 1).0, Verdict::Within);
+        assert_eq!(table.admit(&claim("a", 60), 1).0, Verdict::Exceeded);
+        assert_eq!(table.admit(&claim("b", 60), 1).0, Verdict::Within);
         table.settle(&claim("a", 60), 1, 60, 40);
-        assert_eq!(table.admit(&claim("a", 60), 1), Verdict::Within);
-        assert_eq!(table.admit(&claim("a", 60), 2), Verdict::Within);
+        assert_eq!(table.admit(&claim("a", 60), 1).0, Verdict::Within);
+        assert_eq!(table.admit(&claim("a", 60), 2).0, Verdict::Within);
     }
 
     #[test]
     fn many_callers_do_not_make_it_grow_nor_free_the_one_who_has_spent_all() {
         assert_eq!(size_of::<Entry<Spent>>(), 32);
         let table = Table::new(1000);
-        assert_eq!(table.admit(&claim("hog", 100), 1), Verdict::Within);
+        assert_eq!(table.admit(&claim("hog", 100), 1).0, Verdict::Within);
         for number in 0..100_000 {
             table.admit(&claim(&format!("addr:{number}"), 1), 1);
         }
-        assert_eq!(table.admit(&claim("hog", 1), 1), Verdict::Exceeded);
+        assert_eq!(table.admit(&claim("hog", 1), 1).0, Verdict::Exceeded);
         assert_eq!(table.0.made().unwrap(), 125);
     }
 }

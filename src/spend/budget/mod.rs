@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::percent::Percent;
 use crate::price::Cost;
 use crate::redis::connection::Connection;
-use crate::spend::budget::claim::{Claim, DAY, Verdict, until_midnight};
+use crate::spend::budget::claim::{Claim, DAY, Verdict, until_end_of};
 
 use local::Table;
 use shared::Shared;
@@ -54,6 +54,8 @@ struct Reply {
     verdict: Verdict,
     /// The store's time: seconds since the epoch.
     now: u64,
+    /// The day on which the claim is counted: days since the epoch.
+    day: u64,
 }
 
 impl Budgets {
@@ -85,17 +87,17 @@ impl Budgets {
 
     fn admit_here(self: &Arc<Self>, claim: Claim) -> Admission {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let verdict = self.table.admit(&claim, now / DAY);
-        self.decided(claim, Reply { verdict, now }, false)
+        let (verdict, day) = self.table.admit(&claim, now / DAY);
+        self.decided(claim, Reply { verdict, now, day }, false)
     }
 
-    fn decided(self: &Arc<Self>, claim: Claim, Reply { verdict, now }: Reply, shared: bool) -> Admission {
+    fn decided(self: &Arc<Self>, claim: Claim, Reply { verdict, now, day }: Reply, shared: bool) -> Admission {
         let taken = claim.taken(verdict);
-        let hold = || Hold(Some(Box::new(Held { budgets: Arc::clone(self), claim, taken, day: now / DAY, shared })));
+        let hold = || Hold(Some(Box::new(Held { budgets: Arc::clone(self), claim, taken, day, shared })));
         match verdict {
             Verdict::Within => Admission::Within(hold()),
             Verdict::Cheaper => Admission::Cheaper(hold()),
-            Verdict::Exceeded => Admission::Exceeded(Duration::from_secs(until_midnight(now))),
+            Verdict::Exceeded => Admission::Exceeded(Duration::from_secs(until_end_of(day, now))),
         }
     }
 }

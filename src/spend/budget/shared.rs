@@ -55,14 +55,14 @@ fn key(claim: &Claim) -> String {
 /// The reply of `take.lua`; `None` if it has another form.
 fn read(reply: &Value) -> Option<Reply> {
     let Value::Array(items) = reply else { return None };
-    let [Value::Int(verdict), Value::Int(now)] = items[..] else { return None };
+    let [Value::Int(verdict), Value::Int(now), Value::Int(day)] = items[..] else { return None };
     let verdict = match verdict {
         1 => Verdict::Within,
         2 => Verdict::Cheaper,
         0 => Verdict::Exceeded,
         _ => return None,
     };
-    Some(Reply { verdict, now: u64::try_from(now).ok()? })
+    Some(Reply { verdict, now: u64::try_from(now).ok()?, day: u64::try_from(day).ok()? })
 }
 
 #[cfg(test)]
@@ -72,8 +72,8 @@ mod tests {
     #[test]
     fn a_strange_reply_is_none() {
         let reply = |items: &[i64]| read(&Value::Array(items.iter().map(|item| Value::Int(*item)).collect()));
-        assert_eq!(reply(&[1, 5]), Some(Reply { verdict: Verdict::Within, now: 5 }));
-        for items in [&[][..], &[1], &[3, 5], &[1, -5], &[1, 5, 5]] {
+        assert_eq!(reply(&[1, 5, 7]), Some(Reply { verdict: Verdict::Within, now: 5, day: 7 }));
+        for items in [&[][..], &[1], &[1, 5], &[3, 5, 7], &[1, -5, 7], &[1, 5, -7], &[1, 5, 7, 7]] {
             assert_eq!(reply(items), None, "{items:?}");
         }
         assert_eq!(read(&Value::Nil), None);

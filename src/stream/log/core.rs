@@ -39,6 +39,8 @@ pub struct Log {
 pub struct Author {
     /// The id of the request.
     pub request_id: Arc<str>,
+    /// The id of its caller.
+    pub caller: Arc<str>,
     /// The family of the events.
     pub family: &'static dyn Family,
 }
@@ -53,7 +55,7 @@ impl Author {
 #[cfg(test)]
 impl From<&str> for Author {
     fn from(request_id: &str) -> Self {
-        Self { request_id: request_id.into(), family: families::DEFAULT }
+        Self { request_id: request_id.into(), caller: "key:a".into(), family: families::DEFAULT }
     }
 }
 
@@ -160,7 +162,7 @@ impl Log {
     /// Makes an empty log that is whole within these bounds. `held` counts the bytes of all such logs.
     pub(super) fn coalesced(bounds: Bounds, held: Arc<AtomicUsize>) -> Self {
         // the log has no events of the gateway's own: each subscriber writes errors itself
-        let author = Author { request_id: Arc::default(), family: families::DEFAULT };
+        let author = Author { request_id: Arc::default(), caller: Arc::default(), family: families::DEFAULT };
         Self::new(author, Policy::Coalesced { bounds, held }, usize::MAX)
     }
 

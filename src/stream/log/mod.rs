@@ -17,6 +17,7 @@ pub mod registry;
 pub mod render;
 pub mod ring;
 pub mod settings;
+mod streams;
 pub mod writer;
 
 #[cfg(test)]

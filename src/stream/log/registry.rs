@@ -8,8 +8,9 @@
 //! - **Expiry.** A stream without readers is stopped after `resume.grace`; one that has ended is removed after
 //!   `resume.retention`, or earlier where memory is short, the one that ended first before the others.
 //! - **Owner.** To anybody but its owner a stream does not exist.
+//! - **Share.** One caller has at most `resume.max_share` of the streams and of the memory. Beyond it, the caller's own ended
+//!   streams are removed, then a stream evicts its own oldest events; a new stream is refused.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -22,6 +23,7 @@ use super::id::StreamId;
 use super::owner::Owner;
 use super::reader::Reader;
 use super::settings::Resume as Rules;
+use super::streams::{Entry, Streams};
 use super::writer::Append;
 use crate::drain::Drain;
 use crate::error::{Code, Reject};
@@ -40,21 +42,10 @@ struct Shared {
     used: AtomicUsize,
     /// `resume.max_bytes`.
     budget: AtomicUsize,
+    /// The part of it that one caller may use.
+    share: AtomicUsize,
     metrics: Arc<Metrics>,
     drain: Drain,
-}
-
-struct Streams {
-    by_id: HashMap<StreamId, Entry>,
-    /// Streams that have ended, and when, the earliest first.
-    finished: VecDeque<(Instant, StreamId)>,
-    rules: Rules,
-}
-
-/// One stream.
-struct Entry {
-    owner: Owner,
-    log: Arc<Log>,
 }
 
 /// The result of [`Registry::open`].
@@ -75,15 +66,22 @@ pub enum Unopened {
         /// The number of that event.
         last: u64,
     },
+    /// The stream has as many readers as it may have.
+    TooManyReaders,
 }
 
 /// No such stream, or not this owner's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unknown;
 
-/// There is no room for another stream, and no stream can be removed.
+/// Why no stream was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
+pub enum NoRoom {
+    /// There is no room for another stream, and no stream can be removed.
+    Full,
+    /// The caller has its share of the streams, or of their memory, and none of its own streams can be removed.
+    OverShare,
+}
 
 /// Why a stream is stopped before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,20 +106,22 @@ impl Stop {
 impl Registry {
     /// Makes an empty registry under these rules.
     pub fn new(rules: Rules, metrics: Arc<Metrics>, drain: Drain) -> Self {
-        let budget = AtomicUsize::new(rules.max_bytes);
-        let streams = Streams { by_id: HashMap::new(), finished: VecDeque::new(), rules };
-        Self(Arc::new(Shared { streams: Mutex::new(streams), used: AtomicUsize::new(0), budget, metrics, drain }))
+        let (budget, share) = (AtomicUsize::new(rules.max_bytes), AtomicUsize::new(rules.bytes_of_caller()));
+        let (streams, used) = (Mutex::new(Streams::new(rules)), AtomicUsize::new(0));
+        Self(Arc::new(Shared { streams, used, budget, share, metrics, drain }))
     }
 
     /// Replaces the rules. An existing stream keeps its own bound of memory; all other rules apply to it as well.
     pub fn set_rules(&self, rules: Rules) {
         self.0.budget.store(rules.max_bytes, Ordering::Relaxed);
+        self.0.share.store(rules.bytes_of_caller(), Ordering::Relaxed);
         self.0.streams().rules = rules;
         self.0.make_room();
     }
 
     /// Stops streams without a reader for the grace time, and removes streams that ended a retention ago. While the process
-    /// shuts down there is no grace, because a client that has left cannot reconnect.
+    /// shuts down there is no grace, because a client that has left cannot reconnect; what ends then ends as all streams do that
+    /// the shutdown cuts.
     pub fn sweep(&self, now: Instant) {
         let shared = &self.0;
         let mut streams = shared.streams();
@@ -141,41 +141,67 @@ impl Registry {
             .map(|(id, entry)| (*id, Arc::clone(&entry.log)))
             .collect();
         drop(streams);
-        late.into_iter().for_each(|(id, log)| shared.stop(id, &log, Stop::Unattended));
+        for (id, log) in late {
+            match draining {
+                true => shared.lose(id, &log),
+                false => shared.stop(id, &log, Stop::Unattended),
+            }
+        }
     }
 
-    /// Creates an empty stream for its author.
+    /// Creates an empty stream for its author, without a reader: the time of its grace begins.
     ///
     /// # Errors
     /// There is no room.
-    pub fn create(&self, owner: Owner, author: Author) -> Result<(StreamId, Writer), Full> {
+    pub fn create(&self, owner: Owner, author: Author) -> Result<(StreamId, Writer), NoRoom> {
+        self.add(owner, author, |_| ()).map(|(id, writer, ())| (id, writer))
+    }
+
+    /// Creates an empty stream together with its first reader, so that it is never without one.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn create_read(&self, owner: Owner, author: Author) -> Result<(StreamId, Writer, Reader), NoRoom> {
+        self.add(owner, author, |log| Reader::new(log, &mut log.state(), 0))
+    }
+
+    fn add<T>(
+        &self,
+        owner: Owner,
+        author: Author,
+        read: impl FnOnce(&Arc<Log>) -> T,
+    ) -> Result<(StreamId, Writer, T), NoRoom> {
         let mut bits = [0; 16];
         // without randomness, ids could be guessed, so no stream is created
-        getrandom::fill(&mut bits).map_err(|_| Full)?;
+        getrandom::fill(&mut bits).map_err(|_| NoRoom::Full)?;
         let id = StreamId::from_bits(bits);
         let shared = &self.0;
         shared.make_room();
         let mut streams = shared.streams();
+        shared.make_room_for_caller(&mut streams, &author.caller)?;
         if shared.is_over_budget() {
-            return Err(Full);
+            return Err(NoRoom::Full);
         }
         if streams.by_id.len() >= streams.rules.max_streams {
-            let oldest = streams.take_expendable().ok_or(Full)?;
+            let oldest = streams.take_expendable(|_| true).ok_or(NoRoom::Full)?;
             shared.remove(&mut streams, oldest);
         }
         let log = Arc::new(Log::resumable(author, streams.rules.max_stream_bytes));
-        streams.by_id.insert(id, Entry { owner, log: Arc::clone(&log) });
+        let reader = read(&log);
+        let used = streams.insert(id, owner, &log);
         shared.count(&streams);
         drop(streams);
-        Ok((id, Writer { id, log, registry: self.clone(), waiting: Vec::new(), registered: Waker::noop().clone() }))
+        let registered = Waker::noop().clone();
+        Ok((id, Writer { id, log, used, registry: self.clone(), waiting: Vec::new(), registered }, reader))
     }
 
     /// Opens a reader that continues behind the event `place`, 0 for the beginning.
     ///
     /// # Errors
-    /// The stream does not exist, or the place does not exist in it.
+    /// The stream does not exist, or the place does not exist in it, or it has `resume.max_readers`.
     pub fn open(&self, id: StreamId, owner: &Owner, place: u64) -> Result<Opened, Unopened> {
         let log = self.0.find(id, owner).ok_or(Unopened::Unknown)?;
+        let most = self.0.streams().rules.max_readers;
         let mut state = log.state();
         let last = state.ring.last();
         if place > last {
@@ -183,6 +209,9 @@ impl Registry {
         }
         if place == last && state.phase == Phase::Ended {
             return Ok(Opened::AtEnd);
+        }
+        if state.readers.len() >= most {
+            return Err(Unopened::TooManyReaders);
         }
         Ok(Opened::Reader(Reader::new(&log, &mut state, place)))
     }
@@ -211,18 +240,28 @@ impl Shared {
         }
     }
 
+    /// Stops a stream because of the shutdown: whoever comes back for it reads `draining`.
+    fn lose(&self, id: StreamId, log: &Log) {
+        if let Some(resized) = log.finish(Phase::Lost, None) {
+            self.ended(id, resized);
+        }
+    }
+
     /// Registers that a stream has ended now.
     fn ended(&self, id: StreamId, resized: Resized) {
-        self.resize(resized);
         let mut streams = self.streams();
+        if let Some(entry) = streams.by_id.get(&id) {
+            self.resize(resized, &entry.used);
+        }
         streams.finished.push_back((Instant::now(), id));
         drop(streams);
         self.make_room();
     }
 
     fn remove(&self, streams: &mut Streams, id: StreamId) {
-        let removed = streams.by_id.remove(&id);
-        removed.into_iter().for_each(|entry| self.resize(entry.log.clear()));
+        if let Some(Entry { log, used, .. }) = streams.remove(id) {
+            self.resize(log.clear(), &used);
+        }
         self.count(streams);
     }
 
@@ -234,17 +273,45 @@ impl Shared {
         }
         let mut streams = self.streams();
         while self.is_over_budget() {
-            let Some(oldest) = streams.take_expendable() else { break };
+            let Some(oldest) = streams.take_expendable(|_| true) else { break };
             self.remove(&mut streams, oldest);
         }
+    }
+
+    /// Removes ended streams of this caller until it is within its share and may have one more stream.
+    fn make_room_for_caller(&self, streams: &mut Streams, caller: &str) -> Result<(), NoRoom> {
+        let most = streams.rules.streams_of_caller();
+        while streams.callers.get(caller).is_some_and(|use_| use_.streams >= most || self.is_over_share(&use_.bytes)) {
+            let Some(oldest) = streams.take_expendable(|author| *author.caller == *caller) else {
+                let is_full = streams.by_id.len() >= streams.rules.max_streams || self.is_over_budget();
+                return Err(if is_full { NoRoom::Full } else { NoRoom::OverShare });
+            };
+            self.remove(streams, oldest);
+        }
+        Ok(())
+    }
+
+    /// Removes ended streams of the caller of this log until its memory is within its share, or none is left.
+    fn make_room_of_caller(&self, log: &Log, used: &AtomicUsize) {
+        let mut streams = self.streams();
+        while self.is_over_share(used) {
+            let Some(oldest) = streams.take_expendable(|author| author.caller == log.author.caller) else { break };
+            self.remove(&mut streams, oldest);
+        }
+    }
+
+    fn is_over_share(&self, used: &AtomicUsize) -> bool {
+        used.load(Ordering::Relaxed) > self.share.load(Ordering::Relaxed)
     }
 
     fn is_over_budget(&self) -> bool {
         self.used.load(Ordering::Relaxed) > self.budget.load(Ordering::Relaxed)
     }
 
-    fn resize(&self, (before, after): Resized) {
+    /// Counts how the memory of a log has changed; `of_caller` is the memory of its caller.
+    fn resize(&self, (before, after): Resized, of_caller: &AtomicUsize) {
         if after != before {
+            of_caller.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
             // wraps around if the size decreases, so the sum is right
             let used = self.used.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
             self.metrics.resumable_bytes.set(used.wrapping_add(after.wrapping_sub(before)) as i64);
@@ -260,25 +327,12 @@ impl Shared {
     }
 }
 
-impl Streams {
-    /// Takes the stream that ended first off the list, if the time of its end satisfies the condition.
-    fn take_finished(&mut self, such: impl Fn(Instant) -> bool) -> Option<StreamId> {
-        self.finished.front().filter(|(ended, _)| such(*ended))?;
-        self.finished.pop_front().map(|(_, id)| id)
-    }
-
-    /// Takes a stream off the list: the one that ended first of those without a reader, or else the one that ended first.
-    fn take_expendable(&mut self) -> Option<StreamId> {
-        let is_read = |id: &StreamId| self.by_id.get(id).is_some_and(|entry| entry.log.is_read());
-        let place = self.finished.iter().position(|(_, id)| !is_read(id)).unwrap_or(0);
-        self.finished.remove(place).map(|(_, id)| id)
-    }
-}
-
 /// The writer of one stream.
 pub struct Writer {
     id: StreamId,
     log: Arc<Log>,
+    /// The memory of all streams of its caller.
+    used: Arc<AtomicUsize>,
     registry: Registry,
     /// Wakers of readers that are to be woken.
     waiting: Vec<Waker>,
@@ -298,12 +352,15 @@ impl Append for Writer {
 
     fn append(&mut self, event: Batch, _: impl FnOnce() -> Tally) -> Result<(), Fenced> {
         let shared = &self.registry.0;
-        shared.resize(self.log.append(event, Tally::default, &mut self.waiting)?.resized);
+        shared.resize(self.log.append(event, Tally::default, &mut self.waiting)?.resized, &self.used);
         shared.make_room();
+        if shared.is_over_share(&self.used) {
+            shared.make_room_of_caller(&self.log, &self.used);
+        }
         // no other stream can free memory: evict the oldest of its own events
-        while shared.is_over_budget() {
+        while shared.is_over_budget() || shared.is_over_share(&self.used) {
             let Some(resized) = self.log.evict() else { break };
-            shared.resize(resized);
+            shared.resize(resized, &self.used);
         }
         Ok(())
     }
@@ -338,7 +395,7 @@ impl Drop for Writer {
         let shared = &self.registry.0;
         if self.log.is_empty() {
             // it never had an event
-            shared.resize(resized);
+            shared.resize(resized, &self.used);
             shared.remove(&mut shared.streams(), self.id);
         } else {
             shared.ended(self.id, resized);

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use settings::{Mistake, Resolver, Size, format_size};
 
+use crate::percent::Percent;
+
 settings::section! {
     /// Resumable streams: POST /v1/streams, or the header `tokenway-resumable: true`. See docs/STREAMS.md.
     pub struct Written {
@@ -18,6 +20,10 @@ settings::section! {
         max_stream_bytes: Size = "1MiB" in "16KiB" ..= "1GiB";
         /// The maximum number of streams, running or ended.
         max_streams: usize = 1000 in 1 ..= 100_000;
+        /// The part of max_streams and of max_bytes that one caller may use. A caller above it gets 429.
+        max_share: Percent = 0.25;
+        /// The maximum number of connections that read one stream at the same time. Further ones get 503.
+        max_readers: usize = 16 in 1 ..= 10_000;
     }
 }
 
@@ -34,6 +40,26 @@ pub struct Resume {
     pub max_stream_bytes: usize,
     /// Most streams, running or ended.
     pub max_streams: usize,
+    /// The part of both that one caller may use.
+    pub max_share: Percent,
+    /// Most readers of one stream at the same time.
+    pub max_readers: usize,
+}
+
+impl Resume {
+    /// Returns the most streams of one caller; at least one.
+    pub(super) fn streams_of_caller(&self) -> usize {
+        self.of_caller(self.max_streams)
+    }
+
+    /// Returns the most bytes of memory of all streams of one caller.
+    pub(super) fn bytes_of_caller(&self) -> usize {
+        self.of_caller(self.max_bytes)
+    }
+
+    fn of_caller(&self, all: usize) -> usize {
+        usize::try_from(self.max_share.of(all as u64)).unwrap_or(all)
+    }
 }
 
 impl Written {
@@ -55,6 +81,8 @@ impl Written {
             max_bytes: all,
             max_stream_bytes: one,
             max_streams: self.max_streams.value,
+            max_share: self.max_share.value,
+            max_readers: self.max_readers.value,
         }
     }
 }

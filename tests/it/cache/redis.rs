@@ -234,3 +234,31 @@ async fn a_reload_leads_the_cache_to_redis_to_another_one_and_away_and_no_stream
     let rest = soon(open.collect()).await.unwrap().to_bytes();
     assert_eq!([beginning, rest].concat(), expected(&long).concat());
 }
+
+#[tokio::test]
+async fn with_a_secret_only_what_an_instance_with_the_secret_has_written_is_found() {
+    let redis = Redis::start().await;
+    let request = streaming("demo", json!({ "tokens": 20 }));
+    let lines = format!("{PATIENT}\nredis_secret_env = \"TOKENWAY_SESSION_SECRET\"");
+    let one = instance(&redis.url(), &lines).await;
+    let fresh = async |lines: &str| {
+        let redis = format!("url = \"{}\"\ntimeout = \"5s\"", redis.url());
+        let setup = Setup { redis: &redis, upstream: Some(one.first.addr), ..Setup::default() };
+        with_cache(&format!("scope = \"shared\"\n{lines}"), setup).await
+    };
+    told(ask(&one, &request).await).await;
+    let key = written(&redis).await;
+    let same = fresh(&lines).await;
+    assert_eq!(told(ask(&same, &request).await).await.0, "hit");
+    assert_eq!(same.metric("tokenway_cache_unverified_total"), 0.0);
+    // who can write to Redis, and does not have the secret: an instance with another one, and one without
+    for other in [format!("{PATIENT}\nredis_secret_env = \"NEXT_SESSION_SECRET\""), PATIENT.to_owned()] {
+        redis.command::<i64>(&["DEL", &key]).await;
+        let forger = fresh(&other).await;
+        told(ask(&forger, &request).await).await;
+        assert_eq!(written(&redis).await, key);
+        let reader = fresh(&lines).await;
+        assert_eq!(told(ask(&reader, &request).await).await.0, "miss", "{other}");
+        assert_eq!(reader.metric("tokenway_cache_unverified_total"), 1.0);
+    }
+}

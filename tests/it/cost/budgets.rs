@@ -215,3 +215,28 @@ async fn the_cheapest_model_is_one_whose_context_holds_prompt_and_answer() {
         assert_eq!((answer.header("tokenway-model"), answer.header("tokenway-budget")), (model, "exceeded"));
     }
 }
+
+#[tokio::test]
+async fn a_clock_of_redis_that_is_set_back_over_midnight_restores_no_budget() {
+    let redis = Redis::start().await;
+    let edge = instance("budget_per_day = 0.01", &redis.url()).await;
+    assert_eq!(ask_as(&edge, "192.0.2.1", &bounded("dear", 50)).await.status(), 200);
+    let key = soon(async {
+        loop {
+            let keys: Vec<String> = redis.command(&["KEYS", "tokenway:*:spent"]).await;
+            if let Some(key) = keys.into_iter().next() {
+                return key;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    // what was spent after midnight, before the clock went back
+    let spent: String = redis.command(&["GET", &key]).await;
+    let tomorrow = spent.split(' ').next().unwrap().parse::<u64>().unwrap() + 1;
+    redis.command::<()>(&["SET", &key, &format!("{tomorrow} 9999999")]).await;
+    let refused = ask_as(&edge, "192.0.2.1", &bounded("dear", 50)).await;
+    assert_eq!((refused.status(), refused.error_code().await.as_str()), (429, "budget_exceeded"));
+    let kept: String = redis.command(&["GET", &key]).await;
+    assert_eq!(kept, format!("{tomorrow} 9999999"));
+}

@@ -2,6 +2,7 @@
 
 pub mod budgets;
 mod log;
+mod parts;
 mod together;
 mod told;
 

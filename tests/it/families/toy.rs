@@ -9,6 +9,7 @@ use families::chat::Chat;
 use families::event::{EventReader, Meaning};
 use families::family::{Endpoint, Family, Form};
 use families::fault::Fault;
+use families::media::Media;
 use families::prompt::Prompt;
 use families::request::{Invalid, Parsed, Request};
 use families::usage::Usage;
@@ -51,6 +52,7 @@ impl Family for Toy {
             choices: 1,
             prompt_bytes: ask.len() as u64,
             messages: 1,
+            media: Media::default(),
             model_place,
             stream_edit: None,
             usage_edit: None,

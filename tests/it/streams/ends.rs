@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{by_page, create, created, knobs, numbered, read, read_all, resumable, stop, text, until_finished, with};
 use super::{without_heartbeats, without_numbers};
+use crate::access::{bearer, token};
 use crate::support::answer::truncated;
 use crate::support::client::get;
 use crate::support::edge::{Edge, Setup, Version, completion, expected, streaming, whole};
@@ -120,7 +121,7 @@ async fn only_streams_are_resumable_and_the_header_says_true_or_false() {
 
 #[tokio::test]
 async fn as_many_streams_run_as_there_may_be() {
-    let edge = Edge::start(Setup { streams: "max_streams = 2", ..Setup::default() }).await;
+    let edge = Edge::start(Setup { streams: "max_streams = 2\nmax_share = 1.0", ..Setup::default() }).await;
     let held = streaming("demo", knobs(5, Some(2)));
     let first = created(&edge, &held).await;
     created(&edge, &held).await;
@@ -208,4 +209,54 @@ async fn a_completion_that_is_slow_to_begin_has_heartbeats_and_is_resumable_all_
     edge.first.release(1);
     assert_eq!(without_heartbeats(&text(answer).await).as_bytes(), expected(&request).concat());
     assert_eq!(read_all(&edge, &id, None).await, numbered(&expected(&request), 0));
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_the_first_output_is_a_reader_when_the_drain_begins() {
+    for version in Version::BOTH {
+        // a grace that is shorter than the wait
+        let setup = Setup { streams: "grace = \"0s\"", stream: "commit_after = \"50ms\"", ..Setup::default() };
+        let edge = Edge::start(setup).await;
+        let request = streaming("demo", knobs(9, Some(1)));
+        let mut client = edge.client(version).await;
+        let (mut answer, ()) = tokio::join!(client.send(resumable(&request)), async {
+            soon(edge.first.until(|counts| counts.held == 1)).await;
+            edge.streams.sweep(Instant::now() + Duration::from_secs(1));
+            edge.drain.begun.cancel();
+            edge.streams.sweep(Instant::now() + Duration::from_secs(1));
+        });
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.take(5).await, ": hb\n");
+        edge.first.release(1);
+        assert!(without_heartbeats(&text(answer).await).as_bytes() == expected(&request).concat());
+    }
+}
+
+#[tokio::test]
+async fn one_caller_does_not_take_the_streams_of_others_and_a_stream_has_so_many_readers() {
+    let more = "[access]\naccept = [\"token\"]";
+    let edge = Edge::start(Setup { streams: "max_streams = 8\nmax_readers = 2", more, ..Setup::default() }).await;
+    let mut client = edge.client(Version::Http2).await;
+    let by = |request, subject: &str| with(request, "authorization", &bearer(&token(json!({ "sub": subject }))));
+    let held = streaming("demo", knobs(5, Some(2)));
+    for request in [create(&held), resumable(&held)] {
+        assert!(client.send(by(request, "ann")).await.status() < 300);
+    }
+    for request in [create(&held), resumable(&held)] {
+        let answer = client.send(by(request, "ann")).await;
+        assert_eq!((answer.status(), answer.header("retry-after")), (429, "2"));
+        assert_eq!(answer.error_code().await, "rate_limited");
+    }
+    let answer = client.send(by(create(&held), "bob")).await;
+    assert_eq!(answer.status(), 201);
+    let id = answer.json().await["id"].as_str().unwrap().to_owned();
+    let mut readers = Vec::new();
+    for _ in 0..2 {
+        let mut reader = client.send(by(read(&id, None), "bob")).await;
+        reader.take(1).await;
+        readers.push(reader);
+    }
+    let answer = client.send(by(read(&id, None), "bob")).await;
+    assert_eq!((answer.status(), answer.header("retry-after")), (503, "2"));
+    assert_eq!(answer.error_code().await, "overloaded");
 }

@@ -1,9 +1,10 @@
 //! Reads the messages of a request: an array of objects with a role each, and content of a known type. Pure.
 
 use super::shape::{Shape, missing};
-use super::text;
+use super::{media, text};
 use crate::json::check::{Checker, Defect};
 use crate::json::{Kind, Path, fold};
+use crate::media::Media;
 
 use Kind::{Array, Null, Object, String};
 
@@ -17,6 +18,8 @@ pub(super) struct Messages {
     pub(super) count: u64,
     /// UTF-8 bytes of their text.
     pub(super) text_bytes: u64,
+    /// Their images, audio and files.
+    pub(super) media: Media,
     /// The first mistake in them: the sentence for the client.
     pub(super) wrong: Option<std::string::String>,
 }
@@ -60,6 +63,8 @@ impl Messages {
                     has_role = true;
                     self.expect(Shape::OneOf(&[String]), path, checker.value(path)?.text);
                 }
+                // an earlier answer, which the model hears again
+                "audio" => self.media.audio(checker.value(path)?.text.len()),
                 "name" | "tool_calls" | "function_call" | "refusal" | "reasoning_content" => {
                     self.text_bytes += text::measure(checker.value(path)?.text).bytes;
                 }
@@ -76,7 +81,9 @@ impl Messages {
     fn read_content(&mut self, checker: &mut Checker<'_>, path: &Path<'_>) -> Result<(), Defect> {
         let content = match checker.kind()? {
             Array => checker.array(path, |checker, path| {
-                self.expect(Shape::OneOf(&[Object]), path, checker.value(path)?.text);
+                let part = checker.value(path)?.text;
+                self.expect(Shape::OneOf(&[Object]), path, part);
+                media::count(part, &mut self.media);
                 Ok(())
             })?,
             _ => checker.value(path)?,

@@ -4,6 +4,7 @@ pub mod answer;
 mod contents;
 mod counts;
 mod id;
+mod media;
 mod merge;
 mod messages;
 mod prompt;

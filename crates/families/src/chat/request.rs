@@ -121,6 +121,7 @@ impl<'a> Members<'a> {
             choices: self.choices.unwrap_or(1),
             prompt_bytes: messages.text_bytes + self.tool_bytes as u64,
             messages: messages.count,
+            media: messages.media,
             model_place: self.model.map_or(here, Value::place),
             stream_edit,
             usage_edit,

@@ -4,7 +4,8 @@ use tokio::time::{Instant, advance};
 
 use super::*;
 use crate::auth::caller::Terms;
-use crate::stream::log::registry::{Full, Unknown};
+use crate::stream::log::registry::NoRoom::Full;
+use crate::stream::log::registry::Unknown;
 
 const SITE: http::HeaderName = http::HeaderName::from_static("sec-fetch-site");
 

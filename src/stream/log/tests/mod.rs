@@ -5,6 +5,7 @@ mod coalescing;
 mod lives;
 mod scale;
 mod schedules;
+mod shares;
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -23,6 +24,7 @@ use super::writer::{Append, drive};
 use crate::auth::caller::Caller;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
+use crate::percent::Percent;
 use crate::spend::tally::Tally;
 use crate::stream::event::{Batch, Flags};
 use crate::stream::log::settings::Resume as Rules;
@@ -45,7 +47,15 @@ const GRACE: Duration = Duration::from_secs(30);
 const RETENTION: Duration = Duration::from_secs(300);
 
 fn rules() -> Rules {
-    Rules { grace: GRACE, retention: RETENTION, max_bytes: 64 << 20, max_stream_bytes: 1 << 20, max_streams: 1000 }
+    Rules {
+        grace: GRACE,
+        retention: RETENTION,
+        max_bytes: 64 << 20,
+        max_stream_bytes: 1 << 20,
+        max_streams: 1000,
+        max_share: Percent::WHOLE,
+        max_readers: 16,
+    }
 }
 
 fn registry(rules: Rules) -> (Registry, Arc<Metrics>, Drain) {

@@ -50,7 +50,7 @@ fn the_prompt_is_all_text_of_all_messages_and_the_tools() {
     assert_eq!(request(messages).prompt_bytes(), 4 + 2 + 2 + 3);
     let tools = request(&format!(r#"{messages},"tools":[{{"a":1}}]"#));
     assert_eq!(tools.prompt_bytes(), 11 + 9);
-    assert_eq!(tools.estimated_prompt_tokens(), 5 + 3 * 3 + 3);
+    assert_eq!(tools.estimated_prompt_tokens(), 5 + 3 * 3 + 3 + 1105, "and the image");
 }
 
 #[test]
