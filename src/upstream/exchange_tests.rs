@@ -82,8 +82,12 @@ fn a_connection_that_ended_or_was_not_silent_before_the_request_gets_none_of_it(
 }
 
 #[test]
-fn once_a_byte_was_sent_a_broken_connection_is_no_reason_to_send_again() {
-    for after in [Step::End, Step::Break, bytes("x"), bytes("HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n")] {
+fn a_connection_that_ends_before_and_one_that_breaks_within_an_answer_are_told_apart() {
+    for after in [Step::End, Step::Break] {
+        let script = Script::new(1, [after.clone()]).taking([Take::Bytes(1)]);
+        assert_eq!(exchange(&script).unwrap().err(), Some(Unanswered::NoByte), "{after:?}");
+    }
+    for after in [bytes("x"), bytes("HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n")] {
         let script = Script::new(1, [after.clone()]).taking([Take::Bytes(1)]);
         assert_eq!(exchange(&script).unwrap().err(), Some(Unanswered::Broken), "{after:?}");
     }
@@ -91,9 +95,9 @@ fn once_a_byte_was_sent_a_broken_connection_is_no_reason_to_send_again() {
     assert_eq!(exchange(&cut).unwrap().err(), Some(Unanswered::Broken));
     // a write that failed may have sent a part: TLS does not report that
     let broken = Script::new(0, [Step::Pause, Step::End]).taking([Take::Break]);
-    assert_eq!(exchange(&broken).unwrap().err(), Some(Unanswered::Broken));
+    assert_eq!(exchange(&broken).unwrap().err(), Some(Unanswered::NoByte));
     let full = Script::new(0, [Step::Pause, Step::End]).taking([Take::Bytes(0)]);
-    assert_eq!(exchange(&full).unwrap().err(), Some(Unanswered::Broken));
+    assert_eq!(exchange(&full).unwrap().err(), Some(Unanswered::NoByte));
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub fn classify(status: u16, retry_after: Option<Duration>, body: &[u8], added: 
     };
     let retry_after = retry_after.or(object.retry_after.map(bounded));
     let is_named = |name: &&str| memmem::find(body, name.as_bytes()).is_some();
-    let refuses_addition = matches!(status, 400 | 422) && added.iter().any(|name| is_named(name));
+    let refuses_addition = matches!(status, 400 | 422) && added.iter().any(is_named);
     Refusal { fault, param: object.param, retry_after, refuses_addition }
 }
 
