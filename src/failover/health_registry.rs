@@ -153,7 +153,7 @@ fn gauge(gauges: &IntGaugeVec, labels: &[&str]) -> IntGauge {
 
 /// The health of an upstream depends on its address, its certificate and its key.
 fn is_same_upstream(a: &Upstream, b: &Upstream) -> bool {
-    let roots = |upstream: &Upstream| upstream.roots.as_ref().map(|roots| roots.roots.clone());
+    let roots = |upstream: &Upstream| upstream.roots.clone();
     let of = |upstream: &Upstream| (upstream.base.clone(), upstream.api_keys.clone(), upstream.connect_timeout);
     a.name == b.name && of(a) == of(b) && roots(a) == roots(b)
 }

@@ -39,6 +39,7 @@ use crate::routing::router::Router;
 use crate::routing::verdict_cache::Sharing;
 use crate::stream::completions::Completions;
 use crate::stream::model_clients::ModelClients;
+use crate::upstream::clients::Clients;
 
 /// Everything that a request needs of one configuration. A reload replaces it as a whole; a request keeps the one that it
 /// began with.
@@ -71,8 +72,10 @@ impl Gateway {
             None => router,
         });
         let limiter = Arc::clone(&shared.limiter);
-        let completions = Arc::new(completions(&config, Arc::clone(&router), health_registry, limiter)?);
+        let completions =
+            Arc::new(completions(&config, Arc::clone(&router), (health_registry, &shared.clients), limiter)?);
         // nothing fails from here on: what outlives a reload follows the new configuration
+        shared.clients.adopt(completions.clients());
         shared.store.move_to(place);
         shared.store.set_secret(config.cache.as_ref().and_then(|cache| cache.redis_secret.as_ref()));
         shared.streams.set_rules(config.resume.clone());
@@ -101,11 +104,11 @@ pub fn router(config: &Config, metrics: Arc<Metrics>) -> Router {
 pub fn completions(
     config: &Config,
     router: Arc<Router>,
-    health: Arc<HealthRegistry>,
+    (health, clients): (Arc<HealthRegistry>, &Clients),
     limiter: Arc<Limiter>,
 ) -> Result<Completions, String> {
     let Config { upstreams, models, stream, fallback, limits, .. } = config;
-    let clients = ModelClients::new(upstreams, models, stream, fallback.cool_down)?;
+    let clients = ModelClients::new(upstreams, models, stream, fallback.cool_down, clients.of(upstreams)?);
     let failover = Failover::new(upstreams, models, fallback, health);
     Ok(Completions::new(clients, failover, router, (limiter, limits.clone())))
 }

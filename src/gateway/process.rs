@@ -21,6 +21,7 @@ use crate::redis::store::Store;
 use crate::spend::budget::Budgets;
 use crate::stream::log::registry::Registry;
 use crate::stream::open::OpenStreams;
+use crate::upstream::clients::Clients;
 
 /// What a reload does not replace.
 #[derive(Clone)]
@@ -41,6 +42,8 @@ pub struct Shared {
     pub budgets: Arc<Budgets>,
     /// The health of models and upstreams.
     pub health_registry: Arc<HealthRegistry>,
+    /// The clients of upstreams.
+    pub clients: Arc<Clients>,
     /// Answers and verdicts of `auto` that instances share. A reload may move it.
     pub store: Arc<Store>,
     /// Cached answers, and coalesced answers in progress.
@@ -97,6 +100,7 @@ impl Shared {
             budgets,
             health_registry,
             store,
+            clients: Arc::default(),
             cache,
             revocations,
             link,

@@ -20,6 +20,7 @@ use crate::stream::feed::Opened;
 use crate::stream::feed::Opening;
 use crate::stream::model_clients::{ModelClients, Whole};
 use crate::stream::settings::Stream;
+use crate::upstream::client::Client;
 use crate::upstream::failure::Failure;
 use families::request::Request;
 
@@ -41,6 +42,11 @@ impl Completions {
         (limiter, limits): (Arc<Limiter>, Limits),
     ) -> Self {
         Self { clients, failover, router, limiter, limits }
+    }
+
+    /// Returns the client of each upstream.
+    pub fn clients(&self) -> Vec<Arc<Client>> {
+        self.clients.clients()
     }
 
     /// Returns the table of all models.

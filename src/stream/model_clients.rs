@@ -62,21 +62,28 @@ pub struct Whole {
 }
 
 impl ModelClients {
-    /// Makes a client for each upstream.
-    ///
-    /// # Errors
-    /// Names the upstream that cannot be used, and the reason.
-    pub fn new(upstreams: &[Upstream], models: &Table, rules: &Stream, cool_down: CoolDown) -> Result<Self, String> {
-        let provider = |upstream: &Upstream| {
-            let client = Client::new(upstream).map_err(|error| format!("upstream `{}`: {error}", upstream.name))?;
+    /// Makes the clients of these models. `clients` has that of each upstream, in the order of the configuration.
+    pub fn new(
+        upstreams: &[Upstream],
+        models: &Table,
+        rules: &Stream,
+        cool_down: CoolDown,
+        clients: Vec<Arc<Client>>,
+    ) -> Self {
+        let provider = |(upstream, client): (&Upstream, Arc<Client>)| {
             let keys = KeyPool::new(upstream.api_keys.len(), cool_down);
-            Ok(Provider { client: Arc::new(client), keys, stream_usage: upstream.stream_usage })
+            Provider { client, keys, stream_usage: upstream.stream_usage }
         };
-        let providers: Vec<Provider> = upstreams.iter().map(provider).collect::<Result<_, String>>()?;
+        let providers: Vec<Provider> = upstreams.iter().zip(clients).map(provider).collect();
         let target = |model: &Model| Arc::new(Target::new(model.clone(), providers[model.upstream.0].client.name()));
         let targets = models.models().iter().map(target).collect();
         let refuses_usage = models.models().iter().map(|_| AtomicBool::default()).collect();
-        Ok(Self { providers, targets, refuses_usage, models: models.clone(), rules: rules.clone() })
+        Self { providers, targets, refuses_usage, models: models.clone(), rules: rules.clone() }
+    }
+
+    /// Returns the client of each upstream.
+    pub fn clients(&self) -> Vec<Arc<Client>> {
+        self.providers.iter().map(|provider| Arc::clone(&provider.client)).collect()
     }
 
     /// Returns the bounds of each stream.

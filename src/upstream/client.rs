@@ -33,7 +33,7 @@ const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sends requests to one upstream.
 pub struct Client {
-    name: String,
+    settings: Upstream,
     connect: Connect,
     request_head: RequestHead,
     pool: Pool,
@@ -69,7 +69,7 @@ impl Client {
     /// Describes what in the configuration cannot be used.
     pub fn new(upstream: &Upstream) -> Result<Self, String> {
         Ok(Self {
-            name: upstream.name.clone(),
+            settings: upstream.clone(),
             connect: Connect::new(upstream)?,
             request_head: RequestHead::new(upstream, &authority(&upstream.base))?,
             pool: Pool::new(upstream.keep_alive, upstream.max_connection_age),
@@ -78,7 +78,17 @@ impl Client {
 
     /// Returns the configured name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.settings.name
+    }
+
+    /// Whether it is the client of an upstream with these settings.
+    pub fn serves(&self, upstream: &Upstream) -> bool {
+        self.settings == *upstream
+    }
+
+    /// Closes all idle connections, from now on at once.
+    pub fn retire(&self) {
+        self.pool.retire();
     }
 
     /// Sends a call and checks the head of its answer. `step` is called at each step.

@@ -22,7 +22,7 @@ impl Connect {
         let base = &upstream.base;
         let scheme = if base.tls { "https" } else { "http" };
         let target = Target::parse(&format!("{scheme}://{}/", authority(base))).map_err(|error| error.to_string())?;
-        let trust = upstream.roots.clone().map_or(Trust::PublicRoots, Trust::Roots);
+        let trust = upstream.roots.clone().map_or(Trust::PublicRoots, |roots| Trust::Roots(roots.0));
         // HTTP/1.1 only: one stalled HTTP/2 stream would block the others of its connection
         let connector = Connector::new(target, Versions::Http1, &trust, upstream.connect_timeout);
         connector.map(Self).map_err(|error| error.to_string())

@@ -4,6 +4,7 @@ mod announcement;
 pub mod base_url;
 mod body;
 pub mod client;
+pub mod clients;
 mod connect;
 mod connection;
 mod exchange;

@@ -1,6 +1,7 @@
 //! The idle connections to one upstream.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,13 +18,15 @@ const MAX_IDLE: usize = 256;
 pub(super) struct Pool<T = Transport> {
     keep_alive: Duration,
     max_age: Duration,
+    /// No connection is stored any more.
+    retired: AtomicBool,
     idle: Mutex<VecDeque<(Connection<T>, Instant)>>,
 }
 
 impl<T: AsyncRead + Unpin> Pool<T> {
     /// Makes an empty pool, which closes a connection that was not used for `keep_alive`, or that is older than `max_age`.
     pub(super) fn new(keep_alive: Duration, max_age: Duration) -> Self {
-        Self { keep_alive, max_age, idle: Mutex::new(VecDeque::new()) }
+        Self { keep_alive, max_age, retired: AtomicBool::new(false), idle: Mutex::new(VecDeque::new()) }
     }
 
     /// Takes the most recently used connection, because the upstream is least likely to close it.
@@ -45,11 +48,21 @@ impl<T: AsyncRead + Unpin> Pool<T> {
             return;
         }
         let mut idle = self.idle();
+        if self.retired.load(Ordering::Relaxed) {
+            return;
+        }
         idle.push_back((connection, now));
         let stale = idle.front().is_some_and(|(connection, since)| !self.is_young(connection, *since, now));
         if stale || idle.len() > MAX_IDLE {
             idle.pop_front();
         }
+    }
+
+    /// Closes all connections, and from now on each that is returned.
+    pub(super) fn retire(&self) {
+        let mut idle = self.idle();
+        self.retired.store(true, Ordering::Relaxed);
+        idle.clear();
     }
 
     /// Closes connections that were not used for `keep_alive`, or that the upstream has closed.
@@ -158,6 +171,15 @@ mod tests {
             connection.then(step.clone());
             assert!(pool.take().is_none(), "{step:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retired_pool_has_no_connection_and_stores_none() {
+        let pool = pool();
+        return_idle(&pool);
+        pool.retire();
+        return_idle(&pool);
+        assert!(pool.idle().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -54,7 +54,7 @@ settings::section! {
 }
 
 /// One provider.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
     /// Its name in models, headers, logs and metrics.
     pub name: String,
@@ -71,7 +71,7 @@ pub struct Upstream {
     /// Whether streams are asked for their usage.
     pub stream_usage: bool,
     /// Trusted certificate authorities instead of the default ones.
-    pub roots: Option<Arc<RootCertStore>>,
+    pub roots: Option<Roots>,
     /// The timeout of TCP and TLS together.
     pub connect_timeout: Duration,
     /// How long an unused connection stays open for the next request.
@@ -80,6 +80,16 @@ pub struct Upstream {
     pub max_connection_age: Duration,
     /// Top-level members of a request that are refused, in whatever case.
     pub refuse_members: Vec<String>,
+}
+
+/// Trusted certificate authorities. They are equal if their certificates are.
+#[derive(Debug, Clone)]
+pub struct Roots(pub Arc<RootCertStore>);
+
+impl PartialEq for Roots {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.roots == other.0.roots
+    }
 }
 
 /// Returns the providers, in the order of the file.
@@ -205,7 +215,7 @@ impl Written {
         headers
     }
 
-    fn roots(&self, resolver: &mut Resolver<'_>) -> Option<Arc<RootCertStore>> {
+    fn roots(&self, resolver: &mut Resolver<'_>) -> Option<Roots> {
         let path = &self.ca_file;
         if path.as_os_str().is_empty() {
             return None;
@@ -226,7 +236,7 @@ impl Written {
             resolver.report(&path.place, Mistake::new(reason, mend));
             return None;
         }
-        Some(Arc::new(roots))
+        Some(Roots(Arc::new(roots)))
     }
 }
 

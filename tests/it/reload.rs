@@ -35,6 +35,33 @@ async fn reload(child: &Child, result: &str) {
 }
 
 #[tokio::test]
+async fn upstreams_that_did_not_change_keep_their_connections_and_others_close_them() {
+    let child = Child::start(Plan::default()).await;
+    let ask = async || {
+        let mut client = soon(child.target.h2()).await;
+        let response = soon(client.send_request(post(&chat(true, json!({ "tokens": 2 }))))).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        text(response).await
+    };
+    ask().await;
+    // the connection is back in the pool: the next request uses it
+    soon(child.demo.until(|counts| counts.open == 0)).await;
+    let more = "[[models]]\nname = \"second\"\nupstream = \"demo\"\n";
+    child.configure(Plan { more, ..Plan::default() });
+    reload(&child, "ok").await;
+    ask().await;
+    let connections: Vec<u64> = child.demo.requests().iter().map(|request| request.connection).collect();
+    assert_eq!(connections, [0, 0], "the upstream is the same");
+
+    child.configure(Plan { upstream: "keep_alive = \"20s\"", ..Plan::default() });
+    reload(&child, "ok").await;
+    // nobody uses the old connection any more
+    soon(child.demo.until(|counts| counts.connections_open == 0)).await;
+    ask().await;
+    assert_eq!(child.demo.requests().last().unwrap().connection, 1);
+}
+
+#[tokio::test]
 async fn a_good_file_is_swapped_in_and_open_streams_go_on_byte_for_byte() {
     let child = Child::start(Plan::default()).await;
     let mut completion = chat(true, json!({ "tokens": 30, "hold": 10 }));

@@ -22,17 +22,23 @@ use tower_service::Service;
 use url::Host;
 
 use crate::connect_error::{Cause, ConnectError};
+use crate::lookup::Lookup;
 use crate::target::{Target, Versions};
 use crate::trust::Trust;
 
 /// The interval of TCP keep-alive probes: a peer that has vanished is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
+/// The longest wait for a lookup, if an earlier one has found addresses.
+const MAX_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Opens connections to one host and port.
 pub struct Connector {
     target: Target,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     timeout: Duration,
+    /// `None` for an IP address.
+    lookup: Option<Lookup>,
     /// The result of the name lookup, where it is used again.
     addresses: Option<OnceCell<Vec<SocketAddr>>>,
 }
@@ -77,7 +83,12 @@ impl Connector {
         } else {
             None
         };
-        Ok(Self { target, tls, timeout, addresses: None })
+        let lookup = match target.host() {
+            // a lookup that is slow leaves time for connecting to the last addresses
+            Host::Domain(name) => Some(Lookup::new(name, target.port(), timeout.min(MAX_PATIENCE * 2) / 2)),
+            Host::Ipv4(_) | Host::Ipv6(_) => None,
+        };
+        Ok(Self { target, tls, timeout, lookup, addresses: None })
     }
 
     /// The same connector, with one name lookup for all connections.
@@ -149,13 +160,13 @@ impl Connector {
 
     async fn look_up(&self) -> Result<Vec<SocketAddr>, Failure> {
         let port = self.target.port();
-        let name = match self.target.host() {
-            Host::Ipv4(address) => return Ok(vec![(*address, port).into()]),
-            Host::Ipv6(address) => return Ok(vec![(*address, port).into()]),
-            Host::Domain(name) => name,
+        let found = match (self.target.host(), &self.lookup) {
+            (Host::Ipv4(address), _) => return Ok(vec![(*address, port).into()]),
+            (Host::Ipv6(address), _) => return Ok(vec![(*address, port).into()]),
+            (Host::Domain(_), Some(lookup)) => lookup.addresses().await,
+            (Host::Domain(_), None) => return Err(Failure::Cause(Cause::NoSuchHost)),
         };
-        let found = tokio::net::lookup_host((name.as_str(), port)).await;
-        let found: Vec<_> = found.map_err(|error| Failure::Cause(Cause::of_tcp(&error, self.timeout)))?.collect();
+        let found = found.map_err(|error| Failure::Cause(Cause::of_tcp(&*error, self.timeout)))?;
         if found.is_empty() { Err(Failure::Cause(Cause::NoSuchHost)) } else { Ok(found) }
     }
 }

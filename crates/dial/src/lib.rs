@@ -5,6 +5,7 @@ mod connection;
 mod connector;
 mod dialer;
 mod error;
+mod lookup;
 mod tap;
 mod target;
 mod trust;

@@ -37,6 +37,7 @@ use tokenway::stream::body::Body;
 use tokenway::stream::completions::Completions;
 use tokenway::stream::open::OpenStreams;
 use tokenway::stream::upstream_source::{Sink, Start, Streams, UpstreamSource};
+use tokenway::upstream::clients::Clients;
 use tokenway::upstream::failure;
 
 /// The tokens of output that are asked for.
@@ -93,7 +94,8 @@ async fn ask_each(config: &Config, mut report: impl FnMut(Progress<'_>) -> io::R
     let health_registry = Arc::new(HealthRegistry::new(Arc::clone(&metrics)));
     let router = Arc::new(gateway::router(config, Arc::clone(&metrics)));
     let limiter = Limiter::local(1, Arc::clone(&metrics));
-    let completions = gateway::completions(config, router, health_registry, limiter).map_err(Failure::failed)?;
+    let completions = gateway::completions(config, router, (health_registry, &Clients::default()), limiter)
+        .map_err(Failure::failed)?;
     let completions = Arc::new(completions);
     let stdout = |error: io::Error| Failure::failed(format!("standard output: {error}"));
     let mut bad = Vec::new();

@@ -21,6 +21,7 @@ use tokenway::routing::auto::Classifier;
 use tokenway::routing::classifier::Question;
 use tokenway::routing::plan::Plan;
 use tokenway::routing::verdict::Verdict;
+use tokenway::upstream::clients::Clients;
 
 /// Concurrent questions: a small server of one's own takes no more.
 const AT_ONCE: usize = 4;
@@ -43,7 +44,7 @@ pub(super) async fn judged(
     let health_registry = Arc::new(HealthRegistry::new(Arc::clone(&metrics)));
     let router = Arc::new(gateway::router(config, Arc::clone(&metrics)));
     let limiter = Limiter::local(1, Arc::clone(&metrics));
-    let completions = Arc::new(gateway::completions(config, router, health_registry, limiter)?);
+    let completions = Arc::new(gateway::completions(config, router, (health_registry, &Clients::default()), limiter)?);
     let ask_about = async |prompt: &Labelled| -> Result<Asked, String> {
         let question = Question::about(&prompt.prompt);
         let (id, started) = (RequestId::random(), Instant::now());

@@ -38,7 +38,7 @@ fn files_are_found_beside_the_configuration() {
     assert_eq!(config.server.hosts.names, ["localhost"]);
     assert_eq!(config.server.hosts.addresses.len(), 2);
     assert_eq!(config.upstreams[0].api_keys[0].expose(), "sk-canary");
-    assert_eq!(config.upstreams[0].roots.as_ref().unwrap().len(), 1);
+    assert_eq!(config.upstreams[0].roots.as_ref().unwrap().0.len(), 1);
     assert!(!format!("{config:?}").contains("canary"));
 }
 

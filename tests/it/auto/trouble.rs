@@ -22,6 +22,7 @@ use tokenway::request_id::RequestId;
 use tokenway::routing::classifier::Question;
 use tokenway::routing::plan;
 use tokenway::routing::router::NoVerdict;
+use tokenway::upstream::clients::Clients;
 use tokio::time::Instant;
 
 use super::{EASY, HARD, Plan, Routing, asks, says};
@@ -157,7 +158,9 @@ async fn a_classifier_s_question_is_no_request_that_the_retry_budget_grows_with(
     let health_registry = Arc::new(HealthRegistry::new(metrics.clone()));
     let router = Arc::new(gateway::router(&config, metrics.clone()));
     let limiter = Limiter::local(1, metrics.clone());
-    let completions = Arc::new(gateway::completions(&config, router, health_registry.clone(), limiter).unwrap());
+    let completions = Arc::new(
+        gateway::completions(&config, router, (health_registry.clone(), &Clients::default()), limiter).unwrap(),
+    );
     let request = Chat.parse(asks("judge", "Hm?", false).to_string().into(), Form::Full).unwrap();
     let (question, id) = (Question::about(&request.prompt()), RequestId::random());
     let meter = Meter::start(metrics, Instant::now(), id.text(), "test", None, Ipv4Addr::LOCALHOST.into());

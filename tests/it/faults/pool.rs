@@ -119,7 +119,8 @@ async fn a_reused_connection_that_ends_without_a_byte_of_an_answer_costs_the_cli
         for expected in expected {
             assert_eq!(soon(seen.recv()).await, Some(expected));
         }
-        let mut rest = [soon(seen.recv()).await.unwrap(), soon(seen.recv()).await.unwrap(), soon(seen.recv()).await.unwrap()];
+        let mut rest =
+            [soon(seen.recv()).await.unwrap(), soon(seen.recv()).await.unwrap(), soon(seen.recv()).await.unwrap()];
         rest.sort_by_key(|seen| format!("{seen:?}"));
         assert_eq!(rest, [Seen::Closed, Seen::Connection, Seen::Request]);
         edge.until_ended("demo", 200, "ok", 2).await;

@@ -20,6 +20,7 @@ use tokenway::metrics::Metrics;
 use tokenway::server::{self, Settings};
 use tokenway::stream::log::registry::Registry;
 use tokenway::stream::open::OpenStreams;
+use tokenway::upstream::settings::Roots;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -157,7 +158,7 @@ upstream = "two"
         // the certificate lives in memory alone
         let certificate = certs::localhost();
         config.server.identity = (!setup.plaintext).then_some(certificate.identity);
-        config.upstreams[0].roots = setup.first_tls.map(|(_, roots)| roots);
+        config.upstreams[0].roots = setup.first_tls.map(|(_, roots)| Roots(roots));
 
         let metrics = Arc::new(Metrics::new().unwrap());
         let drain = Drain::default();
