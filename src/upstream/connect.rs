@@ -25,7 +25,11 @@ impl Connect {
         let trust = upstream.roots.clone().map_or(Trust::PublicRoots, |roots| Trust::Roots(roots.0));
         // HTTP/1.1 only: one stalled HTTP/2 stream would block the others of its connection
         let connector = Connector::new(target, Versions::Http1, &trust, upstream.connect_timeout);
-        connector.map(Self).map_err(|error| error.to_string())
+        let connector = connector.map_err(|error| error.to_string())?;
+        Ok(Self(match &upstream.proxy {
+            None => connector,
+            Some(proxy) => connector.through(proxy.clone()),
+        }))
     }
 
     /// Opens a new connection, ready for HTTP.

@@ -100,7 +100,7 @@ impl Failure {
     pub fn reason(&self) -> &'static str {
         match self {
             Failure::NoConnection(connect_error) => match connect_error.cause {
-                Cause::NoSuchHost | Cause::Refused | Cause::NoRoute | Cause::Socket(_) => "connect",
+                Cause::NoSuchHost | Cause::Refused | Cause::NoRoute | Cause::Socket(_) | Cause::Proxy(_) => "connect",
                 Cause::Certificate(_) | Cause::NotTls | Cause::Handshake(_) => "tls",
                 Cause::TimedOut(_) => "connect_timeout",
             },
@@ -136,7 +136,7 @@ impl Failure {
         match self {
             // the address and the cause are only for the operator: see `connect_error`
             Failure::NoConnection(connect_error) => match connect_error.cause {
-                Cause::NoSuchHost | Cause::Refused | Cause::NoRoute | Cause::Socket(_) => {
+                Cause::NoSuchHost | Cause::Refused | Cause::NoRoute | Cause::Socket(_) | Cause::Proxy(_) => {
                     failure("The upstream could not be reached.")
                 }
                 Cause::Certificate(_) | Cause::NotTls | Cause::Handshake(_) => {

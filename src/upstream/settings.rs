@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dial::proxy::{self, Proxy};
 use http::header::{self, HeaderName, HeaderValue};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -40,6 +41,9 @@ settings::section! {
         stream_usage: bool = true;
         /// A PEM file of certificate authorities, instead of the built-in ones for this upstream. Empty: the built-in ones.
         ca_file: PathBuf = "";
+        /// An HTTP proxy that makes a tunnel (CONNECT) to the provider. Default: HTTPS_PROXY and NO_PROXY of the environment, for an
+        /// https base_url to another machine. "": none.
+        proxy: Option<String>, commented "http://proxy.internal:3128";
         /// The time limit for TCP and TLS together.
         connect_timeout: Duration = "5s" in "1ms" ..= "24h";
         /// How long an unused connection to the provider stays open for the next request. "0s": it is closed at once.
@@ -72,6 +76,8 @@ pub struct Upstream {
     pub stream_usage: bool,
     /// Trusted certificate authorities instead of the default ones.
     pub roots: Option<Roots>,
+    /// The proxy that makes tunnels to it.
+    pub proxy: Option<Proxy>,
     /// The timeout of TCP and TLS together.
     pub connect_timeout: Duration,
     /// How long an unused connection stays open for the next request.
@@ -114,6 +120,7 @@ impl Written {
         self.check_clear_text(resolver);
         Upstream {
             roots: self.roots(resolver),
+            proxy: self.proxy(resolver),
             name: self.name.value.0.clone(),
             base: self.base_url.value.clone(),
             api_keys,
@@ -215,6 +222,45 @@ impl Written {
         headers
     }
 
+    fn proxy(&self, resolver: &mut Resolver<'_>) -> Option<Proxy> {
+        let Some(written) = &self.proxy.value else { return self.proxy_of_environment(resolver) };
+        if written.is_empty() {
+            return None;
+        }
+        let proxy = Proxy::parse(written);
+        let fault = match &proxy {
+            None => Some(("is no proxy", "write http://host:port; only http proxies are supported")),
+            Some(proxy) if proxy.has_credentials() => Some((
+                "holds credentials",
+                "put the URL into the environment variable HTTPS_PROXY, and remove this line",
+            )),
+            Some(_) => None,
+        };
+        if let Some((reason, mend)) = fault {
+            resolver.report(&self.proxy.place, Mistake::new(reason, mend));
+        }
+        proxy
+    }
+
+    /// Returns the proxy of the usual variables, of which the lower-case ones come first, as in curl.
+    fn proxy_of_environment(&self, resolver: &mut Resolver<'_>) -> Option<Proxy> {
+        let url = &self.base_url;
+        let variable = |name: [&str; 2], resolver: &Resolver<'_>| {
+            name.iter()
+                .find_map(|name| resolver.variable(&EnvName((*name).to_owned())).filter(|value| !value.is_empty()))
+        };
+        let written = variable(["https_proxy", "HTTPS_PROXY"], resolver)?;
+        let excluded = variable(["no_proxy", "NO_PROXY"], resolver).unwrap_or_default();
+        if !url.tls || url.is_loopback() || proxy::is_excluded(&excluded, &url.host) {
+            return None;
+        }
+        let proxy = Proxy::parse(&written);
+        if proxy.is_none() {
+            resolver.warn(&url.place.key, "is reached without HTTPS_PROXY, which is no http://host:port");
+        }
+        proxy
+    }
+
     fn roots(&self, resolver: &mut Resolver<'_>) -> Option<Roots> {
         let path = &self.ca_file;
         if path.as_os_str().is_empty() {
@@ -297,6 +343,7 @@ impl Default for Upstream {
             stream_usage: true,
             refuse_members: Vec::new(),
             roots: None,
+            proxy: None,
             connect_timeout: Duration::from_secs(5),
             keep_alive: Duration::from_secs(30),
             max_connection_age: Duration::from_secs(600),

@@ -32,6 +32,8 @@ pub enum Cause {
     TimedOut(Duration),
     /// Any other failure of a socket, with the system's message.
     Socket(String),
+    /// The proxy made no tunnel, and why.
+    Proxy(String),
     /// The server's certificate is not trusted.
     Certificate(CertificateFault),
     /// The server does not speak TLS.
@@ -117,6 +119,7 @@ impl fmt::Display for Cause {
             Cause::NoRoute => f.write_str("no route to host"),
             Cause::TimedOut(timeout) => write!(f, "no connection within {} s", timeout.as_secs_f64()),
             Cause::Socket(reason) => write!(f, "cannot connect: {reason}"),
+            Cause::Proxy(reason) => write!(f, "the proxy made no tunnel: {reason}"),
             Cause::Certificate(fault) => write!(f, "its certificate {fault}"),
             Cause::NotTls => f.write_str("what answers there does not speak TLS"),
             Cause::Handshake(reason) => write!(f, "the TLS handshake failed: {reason}"),

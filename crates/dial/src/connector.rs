@@ -23,6 +23,7 @@ use url::Host;
 
 use crate::connect_error::{Cause, ConnectError};
 use crate::lookup::Lookup;
+use crate::proxy::Proxy;
 use crate::target::{Target, Versions};
 use crate::trust::Trust;
 
@@ -37,7 +38,8 @@ pub struct Connector {
     target: Target,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     timeout: Duration,
-    /// `None` for an IP address.
+    proxy: Option<Proxy>,
+    /// Of the proxy's name, if there is a proxy; `None` for an IP address.
     lookup: Option<Lookup>,
     /// The result of the name lookup, where it is used again.
     addresses: Option<OnceCell<Vec<SocketAddr>>>,
@@ -83,18 +85,21 @@ impl Connector {
         } else {
             None
         };
-        let lookup = match target.host() {
-            // a lookup that is slow leaves time for connecting to the last addresses
-            Host::Domain(name) => Some(Lookup::new(name, target.port(), timeout.min(MAX_PATIENCE * 2) / 2)),
-            Host::Ipv4(_) | Host::Ipv6(_) => None,
-        };
-        Ok(Self { target, tls, timeout, lookup, addresses: None })
+        let lookup = lookup(target.host(), target.port(), timeout);
+        Ok(Self { target, tls, timeout, proxy: None, lookup, addresses: None })
     }
 
     /// The same connector, with one name lookup for all connections.
     #[must_use]
     pub fn with_one_lookup(self) -> Self {
         Self { addresses: Some(OnceCell::new()), ..self }
+    }
+
+    /// The same connector, through a tunnel of this proxy. The proxy looks the target's name up.
+    #[must_use]
+    pub fn through(self, proxy: Proxy) -> Self {
+        let lookup = lookup(proxy.host(), proxy.port(), self.timeout);
+        Self { proxy: Some(proxy), lookup, ..self }
     }
 
     /// The URL whose host and port this connects to.
@@ -109,8 +114,15 @@ impl Connector {
     pub async fn connect(&self) -> Result<Transport<TcpStream>, ConnectError> {
         match self.connect_with(|tcp| tcp).await {
             Ok((transport, _)) => Ok(transport),
-            Err(Failure::Cause(cause)) => Err(ConnectError { place: self.target.place(), cause }),
-            Err(Failure::Tls(error)) => Err(ConnectError { place: self.target.place(), cause: Cause::of_tls(&error) }),
+            Err(Failure::Cause(cause)) => Err(ConnectError { place: self.place(), cause }),
+            Err(Failure::Tls(error)) => Err(ConnectError { place: self.place(), cause: Cause::of_tls(&error) }),
+        }
+    }
+
+    fn place(&self) -> String {
+        match &self.proxy {
+            None => self.target.place(),
+            Some(proxy) => format!("{} through the proxy {proxy}", self.target.place()),
         }
     }
 
@@ -146,10 +158,18 @@ impl Connector {
         connector.set_keepalive(Some(KEEP_ALIVE));
         // shared by the addresses, so that one that does not answer leaves time for the next
         connector.set_connect_timeout(Some(self.timeout));
-        let tcp = connector.call(self.target.uri().clone()).await;
-        let tcp = tcp.map_err(|error| Failure::Cause(Cause::of_tcp(&error, self.timeout)))?;
+        let uri = match &self.proxy {
+            None => self.target.uri().clone(),
+            Some(proxy) => proxy.uri().map_err(Failure::Cause)?,
+        };
+        let tcp = connector.call(uri).await;
+        let mut tcp = tcp.map_err(|error| Failure::Cause(Cause::of_tcp(&error, self.timeout)))?.into_inner();
+        if let Some(proxy) = &self.proxy {
+            let authority = format!("{}:{}", self.target.host(), self.target.port());
+            proxy.tunnel(&mut tcp, &authority).await.map_err(Failure::Cause)?;
+        }
         phases.tcp = begin.elapsed();
-        let socket = wrap(tcp.into_inner());
+        let socket = wrap(tcp);
 
         let Some((connector, name)) = &self.tls else { return Ok((Either::Left(socket), phases)) };
         let begin = Instant::now();
@@ -159,8 +179,11 @@ impl Connector {
     }
 
     async fn look_up(&self) -> Result<Vec<SocketAddr>, Failure> {
-        let port = self.target.port();
-        let found = match (self.target.host(), &self.lookup) {
+        let (host, port) = match &self.proxy {
+            None => (self.target.host(), self.target.port()),
+            Some(proxy) => (proxy.host(), proxy.port()),
+        };
+        let found = match (host, &self.lookup) {
             (Host::Ipv4(address), _) => return Ok(vec![(*address, port).into()]),
             (Host::Ipv6(address), _) => return Ok(vec![(*address, port).into()]),
             (Host::Domain(_), Some(lookup)) => lookup.addresses().await,
@@ -168,6 +191,14 @@ impl Connector {
         };
         let found = found.map_err(|error| Failure::Cause(Cause::of_tcp(&*error, self.timeout)))?;
         if found.is_empty() { Err(Failure::Cause(Cause::NoSuchHost)) } else { Ok(found) }
+    }
+}
+
+fn lookup(host: &Host<String>, port: u16, timeout: Duration) -> Option<Lookup> {
+    match host {
+        // a lookup that is slow leaves time for connecting to the last addresses
+        Host::Domain(name) => Some(Lookup::new(name, port, timeout.min(MAX_PATIENCE * 2) / 2)),
+        Host::Ipv4(_) | Host::Ipv6(_) => None,
     }
 }
 

@@ -47,6 +47,7 @@ impl Error {
                 Cause::NoRoute => "unreachable",
                 Cause::TimedOut(_) => "connect_timeout",
                 Cause::Socket(_) => "socket",
+                Cause::Proxy(_) => "proxy",
                 Cause::Certificate(_) => "certificate",
                 Cause::NotTls => "not_tls",
                 Cause::Handshake(_) => "tls",
@@ -108,7 +109,7 @@ fn fix(cause: &Cause) -> Option<&'static str> {
             CertificateFault::Other => "replace it, or accept it for this run with --insecure",
         },
         Cause::NotTls => "begin the URL with http://",
-        Cause::Socket(_) | Cause::Handshake(_) => return None,
+        Cause::Socket(_) | Cause::Proxy(_) | Cause::Handshake(_) => return None,
     })
 }
 

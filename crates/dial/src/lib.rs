@@ -6,6 +6,7 @@ mod connector;
 mod dialer;
 mod error;
 mod lookup;
+pub mod proxy;
 mod tap;
 mod target;
 mod trust;

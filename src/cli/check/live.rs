@@ -301,6 +301,7 @@ fn reason(failure: &failure::Failure) -> String {
             CertificateFault::Other => "have it mended",
         },
         Cause::NotTls => "begin base_url with http://",
+        Cause::Proxy(_) => "check proxy, or HTTPS_PROXY and NO_PROXY in the environment",
         Cause::Socket(_) | Cause::Handshake(_) => "check base_url",
     };
     format!("{connect_error}; {mend}")

@@ -157,6 +157,8 @@ fn every_problem_of_an_upstream_names_its_key_and_the_mend() {
         ("headers = { x-a = 5 }", "upstreams[0].headers.x-a", "must be a string"),
         ("headers = [\"x\"]", "upstreams[0].headers", "write it in braces"),
         ("query = \"a=b\"", "upstreams[0].query", "write it in braces"),
+        ("proxy = \"socks5://proxy\"", "upstreams[0].proxy", "only http proxies"),
+        ("proxy = \"http://u:canary@proxy:3128\"", "upstreams[0].proxy", "holds credentials"),
         ("stream_usage = \"no\"", "upstreams[0].stream_usage", "must be true or false"),
         ("ca_file = \"none.pem\"", "upstreams[0].ca_file", "cannot be read"),
         ("ca_file = \"a.pem\"\nbase_url = \"http://[::1]\"", "upstreams[0].ca_file", "is not used"),

@@ -12,6 +12,7 @@ mod odd;
 mod pool;
 mod pressure;
 mod providers;
+mod proxy;
 pub mod table;
 mod tls;
 
