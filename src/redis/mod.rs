@@ -9,3 +9,4 @@ pub mod error;
 mod health;
 pub mod settings;
 pub mod store;
+mod target;

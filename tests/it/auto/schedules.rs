@@ -99,8 +99,13 @@ async fn check(routing: &Routing, word: &str, number: u32, planned: &Planned) ->
         .filter(|asked| asked.headers["x-request-id"] == id)
         .map(|asked| serde_json::from_slice::<Value>(&asked.body).unwrap()["model"].as_str().unwrap().to_owned())
         .collect();
+    // a reused connection that ends without a byte of an answer has its request sent once more
+    let count = |model: &str| asked.iter().filter(|asked| *asked == model).count();
+    let is_repeated = |model: &&&str| of(model) == Fate::Fails("reset_before") && count(model) > 1;
+    let repeated = MODELS.iter().filter(is_repeated).count();
     // one that was given up before its request had left was asked for nothing
-    prop_assert!(asked.len() <= attempts && asked.contains(&model), "{:?} in {} attempts", asked, attempts);
+    let is_within = asked.len() - repeated <= attempts;
+    prop_assert!(is_within && asked.contains(&model), "{:?} in {} attempts", asked, attempts);
     prop_assert!(word == "hard" || !asked.iter().any(|model| model == "strong"), "{:?}", asked);
     if model == "spare" && asked.iter().any(|model| model == "cheap") {
         prop_assert!(matches!(of("cheap"), Fate::Fails(_) | Fate::Breaks(_)), "{:?} was to be the last", of("cheap"));
