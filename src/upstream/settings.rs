@@ -41,8 +41,8 @@ settings::section! {
         stream_usage: bool = true;
         /// A PEM file of certificate authorities, instead of the built-in ones for this upstream. Empty: the built-in ones.
         ca_file: PathBuf = "";
-        /// An HTTP proxy that makes a tunnel (CONNECT) to the provider. Default: HTTPS_PROXY and NO_PROXY of the environment, for an
-        /// https base_url to another machine. "": none.
+        /// An HTTP proxy that makes a tunnel (CONNECT) to the provider, also for an http base_url. Default: HTTPS_PROXY and NO_PROXY
+        /// of the environment, for an https base_url to another machine. "": none.
         proxy: Option<String>, commented "http://proxy.internal:3128";
         /// The time limit for TCP and TLS together.
         connect_timeout: Duration = "5s" in "1ms" ..= "24h";
@@ -256,7 +256,8 @@ impl Written {
         }
         let proxy = Proxy::parse(&written);
         if proxy.is_none() {
-            resolver.warn(&url.place.key, "is reached without HTTPS_PROXY, which is no http://host:port");
+            let reason = "would be reached through HTTPS_PROXY of the environment, which is no http://host:port";
+            resolver.report(&url.place, Mistake::new(reason, "correct the variable, or write proxy = \"\" for none"));
         }
         proxy
     }

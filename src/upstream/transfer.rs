@@ -7,6 +7,9 @@ use std::ops::Range;
 
 /// Most bytes of all chunk extensions and all trailers of one body. They are discarded.
 const MAX_IGNORED: u32 = 16 * 1024;
+/// Most digits of a chunk's size: those of the largest one. Zeros before it bring the body no further, and an upstream that sends
+/// nothing else would keep a core busy.
+const MAX_DIGITS: u8 = 16;
 
 /// Extracts the content from a body's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,10 +145,10 @@ impl Chunked {
     /// Reads one byte that is not content.
     fn step(&mut self, byte: u8) -> Result<At, Malformed> {
         Ok(match (self.at, byte) {
+            (At::Size { digits: MAX_DIGITS, .. }, _) if byte.is_ascii_hexdigit() => return Err(Malformed),
             (At::Size { value, digits }, _) if byte.is_ascii_hexdigit() => {
                 let digit = (byte as char).to_digit(16).ok_or(Malformed)?;
-                let value = value.checked_mul(16).ok_or(Malformed)? + u64::from(digit);
-                At::Size { value, digits: digits.saturating_add(1) }
+                At::Size { value: value << 4 | u64::from(digit), digits: digits + 1 }
             }
             (At::Size { digits: 0, .. }, _) => return Err(Malformed),
             (At::Size { value, .. }, b'\r') => At::SizeLf { size: value },
@@ -244,6 +247,7 @@ mod tests {
     #[test]
     fn what_is_no_chunked_body_is_refused() {
         let long = format!("1;{}\r\n", "x".repeat(MAX_IGNORED as usize + 1));
+        let zeros = "0".repeat(100_000);
         let trailers = format!("0\r\n{}", "t: 1\r\n".repeat(MAX_IGNORED as usize / 4 + 1));
         let bad = [
             "\r\n",
@@ -259,6 +263,8 @@ mod tests {
             "1\r\na\n",
             "1\r\na\rx",
             "10000000000000000\r\n",
+            "00000000000000001\r\na\r\n0\r\n\r\n",
+            &zeros,
             "0\r\n\n",
             "1 x\r\na\r\n0\r\n\r\n",
             "0\r\nt\n",
@@ -286,6 +292,7 @@ mod tests {
     fn the_largest_size_and_white_space_behind_a_size_are_taken() {
         assert_eq!(whole("ffffffffffffffff\r\nab"), Ok(("ab".into(), false, 0)));
         assert_eq!(whole("1 \r\na\r\n0 ; x\r\n\r\n"), Ok(("a".into(), true, 0)));
+        assert_eq!(whole("0000000000000001\r\na\r\n0000000000000000\r\n\r\n"), Ok(("a".into(), true, 0)));
     }
 
     #[test]

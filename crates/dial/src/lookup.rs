@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// The addresses of a name, or why there are none.
 type Found = Result<Vec<SocketAddr>, Arc<io::Error>>;
@@ -30,8 +30,23 @@ pub(crate) struct Lookup {
 struct State {
     /// The result of the last lookup that succeeded.
     last: Option<Vec<SocketAddr>>,
-    /// The running lookup.
-    running: Option<watch::Receiver<Option<Found>>>,
+    running: Option<Running>,
+}
+
+/// A lookup that has not ended.
+#[derive(Clone)]
+struct Running {
+    began: Instant,
+    found: watch::Receiver<Option<Found>>,
+}
+
+/// Clears the running lookup at its end, also if it panics.
+struct Ending(Arc<Mutex<State>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        lock(&self.0).running = None;
+    }
 }
 
 impl Lookup {
@@ -56,9 +71,9 @@ impl Lookup {
             // always both (RFC 6761 §6.3): a hosts file may name one, and the server listen on the other
             return Ok(vec![(Ipv4Addr::LOCALHOST, self.port).into(), (Ipv6Addr::LOCALHOST, self.port).into()]);
         }
-        let (last, mut running) = self.begin();
+        let (last, Running { began, mut found }) = self.begin();
         let found = async {
-            let found = running.wait_for(Option::is_some).await;
+            let found = found.wait_for(Option::is_some).await;
             // the lookup panicked
             found.map_or_else(
                 |_| Err(Arc::new(io::ErrorKind::Other.into())),
@@ -66,31 +81,32 @@ impl Lookup {
             )
         };
         let Some(last) = last else { return found.await };
-        match timeout(self.patience, found).await {
+        match timeout_at(began + self.patience, found).await {
             Ok(Ok(found)) if !found.is_empty() => Ok(found),
             _ => Ok(last),
         }
     }
 
     /// Joins the running lookup, or begins one. Returns the last addresses with it.
-    fn begin(&self) -> (Option<Vec<SocketAddr>>, watch::Receiver<Option<Found>>) {
+    fn begin(&self) -> (Option<Vec<SocketAddr>>, Running) {
         let mut state = lock(&self.state);
         if let Some(running) = &state.running {
             return (state.last.clone(), running.clone());
         }
-        let (found, running) = watch::channel(None);
+        let (found, receiver) = watch::channel(None);
+        let running = Running { began: Instant::now(), found: receiver };
         state.running = Some(running.clone());
         let (name, port, resolve, shared) =
             (self.name.clone(), self.port, Arc::clone(&self.resolve), Arc::clone(&self.state));
         tokio::task::spawn_blocking(move || {
+            let ending = Ending(shared);
             let result = resolve(&name, port).map_err(Arc::new);
-            let mut state = lock(&shared);
-            state.running = None;
             if let Ok(addresses) = &result
                 && !addresses.is_empty()
             {
-                state.last = Some(addresses.clone());
+                lock(&ending.0).last = Some(addresses.clone());
             }
+            drop(ending);
             found.send_replace(Some(result));
         });
         (state.last.clone(), running)
@@ -150,6 +166,17 @@ mod tests {
         fails.store(0, Ordering::SeqCst);
         assert_eq!(lookup.addresses().await.unwrap(), [address(1)]);
         fails.store(1, Ordering::SeqCst);
+        assert_eq!(lookup.addresses().await.unwrap(), [address(1)]);
+    }
+
+    #[tokio::test]
+    async fn a_lookup_that_panics_is_an_error_and_the_next_one_is_made() {
+        let calls = AtomicUsize::new(0);
+        let lookup = Lookup::by("up.example", 443, SHORT, move |_, _| match calls.fetch_add(1, Ordering::SeqCst) {
+            0 => panic!("a defect of the resolver"),
+            _ => Ok(vec![address(1)]),
+        });
+        assert!(lookup.addresses().await.is_err());
         assert_eq!(lookup.addresses().await.unwrap(), [address(1)]);
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -97,7 +98,8 @@ pub fn is_excluded(no_proxy: &str, host: &str) -> bool {
                 _ => &entry,
             };
             let name = entry.trim_start_matches("*.").trim_start_matches('.').trim_matches(['[', ']']);
-            entry == "*" || host == name || host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'))
+            let is_below = || host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
+            entry == "*" || host == name || host.parse::<IpAddr>().is_err() && is_below()
         },
     )
 }
@@ -148,6 +150,7 @@ mod tests {
             ("a, example.com", "example.com", true),
             ("example.com", "badexample.com", false),
             ("192.0.2.1", "192.0.2.1", true),
+            ("2.1", "192.0.2.1", false),
             ("::1", "[::1]", true),
             ("", "example.com", false),
             (" , ", "example.com", false),

@@ -1,6 +1,9 @@
 //! Mistakes in `[[upstreams]]`.
 
+use std::path::Path;
+
 use super::{Pieces, assert_problem};
+use crate::config::Config;
 
 #[test]
 fn every_problem_of_an_upstream_names_its_key_and_the_mend() {
@@ -60,4 +63,36 @@ fn every_problem_of_an_upstream_names_its_key_and_the_mend() {
     ] {
         assert_problem(&Pieces { upstream, ..Pieces::default() }, key, words);
     }
+}
+
+/// Returns the proxy of an upstream with this base URL and these lines, in an environment with these variables.
+fn proxy(base_url: &str, lines: &str, env: &[(&str, &str)]) -> Result<Option<String>, String> {
+    let text = format!(
+        "[server]\nplaintext = true\nhosts = [\"localhost\"]\n[[upstreams]]\nname = \"up\"\nbase_url = \"{base_url}\"\n{lines}\n\
+         [[models]]\nname = \"m\"\nupstream = \"up\"\n"
+    );
+    let env = |name: &str| env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let config = Config::parse(&text, Path::new(""), &env).map_err(|problems| problems.to_string())?;
+    Ok(config.upstreams[0].proxy.as_ref().map(ToString::to_string))
+}
+
+#[test]
+fn the_proxy_of_the_environment_is_used_for_https_to_other_machines() {
+    const UP: &str = "https://up.example/v1";
+    const PROXY: (&str, &str) = ("HTTPS_PROXY", "http://u:canary@proxy:3128");
+    let of = |base_url: &str, lines: &str, env: &[(&str, &str)]| proxy(base_url, lines, env).unwrap();
+    assert_eq!(of(UP, "", &[]), None);
+    assert_eq!(of(UP, "", &[PROXY]).as_deref(), Some("http://proxy:3128"));
+    assert_eq!(of(UP, "", &[PROXY, ("https_proxy", "lower:1")]).as_deref(), Some("http://lower:1"));
+    assert_eq!(of(UP, "proxy = \"\"", &[PROXY]), None);
+    assert_eq!(of(UP, "proxy = \"http://own:8080\"", &[PROXY]).as_deref(), Some("http://own:8080"));
+    for excluded in ["*", "example", "up.example", "a, .example"] {
+        assert_eq!(of(UP, "", &[PROXY, ("NO_PROXY", excluded)]), None, "{excluded}");
+    }
+    assert!(of(UP, "", &[PROXY, ("no_proxy", "other.example")]).is_some());
+    for local in ["http://up.example/v1", "https://localhost/v1", "https://127.0.0.1:8443", "https://[::1]/v1"] {
+        assert_eq!(of(local, "", &[PROXY]), None, "{local}");
+    }
+    let wrong = proxy(UP, "", &[("HTTPS_PROXY", "socks5://u:canary@proxy")]).unwrap_err();
+    assert!(wrong.contains("proxy = \"\"") && !wrong.contains("canary"), "{wrong}");
 }
