@@ -4,6 +4,7 @@ mod accounts;
 mod draining;
 mod hangup;
 mod requests;
+mod upgrades;
 mod upstream;
 
 const OUTPUT: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";

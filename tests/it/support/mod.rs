@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod keys;
 pub mod log;
 pub mod metrics;
+pub mod nginx;
 pub mod patient;
 pub mod ports;
 pub mod process;
