@@ -112,7 +112,9 @@ impl Tally {
         self.finished |= event.finished;
         self.done |= event.terminal;
         // some servers send a running count with every event: the last one is the total
-        self.report(event.usage);
+        if event.usage.is_some() {
+            self.report(event.usage);
+        }
     }
 
     /// Takes the upstream's own count, unless it is more than the completion can have used.

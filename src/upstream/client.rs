@@ -163,10 +163,7 @@ fn joined(head: &Head, name: &HeaderName) -> Option<HeaderValue> {
 impl AnswerBody {
     /// Returns the next bytes, or `None` at the proper end.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
-        if let Some(replacement) = self.replacement.take() {
-            return Poll::Ready(Some(Ok(replacement)));
-        }
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let Some(body) = &mut self.body else { return Poll::Ready(self.replacement.take().map(Ok)) };
         let next = ready!(body.poll(cx));
         if let Some(Err(_)) = next {
             self.body = None;
