@@ -22,7 +22,10 @@ async fn lines(server: &Server, ids: &[&str]) -> Vec<String> {
     soon(async {
         loop {
             let lines = server.output();
-            if ids.iter().all(|id| lines.iter().any(|line| line.contains(id))) {
+            // the line of the request itself: `attempt failed` holds an id, too
+            let is_there =
+                |id: &&str| lines.iter().any(|line| line.contains("tokenway::request") && line.contains(*id));
+            if ids.iter().all(is_there) {
                 return lines;
             }
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
